@@ -70,7 +70,9 @@ class DisplacementField:
         points = inner.grid.points() + inner.array
         return DisplacementField((inner.array + self.sample(points)).astype(np.float32), inner.grid)
 
-    def invert(self, grid: Grid | None = None, *, iterations: int = 40, tolerance: float = 1e-3) -> tuple[DisplacementField, float]:
+    def invert(
+        self, grid: Grid | None = None, *, iterations: int = 40, tolerance: float = 1e-3
+    ) -> tuple[DisplacementField, float]:
         """The inverse map on `grid` (default: this field's own), and the largest residual |T(T^-1(y)) - y| in mm.
 
         The residual is taken where T^-1(y) lies inside this field's grid; elsewhere T is the identity and nothing
@@ -125,4 +127,6 @@ def read_transform(path: str | Path) -> sitk.Transform:
             return sitk.DisplacementFieldTransform(sitk.ReadImage(str(path), sitk.sitkVectorFloat64))
         return sitk.ReadTransform(str(path))
     except RuntimeError as error:
-        raise InputError(f"{path}: cannot be read as a 3-D transform; give an ITK transform or a displacement image") from error
+        raise InputError(
+            f"{path}: cannot be read as a 3-D transform; give an ITK transform or a displacement image"
+        ) from error

@@ -35,7 +35,9 @@ class Grid:
         if not np.isfinite(self.origin).all():
             raise InputError(f"the origin {self.origin.tolist()} is not finite; correct the header")
         if not np.allclose(self.direction.T @ self.direction, np.eye(3), atol=2e-3):
-            raise InputError("the direction matrix is not orthogonal (a sheared or tilted grid); resample the scan first")
+            raise InputError(
+                "the direction matrix is not orthogonal (a sheared or tilted grid); resample the scan first"
+            )
 
     @classmethod
     def of(cls, image: sitk.Image) -> Grid:
@@ -111,4 +113,5 @@ class Grid:
     def describe(self) -> str:
         """One line for logs and error reports: size, spacing, origin."""
         size, spacing, origin = self.size, np.round(self.spacing, 3), np.round(self.origin, 1)
-        return f"{size[0]}x{size[1]}x{size[2]} voxels of {spacing[0]:g}x{spacing[1]:g}x{spacing[2]:g} mm at {origin.tolist()}"
+        voxels, steps = "x".join(map(str, size)), "x".join(f"{step:g}" for step in spacing)
+        return f"{voxels} voxels of {steps} mm at {origin.tolist()}"

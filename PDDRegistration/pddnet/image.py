@@ -71,7 +71,9 @@ class Image:
             return self
         return Image.from_sitk(sitk.BinShrink(self.to_sitk(), factors.tolist()))
 
-    def resample(self, grid: Grid, transform: sitk.Transform | None = None, *, fill: float = 0, labels: bool = False) -> Image:
+    def resample(
+        self, grid: Grid, transform: sitk.Transform | None = None, *, fill: float = 0, labels: bool = False
+    ) -> Image:
         """The image at `transform(x)` for every voxel centre x of `grid`, in this image's scalar type.
 
         The transform maps points of `grid` to points of this image (LPS mm, ITK's direction). Linear, or the nearest
@@ -114,7 +116,7 @@ def body_mask(image: Image, threshold: float = BODY_THRESHOLD) -> Image:
 
     Meant for grids of 2-6 mm. Lungs and gas count as body. Empty where nothing exceeds the threshold.
     """
-    radius = max(int(round(6.0 / float(image.grid.spacing.min()))), 1)
+    radius = max(round(6.0 / float(image.grid.spacing.min())), 1)
     above = image.array > threshold
     core = ndimage.binary_erosion(above, iterations=radius, border_value=1)
     parts, count = ndimage.label(core)

@@ -48,6 +48,6 @@ class Registration:
         return self.field.warp(image, self.fixed_grid, fill=fill, labels=labels)
 
     def inverse(self, moving_grid: Grid | None = None) -> tuple[DisplacementField, float]:
-        """Moving -> fixed, on an isotropic grid over the moving scan (default: the field's grid), and its residual in mm."""
+        """Moving -> fixed, on an isotropic grid over the moving scan (else the field's), and its residual in mm."""
         grid = moving_grid.isotropic(float(self.field.grid.spacing[0])) if moving_grid else self.field.grid
         return self.field.invert(grid)

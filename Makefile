@@ -1,0 +1,49 @@
+# Everything runs in .venv/, which the first target builds and the later ones reuse.
+# Needed: python3 (3.10 or newer) with venv, and make. Another Python: make PYTHON=python3.12 test
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+# The user's own two scans: make demo FIXED=a.nii.gz MOVING=b.nii.gz
+FIXED ?=
+MOVING ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test format bench figures clean
+
+help:
+	@echo "make demo      register the sample pair (or FIXED=a.nii.gz MOVING=b.nii.gz) into demo/"
+	@echo "make test      format check, lint, tests"
+	@echo "make bench     speed and memory, against the published operations and on a whole pair"
+	@echo "make figures   the demo, its picture copied to Resources/demo.png"
+	@echo "make format    format and mend what ruff can"
+	@echo "make clean     remove demo/ and the caches (not .venv/)"
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed, this is " + sys.version.split()[0] + "; try make PYTHON=python3.12" if sys.version_info < (3, 10) else 0)'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,slicer]'
+	@touch $@
+
+demo: $(READY)
+	@$(BIN)/python Testing/demo/demo.py $(if $(FIXED),--fixed '$(FIXED)') $(if $(MOVING),--moving '$(MOVING)')
+
+test: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/python -m pytest
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(READY)
+	@$(BIN)/python Testing/benchmarks/bench.py
+
+figures: $(READY)
+	@$(BIN)/python Testing/demo/demo.py --picture Resources/demo.png
+
+clean:
+	rm -rf demo .pytest_cache .ruff_cache build dist
