@@ -1,0 +1,201 @@
+"""`pddnet register`: check everything, read, register, write, report."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import SimpleITK as sitk
+
+from . import files, metrics, report
+from .checks import DEVICES, check_device, check_overlap
+from .cli import OK, VERDICT_FAILED
+from .console import Console
+from .errors import InputError
+from .image import Image
+from .outputs import IMAGES, REPORTS, TRANSFORMS, OutputFiles
+from .presets import find_preset
+from .registration import Registration
+
+_INPUTS = ("fixed", "moving", "fixed_labels", "moving_labels", "fixed_mask", "moving_mask", "initial_transform")
+
+
+@dataclass
+class _Inputs:
+    """What was read."""
+
+    fixed: Image
+    moving: Image
+    fixed_labels: Image | None = None
+    moving_labels: Image | None = None
+    fixed_mask: Image | None = None
+    moving_mask: Image | None = None
+    initial_transform: sitk.Transform | None = None
+    warnings: list[str] = field(default_factory=list)
+
+
+def run(args: argparse.Namespace) -> int:
+    """The subcommand; returns the exit code. Raises InputError, Cancelled, KeyboardInterrupt or Terminated."""
+    console, clock = Console(), _Clock()
+    _check_arguments(args)
+    paths = {name: getattr(args, name) for name in _INPUTS if getattr(args, name) is not None}
+    for path in paths.values():
+        files.check_readable(path)
+    with OutputFiles(_outputs(args), paths.values()) as outputs:
+        check_device(args.device)
+        clock.lap("start")
+        console(0.0, "reading")
+        inputs = _read(args)
+        clock.lap("read")
+        result = _register(args, inputs, console)
+        console.clear()
+        clock.add(result.seconds)
+        console(1.0, "writing")
+        residual = _write(outputs, result, inputs)
+        clock.lap("write")
+        labels = _measure(args, result, inputs)
+        clock.lap("measure")
+        summary = report.registration_report(
+            result,
+            inputs.fixed,
+            inputs.moving.grid,
+            seconds=clock.seconds,
+            warnings=inputs.warnings,
+            labels=labels,
+            inputs=paths,
+            outputs=outputs.paths,
+            inverse_residual=residual,
+        )
+        outputs.write_text("report", report.to_json(summary))
+        outputs.commit()
+    _print(console, summary)
+    return VERDICT_FAILED if result.verdict.status == "failed" else OK
+
+
+def _check_arguments(args: argparse.Namespace) -> None:
+    find_preset(args.preset)
+    if args.device not in DEVICES:
+        check_device(args.device)
+    if args.fixed_labels and not args.moving_labels:
+        raise InputError("--fixed-labels needs --moving-labels, to compare with; give both or neither")
+    if args.output_labels and not args.moving_labels:
+        raise InputError("--output-labels needs --moving-labels, the label map to warp")
+    if args.guide_with_labels and not (args.fixed_labels and args.moving_labels):
+        raise InputError("--guide-with-labels needs --fixed-labels and --moving-labels")
+    if args.moving_labels and not (args.fixed_labels or args.output_labels):
+        raise InputError(
+            "--moving-labels alone does nothing; give --fixed-labels to measure or --output-labels to warp"
+        )
+
+
+def _outputs(args: argparse.Namespace) -> dict[str, tuple[str | None, tuple[str, ...]]]:
+    return {
+        "transform": (args.output_transform, TRANSFORMS),
+        "volume": (args.output_volume, IMAGES),
+        "labels": (args.output_labels, IMAGES),
+        "inverse": (args.output_inverse, TRANSFORMS),
+        "jacobian": (args.output_jacobian, IMAGES),
+        "spread": (args.output_spread, IMAGES),
+        "report": (args.report, REPORTS),  # last to be renamed: where it stands, the run was complete
+    }
+
+
+def _read(args: argparse.Namespace) -> _Inputs:
+    fixed, warnings = files.read_volume(args.fixed)
+    moving, more = files.read_volume(args.moving)
+    inputs = _Inputs(fixed, moving, warnings=warnings + more)
+    for kind, read in (("labels", files.read_labels), ("mask", files.read_mask)):
+        for side, image in (("fixed", fixed), ("moving", moving)):
+            path = getattr(args, f"{side}_{kind}")
+            if path is not None:
+                value, more = read(path, image.grid)
+                setattr(inputs, f"{side}_{kind}", value)
+                inputs.warnings += more
+    if args.initial_transform:
+        inputs.initial_transform = files.read_transform(args.initial_transform)
+    if args.initial_transform or args.no_alignment:
+        check_overlap(fixed.grid, moving.grid, inputs.initial_transform)
+    return inputs
+
+
+def _register(args: argparse.Namespace, inputs: _Inputs, console: Console) -> Registration:
+    from . import pipeline  # imports torch
+
+    guided = args.guide_with_labels
+    return pipeline.register(
+        inputs.fixed,
+        inputs.moving,
+        args.preset,
+        fixed_mask=inputs.fixed_mask,
+        moving_mask=inputs.moving_mask,
+        fixed_labels=inputs.fixed_labels if guided else None,
+        moving_labels=inputs.moving_labels if guided else None,
+        initial_transform=inputs.initial_transform,
+        align=not args.no_alignment,
+        device=args.device,
+        progress=console,
+    )
+
+
+def _write(outputs: OutputFiles, result: Registration, inputs: _Inputs) -> float | None:
+    """Write what is wanted to temporary files; returns the residual of the inverse in mm, if that was wanted."""
+    outputs.write_field("transform", result.field)
+    if "volume" in outputs:
+        outputs.write_image("volume", result.warp(inputs.moving))
+    if "labels" in outputs and inputs.moving_labels is not None:
+        outputs.write_image("labels", result.warp(inputs.moving_labels, labels=True))
+    if "jacobian" in outputs:
+        outputs.write_image("jacobian", Image(result.field.jacobian_determinant(), result.field.grid))
+    outputs.write_image("spread", result.spread)
+    if "inverse" not in outputs:
+        return None
+    inverse, residual = result.inverse(inputs.moving.grid)
+    outputs.write_field("inverse", inverse)
+    return residual
+
+
+def _measure(args: argparse.Namespace, result: Registration, inputs: _Inputs) -> dict[str, Any] | None:
+    if inputs.fixed_labels is None or inputs.moving_labels is None:
+        return None
+    before = inputs.moving_labels.resample(inputs.fixed.grid, inputs.initial_transform, labels=True)
+    after = result.warp(inputs.moving_labels, labels=True)
+    table = metrics.label_table(inputs.fixed_labels, before, after)
+    start = "initial transform" if args.initial_transform else "identity"
+    return report.label_section(table, before=start, guided=args.guide_with_labels)
+
+
+def _print(console: Console, summary: dict[str, Any]) -> None:
+    console.line()
+    if summary["labels"]:
+        console.line(report.format_labels(summary["labels"]) + "\n")
+    console.line(report.format_verdict(summary))
+    for warning in summary["warnings"]:
+        console.line(f"warning   {warning}")
+    for path in summary["outputs"].values():
+        console.line(f"written   {path}")
+
+
+class _Clock:
+    """Seconds per stage, in order, and their total since the start."""
+
+    def __init__(self) -> None:
+        self._start = self._last = time.perf_counter()
+        self._laps: dict[str, float] = {}
+
+    def lap(self, stage: str) -> None:
+        """What passed since the last lap belongs to this stage."""
+        now = time.perf_counter()
+        self._laps[stage] = now - self._last
+        self._last = now
+
+    def add(self, laps: dict[str, float]) -> None:
+        """Stages that were measured by someone else since the last lap."""
+        self._laps.update(laps)
+        self._last = time.perf_counter()
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """All stages and the total."""
+        return {**self._laps, "total": time.perf_counter() - self._start}
