@@ -14,7 +14,7 @@ from .grid import Grid
 from .image import Image
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DisplacementField:
     """u(x), shape (D, H, W, 3), components x, y, z in LPS mm, on a `Grid`.
 
@@ -52,10 +52,14 @@ class DisplacementField:
 
     def sample(self, points: np.ndarray) -> np.ndarray:
         """Displacements (..., 3) in mm at LPS points (..., 3); zero outside the grid."""
-        index = np.moveaxis(self.grid.point_to_index(points), -1, 0)[::-1]
-        values = [ndimage.map_coordinates(self.array[..., c], index, order=1, mode="nearest") for c in range(3)]
-        inside = np.all([(i >= -0.5) & (i <= n - 0.5) for i, n in zip(index, self.grid.shape, strict=True)], axis=0)
-        return np.where(inside[..., None], np.stack(values, axis=-1), 0)
+        return np.where(self.grid.contains(points)[..., None], self._extrapolate(points), 0)
+
+    def _extrapolate(self, points: np.ndarray) -> np.ndarray:
+        """As `sample`, but the border's displacement outside the grid."""
+        index = self.grid.point_to_index(points)
+        flat = np.ascontiguousarray(index.reshape(-1, 3).T[::-1])
+        values = [ndimage.map_coordinates(self.array[..., c], flat, order=1, mode="nearest") for c in range(3)]
+        return np.stack(values, axis=-1).reshape(index.shape)
 
     def transform_points(self, points: np.ndarray) -> np.ndarray:
         """LPS points (..., 3) of the fixed space to LPS points of the moving space."""
@@ -70,28 +74,48 @@ class DisplacementField:
         points = inner.grid.points() + inner.array
         return DisplacementField((inner.array + self.sample(points)).astype(np.float32), inner.grid)
 
+    def affine(self) -> tuple[np.ndarray, np.ndarray]:
+        """The affine map x -> A x + t nearest to this one (least squares over the nodes): A (3, 3) and t (3,) in mm."""
+        step = max(min(self.grid.shape) // 8, 1)
+        points = self.grid.points()[::step, ::step, ::step].reshape(-1, 3)
+        moved = points + self.array[::step, ::step, ::step].reshape(-1, 3)
+        centre = points.mean(axis=0)
+        solution = np.linalg.lstsq(np.c_[points - centre, np.ones(len(points))], moved, rcond=None)[0]
+        matrix = solution[:3].T
+        if len(points) < 8 or np.linalg.det(matrix) < 0.05:  # a flat grid, or a field far from any affine map
+            matrix = np.eye(3)
+        return matrix, moved.mean(axis=0) - matrix @ centre
+
     def invert(
-        self, grid: Grid | None = None, *, iterations: int = 40, tolerance: float = 1e-3
+        self, grid: Grid | None = None, *, iterations: int = 60, tolerance: float = 1e-3
     ) -> tuple[DisplacementField, float]:
         """The inverse map on `grid` (default: this field's own), and the largest residual |T(T^-1(y)) - y| in mm.
 
-        The residual is taken where T^-1(y) lies inside this field's grid; elsewhere T is the identity and nothing
-        that lies on the grid arrives. Fixed-point iteration with damping (Chen et al. 2008, doi:10.1118/1.2816107).
+        The residual is taken where T^-1(y) lies inside this field's grid. Elsewhere nothing that lies on the grid
+        arrives, and the map continues with the border's displacement. Fixed-point iteration (Chen et al. 2008,
+        doi:10.1118/1.2816107) from the inverse of the nearest affine map, so that large shifts and rotations converge,
+        with a step that shrinks wherever the residual grows.
         """
         grid = grid or self.grid
-        target = grid.points()
-        inverse = -self.sample(target)
+        target = grid.points().reshape(-1, 3)
+        matrix, shift = self.affine()
+        back = np.linalg.inv(matrix).T
+        landed = (target - shift) @ back
+        residual = landed + self._extrapolate(landed) - target
+        step = np.ones(len(target))
+        active = np.arange(len(target))
         for _ in range(iterations):
-            residual = target + inverse
-            residual = residual + self.sample(residual) - target
-            inside = self.grid.contains(target + inverse)
-            error = np.linalg.norm(residual, axis=-1)
-            if not inside.any() or error[inside].max() < tolerance:
+            active = active[np.linalg.norm(residual[active], axis=-1) > tolerance]
+            if not active.size:
                 break
-            inverse = inverse - residual * np.where(inside, 0.8, 0.5)[..., None]
-        landed = target + inverse
-        error = np.linalg.norm(landed + self.sample(landed) - target, axis=-1)[self.grid.contains(landed)]
-        return DisplacementField(inverse.astype(np.float32), grid), float(error.max(initial=0.0))
+            tried = landed[active] - step[active, None] * (residual[active] @ back)
+            left = tried + self._extrapolate(tried) - target[active]
+            better = np.linalg.norm(left, axis=-1) < np.linalg.norm(residual[active], axis=-1)
+            landed[active[better]], residual[active[better]] = tried[better], left[better]
+            step[active] = np.where(better, np.minimum(step[active] * 1.2, 1.0), step[active] / 2)
+        error = np.linalg.norm(residual, axis=-1)[self.grid.contains(landed)]
+        array = (landed - target).astype(np.float32).reshape(*grid.shape, 3)
+        return DisplacementField(array, grid), float(error.max(initial=0.0))
 
     def jacobian_determinant(self) -> np.ndarray:
         """(D, H, W) determinant of d(x + u)/dx in physical space: local volume change; at most 0 where space folds."""

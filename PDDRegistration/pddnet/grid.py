@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import SimpleITK as sitk
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Grid:
     """A regular lattice of voxel centres.
 

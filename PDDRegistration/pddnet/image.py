@@ -15,7 +15,7 @@ AIR = -1024.0
 BODY_THRESHOLD = -350.0  # HU: fat and muscle lie above, air and lung below
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Image:
     """A scalar volume (D, H, W), indexed [k, j, i], on a `Grid` in LPS mm. The array is never changed."""
 
@@ -77,18 +77,23 @@ class Image:
         """The image at `transform(x)` for every voxel centre x of `grid`, in this image's scalar type.
 
         The transform maps points of `grid` to points of this image (LPS mm, ITK's direction). Linear, or the nearest
-        voxel for label maps, so that labels never mix; `fill` outside the image.
+        voxel for label maps and masks, so that labels never mix; `fill` outside the image, as far as the type holds it.
         """
+        kind = self.array.dtype
+        nearest, whole = labels or kind.kind == "b", np.issubdtype(kind, np.integer)
         resampler = sitk.ResampleImageFilter()
         resampler.SetSize(grid.size.tolist())
         resampler.SetOutputSpacing(grid.spacing.tolist())
         resampler.SetOutputOrigin(grid.origin.tolist())
         resampler.SetOutputDirection(grid.direction.ravel().tolist())
-        resampler.SetDefaultPixelValue(float(fill))
-        resampler.SetInterpolator(sitk.sitkNearestNeighbor if labels else sitk.sitkLinear)
+        resampler.SetDefaultPixelValue(float(np.clip(fill, np.iinfo(kind).min, np.iinfo(kind).max) if whole else fill))
+        resampler.SetInterpolator(sitk.sitkNearestNeighbor if nearest else sitk.sitkLinear)
         if transform is not None:
             resampler.SetTransform(transform)
-        return Image(sitk.GetArrayFromImage(resampler.Execute(self.to_sitk())), grid)
+        if whole and not nearest:  # ITK cuts fractions off, which shifts every value towards zero
+            resampler.SetOutputPixelType(sitk.sitkFloat32 if kind.itemsize <= 2 else sitk.sitkFloat64)
+        array = sitk.GetArrayFromImage(resampler.Execute(self.to_sitk()))
+        return Image((np.rint(array) if whole and not nearest else array).astype(kind, copy=False), grid)
 
 
 def view_mask(image: Image) -> Image:
