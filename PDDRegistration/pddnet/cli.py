@@ -44,10 +44,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             "the memory of this machine does not suffice; close other programs, crop the volumes or use --preset fast",
             BAD_INPUT,
         )
-    except (KeyboardInterrupt, Cancelled):
-        return _end("interrupted; nothing was written", INTERRUPTED)
-    except Terminated:
-        return _end("terminated; nothing was written", TERMINATED)
+    except (KeyboardInterrupt, Cancelled) as error:
+        return _end(f"interrupted; {_left(error)}", INTERRUPTED)
+    except Terminated as error:
+        return _end(f"terminated; {_left(error)}", TERMINATED)
     except SystemExit as end:  # --help and --version
         return int(end.code or 0)
     except Exception as error:  # a fault of ours: still no traceback, but a way to get it
@@ -117,6 +117,11 @@ def _run(args: argparse.Namespace) -> int:
     else:
         from .cli_evaluate import run
     return run(args)
+
+
+def _left(error: BaseException) -> str:
+    """What an interrupted command leaves; `OutputFiles` notes when the interrupt came too late."""
+    return "the outputs are complete" if getattr(error, "outputs_written", False) else "nothing was written"
 
 
 def _end(message: str, code: int) -> int:

@@ -43,12 +43,12 @@ def run(args: argparse.Namespace) -> int:
         }
         outputs.write_text("json", report.to_json(summary))
         outputs.commit()
-    if labels:
-        console.line(report.format_labels(labels))
-    if tre:
-        console.line(report.format_tre(tre))
-    for warning in summary["warnings"]:
-        console.line(f"warning   {warning}")
+        if labels:
+            console.line(report.format_labels(labels))
+        if tre:
+            console.line(report.format_tre(tre))
+        for warning in summary["warnings"]:
+            console.line(f"warning   {warning}")
     return OK
 
 

@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         )
         outputs.write_text("report", report.to_json(summary))
         outputs.commit()
-    _print(console, summary)
+        _print(console, summary)
     return VERDICT_FAILED if result.verdict.status == "failed" else OK
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from .checks import SMALLEST_EXTENT, check_volume
 from .errors import InputError
 from .field import read_transform as read_itk_transform
 from .grid import Grid
-from .headers import check_header
+from .headers import check_header, non_finite_voxels
 from .image import Image
 
 LARGEST_LABEL = 65535
@@ -134,10 +135,20 @@ def read_transform(path: str | Path) -> sitk.Transform:
     with quiet():
         if path.name.lower().endswith((".nii", ".nii.gz")):
             check_header(path)
+        elif path.name.lower().endswith((".tfm", ".txt")):
+            _check_text_transform(path)
         transform = read_itk_transform(path)
     if transform.GetDimension() != 3:
         raise InputError(f"{path}: the transform is {transform.GetDimension()}-D; give a 3-D transform")
     return transform
+
+
+def _check_text_transform(path: Path) -> None:
+    """ITK reads a truncated text file as if the missing numbers did not matter; the fixed parameters come last."""
+    text = path.read_text(encoding="utf-8", errors="replace")
+    wanted = len(re.findall(r"^Transform: (?!Composite)", text, re.MULTILINE))
+    if len(re.findall(r"^FixedParameters:.*\n", text, re.MULTILINE)) < wanted:
+        raise InputError(f"{path}: the file is truncated, parameters of the transform are missing; copy it again")
 
 
 def _is_label_map(array: np.ndarray) -> bool:
@@ -163,9 +174,13 @@ def _read_image(path: str | Path) -> tuple[Image, list[str]]:
         except (RuntimeError, MemoryError) as error:
             raise InputError(f"{path}: {_translate(str(error))}") from error
     try:
-        return Image.from_sitk(image), warnings
+        volume = Image.from_sitk(image)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+    missing = None if path.is_dir() else non_finite_voxels(path)
+    if missing is not None and missing.shape == volume.array.shape:
+        volume = Image(np.where(missing, volume.array.dtype.type(np.nan), volume.array), volume.grid)
+    return volume, warnings
 
 
 def _check_kind(path: Path) -> None:
@@ -177,6 +192,8 @@ def _check_kind(path: Path) -> None:
     count = "x".join(str(n) for n in size)
     if 0 in size:
         raise InputError(f"{path}: the volume is empty ({count} voxels); choose another one")
+    if reader.GetPixelID() in (sitk.sitkComplexFloat32, sitk.sitkComplexFloat64):
+        raise InputError(f"{path}: the voxels are complex numbers; convert them to magnitudes first")
     if components > 1:
         raise InputError(
             f"{path}: the volume has {components} values per voxel (vectors or colour); give a volume with one"
@@ -187,8 +204,6 @@ def _check_kind(path: Path) -> None:
         raise InputError(
             f"{path}: this is a single slice ({count}), not a volume; give a 3-D scan, or the folder of a DICOM series"
         )
-    if reader.GetPixelID() in (sitk.sitkComplexFloat32, sitk.sitkComplexFloat64):
-        raise InputError(f"{path}: the voxels are complex numbers; convert them to magnitudes first")
 
 
 def _translate(message: str) -> str:

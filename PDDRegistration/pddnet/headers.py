@@ -1,7 +1,7 @@
 """What an image file's header says before ITK interprets it.
 
-ITK repairs silently what a user must know: NIfTI files with a spacing of zero become 1 mm, negative spacings become
-flips, and truncated NIfTI files are read as if nothing were missing. So those headers are looked at here, first.
+ITK repairs silently what a user must know: in NIfTI files a spacing of zero becomes 1 mm, a negative one a flip, NaN
+becomes 0, and a truncated file is read as if nothing were missing. So the files are looked at here, first.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from .errors import InputError
 
@@ -27,6 +29,8 @@ class NiftiHeader:
     dim: tuple[int, ...]  # number of axes used, then voxels along each of seven
     pixdim: tuple[float, ...]  # mm along the three spatial axes
     bytes: int  # of header and voxels together, where they share a file; else of the voxels
+    start: int  # byte of the first voxel
+    kind: str  # numpy's name of the voxel type with its byte order, for floats; else empty
     placed: bool  # whether a qform or an sform says where the volume lies
     paired: bool  # voxels in a separate .img file
 
@@ -94,18 +98,39 @@ def read_nifti_header(path: Path) -> NiftiHeader | None:
             dim = struct.unpack_from(order + "8h", raw, 40)
             bits, pixdim = struct.unpack_from(order + "h", raw, 72)[0], struct.unpack_from(order + "3f", raw, 80)
             offset, forms = struct.unpack_from(order + "f", raw, 108)[0], struct.unpack_from(order + "2h", raw, 252)
-            paired = raw[344:347] != b"n+1"
+            code, paired = struct.unpack_from(order + "h", raw, 70)[0], raw[344:347] != b"n+1"
         elif len(raw) >= 540 and struct.unpack_from(order + "i", raw)[0] == 540:
             dim = struct.unpack_from(order + "8q", raw, 16)
             bits, pixdim = struct.unpack_from(order + "h", raw, 14)[0], struct.unpack_from(order + "3d", raw, 112)
             offset, forms = struct.unpack_from(order + "q", raw, 168)[0], struct.unpack_from(order + "2i", raw, 344)
-            paired = raw[4:7] != b"n+2"
+            code, paired = struct.unpack_from(order + "h", raw, 12)[0], raw[4:7] != b"n+2"
         else:
             continue
         voxels = math.prod(max(n, 1) for n in dim[1 : 1 + max(min(dim[0], 7), 0)])
         start = int(offset) if math.isfinite(offset) and not paired else 0
-        return NiftiHeader(dim, pixdim, start + voxels * bits // 8, any(code > 0 for code in forms), paired)
+        kind = {16: order + "f4", 64: order + "f8"}.get(code, "")
+        size = start + voxels * bits // 8
+        return NiftiHeader(dim, pixdim, size, start, kind, any(form > 0 for form in forms), paired)
     return None
+
+
+def non_finite_voxels(path: Path) -> np.ndarray | None:
+    """Where a 3-D NIfTI file of floats holds NaN or infinity, as a mask (D, H, W) [k, j, i]; None where nowhere.
+
+    ITK's NIfTI reader turns them into 0, which is the HU of water.
+    """
+    header = read_nifti_header(path) if path.name.lower().endswith((".nii", ".nii.gz")) else None
+    if header is None or not header.kind or header.paired:
+        return None
+    item = int(header.kind[-1])
+    parts = []
+    with _open(path) as file:
+        file.seek(header.start)
+        for start in range(header.start, header.bytes, item << 20):
+            chunk = file.read(min(item << 20, header.bytes - start))
+            parts.append(~np.isfinite(np.frombuffer(chunk, header.kind)))
+    mask = np.concatenate(parts)
+    return mask.reshape([max(n, 1) for n in header.dim[3:0:-1]]) if mask.any() else None
 
 
 def _holds(path: Path, size: int) -> bool:
@@ -118,7 +143,7 @@ def _holds(path: Path, size: int) -> bool:
             return True  # gzip notes the unpacked size at its end: a truncated file does not end with that number
     try:  # several gzip members, bytes after the last voxel, or a damaged file: unpack to see
         with gzip.open(path) as file:
-            while size > 0 and (chunk := file.read(min(size, 1 << 20))):
+            while chunk := file.read(1 << 20):  # to the very end, where the checksum is
                 size -= len(chunk)
     except (EOFError, zlib.error, gzip.BadGzipFile):
         return False

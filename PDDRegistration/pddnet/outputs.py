@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
+import math
 import os
 import re
+import shutil
 import signal
 import socket
+import threading
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -53,6 +57,7 @@ class OutputFiles:
         """
         self._targets = {name: Path(path) for name, (path, _) in outputs.items() if path is not None}
         self._temporaries: dict[str, Path] = {}
+        self._committed = False
         for name, path in self._targets.items():
             _check_target(path, outputs[name][1])
         _check_distinct(list(self._targets.values()), [Path(path) for path in inputs])
@@ -63,7 +68,9 @@ class OutputFiles:
     def __enter__(self) -> OutputFiles:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is not None and self._committed:
+            error.outputs_written = True  # an interrupt that came too late: the command must not say otherwise
         for path in self._temporaries.values():
             path.unlink(missing_ok=True)
 
@@ -82,7 +89,13 @@ class OutputFiles:
 
     def write_field(self, name: str, field: DisplacementField) -> None:
         """A transform or displacement image, if wanted. Raises InputError where it cannot be written whole."""
-        self._write(name, field.write, lambda path: _check_field(path, field))
+
+        def write(path: Path) -> None:
+            if path.name.endswith((".h5", ".hdf5")):
+                _reserve(path, 24 * math.prod(field.grid.shape) + 65536)  # three doubles per node, and the header
+            field.write(path)
+
+        self._write(name, write, lambda path: _check_field(path, field))
 
     def write_text(self, name: str, text: str) -> None:
         """A text file in UTF-8, if wanted. Raises InputError where it cannot be written whole."""
@@ -99,6 +112,7 @@ class OutputFiles:
                         f"{self._targets[name]}: cannot be written ({error.strerror}); choose another path"
                     ) from error
                 del self._temporaries[name]
+            self._committed = True
 
     def _write(self, name: str, write: Callable[[Path], object], check: Callable[[Path], None]) -> None:
         if name not in self._targets:
@@ -181,6 +195,21 @@ def _check_writable(folder: Path) -> None:
             probe.unlink(missing_ok=True)
 
 
+def _reserve(path: Path, size: int) -> None:
+    """Make sure that a file of so many bytes fits; OSError if not. HDF5 crashes at exit where a disk filled up."""
+    try:
+        if hasattr(os, "posix_fallocate"):
+            with path.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, size)
+        elif shutil.disk_usage(path.parent).free < size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)):
+            raise
+    finally:
+        path.unlink(missing_ok=True)
+
+
 def _flush(path: Path) -> None:
     """Force the file to the disk: over a network a full disk shows only now."""
     with path.open("rb+") as file:
@@ -206,12 +235,24 @@ def _check_field(path: Path, field: DisplacementField) -> None:
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Signals that arrive in here are delivered at the end (where the system can do that)."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
+    """Signals that arrive in here are delivered at the end.
+
+    They are caught by handlers, because a blocked signal would go to another thread of the process, and Python would
+    then raise its exception here all the same.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python delivers no signals here
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    arrived: list[int] = []
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in numbers}
+    before = {number: handler for number, handler in before.items() if callable(handler)}
+    for number in before:
+        signal.signal(number, lambda number, _: arrived.append(number))
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if arrived:
+            signal.raise_signal(arrived[0])
