@@ -82,7 +82,7 @@ def random_view(seed: int, *, patient: int, spacing: float | None = None) -> Gri
     """
     rng = np.random.default_rng([seed, 5])
     pixel = spacing or rng.uniform(1.6, 3.0)
-    top, bottom = rng.uniform(130, 225), rng.uniform(-90, -225)
+    top, bottom = rng.uniform(130, 225), rng.uniform(-225, -90)
     extent = (rng.uniform(370, 460), rng.uniform(300, 370), top - bottom)
     tilt = rotation(rng.uniform(-12, 12, 3) * (rng.random() < 0.6))
     centre = (rng.uniform(-15, 15), rng.uniform(-15, 5), (top + bottom) / 2)

@@ -95,7 +95,7 @@ class Body:
         self.contrast = bool(rng.random() < 0.5)  # portal venous phase, or native
         self.liver = rng.uniform(-1, 1, 4)  # shape: slope, left lobe, tip, back
         self.phase = rng.uniform(0, 2 * np.pi, 6)  # of whatever repeats: haustra, bowel loops
-        size = 1.03 + 0.035 * np.clip(rng.standard_normal(), -2, 2)
+        size = 1.03 + 0.03 * np.clip(rng.standard_normal(), -2, 2)
         self._size = size * (1 + rng.uniform(-0.04, 0.04, 3) + np.array([0.03, 0.03, 0]) * (heavy - 0.4))
         self._turn = rotation(rng.uniform(-4, 4, 3))
         self._origin = np.concatenate([rng.uniform(-25, 25, 2) - [0, 60], rng.uniform(-500, 300, 1)])
@@ -127,7 +127,7 @@ class Body:
         return straight + self._bend(straight)
 
     def to_table(self, points: np.ndarray) -> np.ndarray:
-        """The common frame (..., 3), mm, to LPS mm on the table: the inverse of `to_common` by fixed-point iteration."""
+        """The common frame (..., 3), mm, to LPS mm on the table: the inverse of `to_common`, by iteration."""
         points = np.asarray(points, float)
         straight = points
         for _ in range(30):
@@ -151,7 +151,7 @@ class Body:
         return distance
 
     def diaphragm(self, points: np.ndarray) -> np.ndarray:
-        """Height (...) in mm of points (..., 3) above the diaphragm, both in the common frame; negative in the abdomen."""
+        """Height (...) in mm of points (..., 3) above the diaphragm, in the common frame; negative in the abdomen."""
         x, y, z = np.moveaxis(points, -1, 0)
         reach = (np.abs(x) / 130) ** 2.4 + (np.abs(y + 18) / 92) ** 2.4
         top = 162 + self.breath - 6 * np.tanh(x / 40) - 13 * np.exp(-((x - 8) ** 2) / 900)
@@ -174,12 +174,12 @@ def _profiles(belly: float, fat: float) -> dict[str, np.ndarray]:
 
 
 def _draw_waves(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Wave vectors (N, 3) per mm, phases (N,) and amplitudes (N, 3) in mm: long waves of some mm, short ones of less."""
+    """Wave vectors (N, 3) per mm, phases (N,) and amplitudes (N, 3) in mm: long waves, and small short ones."""
     count = 20
     direction = rng.standard_normal((count, 3))
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
     length = np.where(np.arange(count) < 10, rng.uniform(220, 420, count), rng.uniform(100, 170, count))
-    amplitude = rng.standard_normal((count, 3)) * np.where(np.arange(count) < 10, 2.2, 0.45)[:, None]
+    amplitude = rng.standard_normal((count, 3)) * np.where(np.arange(count) < 10, 1.9, 0.45)[:, None]
     return direction * (2 * np.pi / length)[:, None], rng.uniform(0, 2 * np.pi, count), amplitude
 
 

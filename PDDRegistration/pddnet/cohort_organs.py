@@ -1,7 +1,8 @@
-"""The soft tissues of the virtual patients: torso, organs, vessels, bowel. Common frame, mm; supine, gas rises to -y."""
+"""Soft tissues of the virtual patients: torso, organs, vessels, bowel. Common frame, mm; supine: gas rises to -y."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,9 @@ from .cohort_skeleton import spine_depth
 
 SPLEEN, RIGHT_KIDNEY, LEFT_KIDNEY, GALLBLADDER, OESOPHAGUS, LIVER, STOMACH, AORTA, CAVA, PORTAL, PANCREAS = range(1, 12)
 BLADDER, RIGHT_PSOAS, LEFT_PSOAS, LUNGS, COLON, SMALL_BOWEL, HEART = 14, 15, 16, 18, 20, 21, 22
+
+Points = tuple[np.ndarray, ...]  # x, y, z, each of the same shape, mm in the common frame
+LevelFunction = Callable[[Body, Points, np.ndarray, np.ndarray], np.ndarray]
 
 # HU in a native scan and in the portal venous phase, and the texture's standard deviation.
 TISSUES: dict[str, tuple[float, float, float]] = {
@@ -57,20 +61,20 @@ COLON_PATH = [
     (0, 40, -250, 15),
 ]  # x, y, z, radius: caecum to rectum
 STOMACH_PATH = [
-    (50, 8, 122, 20),
-    (58, -4, 108, 35),
-    (58, -35, 86, 31),
-    (40, -66, 58, 23),
-    (10, -76, 46, 18),
+    (50, 0, 122, 20),
+    (58, -12, 108, 34),
+    (58, -44, 86, 31),
+    (40, -70, 58, 23),
+    (10, -78, 46, 18),
     (-16, -70, 42, 11),
 ]
 PANCREAS_PATH = [
-    (-22, -48, 2, 13),
-    (-16, -54, 20, 14),
-    (6, -60, 32, 8.5),
-    (34, -50, 44, 9.5),
-    (62, -22, 58, 10),
-    (80, -6, 68, 9),
+    (-22, -48, 2, 14.5),
+    (-16, -54, 20, 16),
+    (6, -58, 30, 9.5),
+    (34, -44, 40, 10.5),
+    (62, -12, 52, 11.5),
+    (82, 4, 60, 10),
 ]
 DUODENUM_PATH = [
     (-18, -69, 42, 11),
@@ -99,12 +103,12 @@ CAVA_PATH = [
     (-16, -36, 172, 13),
 ]
 PORTAL_PATH = [
-    (72, -4, 74, 4),
-    (36, -42, 52, 5),
-    (2, -54, 38, 7),
-    (-22, -50, 62, 7.5),
-    (-46, -46, 84, 6),
-    (-78, -40, 92, 4),
+    (78, 6, 66, 5),
+    (36, -35, 47, 6),
+    (2, -51, 36, 8.5),
+    (-22, -50, 62, 9.5),
+    (-46, -46, 84, 8),
+    (-78, -40, 92, 5),
 ]
 PSOAS_PATH = [
     (24, 4, 40, 6),
@@ -118,6 +122,7 @@ PSOAS_PATH = [
 # Half axes of a kidney: towards the hilum, across, and along it.
 KIDNEY = np.array([29.0, 25.0, 54.0])
 HILUM = 21.0  # mm from the kidney's centre
+DOME = (-52.0, -26.0)  # x, y of the diaphragm's highest point
 
 
 def tissue(body: Body, name: str) -> Tissue:
@@ -154,9 +159,9 @@ class Painter:
         self._paint_small_bowel()
         self._paint_colon()
         self._paint_bladder()
-        self._paint_stomach()
         self._paint_vessels()
         self._paint_pancreas()
+        self._paint_stomach()
         self._paint_spleen()
         self._paint_liver()
         self._paint_kidney(-1, RIGHT_KIDNEY)
@@ -348,13 +353,7 @@ class Painter:
         window = canvas.window(centre - 78, centre + 78)
         if window is None:
             return
-        x, y, z = (
-            v - np.float32(c) for v, c in zip(place.template(*canvas.coordinates(window)), place.centre, strict=True)
-        )
-        out, along, up = 0.84 * x + 0.52 * y + 0.15 * z, -0.55 * x + 0.83 * y, -0.12 * x - 0.08 * y + 0.99 * z
-        bowed = out + (along**2 + 0.5 * up**2) / 170 - 3
-        level = ellipsoid((bowed, along, up), (0, 0, 0), (27, 51, 54))
-        level = intersect(level, self.cavity[window] + 3, self.diaphragm[window] + 4, softness=2.5)
+        level = _spleen_level(self.body, canvas.coordinates(window), self.cavity[window], self.diaphragm[window])
         canvas.paint(window, level < 0, self.tissue("spleen"), SPLEEN)
 
     def _paint_liver(self) -> None:
@@ -398,7 +397,7 @@ class Painter:
         canvas.paint(window, (sinus < -5) & (level < 2), self.tissue("renal pelvis"), 0)
 
 
-def _liver_level(body: Body, points: tuple[np.ndarray, ...], cavity: np.ndarray, diaphragm: np.ndarray) -> np.ndarray:
+def _liver_level(body: Body, points: Points, cavity: np.ndarray, diaphragm: np.ndarray) -> np.ndarray:
     """The liver's level (mm) at x, y, z: an intersection of the cavity, the dome and three cut surfaces."""
     x, y, z = body.organs["liver"].template(*points)
     slope, left, tip, back = (float(v) for v in body.liver)
@@ -410,17 +409,30 @@ def _liver_level(body: Body, points: tuple[np.ndarray, ...], cavity: np.ndarray,
     return intersect(cavity + 3, diaphragm + 3, visceral - z, behind * 0.85, end, softness=4)
 
 
+def _spleen_level(body: Body, points: Points, cavity: np.ndarray, diaphragm: np.ndarray) -> np.ndarray:
+    """The spleen's level (mm) at x, y, z: an ellipsoid bowed along the wall, limited by the wall and the diaphragm."""
+    place = body.organs["spleen"]
+    x, y, z = (v - np.float32(c) for v, c in zip(place.template(*points), place.centre, strict=True))
+    out, along, up = 0.84 * x + 0.52 * y + 0.15 * z, -0.55 * x + 0.83 * y, -0.12 * x - 0.08 * y + 0.99 * z
+    bowed = out + (along**2 + 0.5 * up**2) / 170 - 3
+    level = ellipsoid((bowed, along, up), (0, 0, 0), (27, 51, 54))
+    return intersect(level, cavity + 3, diaphragm + 4, softness=2.5)
+
+
+def _sampled(body: Body, level: LevelFunction, low: tuple[int, ...], high: tuple[int, ...]) -> np.ndarray:
+    """(N, 3) mm: the points of a 3 mm lattice between two corners that lie inside an organ, in the common frame."""
+    axes = (np.arange(a, b, 3.0) for a, b in zip(low, high, strict=True))
+    points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
+    walls = body.cross_section("cavity", points), body.diaphragm(points)
+    return points[level(body, tuple(np.moveaxis(points, -1, 0)), *walls) < 0]
+
+
 def _liver_points(body: Body) -> dict[str, np.ndarray]:
     """The top of the right dome and the lower tip of the right lobe, (3,) mm in the common frame."""
-    dome = np.array([-62.0, -28.0, 0.0])
-    dome[2] = -float(body.diaphragm(dome)) - 5
-    axes = (np.arange(-165, -60, 3.0), np.arange(-90, 50, 3.0), np.arange(-75, 110, 3.0))
-    points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
-    level = _liver_level(body, np.moveaxis(points, -1, 0), body.cross_section("cavity", points), body.diaphragm(points))
-    inside = points[level < 0]
-    weight = np.exp(
-        (inside[:, 2].min() - inside[:, 2]) / 4
-    )  # a mean over the lowest few mm: it does not jump between voxels
+    dome = np.array([*DOME, 0.0])
+    dome[2] = -float(body.diaphragm(dome)) - 7
+    inside = _sampled(body, _liver_level, (-165, -90, -75), (-60, 50, 110))
+    weight = np.exp((inside[:, 2].min() - inside[:, 2]) / 4)  # mostly the lowest few mm, without jumps between voxels
     return {"liver_dome": dome, "liver_tip": weight @ inside / weight.sum()}
 
 
@@ -438,7 +450,7 @@ def _kidney_points(body: Body, side: int) -> dict[str, np.ndarray]:
     """Hilum and poles of one kidney, (3,) mm in the common frame."""
     name = "left_kidney" if side > 0 else "right_kidney"
     place, axes = body.organs[name], _kidney_axes(side)
-    pole = KIDNEY[2] - 3
+    pole = KIDNEY[2] - 4  # a little inside the surface
     bend = pole**2 / 230 - 4
 
     def at(inward: float, along: float) -> np.ndarray:
@@ -455,7 +467,7 @@ def landmarks(body: Body) -> dict[str, np.ndarray]:
     """Points of the kidneys, liver, spleen and aorta, (3,) mm in the common frame."""
     vessels = body.organs["vessels"]
     points = _kidney_points(body, -1) | _kidney_points(body, 1) | _liver_points(body)
-    points["celiac_origin"] = vessels.place(np.array([8.0, -31.0, 46.0]))
+    points["celiac_origin"] = vessels.place(np.array([8.0, -28.0, 46.0]))
     points["aortic_bifurcation"] = vessels.place(np.array([4.0, -33.0, -80.0]))
-    points["spleen_centre"] = body.organs["spleen"].place(body.organs["spleen"].centre)
+    points["spleen_centre"] = _sampled(body, _spleen_level, (10, -70, 0), (170, 120, 200)).mean(axis=0)
     return points

@@ -105,11 +105,11 @@ def _arch(canvas: Canvas, local: tuple[np.ndarray, ...], depth: float, lumbar: b
     tip = (0, back + (30 if lumbar else 28), -10 if lumbar else -22)
     transverse = (43, back - 8, 3) if lumbar else (31, back + 6, 4)
     rods = [
-        ((13, depth - 4, 6), (15, depth + 11, 4), 4.6, 4.6),  # pedicle
-        ((15, depth + 12, 2), (3, back + 3, -4), 4.4, 4.4),  # lamina
-        ((17, depth + 12, 13), (17, depth + 13, -17), 4.6, 5.0),  # articular processes
+        ((13, depth - 4, 6), (15, depth + 11, 4), 5.2, 5.2),  # pedicle
+        ((15, depth + 12, 2), (3, back + 3, -4), 5.2, 5.4),  # lamina
+        ((17, depth + 12, 13), (17, depth + 13, -17), 5.4, 5.8),  # articular processes
         ((16, depth + 10, 4), transverse, 4.2, 3.4),
-        ((0, back + 2, -3), tip, 4.0, 4.2),  # spinous process
+        ((0, back + 2, -3), tip, 4.6, 5.0),  # spinous process
     ]
     level = np.full(x.shape, np.inf, np.float32)
     for start, end, first, last in rods:
@@ -147,9 +147,9 @@ def _paint_hip(canvas: Canvas, side: int, label: int) -> None:
     window = canvas.window((min(side * 12, side * 150), -95, -262), (max(side * 12, side * 150), 85, -78))
     if window is not None:
         _paint_wing(canvas, window, side, label)
-    _paint_tube(canvas, side, [(92, -12, -190), (95, -14, -214)], (16, 33), label)
-    _paint_tube(canvas, side, [(84, -38, -216), (45, -62, -228), (10, -66, -240)], (11, 8.5, 9), label)
-    _paint_tube(canvas, side, [(84, 6, -226), (70, 22, -252), (58, 18, -285)], (15, 12, 13), label)
+    _paint_tube(canvas, side, [(92, -12, -190), (95, -14, -214)], (19, 34), label)
+    _paint_tube(canvas, side, [(84, -38, -216), (45, -62, -228), (10, -66, -240)], (13, 9.5, 10), label)
+    _paint_tube(canvas, side, [(84, 6, -226), (70, 22, -252), (58, 18, -285)], (18, 14, 15), label)
     gap = canvas.tube(np.array([(side * 96, -20, -221), (side * 97, -20, -221)]), np.array([26.5]), 2)
     if gap is not None:
         canvas.paint(gap.window, gap.level < 0, CARTILAGE, 0)
@@ -171,7 +171,7 @@ def _paint_wing(canvas: Canvas, window: Window, side: int, label: int) -> None:
     along, across = 0.62 * x - 0.78 * y, 0.78 * x + 0.62 * y
     depth = np.clip((-105 - z) / 60, -0.5, 1.6)  # how far below the crest
     middle = 77 + 0.15 * along - depth * (6 + 0.22 * along) + 5 * np.sin((along - 10) / 30)
-    thick = 5.2 + 4.5 * np.exp(-(((along + 22) / 18) ** 2)) + 2.5 * np.clip(depth, 0, 1.5)
+    thick = 6.2 + 5.5 * np.exp(-(((along + 22) / 18) ** 2)) + 2.5 * np.clip(depth, 0, 1.5)
     crest = -92 - ((along - 50) / 72) ** 2 * 42
     ends = np.abs(along - 48 + 4 * depth) - (76 - 22 * np.clip(depth, 0, 1.6))
     level = intersect(np.abs(across - middle) - thick, z - crest, ends, -205 - z, softness=2)
