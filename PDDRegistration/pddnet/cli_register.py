@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import SimpleITK as sitk
 
 from . import files, metrics, report
@@ -53,7 +54,8 @@ def run(args: argparse.Namespace) -> int:
         console.clear()
         clock.add(result.seconds)
         console(1.0, "writing")
-        residual = _write(outputs, result, inputs)
+        determinant = result.field.jacobian_determinant()
+        residual = _write(outputs, result, inputs, determinant)
         clock.lap("write")
         labels = _measure(args, result, inputs)
         clock.lap("measure")
@@ -61,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
             result,
             inputs.fixed,
             inputs.moving.grid,
+            determinant,
             seconds=clock.seconds,
             warnings=inputs.warnings,
             labels=labels,
@@ -139,15 +142,14 @@ def _register(args: argparse.Namespace, inputs: _Inputs, console: Console) -> Re
     )
 
 
-def _write(outputs: OutputFiles, result: Registration, inputs: _Inputs) -> float | None:
+def _write(outputs: OutputFiles, result: Registration, inputs: _Inputs, determinant: np.ndarray) -> float | None:
     """Write what is wanted to temporary files; returns the residual of the inverse in mm, if that was wanted."""
     outputs.write_field("transform", result.field)
     if "volume" in outputs:
         outputs.write_image("volume", result.warp(inputs.moving))
     if "labels" in outputs and inputs.moving_labels is not None:
         outputs.write_image("labels", result.warp(inputs.moving_labels, labels=True))
-    if "jacobian" in outputs:
-        outputs.write_image("jacobian", Image(result.field.jacobian_determinant(), result.field.grid))
+    outputs.write_image("jacobian", Image(determinant, result.field.grid))
     outputs.write_image("spread", result.spread)
     if "inverse" not in outputs:
         return None

@@ -25,6 +25,7 @@ def registration_report(
     result: Registration,
     fixed: Image,
     moving_grid: Grid,
+    determinant: np.ndarray,
     *,
     seconds: dict[str, float],
     warnings: Iterable[str] = (),
@@ -35,12 +36,13 @@ def registration_report(
 ) -> dict[str, Any]:
     """The report of one registration.
 
+    determinant: (D, H, W) of the result's field, from `DisplacementField.jacobian_determinant`.
     seconds: per stage of the whole command, in order; the stages of `result` are added where missing.
     labels: see `label_section`. inverse_residual: mm, of the inverse that was written, if one was.
     """
     verdict = result.verdict
     stages = {**result.seconds, **seconds} if not set(result.seconds) <= set(seconds) else dict(seconds)
-    statistics, region = jacobian_section(result, fixed)
+    statistics, region = jacobian_section(determinant, result.field.grid, fixed)
     return {
         "command": "register",
         "verdict": {
@@ -93,16 +95,15 @@ def tre_section(names: list[str], before: np.ndarray, after: np.ndarray) -> dict
     return {"points": rows, **summary}
 
 
-def jacobian_section(result: Registration, fixed: Image) -> tuple[dict[str, float], str]:
+def jacobian_section(determinant: np.ndarray, grid: Grid, fixed: Image) -> tuple[dict[str, float], str]:
     """Statistics of the Jacobian determinant inside the fixed body and where: 'fixed body' or 'fixed view'."""
-    grid = result.field.grid
     spacing = float(grid.spacing.max())
     coarse = fixed.coarsen(spacing)
     view = view_mask(coarse)
     seen = Image(view.array.astype(np.uint8), view.grid).resample(grid, labels=True).array > 0
     body = body_mask(coarse.resample(grid, fill=min(AIR, float(fixed.array.min())))).array & seen
     region, name = (body, "fixed body") if body.sum() > _SMALLEST_BODY * seen.sum() else (seen, "fixed view")
-    return metrics.jacobian_statistics(result.field.jacobian_determinant(), region), name
+    return metrics.jacobian_statistics(determinant, region), name
 
 
 def grid_section(grid: Grid) -> dict[str, Any]:
