@@ -1,0 +1,170 @@
+"""The picture of a registration: both scans, the warped one, the deformed lattice, the spread, in three planes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+import organs
+import planes
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from pddnet.field import DisplacementField
+from pddnet.grid import Grid
+from pddnet.image import AIR, Image, body_mask
+
+HU = (-160, 240)
+LATTICE = 20.0  # mm
+BACKGROUND, INK, FAINT = "#0d1117", "#e6edf3", "#8b949e"
+TITLES = ("Fixed", "Moving", "Moving, warped", f"Moving scan's {LATTICE:.0f} mm lattice", "Spread of the displacement")
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a registration took and gave. Label maps may be None; `names` is label -> name."""
+
+    fixed: Image
+    moving: Image
+    warped: Image
+    fixed_labels: Image | None
+    moving_labels: Image | None
+    warped_labels: Image | None
+    names: dict[int, str]
+    field: DisplacementField
+    spread: Image
+    caption: str = ""
+
+
+def draw(case: Case, path: Path) -> None:
+    """Write the picture (PNG)."""
+    painter = _Painter(case)
+    figure = painter.paint()
+    figure.savefig(path, dpi=110, facecolor=BACKGROUND)
+    plt.close(figure)
+
+
+class _Painter:
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        self.volumes = [v.canonical() for v in (case.fixed, case.moving, case.warped)]
+        maps = (case.fixed_labels, case.moving_labels, case.warped_labels)
+        self.real = all(m is not None for m in maps)
+        fixed = self.volumes[0]
+        if self.real:
+            maps = [m.canonical() for m in maps]
+            self.colours, table = organs.group(case.names, max(int(m.array.max()) for m in maps))
+            self.organs = [Image(table[m.array], m.grid) for m in maps]
+            self.focus = planes.busiest_point(self.organs[0])
+        else:
+            self.colours = {name: colour for name, (colour, _) in organs.TISSUES.items()}
+            self.organs = [organs.tissues(v) for v in self.volumes]
+            self.focus = fixed.grid.centre
+        self.window = planes.window_of(fixed, self.focus)
+        self.body = Image(body_mask(fixed).array.astype(np.float32), fixed.grid)
+        self.limit = max(float(np.percentile(case.spread.array, 99)), 1.0)
+
+    def paint(self) -> Figure:
+        low, high = self.window
+        size = high - low
+        heights = [size[down] for _, (down, _), _ in planes.VIEWS.values()]
+        width = max(size[0], size[1])
+        columns = len(TITLES)
+        scale = 17.0 / (columns * width)  # inches per mm
+        bottom, top = 0.95, 0.45
+        tall = sum(heights) * scale + bottom + top
+        figure = plt.figure(figsize=(17.0, tall))
+        spec = figure.add_gridspec(
+            3, columns, height_ratios=heights, left=0.004, right=0.996, bottom=bottom / tall, top=1 - top / tall,
+            wspace=0.015, hspace=0.015,
+        )  # fmt: skip
+        for row, view in enumerate(planes.VIEWS):
+            for column, title in enumerate(TITLES):
+                axes = figure.add_subplot(spec[row, column])
+                self.panel(axes, view, column)
+                if row == 0:
+                    axes.set_title(title, color=INK, fontsize=15, pad=8)
+        self.legend(figure, tall)
+        return figure
+
+    def panel(self, axes: Axes, view: str, column: int) -> None:
+        """One plane of one column."""
+        volume = 1 if column == 1 else 2 if column == 2 else 0
+        where = self.plane(view, moving=column == 1)
+        picture = planes.scalar(self.volumes[volume], where, AIR)
+        axes.imshow(
+            picture, cmap="gray", vmin=HU[0], vmax=HU[1] + (250 if column >= 3 else 0), interpolation="bilinear"
+        )
+        if column == 2:
+            self.outlines(axes, 0, where, white=True)
+        if column <= 2:
+            self.outlines(axes, volume, where)
+        if column == 3:
+            self.lattice(axes, view, where)
+        if column == 4:
+            self.spread(axes, where)
+        _frame(axes, view)
+
+    def plane(self, view: str, *, moving: bool) -> Grid:
+        """Through the focus; of the moving scan, along its own axes through the point that belongs to the focus."""
+        focus = self.case.field.transform_points(self.focus) if moving else self.focus
+        return planes.plane(view, focus, self.volumes[int(moving)].grid.direction, self.window)
+
+    def outlines(self, axes: Axes, which: int, where: Grid, *, white: bool = False) -> None:
+        """The organs of one label map in their colours, or thin and white."""
+        colours = list(self.colours.values())
+        for number, share in planes.shares(self.organs[which], where).items():
+            style = {"colors": "white", "linewidths": 0.9, "linestyles": "dotted"} if white else {}
+            axes.contour(share, [0.5], **{"colors": colours[number - 1], "linewidths": 1.6, **style})
+
+    def lattice(self, axes: Axes, view: str, where: Grid) -> None:
+        """Planes of equal moving coordinates, as they come to lie in the fixed scan."""
+        moved, known = planes.moving_coordinates(self.case.field, self.volumes[1].grid.direction, where)
+        for axis in (planes.VIEWS[view][0][0], planes.VIEWS[view][1][0]):
+            values = np.where(known, moved[..., axis], np.nan)
+            first, last = np.nanmin(values) // LATTICE, np.nanmax(values) // LATTICE
+            levels = np.arange(first, last + 2) * LATTICE
+            axes.contour(values, levels, colors="#4fd8eb", linewidths=0.9, linestyles="solid")
+
+    def spread(self, axes: Axes, where: Grid) -> None:
+        """The standard deviation of the displacement, in colour over the body."""
+        values = planes.scalar(self.case.spread, where, np.nan)
+        body = planes.scalar(self.body, where, 0)
+        alpha = np.where((body > 0.5) & np.isfinite(values), 0.65, 0.0)
+        self.colour_map = axes.imshow(np.nan_to_num(values), cmap="inferno", vmin=0, vmax=self.limit, alpha=alpha)
+
+    def legend(self, figure: Figure, tall: float) -> None:
+        """Organ names, the colour bar, the caption."""
+        lines = [Line2D([], [], color=colour, lw=3, label=name) for name, colour in self.colours.items()]
+        lines.append(Line2D([], [], color="white", lw=1.2, ls="dotted", label="fixed, over warped"))
+        legend = figure.legend(
+            handles=lines, loc="lower left", bbox_to_anchor=(0.004, 0.34 / tall), ncol=8, frameon=False, fontsize=12,
+            labelcolor=INK, handlelength=1.3, columnspacing=1.4, borderpad=0, borderaxespad=0,
+        )  # fmt: skip
+        legend.set_in_layout(False)
+        bar = figure.add_axes((0.815, 0.62 / tall, 0.17, 0.13 / tall))
+        figure.colorbar(self.colour_map, cax=bar, orientation="horizontal")
+        bar.tick_params(colors=INK, labelsize=11)
+        bar.set_xlabel("mm", color=INK, fontsize=11, labelpad=1)
+        bar.set_facecolor("black")
+        figure.text(0.004, 0.1 / tall, self.case.caption, color=FAINT, fontsize=12, va="bottom")
+
+
+def _frame(axes: Axes, view: str) -> None:
+    axes.set_facecolor("black")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for side in axes.spines.values():
+        side.set_visible(False)
+    left, right, up, down = planes.VIEWS[view][2]
+    style = {"color": FAINT, "fontsize": 10, "transform": axes.transAxes}
+    axes.text(0.015, 0.5, left, ha="left", va="center", **style)
+    axes.text(0.985, 0.5, right, ha="right", va="center", **style)
+    axes.text(0.5, 0.985, up, ha="center", va="top", **style)
+    axes.text(0.5, 0.015, down, ha="center", va="bottom", **style)
