@@ -10,32 +10,35 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from . import cohort_bowel as bowel
 from . import cohort_organs as organs
+from . import cohort_painter as parts
 from . import cohort_skeleton as skeleton
+from . import cohort_torso as torso
 from .cohort_body import Body, rotation
 from .cohort_canvas import Canvas, Tissue
 from .grid import Grid
 from .image import Image
 
 LABELS: dict[int, str] = {
-    organs.SPLEEN: "spleen",
-    organs.RIGHT_KIDNEY: "right_kidney",
-    organs.LEFT_KIDNEY: "left_kidney",
-    organs.GALLBLADDER: "gallbladder",
-    organs.OESOPHAGUS: "oesophagus",
-    organs.LIVER: "liver",
-    organs.STOMACH: "stomach",
-    organs.AORTA: "aorta",
-    organs.CAVA: "inferior_vena_cava",
-    organs.PORTAL: "portal_and_splenic_vein",
-    organs.PANCREAS: "pancreas",
-    organs.BLADDER: "bladder",
-    organs.RIGHT_PSOAS: "right_psoas",
-    organs.LEFT_PSOAS: "left_psoas",
-    organs.LUNGS: "lungs",
-    organs.COLON: "colon",
-    organs.SMALL_BOWEL: "small_bowel",
-    organs.HEART: "heart",
+    parts.SPLEEN: "spleen",
+    parts.RIGHT_KIDNEY: "right_kidney",
+    parts.LEFT_KIDNEY: "left_kidney",
+    parts.GALLBLADDER: "gallbladder",
+    parts.OESOPHAGUS: "oesophagus",
+    parts.LIVER: "liver",
+    parts.STOMACH: "stomach",
+    parts.AORTA: "aorta",
+    parts.CAVA: "inferior_vena_cava",
+    parts.PORTAL: "portal_and_splenic_vein",
+    parts.PANCREAS: "pancreas",
+    parts.BLADDER: "bladder",
+    parts.RIGHT_PSOAS: "right_psoas",
+    parts.LEFT_PSOAS: "left_psoas",
+    parts.LUNGS: "lungs",
+    parts.COLON: "colon",
+    parts.SMALL_BOWEL: "small_bowel",
+    parts.HEART: "heart",
     skeleton.RIBS: "ribs",
     skeleton.SACRUM: "sacrum",
     skeleton.HIPS[0]: "right_hip_bone",
@@ -63,7 +66,7 @@ def virtual_patient(seed: int, grid: Grid | None = None, *, noise: float = 12.0)
     grid = grid or full_view(seed)
     canvas = Canvas(body, grid)
     _paint_table(canvas)
-    organs.paint_organs(canvas)
+    _paint_soft_tissues(parts.Painter(canvas))
     skeleton.paint_skeleton(canvas)
     hu = canvas.finish(np.random.default_rng([seed, 3]), noise)
     return Patient(Image(hu, grid), Image(canvas.labels, grid), _landmarks(body))
@@ -103,6 +106,23 @@ def _stored(grid: Grid, order: np.ndarray, flips: np.ndarray) -> Grid:
     origin = grid.index_to_point(np.where(flips, grid.size - 1, 0))
     direction = (grid.direction * np.where(flips, -1, 1))[:, order]
     return Grid(tuple(grid.size[order][::-1]), grid.spacing[order], origin, direction)
+
+
+def _paint_soft_tissues(painter: parts.Painter) -> None:
+    """Everything soft, from the skin inwards; a later organ lies over an earlier one."""
+    torso.paint_torso(painter)
+    torso.paint_chest(painter)
+    torso.paint_muscles(painter)
+    bowel.paint_small_bowel(painter)
+    bowel.paint_colon(painter)
+    bowel.paint_bladder(painter)
+    organs.paint_vessels(painter)
+    organs.paint_pancreas(painter)
+    bowel.paint_stomach(painter)
+    organs.paint_spleen(painter)
+    organs.paint_liver(painter)
+    organs.paint_kidney(painter, -1, parts.RIGHT_KIDNEY)
+    organs.paint_kidney(painter, 1, parts.LEFT_KIDNEY)
 
 
 def _paint_table(canvas: Canvas) -> None:

@@ -148,7 +148,7 @@ def test_any_grid_shows_the_same_patient(patients: dict[int, Patient]) -> None:
     angle = np.radians(14)
     turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, -1]])
     direction = turn[:, [2, 0, 1]]  # flipped, and the axes stored in another order
-    size, spacing = np.array([56, 110, 90]), np.array([5.0, 3.0, 3.0])
+    size, spacing = np.array([90, 120, 96]), np.array([5.0, 3.0, 3.0])
     origin = patient.image.grid.centre - direction @ ((size - 1) / 2 * spacing)
     other = virtual_patient(3, Grid(tuple(size[::-1]), spacing, origin, direction))
     laid = patient.labels.resample(other.labels.grid, labels=True)
