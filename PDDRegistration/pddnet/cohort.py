@@ -131,13 +131,18 @@ def _paint_table(canvas: Canvas) -> None:
     back = canvas.body.profile("muscle_back", heights) + canvas.body.profile("fat", heights) * 0.85
     spine = canvas.body.to_table(np.column_stack([0 * heights, back, heights]))
     middle, top = spine[:, 0].mean(), spine[:, 1].max() + 3
-    points = canvas.grid.points()
-    across, depth = np.abs(points[..., 0] - middle), points[..., 1] - top
+    across, depth = np.abs(_component(canvas.grid, 0) - middle), _component(canvas.grid, 1) - top
     upper = depth + 0.0005 * across**2 - 1.5
     lower = depth - 32 + 30 * np.clip((across - 110) / 100, 0, 1)
     board = across < 215
     canvas.paint(canvas.whole, board & (upper > 1.5) & (lower < -1.5), Tissue(-965, 4))
     canvas.paint(canvas.whole, board & ((np.abs(upper) < 1.8) | (np.abs(lower) < 1.5)) & (upper > -2), Tissue(90, 30))
+
+
+def _component(grid: Grid, axis: int) -> np.ndarray:
+    """(D, H, W) LPS mm: x, y or z of every voxel; the others are not computed."""
+    i, j, k = (np.arange(n) * step for n, step in zip(grid.size, grid.axes[axis], strict=True))
+    return (grid.origin[axis] + k[:, None, None] + j[:, None] + i).astype(np.float32)
 
 
 def _landmarks(body: Body) -> dict[str, np.ndarray]:

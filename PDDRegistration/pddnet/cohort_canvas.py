@@ -49,9 +49,13 @@ class Canvas:
 
     def refine(self, values: np.ndarray) -> np.ndarray:
         """Values at the coarse nodes, linearly interpolated to every voxel: (D, H, W), float32."""
-        along_k, along_j, along_i = self._weights
-        fine = along_j @ (values.astype(np.float32) @ along_i.T)
-        return (along_k @ fine.reshape(len(values), -1)).reshape(self.grid.shape)
+        fine = values.astype(np.float32)
+        for axis in (2, 1, 0):  # the last axis first, while the array is small; no BLAS: the sums are the same anywhere
+            below, share = self._weights[axis]
+            share = share.reshape([-1 if a == axis else 1 for a in range(3)])
+            start = np.take(fine, below, axis)
+            fine = start + (np.take(fine, below + 1, axis) - start) * share
+        return fine
 
     def texture(self, window: Window, scale: float = 1.0) -> np.ndarray:
         """Spatially correlated noise of unit variance, fixed to the tissue; grains `scale` times the usual size."""
@@ -134,11 +138,12 @@ def _axes(grid: Grid) -> list[tuple[int, float]]:
     return list(zip(grid.shape, grid.spacing[::-1], strict=True))
 
 
-def _interpolation(count: int, step: float) -> tuple[np.ndarray, np.ndarray]:
-    """Coarse nodes along an axis of `count` voxels, and the (count, nodes) weights of linear interpolation."""
+def _interpolation(count: int, step: float) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    """Coarse nodes along an axis of `count` voxels; for each voxel the node below it and the share of the next one."""
     nodes = np.linspace(0, count - 1, max(int(np.ceil((count - 1) / step)) + 1, 2))
-    weights = np.stack([np.interp(np.arange(count), nodes, row) for row in np.eye(len(nodes))], axis=1)
-    return nodes, weights.astype(np.float32)
+    place = np.interp(np.arange(count), nodes, np.arange(len(nodes))) if count > 1 else np.zeros(1)
+    below = np.minimum(place.astype(int), len(nodes) - 2)
+    return nodes, (below, (place - below).astype(np.float32))
 
 
 def smooth_path(path: np.ndarray, radii: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray]:
