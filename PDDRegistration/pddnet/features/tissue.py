@@ -1,0 +1,31 @@
+"""Tissue memberships from Hounsfield units: the coarse channels that the alignment compares. CT only."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# HU where membership begins, is full, is full still, and ends; wide enough for native and enhanced scans alike
+TISSUES = {
+    "gas": (-2000, -1999, -750, -350),
+    "fat": (-250, -150, -60, -10),
+    "soft": (-30, 20, 150, 230),
+    "bone": (130, 300, 5000, 5001),
+}
+
+
+def tissue(hu: Tensor, body: Tensor) -> Tensor:
+    """Memberships (5, D, H, W) in 0..1: gas, fat, soft tissue and bone inside the body, and the body itself.
+
+    Args:
+        hu: (D, H, W) Hounsfield units.
+        body: (D, H, W), 1 inside the body.
+    """
+    import torch
+
+    channels = [
+        torch.minimum((hu - a) / (b - a), (d - hu) / (d - c)).clamp(0, 1) * body for a, b, c, d in TISSUES.values()
+    ]
+    return torch.stack([*channels, body])

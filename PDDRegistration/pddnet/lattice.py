@@ -1,0 +1,79 @@
+"""Tensors on grids that share their axes: interpolation between them, warping, vectors in mm along the array axes.
+
+Every lattice of one run is a `Grid` with the directions of the fixed scan's canonical axes, so that going from one to
+another is a shift and a scale per axis. Displacements are (3, D, H, W) tensors in mm, components along the array axes
+(D, H, W), that is along k, j, i.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .grid import Grid
+from .tensors import to_array, to_tensor
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+
+def positions(points: Grid, lattice: Grid, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor, Tensor]:
+    """The nodes of `points` along D, H, W, in voxel indices of `lattice` (both along the same axes)."""
+    start = lattice.point_to_index(points.origin)
+    scale = points.spacing / lattice.spacing
+    return tuple(
+        to_tensor(start[axis] + np.arange(points.size[axis]) * scale[axis], device) for axis in (2, 1, 0)
+    )  # fmt: skip
+
+
+def interpolate(x: Tensor, where: tuple[Tensor, ...]) -> Tensor:
+    """(C, D, H, W) sampled linearly at the tensor product of three index vectors; the border value outside."""
+    from .correlation import taps
+
+    for dim, at in enumerate(where, start=1):
+        low, high, weight = taps(at, at.new_zeros(1), x.shape[dim])
+        weight = weight[:, 0].view([-1 if d == dim else 1 for d in range(4)])
+        x = x.index_select(dim, low[:, 0]) * (1 - weight) + x.index_select(dim, high[:, 0]) * weight
+    return x
+
+
+def resample(x: Tensor, source: Grid, target: Grid) -> Tensor:
+    """(C, D, H, W) on `source`, sampled linearly at the nodes of `target`."""
+    return interpolate(x, positions(target, source, x.device))
+
+
+def mesh(lattice: Grid, device: torch.device | str = "cpu") -> Tensor:
+    """(3, D, H, W) positions of the nodes in mm along D, H, W, from the lattice's first node."""
+    import torch
+
+    steps = [
+        torch.arange(n, device=device) * float(s) for n, s in zip(lattice.shape, lattice.spacing[::-1], strict=True)
+    ]
+    return torch.stack(torch.meshgrid(*steps, indexing="ij"))
+
+
+def sample(x: Tensor, index: Tensor, *, zeros: bool = False) -> Tensor:
+    """(C, D, H, W) sampled linearly at indices (3, ...) in the order D, H, W; border value (or zero) outside."""
+    import torch
+    import torch.nn.functional as functional
+
+    shape = index.shape[1:]
+    size = torch.tensor(x.shape[1:], device=x.device, dtype=x.dtype).view(3, *[1] * len(shape))
+    unit = (2 * index + 1) / size - 1  # grid_sample's coordinates with align_corners=False
+    unit = unit.flip(0).flatten(1).T.reshape(1, 1, 1, -1, 3)
+    padding = "zeros" if zeros else "border"
+    out = functional.grid_sample(x[None], unit, mode="bilinear", padding_mode=padding, align_corners=False)
+    return out.view(x.shape[0], *shape)
+
+
+def compose(outer: Tensor, inner: Tensor, lattice: Grid) -> Tensor:
+    """Displacement of x -> outer(inner(x)), both (3, D, H, W) in mm on `lattice`."""
+    spacing = inner.new_tensor(lattice.spacing[::-1].copy()).view(3, 1, 1, 1)
+    return inner + sample(outer, (mesh(lattice, inner.device) + inner) / spacing)
+
+
+def to_lps(displacement: Tensor, lattice: Grid) -> np.ndarray:
+    """(3, D, H, W) along the array axes to (D, H, W, 3) LPS mm."""
+    return np.moveaxis(to_array(displacement), 0, -1)[..., ::-1] @ lattice.direction.T.astype(np.float32)

@@ -1,0 +1,59 @@
+"""Between numpy and torch: the one place. Also the choice of the device."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+
+def to_tensor(array: np.ndarray, device: str | torch.device = "cpu") -> Tensor:
+    """A float32 tensor with a copy of the array's values, of the same shape.
+
+    torch built against NumPy 1 has no bridge to NumPy 2 (torch < 2.3 on macOS): then through the bytes.
+    """
+    import torch
+
+    array = np.array(array, dtype=np.float32, order="C")
+    try:
+        tensor = torch.from_numpy(array)
+    except RuntimeError:
+        tensor = torch.frombuffer(bytearray(array.tobytes()), dtype=torch.float32).reshape(array.shape)
+    return tensor.to(device)
+
+
+def to_array(tensor: Tensor) -> np.ndarray:
+    """A float32 array with a copy of the tensor's values, of the same shape."""
+    import torch
+
+    tensor = tensor.detach().to("cpu", torch.float32).contiguous()
+    try:
+        return tensor.numpy().copy()
+    except RuntimeError:
+        return np.frombuffer(bytes(tensor.untyped_storage()), np.float32).reshape(tuple(tensor.shape)).copy()
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """'auto' is CUDA where there is one, else the CPU; 'cpu', 'cuda' and 'cuda:N' as asked.
+
+    Raises:
+        InputError: torch is missing, the name is unknown, or that GPU is absent.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise InputError("registration needs torch, which is not installed; install it (pip install torch)") from error
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind, _, number = name.partition(":")
+    if kind not in ("cpu", "cuda") or (number and (kind == "cpu" or not number.isdigit())):
+        raise InputError(f"there is no device '{name}'; choose auto, cpu or cuda")
+    if kind == "cuda" and (not torch.cuda.is_available() or int(number or 0) >= torch.cuda.device_count()):
+        raise InputError(f"device '{name}' was asked for, but torch sees no such GPU; choose auto or cpu")
+    return torch.device(name)
