@@ -1,9 +1,9 @@
 """The correlation layer of pdd-net (paper 2019, section 2): dense displacement dissimilarities in a fast, exact form.
 
 As published it samples the moving features by a 3-D grid_sample at every control point plus every displacement. Those
-positions are a tensor product, so trilinear sampling separates into one linear interpolation per axis. The first axis
-is interpolated last, on scalars: with |f - m|^2 = |f|^2 - 2 f.m + |m|^2 the part |m|^2 - 2 f.m of every plane is one
-matrix product, and for m between two planes a and b at weight w
+positions are a tensor product, so trilinear sampling separates into one linear interpolation per axis: along H and W a
+product with a narrow matrix of two-voxel rows, along D on scalars. With |f - m|^2 = |f|^2 - 2 f.m + |m|^2 the f.m of
+every plane are one matrix product, and for m between two planes a and b at weight w
 
     |(1 - w) a + w b|^2 = (1 - w) |a|^2 + w |b|^2 - w (1 - w) |b - a|^2.
 
@@ -38,24 +38,23 @@ def correlate(
 
     channels, n_d, n_h, n_w = fixed.shape
     l_d, l_h, l_w = (len(o) for o in offsets)
+    depth, height, width = moving.shape[1:]
     chunk = chunk or (1 if fixed.device.type == "cpu" else n_w)
-    planes = _Planes(points[0], offsets[0], moving.shape[1])
-    low_h, high_h, weight_h = taps(points[1], offsets[1], moving.shape[2])
-    low_w, high_w, weight_w = taps(points[2], offsets[2], moving.shape[3])
+    planes = _Planes(points[0], offsets[0], depth)
+    across, along = _hats(points[1], offsets[1], height, 1), _hats(points[2], offsets[2], width, chunk)
     centre = moving.mean((1, 2, 3), keepdim=True)  # the sums below cancel less around the mean
-    source = (moving - centre).permute(1, 2, 3, 0).contiguous()
+    source = (moving - centre).permute(2, 3, 1, 0).reshape(height, -1)  # (H, W * D * C)
     query = (fixed - centre).permute(2, 3, 0, 1)  # (nH, nW, C, nD)
     norm = query.square().sum(2)[:, :, None, None, :]
-    cost = torch.empty(n_h, n_w, l_d, l_h * l_w, n_d, device=fixed.device)
-    for h in range(n_h):
-        row = _lerp(source[:, low_h[h]], source[:, high_h[h]], weight_h[h][:, None, None])  # (D, LH, W, C)
-        for w in range(0, n_w, chunk):
+    rows = _Rows((n_h, n_w, l_d, l_h * l_w, n_d), source, query)
+    for h, (window, hats) in enumerate(across):
+        row = (hats @ source[window]).view(l_h, width, depth * channels)
+        for w, (window, hats) in zip(range(0, n_w, chunk), along, strict=True):
             block = slice(w, w + chunk)
-            low, high, weight = low_w[block].flatten(), high_w[block].flatten(), weight_w[block].flatten()
-            sampled = _lerp(row.index_select(2, low), row.index_select(2, high), weight[:, None])
-            sampled = sampled.view(*row.shape[:2], -1, l_w, channels).permute(2, 0, 1, 3, 4)
-            cost[h, block] = planes.interpolate(sampled.flatten(2, 3), query[h, block]) + norm[h, block]
-    return cost.view(n_h, n_w, l_d, l_h, l_w, n_d).div_(channels).clamp_(min=0)
+            sampled = torch.bmm(hats.expand(l_h, -1, -1), row[:, window])  # (LH, g * LW, D * C)
+            sampled = sampled.view(l_h, -1, l_w, depth, channels).transpose(0, 1).flatten(1, 2)
+            rows.put(h, block, planes.interpolate(sampled, query[h, block]), norm[h, block])
+    return rows.joined().view(n_h, n_w, l_d, l_h, l_w, n_d).div_(channels).clamp_(min=0)
 
 
 def taps(points: Tensor, offsets: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -65,37 +64,79 @@ def taps(points: Tensor, offsets: Tensor, size: int) -> tuple[Tensor, Tensor, Te
     return low.long(), (low + 1).clamp(max=size - 1).long(), where - low
 
 
-def _lerp(low: Tensor, high: Tensor, weight: Tensor) -> Tensor:
-    return low + (high - low) * weight
+def _hats(points: Tensor, offsets: Tensor, size: int, chunk: int) -> list[tuple[slice, Tensor]]:
+    """Linear interpolation as a matrix: for every `chunk` points the voxels they read and (points * L, voxels)."""
+    result = []
+    for part in points.split(chunk):
+        low, high, weight = (x.flatten() for x in taps(part, offsets, size))
+        start, stop = int(low.min()), int(high.max()) + 1
+        matrix = weight.new_zeros(len(weight), stop - start)
+        matrix.scatter_add_(1, (low - start)[:, None], 1 - weight[:, None])
+        matrix.scatter_add_(1, (high - start)[:, None], weight[:, None])
+        result.append((slice(start, stop), matrix))
+    return result
+
+
+class _Rows:
+    """The cost tensor, filled block by block: in place, or joined at the end where autograd has to follow."""
+
+    def __init__(self, shape: tuple[int, ...], *sources: Tensor) -> None:
+        import torch
+
+        self.traced = torch.is_grad_enabled() and any(x.requires_grad for x in sources)
+        self.shape = shape
+        self.blocks: list[Tensor] = []
+        if not self.traced:
+            self.cost = torch.empty(shape, device=sources[0].device)
+
+    def put(self, h: int, block: slice, a: Tensor, b: Tensor) -> None:
+        """Write a + b, (g, LD, LH * LW, nD), to one block of row h; blocks come in order."""
+        import torch
+
+        if self.traced:
+            self.blocks.append(a + b)
+        else:
+            torch.add(a, b, out=self.cost[h, block])
+
+    def joined(self) -> Tensor:
+        import torch
+
+        return torch.cat(self.blocks).view(self.shape) if self.traced else self.cost
 
 
 class _Planes:
     """Dissimilarities between the planes of the first axis, from those on the planes."""
 
     def __init__(self, points: Tensor, offsets: Tensor, size: int) -> None:
-        low, high, weight = taps(points, offsets, size)
-        self.low, self.high = low.T[None, :, None, :], high.T[None, :, None, :]  # (1, LD, 1, nD)
-        self.weight = weight.T[None, :, None, :]
-        curved = weight * (1 - weight)
-        self.curvature = curved.T[None, :, None, :] if bool((curved > 1e-6).any()) else None
+        import torch
+
+        low, high, weight = (x.T for x in taps(points, offsets, size))  # (LD, nD)
+        self.shape = weight.shape
+        self.low, self.high, self.weight = low.flatten(), high.flatten(), weight.flatten()
+        columns = torch.arange(weight.shape[1], device=weight.device)
+        self.low_dot = (low * len(columns) + columns).flatten()  # in a row of D * nD
+        self.high_dot = (high * len(columns) + columns).flatten()
+        curved = self.weight * (1 - self.weight)
+        self.curvature = curved if bool((curved > 1e-6).any()) else None
 
     def interpolate(self, sampled: Tensor, query: Tensor) -> Tensor:
         """|m|^2 - 2 f.m, (g, LD, LH * LW, nD), for g columns of control points.
 
         Args:
-            sampled: (g, D, LH * LW, C) moving features, already at the displaced positions within each plane.
+            sampled: (g, LH * LW, D, C) moving features, already at the displaced positions within each plane.
             query: (g, C, nD) fixed features.
         """
         import torch
 
-        group, depth, area, channels = sampled.shape
-        n_d, l_d = self.low.shape[3], self.low.shape[1]
-        norms = sampled.square().sum(-1, keepdim=True)
-        dots = torch.bmm(sampled.reshape(group, depth * area, channels), -2 * query)
-        dots = dots.view(group, depth, area, n_d) + norms
-        shape = (group, l_d, area, n_d)
-        result = _lerp(dots.gather(1, self.low.expand(shape)), dots.gather(1, self.high.expand(shape)), self.weight)
+        group, area, depth, channels = sampled.shape
+        ones = sampled.new_ones(channels)  # a product with ones is faster than a sum over so few
+        norms = sampled.square() @ ones
+        result = torch.lerp(norms.index_select(2, self.low), norms.index_select(2, self.high), self.weight)
         if self.curvature is not None:
-            steps = (sampled[:, 1:] - sampled[:, :-1]).square().sum(-1, keepdim=True).expand(-1, -1, -1, n_d)
-            result = result - self.curvature * steps.gather(1, self.low.expand(shape))
-        return result
+            steps = (sampled[:, :, 1:] - sampled[:, :, :-1]).square() @ ones
+            result = result - self.curvature * steps.index_select(2, self.low)
+        dots = torch.bmm(sampled.reshape(group, area * depth, channels), -2 * query).view(group, area, -1)
+        shape = (group, area, len(self.low))
+        low, high = dots.gather(2, self.low_dot.expand(shape)), dots.gather(2, self.high_dot.expand(shape))
+        result = result + torch.lerp(low, high, self.weight)
+        return result.view(group, area, *self.shape).transpose(1, 2)

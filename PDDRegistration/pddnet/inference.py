@@ -5,6 +5,7 @@ Cost tensors have the layout of correlation.py, (nH, nW, LD, LH, LW, nD).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CACHED = 1 << 16  # values of a cost tensor that are worked on at once, so that they stay in a core's cache
+CACHED_GPU = 1 << 26
 
 
 def min_convolution(cost: Tensor) -> Tensor:
@@ -19,14 +21,7 @@ def min_convolution(cost: Tensor) -> Tensor:
 
     It approximates the diffusion penalty's parabolas within each control point. Shape kept; a new tensor.
     """
-    import torch
-
-    rows = cost.flatten(0, 1)
-    step = _chunk(cost, rows[0].numel())
-    result = torch.empty_like(rows)
-    for i in range(0, len(rows), step):
-        result[i : i + step] = _envelope(rows[i : i + step])
-    return result.view(cost.shape)
+    return _by_chunks(cost.flatten(0, 1), 0, _envelope).view(cost.shape)
 
 
 def mean_field(cost: Tensor) -> Tensor:
@@ -34,17 +29,7 @@ def mean_field(cost: Tensor) -> Tensor:
 
     Shape kept; a new tensor.
     """
-    import torch
-
-    columns = cost.flatten(2, 4)  # (nH, nW, L, nD)
-    step = _chunk(cost, columns[:, :, 0].numel())
-    result = torch.empty_like(columns)
-    for i in range(0, columns.shape[2], step):
-        part = columns[:, :, i : i + step]
-        for dim in (0, 1, 3):
-            part = _average_twice(_replicate(part, dim, 2), dim)
-        result[:, :, i : i + step] = part / 729.0
-    return result.view(cost.shape)
+    return _by_chunks(cost.flatten(2, 4), 2, _message).view(cost.shape)  # (nH, nW, L, nD)
 
 
 def regularise(cost: Tensor, weights: tuple[float, float]) -> Tensor:
@@ -55,7 +40,9 @@ def regularise(cost: Tensor, weights: tuple[float, float]) -> Tensor:
         weights: (w0, w1), the published alpha_2 and alpha_3; the biases beside them cancel in the softmax.
     """
     message = mean_field(min_convolution(cost))
-    return mean_field(min_convolution(weights[0] * cost + weights[1] * message))
+    message = message.mul_(weights[1]).add_(cost, alpha=weights[0])  # no more than three such tensors at a time
+    message = min_convolution(message)
+    return mean_field(message)
 
 
 @dataclass(frozen=True)
@@ -75,26 +62,42 @@ class DisplacementDistribution:
         steps = torch.stack(torch.meshgrid(*self.offsets, indexing="ij")).flatten(1)  # (3, L)
         basis = torch.cat([steps, steps.square().sum(0, keepdim=True), torch.ones_like(steps[:1])])
         rows = self.cost.flatten(2, 4).flatten(0, 1)  # (nH * nW, L, nD)
-        size = _chunk(rows, rows[0].numel())
-        sums = []
-        for i in range(0, len(rows), size):
-            part = rows[i : i + size]
-            sums.append(basis @ torch.exp(part.amin(1, keepdim=True) - part))
+        sums = [
+            basis @ torch.exp(part.detach().amin(1, keepdim=True) - part)  # the shift cancels below: no gradient
+            for part in rows.split(_chunk(rows, 0))
+        ]
         moments = torch.cat(sums)  # (nH * nW, 5, nD)
         moments = moments[:, :4] / moments[:, 4:]
         mean = moments[:, :3]
-        variance = (moments[:, 3] - mean.square().sum(1)).clamp(min=0)
+        variance = moments[:, 3] - mean.square().sum(1)
+        variance = variance.clamp(min=1e-6)  # (0.001 mm)^2: the root of zero has no slope
         n_h, n_w = self.cost.shape[:2]
         return mean.view(n_h, n_w, 3, -1).permute(2, 3, 0, 1), variance.view(n_h, n_w, -1).permute(2, 0, 1).sqrt()
 
 
-def _chunk(cost: Tensor, row: int) -> int:
-    """Rows of a cost tensor to take at once."""
-    return max(1, (CACHED if cost.device.type == "cpu" else 1 << 26) // row)
+def _chunk(x: Tensor, dim: int) -> int:
+    """How many slices along `dim` to take at once."""
+    return max(1, (CACHED if x.device.type == "cpu" else CACHED_GPU) * x.shape[dim] // max(x.numel(), 1))
+
+
+def _by_chunks(x: Tensor, dim: int, function: Callable[[Tensor], Tensor]) -> Tensor:
+    """function(x) / 729, computed for a few slices along `dim` at a time.
+
+    The 729 is that of two averages of three along three axes.
+    """
+    import torch
+
+    parts = x.split(_chunk(x, dim), dim)
+    if torch.is_grad_enabled() and x.requires_grad:
+        return torch.cat([function(part) for part in parts], dim) / 729.0
+    result = torch.empty_like(x)
+    for part, place in zip(parts, result.split(parts[0].shape[dim], dim), strict=True):
+        torch.div(function(part), 729.0, out=place)
+    return result
 
 
 def _envelope(rows: Tensor) -> Tensor:
-    """(N, LD, LH, LW, nD): the min-convolution of a few rows."""
+    """(N, LD, LH, LW, nD): the min-convolution of a few rows, times 729."""
     import torch
 
     for dim in (1, 2, 3):
@@ -110,7 +113,14 @@ def _envelope(rows: Tensor) -> Tensor:
         rows = torch.cat([first, first, ends[0], inner, ends[1], last, last], dim)
     for dim in (1, 2, 3):
         rows = _average_twice(rows, dim)
-    return rows / 729.0
+    return rows
+
+
+def _message(columns: Tensor) -> Tensor:
+    """(nH, nW, N, nD): the mean field of a few displacements, times 729."""
+    for dim in (0, 1, 3):
+        columns = _average_twice(_replicate(columns, dim, 2), dim)
+    return columns
 
 
 def _replicate(x: Tensor, dim: int, width: int) -> Tensor:
