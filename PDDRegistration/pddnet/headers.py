@@ -39,12 +39,25 @@ def check_header(path: Path) -> list[str]:
     """Look at the header of an image file (NIfTI, MetaImage, NRRD, VTK; others pass), and return warnings.
 
     Raises:
-        InputError: the spacing is not positive, or the file ends before its last voxel.
+        InputError: the spacing is not positive, the file ends before its last voxel, or ITK would read another one.
     """
     if path.name.lower().endswith(_NIFTI):
+        refuse_shadowed(path)
         return _check_nifti(path)
     _check_text_header(path)
     return []
+
+
+def refuse_shadowed(path: Path) -> None:
+    """Asked for x.nii.gz, ITK reads x.nii without a word where that stands beside it.
+
+    Raises:
+        InputError: that is so.
+    """
+    if path.name.lower().endswith(tuple(ending for ending in _NIFTI if ending.endswith(".gz"))):
+        plain = path.with_name(path.name[:-3])
+        if plain.exists():
+            raise InputError(f"{path}: ITK would read {plain.name} beside it instead; rename or move one of the two")
 
 
 def _check_text_header(path: Path) -> None:

@@ -23,7 +23,7 @@ import SimpleITK as sitk
 from .errors import InputError
 from .field import DisplacementField
 from .files import check_readable, quiet
-from .headers import check_header
+from .headers import check_header, refuse_shadowed
 from .image import Image
 
 IMAGES = (".nii.gz", ".nii", ".nrrd", ".mha")  # one file each: a pair of files could not be renamed as one
@@ -167,14 +167,21 @@ def _check_target(path: Path, endings: tuple[str, ...]) -> None:
     folder = _resolve(path).parent
     if not folder.is_dir():
         raise InputError(f"{path}: the output folder {folder} does not exist; create it first")
+    refuse_shadowed(path)
+    packed = path.with_name(path.name + ".gz")
+    if path.name.lower().endswith(".nii") and packed.exists():
+        raise InputError(f"{path}: ITK would then read it in place of {packed.name} beside it; choose another name")
 
 
 def _check_distinct(outputs: list[Path], inputs: list[Path]) -> None:
     seen: list[Path] = []
     for path in outputs:
-        if _resolve(path) in seen:
+        real = _resolve(path)
+        if real in seen:
             raise InputError(f"{path}: two outputs have the same path; give each its own")
-        seen.append(_resolve(path))
+        if any(str(a) + ".gz" == str(b) for other in seen for a, b in ((real, other), (other, real))):
+            raise InputError(f"{path}: of x.nii and x.nii.gz side by side ITK reads only the first; give other names")
+        seen.append(real)
         for given in inputs:
             inside = given.is_dir() and path.exists() and _resolve(given) in _resolve(path).parents
             same = path.exists() and given.exists() and os.path.samefile(path, given)
