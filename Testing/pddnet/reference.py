@@ -59,12 +59,16 @@ def regularise(cost: Tensor, control: tuple[int, int, int], weights: tuple[float
     return mean_field(min_convolution(weights[0] * cost + weights[1] * average), control)
 
 
+def expectation(cost: Tensor, offsets: Axes) -> Tensor:
+    """(K, 3): the mean displacement under softmax(-cost)."""
+    return torch.softmax(-cost.flatten(1), 1) @ _mesh(offsets)
+
+
 def moments(cost: Tensor, offsets: Axes) -> tuple[Tensor, Tensor]:
     """Expectation (K, 3) and standard deviation (K) of the displacement under softmax(-cost)."""
-    probability = torch.softmax(-cost.flatten(1), 1)
-    steps = _mesh(offsets)
-    mean = probability @ steps
-    return mean, ((steps[None] - mean[:, None]).square().sum(2) * probability).sum(1).sqrt()
+    mean = expectation(cost, offsets)
+    distance = (_mesh(offsets)[None] - mean[:, None]).square().sum(2)
+    return mean, (distance * torch.softmax(-cost.flatten(1), 1)).sum(1).sqrt()
 
 
 def as_library(cost: Tensor, control: tuple[int, int, int]) -> Tensor:

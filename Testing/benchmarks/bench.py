@@ -1,0 +1,56 @@
+"""Speed and memory: the operations against the published ones, the whole command on a pair, and how it grows.
+
+Usage: python Testing/benchmarks/bench.py [--only a|b|c]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+
+import operations
+import whole
+from console import line, title
+
+import pddnet
+
+SECTIONS = {"a": operations.report, "b": whole.report_pair, "c": whole.report_growth}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=SECTIONS, help="one part: a operations, b whole command, c growth")
+    args = parser.parse_args()
+    title("machine")
+    line("pddnet", pddnet.__version__)
+    line("device", _device())
+    line("cores", f"{_cores()} usable of {os.cpu_count()}; load before the run {_load()}")
+    for name, section in SECTIONS.items():
+        if args.only in (None, name):
+            section()
+    return 0
+
+
+def _device() -> str:
+    """What `--device auto` takes. Asked in another process: one with torch in it would count in the memory below."""
+    from measure import run
+
+    code = (
+        "import torch; print(torch.cuda.get_device_name() if torch.cuda.is_available() else 'cpu', torch.__version__)"
+    )
+    name, version = run([sys.executable, "-c", code]).output.strip().rsplit(" ", 1)
+    return f"{name} ({platform.machine()}), torch {version}"
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _load() -> str:
+    return f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
