@@ -68,12 +68,23 @@ def sample(x: Tensor, index: Tensor, *, zeros: bool = False) -> Tensor:
     return out.view(x.shape[0], *shape)
 
 
+def carried(x: Tensor, displacement: Tensor, lattice: Grid) -> Tensor:
+    """(C, D, H, W) looked up at x + u(x); the displacement is (3, D, H, W) in mm, both on `lattice`."""
+    spacing = displacement.new_tensor(lattice.spacing[::-1].copy()).view(3, 1, 1, 1)
+    return sample(x, (mesh(lattice, displacement.device) + displacement) / spacing)
+
+
 def compose(outer: Tensor, inner: Tensor, lattice: Grid) -> Tensor:
     """Displacement of x -> outer(inner(x)), both (3, D, H, W) in mm on `lattice`."""
-    spacing = inner.new_tensor(lattice.spacing[::-1].copy()).view(3, 1, 1, 1)
-    return inner + sample(outer, (mesh(lattice, inner.device) + inner) / spacing)
+    return inner + carried(outer, inner, lattice)
 
 
 def to_lps(displacement: Tensor, lattice: Grid) -> np.ndarray:
     """(3, D, H, W) along the array axes to (D, H, W, 3) LPS mm."""
     return np.moveaxis(to_array(displacement), 0, -1)[..., ::-1] @ lattice.direction.T.astype(np.float32)
+
+
+def from_lps(displacement: np.ndarray, lattice: Grid, device: torch.device | str = "cpu") -> Tensor:
+    """(D, H, W, 3) LPS mm to (3, D, H, W) along the array axes."""
+    along = np.einsum("...j,ji->...i", displacement, lattice.direction)[..., ::-1]
+    return to_tensor(np.moveaxis(along, -1, 0), device)

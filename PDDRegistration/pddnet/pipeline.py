@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import TYPE_CHECKING
+
 import numpy as np
 import SimpleITK as sitk
 
+from .alignment import Candidate, align, coarsen
+from .checks import check_volume
+from .deform import Step, deform
+from .features.guide import code_book
+from .features.mind import mind
+from .features.tissue import WEIGHTS, tissue
 from .field import DisplacementField
+from .grid import Grid
 from .image import Image
+from .lattice import compose, from_lps, resample, to_lps
+from .metrics import jacobian_statistics
 from .presets import Preset, find_preset
-from .registration import Progress, Registration, Verdict
+from .progress import Ticker
+from .registration import Progress, Registration
+from .scan import Affine, Scan, prepare
+from .tensors import choose_device, to_array
+from .verdict import judge
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+MARGIN = 24.0  # mm around the fixed volume in which the displacement becomes the alignment's affine map
+ELSEWHERE = 25.0  # mm, from which on two candidates are different places
 
 
 def register(
@@ -25,11 +48,224 @@ def register(
     device: str = "auto",
     progress: Progress | None = None,
 ) -> Registration:
-    """Find the transform that lays the moving scan over the fixed one."""
+    """Find the transform that lays the moving scan over the fixed one.
+
+    Args:
+        fixed, moving: any geometry; Hounsfield units unless the preset says otherwise. Not changed.
+        preset: a preset or its name.
+        fixed_mask, moving_mask: where each scan may be trusted (nonzero), on any grid.
+        fixed_labels, moving_labels: label maps that guide the matching: give them only if that is wanted.
+        initial_transform: fixed to moving points (LPS mm); it replaces the alignment.
+        align: whether to search for the alignment when no initial transform is given.
+        device: auto, cpu or cuda. A GPU that runs out of memory is tried once more in smaller pieces, then the CPU.
+        progress: called with (fraction, stage) at least once a second of work; it may raise `Cancelled`.
+
+    Raises:
+        InputError: an input or setting cannot be used.
+        Cancelled: the callback asked for it.
+    """
     preset = find_preset(preset) if isinstance(preset, str) else preset
-    grid = fixed.grid.isotropic(4.0, 24.0)
-    field = DisplacementField(np.zeros((*grid.shape, 3), np.float32), grid)
-    spread = Image(np.zeros(grid.shape, np.float32), grid)
-    if progress:
-        progress(1.0, "done")
-    return Registration(field, spread, Verdict("ok", (), 0.0, {}), fixed.grid, preset.name, "cpu", {"align": 0.0}, 0.0)
+    smallest = max(stage.control for stage in preset.stages)
+    fixed, warnings = check_volume(fixed, "fixed volume", smallest=smallest)
+    moving, more = check_volume(moving, "moving volume", smallest=smallest)
+    where = choose_device(device)
+    job = _Job(fixed, moving, preset, fixed_mask, moving_mask, fixed_labels, moving_labels, initial_transform, align)
+    attempts = [(where, preset)]
+    if where.type == "cuda":
+        attempts += [
+            (where, dataclasses.replace(preset, gpu_values=preset.gpu_values // 16)),
+            (choose_device("cpu"), preset),
+        ]
+    notes = warnings + more
+    for number, (place, settings) in enumerate(attempts):
+        try:
+            return dataclasses.replace(job, preset=settings).run(place, progress, notes)
+        except RuntimeError as error:
+            if "out of memory" not in str(error) or number == len(attempts) - 1:
+                raise
+            _free(place)
+            notes = [
+                *notes,
+                "the GPU ran out of memory; " + ("tried again in smaller pieces", "went on with the CPU")[number],
+            ]
+    raise AssertionError("unreachable")
+
+
+def _free(device: torch.device) -> None:
+    import gc
+
+    import torch
+
+    gc.collect()
+    if device.type == "cuda" and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """One call of `register`: its inputs, and the stages in order."""
+
+    fixed: Image
+    moving: Image
+    preset: Preset
+    fixed_mask: Image | None
+    moving_mask: Image | None
+    fixed_labels: Image | None
+    moving_labels: Image | None
+    initial_transform: sitk.Transform | None
+    align: bool
+
+    def run(self, device: torch.device, progress: Progress | None, warnings: list[str]) -> Registration:
+        """All stages on one device."""
+        preset, warnings = self.preset, list(warnings)
+        shares = {"prepare": 1.0, "align": 2.0} | {f"match {i + 1}": 4.0 for i in range(len(preset.stages))}
+        ticker = Ticker(progress, shares | {"finish": 1.0})
+        ticker.stage("prepare")
+        fixed, moving = self._prepare(device, ticker)
+        warnings += [
+            f"{n} volume: no body found; the whole volume counts"
+            for n, s in (("fixed", fixed), ("moving", moving))
+            if s.whole
+        ]
+        ticker.stage("align")
+        lattice = fixed.box.isotropic(preset.field, preset.stages[0].control / 2)
+        field = fixed.values.new_zeros((3, *lattice.shape))
+        affine, candidates = Affine.identity(), []
+        if self.initial_transform is not None:
+            affine, field = _start(self.initial_transform, lattice, field)
+        elif self.align:
+            coarse = [coarsen(scan, fixed.grid.direction, self._describe) for scan in (fixed, moving)]
+            candidates = align(*coarse, ticker.tick)
+            affine = candidates[0].affine if candidates else _centred(fixed.box, moving.box)
+        before = self._similarity(fixed, moving, lattice, affine, field)[0]
+        steps = []
+        for number, stage in enumerate(preset.stages):
+            ticker.stage(f"match {number + 1}")
+            step = deform(fixed, moving, fixed.box, affine, field, lattice, stage, preset, ticker.tick)
+            field = compose(field, resample(step.field, step.control, lattice), lattice)
+            steps.append(step)
+        ticker.stage("finish")
+        result = self._finish(fixed, moving, lattice, affine, field, steps)
+        measures = result.pop("measures") | {
+            "similarity_before": before,
+            "peak_ratio": _peak_ratio(candidates, fixed.box),
+        }
+        ticker.close()
+        return Registration(
+            verdict=judge(measures), fixed_grid=self.fixed.grid, preset=preset.name, device=str(device),
+            seconds=ticker.seconds, warnings=tuple(warnings), **result,
+        )  # fmt: skip
+
+    def _prepare(self, device: torch.device, ticker: Ticker) -> tuple[Scan, Scan]:
+        book = code_book(self.fixed_labels, self.moving_labels)
+        sides = ((self.fixed, self.fixed_mask, self.fixed_labels), (self.moving, self.moving_mask, self.moving_labels))
+        scans = []
+        for image, mask, labels in sides:
+            scans.append(
+                prepare(image, self.preset.working, device, hu=self.preset.hu, mask=mask, codes=labels, code_book=book)
+            )
+            ticker.tick()
+        return scans[0], scans[1]
+
+    def _describe(self, scan: Scan) -> Tensor:
+        """The features that the alignment and the similarity compare."""
+        import torch
+
+        if self.preset.hu and not scan.whole:
+            weights = scan.values.new_tensor(WEIGHTS).view(-1, 1, 1, 1)
+            return tissue(scan.values[0], scan.values[1]) * weights
+        return torch.cat([mind(scan.values[0]), scan.values[1:2]])
+
+    def _similarity(
+        self, fixed: Scan, moving: Scan, lattice: Grid, affine: Affine, field: Tensor
+    ) -> tuple[float, float]:
+        """Correlation of the features where both scans show the fixed body, and how much of that body both show."""
+        here, there = fixed.warped(lattice, Affine.identity()), moving.warped(lattice, affine, field)
+        body = here.values[1] * here.values[2]
+        weight = body * there.values[2]
+        f, m = self._describe(here), self._describe(there)
+        total = weight.sum().clamp(min=1.0)
+        f, m = ((x - (x * weight).sum((1, 2, 3), keepdim=True) / total) for x in (f, m))
+        scale = ((weight * f * f).sum() * (weight * m * m).sum()).clamp(min=1e-6).sqrt()
+        common = (here.values[1] * here.values[2] * there.values[1] * there.values[2]).sum()
+        smaller = min(
+            float(body.sum()), _body_volume(moving) / float(lattice.spacing.prod()) / abs(np.linalg.det(affine.matrix))
+        )
+        return float((weight * f * m).sum() / scale), float(common) / max(smaller, 1.0)
+
+    def _finish(
+        self, fixed: Scan, moving: Scan, lattice: Grid, affine: Affine, field: Tensor, steps: list[Step]
+    ) -> dict:
+        similarity, overlap = self._similarity(fixed, moving, lattice, affine, field)
+        body = to_array(fixed.warped(lattice, Affine.identity()).values[1]) > 0.5
+        inner = DisplacementField(to_lps(field, lattice), lattice)
+        folding = jacobian_statistics(inner.jacobian_determinant(), body if body.any() else None)["folding_percent"]
+        spread = to_array(resample(steps[-1].spread[None], steps[-1].control, lattice)[0])
+        gaps = [
+            resample(s.inconsistency[None], s.control, lattice)[0] for s in steps[-1:] if s.inconsistency is not None
+        ]
+        gap = float(to_array(gaps[0])[body].mean()) if gaps and body.any() else 0.0
+        measures = {
+            "overlap": overlap, "similarity": similarity, "folding_percent": float(folding),
+            "inverse_consistency": gap, "spread": float(spread[body].mean()) if body.any() else float(spread.mean()),
+        }  # fmt: skip
+        whole, spread_image = embed(
+            self.fixed.canonical().grid, affine, inner, Image(spread, lattice), self.preset.field
+        )
+        return {"field": whole, "spread": spread_image, "inverse_consistency": gap, "measures": measures}
+
+
+def embed(
+    fixed: Grid, affine: Affine, inner: DisplacementField, spread: Image, spacing: float
+) -> tuple[DisplacementField, Image]:
+    """The whole transform x -> affine(x + u(x)) on a grid over the fixed volume and MARGIN around it.
+
+    u keeps its border value outside its own grid and fades to zero towards the border of the whole grid, where the
+    transform is the affine map alone.
+    """
+    grid = fixed.isotropic(spacing, MARGIN)
+    points = grid.points()
+    index = np.clip(inner.grid.point_to_index(points), 0, inner.grid.size - 1)
+    nearest = inner.grid.index_to_point(index)
+    edge = (grid.extent - fixed.extent) / 2
+    local = np.abs(np.einsum("...j,ji->...i", points - grid.centre, grid.direction))
+    fade = np.clip((grid.extent / 2 - grid.spacing / 2 - local) / edge, 0, 1).min(-1, keepdims=True)
+    moved = points + inner.sample(nearest) * fade
+    displacement = (affine.points(moved) - points).astype(np.float32)
+    whole = spread.resample(grid, fill=float(spread.array.max(initial=0.0)))
+    return DisplacementField(displacement, grid), Image(whole.array.astype(np.float32), grid)
+
+
+def _body_volume(scan: Scan) -> float:
+    return float((scan.values[1] * scan.values[2]).sum()) * float(scan.grid.spacing.prod())
+
+
+def _centred(fixed: Grid, moving: Grid) -> Affine:
+    """Body on body, where no alignment was found."""
+    return Affine(np.eye(3), moving.centre - fixed.centre)
+
+
+def _start(transform: sitk.Transform, lattice: Grid, field: Tensor) -> tuple[Affine, Tensor]:
+    """A given transform as an affine map and what remains of it: affine(x + u(x))."""
+    sampled = DisplacementField.from_transform(transform, lattice)
+    points = lattice.points()
+    moved = (points + sampled.array).reshape(-1, 3)
+    centre = points.reshape(-1, 3).mean(0)
+    fit = np.linalg.lstsq(np.c_[points.reshape(-1, 3) - centre, np.ones(len(moved))], moved, rcond=None)[0]
+    affine = Affine(fit[:3].T, fit[3] - fit[:3].T @ centre)
+    back = np.linalg.inv(affine.matrix)
+    remainder = ((moved - affine.shift) @ back.T).reshape(points.shape) - points
+    return affine, from_lps(remainder, lattice, field.device)
+
+
+def _peak_ratio(candidates: list[Candidate], box: Grid) -> float:
+    """Score of the best other place (further than ELSEWHERE on average over the body) over the best; 0 without any."""
+    if not candidates:
+        return 0.0
+    corners = box.corners()
+    best = candidates[0]
+    here = best.affine.points(corners)
+    for other in candidates[1:]:
+        if np.linalg.norm(other.affine.points(corners) - here, axis=-1).mean() > ELSEWHERE:
+            return max(other.score, 0.0) / max(best.score, 1e-6)
+    return 0.0

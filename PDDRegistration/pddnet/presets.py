@@ -8,20 +8,45 @@ from .errors import InputError
 
 
 @dataclass(frozen=True)
+class Stage:
+    """One discrete matching step, from a control grid and a set of displacements."""
+
+    control: float  # mm between control points; with `points` set it follows from the body's size instead
+    reach: float  # mm, the largest displacement along each axis
+    steps: int  # displacements per axis
+    features: float  # mm, voxels of the features that are compared
+    sharpness: float  # of the softmax: factor on the costs
+    smoothness: float  # weight of the diffusion penalty in the instance optimisation
+    iterations: int = 40  # of the instance optimisation
+    points: int | None = None  # control points per axis, as the paper counts them
+
+
+@dataclass(frozen=True)
 class Preset:
     """What a registration run uses."""
 
     name: str
     purpose: str
+    stages: tuple[Stage, ...]
+    hu: bool = True  # Hounsfield units; otherwise intensities scaled by their own range
+    working: float = 4.0  # mm, voxels in which the features are computed
+    field: float = 4.0  # mm, spacing of the transform's grid
+    both_ways: bool = True  # average with the inverse of the opposite direction
+    gpu_values: int = 1 << 26  # of a cost tensor that a GPU works on at once
 
+
+_COARSE = Stage(control=16.0, reach=40.0, steps=11, features=8.0, sharpness=300.0, smoothness=0.005)
+_FINE = Stage(control=10.0, reach=16.0, steps=9, features=4.0, sharpness=300.0, smoothness=0.01)
+_QUICK = Stage(control=20.0, reach=40.0, steps=11, features=8.0, sharpness=300.0, smoothness=0.005)
+_PAPER = Stage(control=0.0, reach=70.0, steps=15, features=4.0, sharpness=300.0, smoothness=0.005, points=32)
 
 PRESETS: dict[str, Preset] = {
-    p.name: p
-    for p in (
-        Preset("fast", "a first look"),
-        Preset("default", "CT of different or of one patient"),
-        Preset("paper", "the paper's sizes"),
-        Preset("multimodal", "scans of different kinds (untested)"),
+    preset.name: preset
+    for preset in (
+        Preset("default", "CT of one patient or of different patients", (_COARSE, _FINE)),
+        Preset("fast", "a first look: one coarse stage, one direction", (_QUICK,), both_ways=False),
+        Preset("paper", "the paper's sizes: one stage of 32^3 points, 15^3 displacements", (_PAPER,), both_ways=False),
+        Preset("multimodal", "scans of different kinds (untested for lack of data)", (_COARSE, _FINE), hu=False),
     )
 }
 

@@ -15,6 +15,8 @@ TISSUES = {
     "bone": (130, 300, 5000, 5001),
 }
 
+WEIGHTS = (0.3, 1.0, 1.0, 4.0, 0.5)  # of gas, fat, soft, bone, body when scans are compared; gas moves most
+
 
 def tissue(hu: Tensor, body: Tensor) -> Tensor:
     """Memberships (5, D, H, W) in 0..1: gas, fat, soft tissue and bone inside the body, and the body itself.

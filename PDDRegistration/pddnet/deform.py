@@ -1,0 +1,123 @@
+"""One stage of the deformation: warp, features, matching both ways, inverse consistency."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .features.mind import mind
+from .grid import Grid
+from .lattice import carried, compose, resample
+from .matching import FeatureMap, match
+from .optimise import optimise
+from .presets import Preset, Stage
+from .scan import Affine, Scan
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+NOISE = 20.0  # HU: differences below it mean nothing
+SYMMETRISE = 5
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one stage adds: displacements and spread at the control points, in mm along the array axes."""
+
+    control: Grid
+    field: Tensor  # (3, nD, nH, nW)
+    spread: Tensor  # (nD, nH, nW)
+    inconsistency: Tensor | None  # (nD, nH, nW) mm between forward and backward, before they are averaged
+
+
+def control_grid(box: Grid, stage: Stage) -> Grid:
+    """The stage's control points over the body's box."""
+    if stage.points is None:
+        return box.isotropic(stage.control)
+    spacing = box.extent / stage.points
+    origin = box.centre - box.direction @ ((stage.points - 1) / 2 * spacing)
+    return Grid((stage.points,) * 3, spacing, origin, box.direction)
+
+
+def describe(scan: Scan, lattice: Grid, spacing: float) -> FeatureMap:
+    """MIND (and what guides) of a scan on `lattice`, averaged within the view to about `spacing` mm."""
+    import torch
+    import torch.nn.functional as functional
+
+    features = torch.cat([mind(scan.values[0], noise=NOISE), scan.codes])
+    factor = max(int(round(spacing / float(lattice.spacing[0]))), 1)
+    weight = scan.values[2]
+    if factor > 1:
+        features = functional.avg_pool3d((features * weight)[None], factor)[0]
+        weight = functional.avg_pool3d(weight[None, None], factor)[0, 0]
+        features = features / weight.clamp(min=0.05)
+        start = lattice.index_to_point(np.full(3, (factor - 1) / 2))
+        lattice = Grid(weight.shape, lattice.spacing * factor, start, lattice.direction)
+    return FeatureMap(features, weight, lattice)
+
+
+def near_body(scan: Scan, lattice: Grid, target: Grid) -> Tensor:
+    """(D, H, W) on `target`: 1 within the body and about one voxel around it."""
+    import torch.nn.functional as functional
+
+    body = resample(scan.values[1:2], lattice, target)
+    return functional.max_pool3d(body[None], 3, 1, 1)[0, 0]
+
+
+def deform(
+    fixed: Scan, moving: Scan, box: Grid, affine: Affine, field: Tensor, field_grid: Grid, stage: Stage, preset: Preset,
+    tick: Callable[[], None],
+) -> Step:  # fmt: skip
+    """Match the scans under affine(x + u(x)) and return what that leaves to be moved.
+
+    Args:
+        field: (3, D, H, W) u on `field_grid`, mm along the array axes.
+        box: the fixed body's bounding box; control points cover it.
+    """
+    import torch
+
+    lattice = box.isotropic(preset.working, stage.reach + preset.working)
+    here = fixed.warped(lattice, Affine.identity())
+    tick()
+    there = moving.warped(lattice, affine, resample(field, field_grid, lattice))
+    tick()
+    maps = [describe(scan, lattice, stage.features) for scan in (here, there)]
+    tick()
+    control = control_grid(box, stage)
+    steps = torch.linspace(-stage.reach, stage.reach, stage.steps, device=field.device)
+
+    def one_way(source: int, target: int) -> tuple[Tensor, Tensor]:
+        weight = maps[source].weight * near_body((here, there)[source], lattice, maps[source].lattice)
+        seen = FeatureMap(maps[source].features, weight, maps[source].lattice)
+        distribution = match(seen, maps[target], control, steps, stage.sharpness)
+        tick()
+        mean, spread = distribution.moments()
+        tick()
+        return optimise(
+            mean, distribution, smoothness=stage.smoothness, iterations=stage.iterations, tick=tick
+        ), spread  # fmt: skip
+
+    forward, spread = one_way(0, 1)
+    if not preset.both_ways:
+        return Step(control, forward, spread, None)
+    backward, doubt = one_way(1, 0)
+    gap = compose(backward, forward, control).norm(dim=0)
+    return Step(control, symmetrise(forward, backward, spread, doubt, control), spread, gap)
+
+
+def symmetrise(forward: Tensor, backward: Tensor, spread: Tensor, doubt: Tensor, control: Grid) -> Tensor:
+    """The forward field, led towards the inverse of the backward one where that is the surer of the two.
+
+    Args:
+        forward, backward: (3, nD, nH, nW) mm; spread, doubt: (nD, nH, nW), their standard deviations in mm.
+    """
+    ours, theirs = spread.square()[None] + 1.0, doubt.square()[None] + 1.0
+    for _ in range(SYMMETRISE):
+        ahead, back = compose(backward, forward, control), compose(forward, backward, control)
+        forward_share = ours / (ours + carried(theirs, forward, control))  # the less sure side moves more
+        backward_share = theirs / (theirs + carried(ours, backward, control))
+        forward, backward = forward - forward_share * ahead, backward - backward_share * back
+    return forward

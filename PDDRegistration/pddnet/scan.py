@@ -1,0 +1,125 @@
+"""`Scan`: a volume prepared for matching: intensities, body and view on its own coarsened grid, warped on demand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import ndimage
+
+from .grid import Grid
+from .image import AIR, BODY_THRESHOLD, Image, body_mask, view_mask
+from .lattice import mesh, sample
+from .tensors import to_tensor
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+HU_RANGE = (-1000.0, 1000.0)
+BODY_MARGIN = 12.0  # mm of air around the body that still tells something: the skin
+SMALLEST_BODY = 0.005  # share of the volume; with less, everything counts as body
+
+
+@dataclass(frozen=True)
+class Affine:
+    """x -> matrix @ x + shift, fixed to moving points, LPS mm."""
+
+    matrix: np.ndarray  # (3, 3)
+    shift: np.ndarray  # (3,)
+
+    @classmethod
+    def identity(cls) -> Affine:
+        """The map that moves nothing."""
+        return cls(np.eye(3), np.zeros(3))
+
+    def __matmul__(self, inner: Affine) -> Affine:
+        return Affine(self.matrix @ inner.matrix, self.matrix @ inner.shift + self.shift)
+
+    def points(self, points: np.ndarray) -> np.ndarray:
+        """LPS points (..., 3) mapped."""
+        return np.einsum("...j,ij->...i", points, self.matrix) + self.shift
+
+
+@dataclass(frozen=True)
+class Scan:
+    """values (3, D, H, W): intensity (air outside the body), body 0..1, view 0..1, on `grid` (canonical axes).
+
+    codes (E, D, H, W): what guides the matching besides the image (E may be 0). `box`: the body's bounding box.
+    """
+
+    values: Tensor
+    codes: Tensor
+    grid: Grid
+    box: Grid
+    whole: bool  # no body was found: the whole volume counts
+
+    def warped(self, lattice: Grid, affine: Affine, displacement: Tensor | None = None) -> Scan:
+        """The scan at affine(x + u(x)) for every node x of `lattice`; u (3, D, H, W) in mm along its array axes."""
+        import torch
+
+        device = self.values.device
+        where = mesh(lattice, device) if displacement is None else mesh(lattice, device) + displacement
+        to_index = np.linalg.inv(self.grid.axes)
+        turn = (to_index @ affine.matrix @ lattice.direction[:, ::-1])[::-1]
+        start = (to_index @ (affine.points(lattice.origin) - self.grid.origin))[::-1]
+        index = torch.einsum("ij,jdhw->idhw", to_tensor(turn, device), where)
+        index = index + to_tensor(start, device).view(3, 1, 1, 1)
+        values = sample(self.values, index)
+        size = to_tensor(np.array(self.grid.shape), device).view(3, 1, 1, 1)
+        inside = ((index >= -0.5) & (index <= size - 0.5)).all(0)
+        intensity = torch.where(inside, values[0], self.values[0].amin())
+        view = values[2] * inside
+        codes = sample(self.codes, index) if len(self.codes) else self.codes.new_zeros((0, *lattice.shape))
+        return Scan(torch.stack([intensity, values[1] * inside, view]), codes * inside, lattice, lattice, self.whole)
+
+
+def prepare(
+    image: Image, spacing: float, device: torch.device, *, hu: bool = True, mask: Image | None = None,
+    codes: Image | None = None, code_book: np.ndarray | None = None,
+) -> Scan:  # fmt: skip
+    """Coarsen a volume to about `spacing` mm and find the body and the view.
+
+    Args:
+        hu: Hounsfield units; otherwise the values are scaled by their own range.
+        mask: where the scan may be trusted (any grid; nonzero counts as view).
+        codes, code_book: a label map on any grid and a row (E) per label value 0..max, to guide the matching.
+    """
+    image = image.canonical()
+    low, high = (AIR, 2000.0) if hu else tuple(np.percentile(image.array[::2, ::2, ::2], (0.5, 99.5)).astype(float))
+    coarse = image.clip(low, high).coarsen(spacing)
+    values = coarse.array.astype(np.float32)
+    if not hu:
+        values = (values - low) / max(high - low, 1e-6) * 1000.0 - 1000.0
+        coarse = Image(values, coarse.grid)
+    view = view_mask(coarse).array
+    if mask is not None:
+        view = view & (
+            Image((mask.array != 0).astype(np.uint8), mask.grid).resample(coarse.grid, labels=True).array > 0
+        )
+    body = body_mask(coarse, BODY_THRESHOLD if hu else -900.0).array
+    whole = body.mean() < SMALLEST_BODY
+    if whole:
+        body = np.ones_like(view)
+    values = np.where(body, np.clip(values, *HU_RANGE), HU_RANGE[0])
+    box = _bounding_box(coarse.grid, body & view if (body & view).any() else body)
+    guide = _encode(codes, code_book, coarse.grid)
+    stack = np.stack([values, body.astype(np.float32), view.astype(np.float32)])
+    return Scan(to_tensor(stack, device), to_tensor(guide, device), coarse.grid, box, whole)
+
+
+def _encode(labels: Image | None, code_book: np.ndarray | None, grid: Grid) -> np.ndarray:
+    if labels is None or code_book is None:
+        return np.zeros((0, *grid.shape), np.float32)
+    near = labels.resample(grid, labels=True).array.astype(int)
+    return np.moveaxis(code_book[np.clip(near, 0, len(code_book) - 1)], -1, 0).astype(np.float32)
+
+
+def _bounding_box(grid: Grid, mask: np.ndarray) -> Grid:
+    """The part of the grid that holds the mask, and BODY_MARGIN around it where the grid reaches."""
+    margin = np.maximum(np.round(BODY_MARGIN / grid.spacing[::-1]), 1).astype(int)
+    box = ndimage.find_objects(mask.astype(np.uint8))[0]
+    start = np.maximum([s.start for s in box] - margin, 0)
+    stop = np.minimum([s.stop for s in box] + margin, grid.shape)
+    return Grid(tuple(stop - start), grid.spacing, grid.index_to_point(start[::-1].astype(float)), grid.direction)

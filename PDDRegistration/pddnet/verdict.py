@@ -1,0 +1,54 @@
+"""Whether to trust a registration, from what the run itself measured."""
+
+from __future__ import annotations
+
+import math
+
+from .registration import Verdict
+
+DOUBTFUL, FAILED = 0.35, 0.75  # of the risk
+
+# The risk is a logistic function of these: measure -> (typical value, weight per unit away from it)
+BIAS = 0.0
+WEIGHTS: dict[str, tuple[float, float]] = {}
+
+
+def judge(measures: dict[str, float]) -> Verdict:
+    """The verdict on a run.
+
+    Args:
+        measures: overlap (share of the smaller body that both scans show), peak_ratio (score of the best other place
+            over the score reached), similarity_before and similarity (correlation within the overlap, -1..1),
+            folding_percent, inverse_consistency (mm), spread (mm).
+    """
+    risk = _risk(measures)
+    reasons = list(_reasons(measures))
+    status = "failed" if risk >= FAILED else "doubtful" if risk >= DOUBTFUL or reasons else "ok"
+    if measures["overlap"] < 0.02 or measures["similarity"] < 0.1:
+        status = "failed"
+    if status != "ok" and not reasons:
+        reasons = [f"taken together, the signs are bad (similarity {measures['similarity']:.2f}, risk {risk:.2f})"]
+    return Verdict(status, tuple(reasons), risk, dict(measures))
+
+
+def _risk(measures: dict[str, float]) -> float:
+    x = BIAS + sum(weight * (measures[name] - typical) for name, (typical, weight) in WEIGHTS.items())
+    return 1.0 / (1.0 + math.exp(-max(min(x, 30.0), -30.0)))
+
+
+def _reasons(m: dict[str, float]) -> list[str]:
+    checks = (
+        (m["overlap"] < 0.25, f"the scans share only {100 * m['overlap']:.0f} % of the smaller body"),
+        (m["peak_ratio"] > 0.97, "another place, centimetres away, fits nearly as well"),
+        (m["similarity"] < 0.35, f"the scans do not resemble each other (similarity {m['similarity']:.2f})"),
+        (
+            m["similarity"] < m["similarity_before"] - 0.02,
+            f"similarity fell from {m['similarity_before']:.2f} to {m['similarity']:.2f}",
+        ),
+        (m["folding_percent"] > 1.0, f"the transform folds space in {m['folding_percent']:.1f} % of the body"),
+        (
+            m["inverse_consistency"] > 15.0,
+            f"the two directions disagree by {m['inverse_consistency']:.0f} mm on average",
+        ),
+    )
+    return [text for wrong, text in checks if wrong]
