@@ -17,6 +17,7 @@ from .grid import Grid
 from .lattice import sample
 from .scan import Affine, Scan
 from .tensors import to_tensor
+from .work import ALONE, Work
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -76,7 +77,7 @@ def _cover(grid: Grid, axes: np.ndarray, spacing: float) -> Grid:
     return Grid(tuple(size[::-1]), np.full(3, spacing), origin, axes)
 
 
-def align(fixed: CoarseScan, moving: CoarseScan, tick: Callable[[], None] = lambda: None) -> list[Candidate]:
+def align(fixed: CoarseScan, moving: CoarseScan, work: Work = ALONE) -> list[Candidate]:
     """The places where the scans may lie on each other, best first; empty when no overlap holds enough.
 
     The best peaks of the correlation over all translations, each with its best starts among scales and rotations,
@@ -84,27 +85,25 @@ def align(fixed: CoarseScan, moving: CoarseScan, tick: Callable[[], None] = lamb
     """
     import torch
 
-    shifts = best_translations(fixed, moving, tick)
+    shifts = best_translations(fixed, moving, work)
     if not shifts:
         return []
     problem = _Problem.of(fixed, moving)
     theta = to_tensor(np.array([[*(s / 100.0), *[0.0] * 6] for s in shifts]), fixed.weight.device)
     starts = (theta[:, None] + _variants(theta.device)[None]).flatten(0, 1)
     with torch.no_grad():
-        scores = torch.cat([problem.score(part)[0] for part in _ticked(starts.split(16), tick)])
+        scores = torch.cat([problem.score(part)[0] for part in _ticked(starts.split(16), work)])
     scores = scores.view(len(theta), -1)
     best = scores.argsort(1, descending=True)[:, :STARTS_PER_PEAK]
     picked = starts.view(len(theta), -1, 9).gather(1, best[..., None].expand(-1, -1, 9)).flatten(0, 1)
-    theta = problem.climb(picked, tick)
+    theta = problem.climb(picked, work)
     with torch.no_grad():
         scores, overlaps = problem.score(theta)
     order = scores.argsort(descending=True).tolist()
     return [Candidate(problem.affine(theta[i]), float(scores[i]), float(overlaps[i])) for i in order]
 
 
-def best_translations(
-    fixed: CoarseScan, moving: CoarseScan, tick: Callable[[], None] = lambda: None
-) -> list[np.ndarray]:
+def best_translations(fixed: CoarseScan, moving: CoarseScan, work: Work = ALONE) -> list[np.ndarray]:
     """The shifts (LPS mm, fixed to moving) at the PEAKS highest peaks of the masked normalised correlation.
 
     Over all channels together, for every whole-cell shift (Padfield 2012, doi:10.1109/TIP.2011.2181402).
@@ -117,7 +116,7 @@ def best_translations(
         return torch.fft.rfftn(x, s=shape)
 
     def correlate(a: Tensor, b: Tensor) -> Tensor:  # sum over x of a(x) b(x + shift)
-        tick()
+        work.tick()
         return torch.fft.irfftn(a.conj() * b, s=shape)
 
     wf, wm = spectrum(fixed.weight), spectrum(moving.weight)
@@ -180,15 +179,15 @@ def _variants(device: object) -> Tensor:
     return to_tensor(np.array(rows), device)
 
 
-def _ticked(parts: tuple[Tensor, ...], tick: Callable[[], None]) -> list[Tensor]:
+def _ticked(parts: tuple[Tensor, ...], work: Work) -> list[Tensor]:
     for part in parts:
-        tick()
+        work.tick()
         yield part
 
 
 @dataclass(frozen=True)
 class _Problem:
-    """Scoring maps by nine parameters: shift / 100 mm, rotation vector in rad, log scales, about the fixed body's centre."""
+    """Scores maps of nine parameters: shift / 100 mm, rotation vector in rad, log scales, about the body's centre."""
 
     points: Tensor  # (P, 3) LPS mm, relative to the centre
     features: Tensor  # (C, P) of the fixed scan
@@ -251,14 +250,14 @@ class _Problem:
         share = (n / self.total).clamp(max=1.0)
         return (w * f * m).sum((0, 2)) / scale * share**OVERLAP_POWER, share
 
-    def climb(self, theta: Tensor, tick: Callable[[], None]) -> Tensor:
+    def climb(self, theta: Tensor, work: Work) -> Tensor:
         """Adam on the score less PRIOR on rotation and scale."""
         import torch
 
         theta = theta.clone().requires_grad_(True)
         adam = torch.optim.Adam([theta], lr=0.02)
         for i in range(ITERATIONS):
-            tick()
+            work.tick()
             adam.param_groups[0]["lr"] = 0.02 * (1 - i / ITERATIONS) + 0.002
             adam.zero_grad()
             loss = PRIOR * theta[:, 3:].square().sum() - self.score(theta)[0].sum()

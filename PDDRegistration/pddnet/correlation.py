@@ -15,12 +15,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .work import ALONE, Work
+
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 def correlate(
-    fixed: Tensor, moving: Tensor, points: tuple[Tensor, ...], offsets: tuple[Tensor, ...], *, chunk: int | None = None
+    fixed: Tensor, moving: Tensor, points: tuple[Tensor, ...], offsets: tuple[Tensor, ...], work: Work = ALONE
 ) -> Tensor:
     """Mean squared feature difference of every control point and every displacement.
 
@@ -29,7 +31,6 @@ def correlate(
         moving: (C, D, H, W) features of the moving scan.
         points: (nD), (nH), (nW): the control points, in voxel indices of `moving`.
         offsets: (LD), (LH), (LW): the displacements, in voxels of `moving`.
-        chunk: control points of one row that are computed together (default: 1 on a CPU, a row on a GPU).
 
     Returns:
         (nH, nW, LD, LH, LW, nD); positions outside `moving` take its border value.
@@ -39,7 +40,8 @@ def correlate(
     channels, n_d, n_h, n_w = fixed.shape
     l_d, l_h, l_w = (len(o) for o in offsets)
     depth, height, width = moving.shape[1:]
-    chunk = chunk or (1 if fixed.device.type == "cpu" else n_w)
+    chunk = work.at_once(fixed.device) // (l_h * l_w * depth * channels)
+    chunk = min(max(chunk, 1), n_w)  # control points of one row that are computed together
     planes = _Planes(points[0], offsets[0], depth)
     across, along = _hats(points[1], offsets[1], height, 1), _hats(points[2], offsets[2], width, chunk)
     centre = moving.mean((1, 2, 3), keepdim=True)  # the sums below cancel less around the mean
@@ -48,6 +50,7 @@ def correlate(
     norm = query.square().sum(2)[:, :, None, None, :]
     rows = _Rows((n_h, n_w, l_d, l_h * l_w, n_d), source, query)
     for h, (window, hats) in enumerate(across):
+        work.tick()
         row = (hats @ source[window]).view(l_h, width, depth * channels)
         for w, (window, hats) in zip(range(0, n_w, chunk), along, strict=True):
             block = slice(w, w + chunk)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from .matching import FeatureMap, match
 from .optimise import optimise
 from .presets import Preset, Stage
 from .scan import Affine, Scan
+from .work import Work
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,7 +48,7 @@ def describe(scan: Scan, lattice: Grid, spacing: float) -> FeatureMap:
     import torch.nn.functional as functional
 
     features = torch.cat([mind(scan.values[0], noise=NOISE), scan.codes])
-    factor = max(int(round(spacing / float(lattice.spacing[0]))), 1)
+    factor = max(round(spacing / float(lattice.spacing[0])), 1)
     weight = scan.values[2]
     if factor > 1:
         features = functional.avg_pool3d((features * weight)[None], factor)[0]
@@ -69,7 +69,7 @@ def near_body(scan: Scan, lattice: Grid, target: Grid) -> Tensor:
 
 def deform(
     fixed: Scan, moving: Scan, box: Grid, affine: Affine, field: Tensor, field_grid: Grid, stage: Stage, preset: Preset,
-    tick: Callable[[], None],
+    work: Work,
 ) -> Step:  # fmt: skip
     """Match the scans under affine(x + u(x)) and return what that leaves to be moved.
 
@@ -81,23 +81,23 @@ def deform(
 
     lattice = box.isotropic(preset.working, stage.reach + preset.working)
     here = fixed.warped(lattice, Affine.identity())
-    tick()
+    work.tick()
     there = moving.warped(lattice, affine, resample(field, field_grid, lattice))
-    tick()
+    work.tick()
     maps = [describe(scan, lattice, stage.features) for scan in (here, there)]
-    tick()
+    work.tick()
     control = control_grid(box, stage)
     steps = torch.linspace(-stage.reach, stage.reach, stage.steps, device=field.device)
 
     def one_way(source: int, target: int) -> tuple[Tensor, Tensor]:
         weight = maps[source].weight * near_body((here, there)[source], lattice, maps[source].lattice)
         seen = FeatureMap(maps[source].features, weight, maps[source].lattice)
-        distribution = match(seen, maps[target], control, steps, stage.sharpness)
-        tick()
-        mean, spread = distribution.moments()
-        tick()
+        distribution = match(seen, maps[target], control, steps, stage.sharpness, work=work)
+        work.tick()
+        mean, spread = distribution.moments(work)
+        work.tick()
         return optimise(
-            mean, distribution, smoothness=stage.smoothness, iterations=stage.iterations, tick=tick
+            mean, distribution, smoothness=stage.smoothness, iterations=stage.iterations, work=work
         ), spread  # fmt: skip
 
     forward, spread = one_way(0, 1)

@@ -9,40 +9,39 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .work import ALONE, Work
+
 if TYPE_CHECKING:
     from torch import Tensor
 
-CACHED = 1 << 16  # values of a cost tensor that are worked on at once, so that they stay in a core's cache
-CACHED_GPU = 1 << 26
 
-
-def min_convolution(cost: Tensor) -> Tensor:
+def min_convolution(cost: Tensor, work: Work = ALONE) -> Tensor:
     """Lower envelope over the displacements: replicate-pad 3, min-pool 3, average-pool 3 twice, along each of them.
 
     It approximates the diffusion penalty's parabolas within each control point. Shape kept; a new tensor.
     """
-    return _by_chunks(cost.flatten(0, 1), 0, _envelope).view(cost.shape)
+    return _by_chunks(cost.flatten(0, 1), 0, _envelope, work).view(cost.shape)
 
 
-def mean_field(cost: Tensor) -> Tensor:
+def mean_field(cost: Tensor, work: Work = ALONE) -> Tensor:
     """Message passing between control points: replicate-pad 2 and average-pool 3 twice along each control axis.
 
     Shape kept; a new tensor.
     """
-    return _by_chunks(cost.flatten(2, 4), 2, _message).view(cost.shape)  # (nH, nW, L, nD)
+    return _by_chunks(cost.flatten(2, 4), 2, _message, work).view(cost.shape)  # (nH, nW, L, nD)
 
 
-def regularise(cost: Tensor, weights: tuple[float, float]) -> Tensor:
+def regularise(cost: Tensor, weights: tuple[float, float], work: Work = ALONE) -> Tensor:
     """Two rounds of min-convolution and mean field: a = MF(MC(cost)), then MF(MC(w0 * cost + w1 * a)).
 
     Args:
         cost: (nH, nW, LD, LH, LW, nD).
         weights: (w0, w1), the published alpha_2 and alpha_3; the biases beside them cancel in the softmax.
     """
-    message = mean_field(min_convolution(cost))
+    message = mean_field(min_convolution(cost, work), work)
     message = message.mul_(weights[1]).add_(cost, alpha=weights[0])  # no more than three such tensors at a time
-    message = min_convolution(message)
-    return mean_field(message)
+    message = min_convolution(message, work)
+    return mean_field(message, work)
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class DisplacementDistribution:
     cost: Tensor  # (nH, nW, LD, LH, LW, nD); p = softmax(-cost)
     offsets: tuple[Tensor, Tensor, Tensor]
 
-    def moments(self) -> tuple[Tensor, Tensor]:
+    def moments(self, work: Work = ALONE) -> tuple[Tensor, Tensor]:
         """Expectation (3, nD, nH, nW) in mm, and the standard deviation (nD, nH, nW): sqrt(E|d - E d|^2), in mm."""
         import torch
 
@@ -64,7 +63,7 @@ class DisplacementDistribution:
         rows = self.cost.flatten(2, 4).flatten(0, 1)  # (nH * nW, L, nD)
         sums = [
             basis @ torch.exp(part.detach().amin(1, keepdim=True) - part)  # the shift cancels below: no gradient
-            for part in rows.split(_chunk(rows, 0))
+            for part in rows.split(_chunk(rows, 0, work))
         ]
         moments = torch.cat(sums)  # (nH * nW, 5, nD)
         moments = moments[:, :4] / moments[:, 4:]
@@ -75,23 +74,24 @@ class DisplacementDistribution:
         return mean.view(n_h, n_w, 3, -1).permute(2, 3, 0, 1), variance.view(n_h, n_w, -1).permute(2, 0, 1).sqrt()
 
 
-def _chunk(x: Tensor, dim: int) -> int:
+def _chunk(x: Tensor, dim: int, work: Work) -> int:
     """How many slices along `dim` to take at once."""
-    return max(1, (CACHED if x.device.type == "cpu" else CACHED_GPU) * x.shape[dim] // max(x.numel(), 1))
+    return max(1, work.at_once(x.device) * x.shape[dim] // max(x.numel(), 1))
 
 
-def _by_chunks(x: Tensor, dim: int, function: Callable[[Tensor], Tensor]) -> Tensor:
+def _by_chunks(x: Tensor, dim: int, function: Callable[[Tensor], Tensor], work: Work) -> Tensor:
     """function(x) / 729, computed for a few slices along `dim` at a time.
 
     The 729 is that of two averages of three along three axes.
     """
     import torch
 
-    parts = x.split(_chunk(x, dim), dim)
+    parts = x.split(_chunk(x, dim, work), dim)
     if torch.is_grad_enabled() and x.requires_grad:
         return torch.cat([function(part) for part in parts], dim) / 729.0
     result = torch.empty_like(x)
     for part, place in zip(parts, result.split(parts[0].shape[dim], dim), strict=True):
+        work.tick()
         torch.div(function(part), 729.0, out=place)
     return result
 

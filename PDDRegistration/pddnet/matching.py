@@ -9,6 +9,7 @@ from .correlation import correlate
 from .grid import Grid
 from .inference import DisplacementDistribution, regularise
 from .lattice import interpolate, positions
+from .work import ALONE, Work
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,6 +37,7 @@ def match(
     steps: Tensor,
     sharpness: float,
     weights: tuple[float, float] = (1.0, 1.0),
+    work: Work = ALONE,
 ) -> DisplacementDistribution:
     """The distribution of displacements at the nodes of `control`.
 
@@ -51,7 +53,7 @@ def match(
     where = positions(control, moving.lattice, device)
     at_fixed = positions(control, fixed.lattice, device)
     offsets = tuple(steps / float(s) for s in moving.lattice.spacing[::-1])
-    cost = correlate(interpolate(fixed.features, at_fixed), moving.features, where, offsets)
+    cost = correlate(interpolate(fixed.features, at_fixed), moving.features, where, offsets, work)
     seen = displaced(moving.weight > 0.5, where, offsets)
     total = seen.flatten(2, 4).sum(2).clamp(min=1)
     share = total / steps.numel() ** 3
@@ -59,7 +61,7 @@ def match(
     counts = interpolate(fixed.weight[None], at_fixed)[0].permute(1, 2, 0)  # (nH, nW, nD)
     counts = counts * ((share - SEEN[0]) / (SEEN[1] - SEEN[0])).clamp(0, 1)
     cost = cost.sub_(mean[:, :, None, None, None]).mul_(seen).mul_(counts[:, :, None, None, None])
-    cost = regularise(cost.mul_(sharpness), weights)
+    cost = regularise(cost.mul_(sharpness), weights, work)
     return DisplacementDistribution(cost, (steps, steps, steps))
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .inference import DisplacementDistribution
+from .work import ALONE, Work
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,7 +17,7 @@ def optimise(
     *,
     smoothness: float,
     iterations: int,
-    tick: Callable[[], None] = lambda: None,
+    work: Work = ALONE,
 ) -> Tensor:
     """Adam on the mean cost at the current displacements plus the diffusion penalty.
 
@@ -39,7 +39,7 @@ def optimise(
     field = field.clone().requires_grad_(True)
     adam = torch.optim.Adam([field], lr=0.5)
     for _ in range(iterations):
-        tick()
+        work.tick()
         adam.zero_grad()
         unit = (field / extent).flip(0).flatten(1).T.reshape(-1, 1, 1, 1, 3)
         data = functional.grid_sample(volumes, unit, align_corners=True, padding_mode="border").mean()

@@ -25,6 +25,7 @@ from .registration import Progress, Registration
 from .scan import Affine, Scan, prepare
 from .tensors import choose_device, to_array
 from .verdict import judge
+from .work import Work
 
 if TYPE_CHECKING:
     import torch
@@ -70,24 +71,19 @@ def register(
     moving, more = check_volume(moving, "moving volume", smallest=smallest)
     where = choose_device(device)
     job = _Job(fixed, moving, preset, fixed_mask, moving_mask, fixed_labels, moving_labels, initial_transform, align)
-    attempts = [(where, preset)]
+    attempts = [(where, Work())]
     if where.type == "cuda":
-        attempts += [
-            (where, dataclasses.replace(preset, gpu_values=preset.gpu_values // 16)),
-            (choose_device("cpu"), preset),
-        ]
+        attempts += [(where, Work(gpu_values=1 << 22)), (choose_device("cpu"), Work())]
     notes = warnings + more
-    for number, (place, settings) in enumerate(attempts):
+    for number, (place, work) in enumerate(attempts):
         try:
-            return dataclasses.replace(job, preset=settings).run(place, progress, notes)
+            return job.run(place, work, progress, notes)
         except RuntimeError as error:
             if "out of memory" not in str(error) or number == len(attempts) - 1:
                 raise
             _free(place)
-            notes = [
-                *notes,
-                "the GPU ran out of memory; " + ("tried again in smaller pieces", "went on with the CPU")[number],
-            ]
+            then = ("tried again in smaller pieces", "went on with the CPU")[number]
+            notes = [*notes, f"the GPU ran out of memory; {then}"]
     raise AssertionError("unreachable")
 
 
@@ -115,11 +111,12 @@ class _Job:
     initial_transform: sitk.Transform | None
     align: bool
 
-    def run(self, device: torch.device, progress: Progress | None, warnings: list[str]) -> Registration:
+    def run(self, device: torch.device, work: Work, progress: Progress | None, warnings: list[str]) -> Registration:
         """All stages on one device."""
         preset, warnings = self.preset, list(warnings)
         shares = {"prepare": 1.0, "align": 2.0} | {f"match {i + 1}": 4.0 for i in range(len(preset.stages))}
         ticker = Ticker(progress, shares | {"finish": 1.0})
+        work = dataclasses.replace(work, tick=ticker.tick)
         ticker.stage("prepare")
         fixed, moving = self._prepare(device, ticker)
         warnings += [
@@ -135,13 +132,13 @@ class _Job:
             affine, field = _start(self.initial_transform, lattice, field)
         elif self.align:
             coarse = [coarsen(scan, fixed.grid.direction, self._describe) for scan in (fixed, moving)]
-            candidates = align(*coarse, ticker.tick)
+            candidates = align(*coarse, work)
             affine = candidates[0].affine if candidates else _centred(fixed.box, moving.box)
         before = self._similarity(fixed, moving, lattice, affine, field)[0]
         steps = []
         for number, stage in enumerate(preset.stages):
             ticker.stage(f"match {number + 1}")
-            step = deform(fixed, moving, fixed.box, affine, field, lattice, stage, preset, ticker.tick)
+            step = deform(fixed, moving, fixed.box, affine, field, lattice, stage, preset, work)
             field = compose(field, resample(step.field, step.control, lattice), lattice)
             steps.append(step)
         ticker.stage("finish")

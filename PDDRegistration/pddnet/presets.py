@@ -32,7 +32,6 @@ class Preset:
     working: float = 4.0  # mm, voxels in which the features are computed
     field: float = 4.0  # mm, spacing of the transform's grid
     both_ways: bool = True  # average with the inverse of the opposite direction
-    gpu_values: int = 1 << 26  # of a cost tensor that a GPU works on at once
 
 
 _COARSE = Stage(control=16.0, reach=40.0, steps=11, features=8.0, sharpness=300.0, smoothness=0.005)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,7 +24,7 @@ def to_tensor(array: np.ndarray, device: str | torch.device = "cpu") -> Tensor:
     array = np.array(array, dtype=np.float32, order="C")
     try:
         tensor = torch.from_numpy(array)
-    except RuntimeError:
+    except (RuntimeError, TypeError):
         tensor = torch.frombuffer(bytearray(array.tobytes()), dtype=torch.float32).reshape(array.shape)
     return tensor.to(device)
 
@@ -35,8 +36,9 @@ def to_array(tensor: Tensor) -> np.ndarray:
     tensor = tensor.detach().to("cpu", torch.float32).contiguous()
     try:
         return tensor.numpy().copy()
-    except RuntimeError:
-        return np.frombuffer(bytes(tensor.untyped_storage()), np.float32).reshape(tuple(tensor.shape)).copy()
+    except (RuntimeError, TypeError):
+        memory = (ctypes.c_float * tensor.numel()).from_address(tensor.data_ptr())  # valid as long as the tensor lives
+        return np.array(memory, dtype=np.float32).reshape(tuple(tensor.shape))
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -51,8 +53,8 @@ def choose_device(name: str = "auto") -> torch.device:
         raise InputError("registration needs torch, which is not installed; install it (pip install torch)") from error
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    kind, _, number = name.partition(":")
-    if kind not in ("cpu", "cuda") or (number and (kind == "cpu" or not number.isdigit())):
+    kind, colon, number = name.partition(":")
+    if kind not in ("cpu", "cuda") or (colon and (kind == "cpu" or not number.isdecimal())):
         raise InputError(f"there is no device '{name}'; choose auto, cpu or cuda")
     if kind == "cuda" and (not torch.cuda.is_available() or int(number or 0) >= torch.cuda.device_count()):
         raise InputError(f"device '{name}' was asked for, but torch sees no such GPU; choose auto or cpu")

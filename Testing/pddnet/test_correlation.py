@@ -41,12 +41,13 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("chunk", [None, 1, 2, 100])
-def test_it_is_the_published_correlation(name: str, chunk: int | None) -> None:
+@pytest.mark.parametrize("cached", [1, 3000, 1 << 30])
+def test_it_is_the_published_correlation(monkeypatch: pytest.MonkeyPatch, name: str, cached: int) -> None:
+    monkeypatch.setattr("pddnet.work.CACHED", cached)
     fixed, moving, points, offsets = CASES[name]
     control = tuple(fixed.shape[1:])
     expected = reference.as_library(reference.correlate(fixed, moving, points, offsets), control)
-    cost = correlate(fixed, moving, points, offsets, chunk=chunk)
+    cost = correlate(fixed, moving, points, offsets)
     assert cost.dtype == torch.float32
     assert cost.shape == (*control[1:], *(len(o) for o in offsets), control[0])
     assert (cost - expected).abs().max() < TOLERANCE * expected.max()

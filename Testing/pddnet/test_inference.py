@@ -65,7 +65,7 @@ def test_the_chunks_do_not_matter(monkeypatch: pytest.MonkeyPatch, cached: int) 
     cost = torch.rand(5, 3, 3, 5, 3, 4, generator=torch.Generator().manual_seed(1))
     expected = {name: function(cost) for name, function in OPERATIONS.items()}
     mean, spread = _distribution(cost).moments()
-    monkeypatch.setattr("pddnet.inference.CACHED", cached)
+    monkeypatch.setattr("pddnet.work.CACHED", cached)
     for name, function in OPERATIONS.items():
         assert torch.equal(function(cost), expected[name]), name
     again = _distribution(cost).moments()
