@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import pddnet  # noqa: F401  before any test imports torch: it says how torch's threads wait
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
