@@ -11,12 +11,14 @@ FIXED ?=
 MOVING ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test format bench figures clean
+.PHONY: help demo test format bench validate alignment figures clean
 
 help:
 	@echo "make demo      register the sample pair (or FIXED=a.nii.gz MOVING=b.nii.gz) into demo/"
 	@echo "make test      format check, lint, tests"
 	@echo "make bench     speed and memory, against the published operations and on a whole pair"
+	@echo "make validate  errors at landmarks and the verdict on over 100 pairs (an hour or so)"
+	@echo "make alignment the alignment alone on 50 crops"
 	@echo "make figures   the demo, its picture copied to Resources/demo.png"
 	@echo "make format    format and mend what ruff can"
 	@echo "make clean     remove demo/ and the caches (not .venv/)"
@@ -41,6 +43,12 @@ format: $(READY)
 
 bench: $(READY)
 	@$(BIN)/python Testing/benchmarks/bench.py
+
+validate: $(READY)
+	@$(BIN)/python Testing/benchmarks/validate.py
+
+alignment: $(READY)
+	@$(BIN)/python Testing/benchmarks/alignment_crops.py
 
 figures: $(READY)
 	@$(BIN)/python Testing/demo/demo.py --picture Resources/demo.png

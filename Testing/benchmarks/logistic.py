@@ -1,0 +1,60 @@
+"""Logistic regression on few cases: L2-regularised on standardised inputs, judged on groups left out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import optimize, special
+
+PENALTY = 1.0  # on half the squared standardised weights, against the summed log-loss
+
+
+@dataclass(frozen=True)
+class Model:
+    """P(wrong) = 1 / (1 + exp(-(bias + sum of weight * (value - mean)))), in the inputs' own units."""
+
+    bias: float
+    means: np.ndarray  # (F,)
+    weights: np.ndarray  # (F,)
+
+    def logit(self, values: np.ndarray) -> np.ndarray:
+        """(N,) for inputs (N, F)."""
+        return self.bias + (np.asarray(values, float) - self.means) @ self.weights
+
+
+def fit(values: np.ndarray, wrong: np.ndarray, penalty: float = PENALTY) -> Model:
+    """The weights of least penalised log-loss. values (N, F), wrong (N,) bool; a constant input gets no weight."""
+    values, target = np.asarray(values, float), np.asarray(wrong, float)
+    means, scale = values.mean(0), values.std(0)
+    scale = np.where(scale > 1e-9, scale, np.inf)
+    inputs = np.c_[np.ones(len(values)), (values - means) / scale]
+
+    def loss(w: np.ndarray) -> tuple[float, np.ndarray]:
+        logit = inputs @ w
+        value = np.logaddexp(0, logit).sum() - target @ logit + 0.5 * penalty * w[1:] @ w[1:]
+        slope = inputs.T @ (special.expit(logit) - target) + penalty * np.r_[0, w[1:]]
+        return value, slope
+
+    w = optimize.minimize(loss, np.zeros(inputs.shape[1]), jac=True, method="L-BFGS-B").x
+    return Model(float(w[0]), means, w[1:] / scale)
+
+
+def left_out(values: np.ndarray, wrong: np.ndarray, groups: Sequence[Sequence[str]]) -> np.ndarray:
+    """(N,) logits of every case from models that saw none of its groups' cases.
+
+    A case belongs to several groups (both scans of a pair). For each of them a model is fitted to the cases without
+    that group; the case's logit is the mean over its groups. NaN where the rest holds only one kind of case.
+    """
+    values, wrong = np.asarray(values, float), np.asarray(wrong, bool)
+    found: list[list[float]] = [[] for _ in groups]
+    for held in sorted({name for names in groups for name in names}):
+        inside = np.array([held in names for names in groups])
+        if len(set(wrong[~inside].tolist())) < 2:
+            continue
+        for i, logit in zip(
+            np.flatnonzero(inside), fit(values[~inside], wrong[~inside]).logit(values[inside]), strict=True
+        ):
+            found[i].append(float(logit))
+    return np.array([np.mean(logits) if logits else np.nan for logits in found])

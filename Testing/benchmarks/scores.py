@@ -1,0 +1,39 @@
+"""How well one number ranks or predicts another: AUROC with its bootstrap interval, Spearman's correlation."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import stats
+
+RESAMPLES = 2000
+
+
+def auroc(score: np.ndarray, wrong: np.ndarray) -> float:
+    """The chance that a random wrong case scores higher than a random right one, ties half; NaN without both kinds.
+
+    Args:
+        score: (N,) higher means worse.
+        wrong: (N,) bool.
+    """
+    score, wrong = np.asarray(score, float), np.asarray(wrong, bool)
+    n, m = np.count_nonzero(wrong), np.count_nonzero(~wrong)
+    if not n or not m:
+        return float("nan")
+    return float((stats.rankdata(score)[wrong].sum() - n * (n + 1) / 2) / (n * m))
+
+
+def auroc_interval(score: np.ndarray, wrong: np.ndarray, seed: int = 0) -> tuple[float, float]:
+    """The 95 % percentile interval of `auroc` over RESAMPLES bootstrap samples of the cases; NaN without both kinds."""
+    score, wrong = np.asarray(score, float), np.asarray(wrong, bool)
+    picks = np.random.default_rng(seed).integers(0, len(score), (RESAMPLES, len(score)))
+    values = [auroc(score[pick], wrong[pick]) for pick in picks]
+    known = np.array([v for v in values if np.isfinite(v)])
+    return tuple(np.percentile(known, (2.5, 97.5)).tolist()) if known.size else (float("nan"), float("nan"))
+
+
+def spearman(a: np.ndarray, b: np.ndarray) -> float:
+    """Spearman's rank correlation; NaN for fewer than three cases or a constant side."""
+    a, b = np.asarray(a, float), np.asarray(b, float)
+    if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return float("nan")
+    return float(stats.spearmanr(a, b).statistic)

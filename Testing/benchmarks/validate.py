@@ -1,0 +1,147 @@
+"""Registers all test pairs and prints how well: errors at landmarks, and whether the verdict knew.
+
+Usage: python Testing/benchmarks/validate.py [--only real|virtual|none] [--limit N] [--preset default] [--jobs 1]
+           [--out FILE.jsonl]      one line of JSON per pair, as it finishes; pairs already in the file are left out
+       python Testing/benchmarks/validate.py --summary FILE.jsonl    only the tables
+       python Testing/benchmarks/validate.py --fit FILE.jsonl        weights for the verdict's risk, cross-validated
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import validation_tables
+from console import progress
+from scipy import ndimage
+from validation_pairs import KINDS, REPOSITORY, all_pairs, common, data_folder
+
+from pddnet.errors import InputError
+from pddnet.image import Image
+from pddnet.metrics import tre
+from pddnet.presets import PRESETS
+
+OUT = REPOSITORY / "demo" / "validation.jsonl"
+
+
+def main() -> int:
+    args = _arguments()
+    if args.summary or args.fit:
+        rows = read_rows(args.summary or args.fit)
+        (validation_tables.summary if args.summary else validation_tables.fitted)(rows)
+        return 0
+    pairs = [pair for pair in all_pairs() if args.only in (None, pair.kind)]
+    if data_folder() is None:
+        print("the real scans are not here (set PDDNET_DATA to their folder): only virtual patients are registered")
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    done = {(row["key"], row["preset"]) for row in (read_rows(args.out) if args.out.exists() else [])}
+    keys = [pair.key for pair in pairs[: args.limit] if (pair.key, args.preset) not in done]
+    progress(f"{len(keys)} pairs to register, {len(done)} already in {args.out}")
+    with args.out.open("a", encoding="utf-8") as file:
+        for row in _measured(keys, args.preset, args.jobs, args.threads):
+            file.write(json.dumps(row) + "\n")
+            file.flush()
+            print(_line(row), flush=True)
+    wanted = {pair.key for pair in pairs}
+    rows = [row for row in read_rows(args.out) if row["preset"] == args.preset and row["key"] in wanted]
+    validation_tables.summary(rows)
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=KINDS, help="pairs of one kind")
+    parser.add_argument("--limit", type=int, help="only the first so many pairs")
+    parser.add_argument("--preset", default="default", choices=PRESETS)
+    parser.add_argument("--jobs", type=int, default=1, help="processes at once")
+    parser.add_argument("--threads", type=int, help="torch's threads per process (default: torch's)")
+    parser.add_argument("--out", type=Path, default=OUT, help="where the rows go (default: %(default)s)")
+    parser.add_argument("--summary", type=Path, help="print the tables of such a file")
+    parser.add_argument("--fit", type=Path, help="fit the verdict's risk to such a file")
+    return parser.parse_args()
+
+
+def read_rows(path: Path) -> list[dict]:
+    """The rows of a file; a last line that a killed run left half written is passed over."""
+    rows = []
+    for text in path.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(text))
+        except ValueError:
+            progress(f"{path}: a broken line is passed over")
+    return rows
+
+
+def _measured(keys: list[str], preset: str, jobs: int, threads: int | None) -> Iterator[dict]:
+    """A row per pair, as they finish."""
+    if jobs <= 1:
+        yield from (measure(key, preset, threads) for key in keys)
+        return
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        for future in as_completed([pool.submit(measure, key, preset, threads) for key in keys]):
+            yield future.result()
+
+
+def measure(key: str, preset: str, threads: int | None = None) -> dict:
+    """Register one pair and measure it at its landmarks."""
+    import torch
+
+    from pddnet.pipeline import register
+
+    if threads:
+        torch.set_num_threads(threads)
+    pair = next(pair for pair in all_pairs() if pair.key == key)
+    fixed, moving = pair.load()
+    names, here, there = common(fixed, moving)
+    row = {"key": key, "kind": pair.kind, "fixed": pair.fixed, "moving": pair.moving, "scans": pair.scans}
+    start = time.perf_counter()
+    try:
+        result = register(fixed.image, moving.image, preset)
+    except InputError as error:
+        return row | {"preset": preset, "error": str(error)}
+    row |= {"preset": preset, "wall": time.perf_counter() - start, "seconds": result.seconds}
+    row |= {"landmarks": names}
+    if pair.kind != "none":  # there is no right place: whatever came out is wrong
+        row["before"] = np.linalg.norm(here - there, axis=1).tolist()
+        row["after"] = tre(here, there, result.field.transform_points).tolist()
+        row["spread"] = value_at(result.spread, here).tolist()
+    verdict = result.verdict
+    return row | {
+        "measures": verdict.measures, "status": verdict.status, "risk": verdict.risk, "reasons": verdict.reasons,
+        "warnings": result.warnings,
+    }  # fmt: skip
+
+
+def value_at(image: Image, points: np.ndarray) -> np.ndarray:
+    """(N,) linear values of a volume at LPS points (N, 3); the border's outside."""
+    index = image.grid.point_to_index(points).T[::-1]
+    return ndimage.map_coordinates(image.array.astype(np.float64), index, order=1, mode="nearest")
+
+
+def _line(row: dict) -> str:
+    if "error" in row:
+        return f"{row['key']}: refused, {row['error']}"
+    m = row["measures"]
+    error = "no place is right"
+    if "after" in row:
+        after = row["after"]
+        error = (
+            f"TRE {np.median(row['before']):6.1f} -> median {np.median(after):5.1f} mean {np.mean(after):5.1f}"
+            f" mm at {len(after):2d}"
+        )
+    measures = " ".join(f"{name} {value:.3g}" for name, value in m.items())
+    return (
+        f"{row['key']:<58} {error:<46} {row['status']:<8} risk {row['risk']:.2f} "
+        f"{sum(row['seconds'].values()):5.1f} s  {measures}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,145 @@
+"""What `validate.py` prints about its rows: errors by kind, whether the verdict knew, and a fit of its risk."""
+
+from __future__ import annotations
+
+import numpy as np
+from console import line, table, title
+from logistic import fit, left_out
+from scores import auroc, auroc_interval, spearman
+from validation_pairs import KINDS
+
+WRONG = 20.0  # mm, of the median error at the landmarks
+LOWER_IS_WORSE = {"overlap", "similarity", "similarity_before", "gain"}
+INPUTS = ("overlap", "peak_ratio", "similarity", "gain", "log_folding", "inverse_consistency", "spread")
+
+
+def summary(rows: list[dict]) -> None:
+    """All tables."""
+    rows = _usable(rows)
+    if not rows:
+        print("no pair was registered")
+        return
+    _by_kind(rows)
+    _ranking(rows)
+    _confusion(rows)
+    _spread(rows)
+
+
+def wrong(row: dict) -> bool:
+    """Whether the result is worse than WRONG: the median over the landmarks, or no right place at all."""
+    return "after" not in row or float(np.median(row["after"])) > WRONG
+
+
+def derived(row: dict) -> dict[str, float]:
+    """The run's measures, and what the fit makes of them."""
+    m = row["measures"]
+    return m | {"gain": m["similarity"] - m["similarity_before"], "log_folding": float(np.log1p(m["folding_percent"]))}
+
+
+def _usable(rows: list[dict]) -> list[dict]:
+    for row in rows:
+        if "error" in row:
+            print(f"refused: {row['key']}: {row['error']}")
+    return [row for row in rows if "error" not in row]
+
+
+def _by_kind(rows: list[dict]) -> None:
+    title("errors at landmarks, mm")
+    head = ("kind", "pairs", "before", "median", "mean", "p90", f"> {WRONG:.0f} mm", "folding %", "seconds")
+    body = []
+    for kind in KINDS:
+        part = [row for row in rows if row["kind"] == kind]
+        if not part:
+            continue
+        cells = ["-"] * 4
+        if kind != "none":
+            medians = [np.median(row["after"]) for row in part]
+            before = np.median([np.median(row["before"]) for row in part])
+            means = np.median([np.mean(row["after"]) for row in part])
+            cells = [f"{v:.1f}" for v in (before, np.median(medians), means, np.percentile(medians, 90))]
+        share = 100 * np.mean([wrong(row) for row in part])
+        folding = np.median([row["measures"]["folding_percent"] for row in part])
+        seconds = np.median([sum(row["seconds"].values()) for row in part])
+        body.append((kind, str(len(part)), *cells, f"{share:.0f} %", f"{folding:.3f}", f"{seconds:.1f}"))
+    table(head, body)
+    print("medians over the pairs of: the median before and after, the mean after; then the 90th percentile of medians")
+
+
+def _ranking(rows: list[dict]) -> None:
+    title(f"AUROC for 'median error above {WRONG:.0f} mm' (or no anatomy in common), 95 % bootstrap interval")
+    target = np.array([wrong(row) for row in rows])
+    by_sight = np.array([row["kind"] != "none" for row in rows])
+    measures = [derived(row) for row in rows]
+    columns = {"risk": np.array([row["risk"] for row in rows])}
+    for name in (name for name in measures[0] if name != "log_folding"):  # it ranks as folding itself does
+        sign = -1 if name in LOWER_IS_WORSE else 1
+        columns[name] = sign * np.array([m[name] for m in measures])
+    body = [
+        (name, _interval(score, target), _interval(score[by_sight], target[by_sight]))
+        for name, score in columns.items()
+    ]
+    table(("measure", f"all {len(rows)} pairs", f"{by_sight.sum()} pairs that share anatomy"), body)
+
+
+def _interval(score: np.ndarray, target: np.ndarray) -> str:
+    value = auroc(score, target)
+    if not np.isfinite(value):
+        return "needs right and wrong pairs"
+    low, high = auroc_interval(score, target)
+    return f"{value:.3f} ({low:.2f}-{high:.2f})"
+
+
+def _confusion(rows: list[dict]) -> None:
+    title("verdict against truth, pairs")
+    limits = ((0, 10), (10, WRONG), (WRONG, np.inf))
+    head = ("verdict", *(f"{low:.0f}-{high:.0f} mm" for low, high in limits[:2]), f"> {WRONG:.0f} mm", "no anatomy")
+    body = []
+    for status in ("ok", "doubtful", "failed"):
+        part = [row for row in rows if row["status"] == status]
+        medians = np.array([np.median(row["after"]) for row in part if "after" in row])
+        counts = [np.count_nonzero((medians > low) & (medians <= high)) for low, high in limits]
+        body.append((status, *map(str, counts), str(len(part) - len(medians))))
+    table(head, body)
+
+
+def _spread(rows: list[dict]) -> None:
+    title("Spearman correlation of spread and error at the landmarks")
+    for kind in ("real", "virtual"):
+        part = [row for row in rows if row["kind"] == kind]
+        right = [row for row in part if not wrong(row)]
+        for text, some in ((f"{kind} pairs", part), (f"{kind} pairs within {WRONG:.0f} mm", right)):
+            if some:
+                pooled = spearman(*(np.concatenate([row[key] for row in some]) for key in ("spread", "after")))
+                own = [spearman(row["spread"], row["after"]) for row in some if len(row["after"]) >= 5]
+                own = np.median([v for v in own if np.isfinite(v)]) if own else np.nan
+                count = sum(len(row["after"]) for row in some)
+                line(text, f"{pooled:.2f} over {count} landmarks; median within a pair {own:.2f}")
+
+
+def fitted(rows: list[dict]) -> None:
+    """A logistic regression of `wrong` on INPUTS, judged with each scan left out, in the units of the measures."""
+    rows = _usable(rows)
+    target = np.array([wrong(row) for row in rows])
+    title(f"logistic regression of 'wrong' on {len(rows)} pairs, {target.sum()} of them wrong")
+    if len(set(target.tolist())) < 2:
+        print("right and wrong pairs are needed")
+        return
+    values = np.array([[derived(row)[name] for name in INPUTS] for row in rows])
+    logits = left_out(values, target, [row["scans"] for row in rows])
+    known = np.isfinite(logits)
+    model = fit(values, target)
+    line("AUROC, fitted to all", _interval(model.logit(values), target))
+    line("AUROC, each scan left out", _interval(logits[known], target[known]))
+    seen = known & np.array([row["kind"] != "none" for row in rows])
+    line("the same, pairs that share anatomy", _interval(logits[seen], target[seen]))
+    chance = 1 / (1 + np.exp(-np.clip(logits, -30, 30)))
+    for limit in (0.2, 0.35, 0.5, 0.75):
+        high = known & (chance >= limit)
+        line(
+            f"left out, risk >= {limit:g}",
+            f"{np.mean(high[target]):.0%} of the wrong pairs, {np.mean(high[~target]):.0%} of the right ones",
+        )
+    print(f"\nBIAS = {model.bias:.4g}\nWEIGHTS = {{")
+    for name, mean, weight in zip(INPUTS, model.means, model.weights, strict=True):
+        print(f'    "{name}": ({mean:.4g}, {weight:.4g}),')
+    print("}\ngain = similarity - similarity_before; log_folding = log(1 + folding_percent)")
