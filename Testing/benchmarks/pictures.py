@@ -1,0 +1,117 @@
+"""Pictures of registered pairs of real scans: fixed, moving as laid over it, both in colour, both as a checkerboard.
+
+Usage: python Testing/benchmarks/pictures.py [FIXED/MOVING ...] [--preset default] [--out demo/pictures]
+Fixed is magenta and moving green, so that what lies on each other is grey. Crosses: the fixed scan's landmarks nearby.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+from validate import REPOSITORY
+from validation_pairs import Subject, common, data_folder, real
+
+from pddnet.image import AIR
+from pddnet.metrics import tre
+from pddnet.pipeline import register
+from pddnet.registration import Registration
+
+sys.path.insert(0, str(REPOSITORY / "Testing" / "demo"))
+import figure
+import planes
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+
+PAIRS = (
+    "acrin_flt_breast_001/ts_example", "cort_liver/actc_3105759107", "ts_example/actc_3105759107",
+    "lungx_CT004/lidc_0001", "cptac_C3L-00189/cort_liver", "lidc_0001/acrin_nsclc_042",
+)  # fmt: skip
+COLUMNS = ("fixed", "moving, warped", "fixed magenta, moving green", "checkerboard")
+HU = (-200.0, 300.0)
+SQUARE = 40  # mm
+NEAR = 10.0  # mm between a landmark and the plane in which it is shown
+CENTRE = ("right_renal_hilum", "left_renal_hilum", "L1_body")  # planes through liver, kidneys and spine at once
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pairs", nargs="*", default=PAIRS, metavar="FIXED/MOVING", help="names of real scans")
+    parser.add_argument("--preset", default="default")
+    parser.add_argument("--out", type=Path, default=REPOSITORY / "demo" / "pictures")
+    args = parser.parse_args()
+    if data_folder() is None:
+        print("the real scans are not here; set PDDNET_DATA to their folder")
+        return 0
+    args.out.mkdir(parents=True, exist_ok=True)
+    for pair in args.pairs:
+        fixed, moving = (real(name) for name in pair.split("/"))
+        result = register(fixed.image, moving.image, args.preset)
+        names, here, there = common(fixed, moving)
+        errors = tre(here, there, result.field.transform_points)
+        path = args.out / f"{pair.replace('/', '_on_')}.png"
+        caption = (
+            f"{pair}: median error {np.median(errors):.1f} mm at {len(names)} landmarks"
+            f" (worst {names[int(errors.argmax())]} {errors.max():.0f}); {result.verdict.status},"
+            f" {sum(result.seconds.values()):.0f} s"
+        )
+        draw(fixed, moving, result, caption, path)
+        print(f"{caption}\n    {path}", flush=True)
+    return 0
+
+
+def draw(fixed: Subject, moving: Subject, result: Registration, caption: str, path: Path) -> None:
+    """Write the picture (PNG): three planes, four columns."""
+    warped = result.warp(moving.image, fill=AIR)
+    focus = _focus(fixed)
+    window = planes.window_of(fixed.image, focus)
+    heights = [(window[1] - window[0])[down] for _, (down, _), _ in planes.VIEWS.values()]
+    width = max((window[1] - window[0])[:2])
+    sheet = plt.figure(figsize=(20, 20 / len(COLUMNS) * sum(heights) / width + 0.8), facecolor=figure.BACKGROUND)
+    grid = sheet.add_gridspec(
+        3, len(COLUMNS), height_ratios=heights, left=0, right=1, bottom=0.02, top=0.95, wspace=0.01, hspace=0.01
+    )
+    for row, view in enumerate(planes.VIEWS):
+        where = planes.plane(view, focus, np.eye(3), window)
+        a, b = (_grey(planes.scalar(image, where, AIR)) for image in (fixed.image, warped))
+        for column, panel in enumerate((a, b, np.stack([a, b, a], -1), _checkerboard(a, b))):
+            axes = sheet.add_subplot(grid[row, column])
+            axes.imshow(panel, cmap="gray", vmin=0, vmax=1, interpolation="bilinear")
+            _crosses(axes, fixed, where)
+            axes.set_axis_off()
+            if row == 0:
+                axes.set_title(COLUMNS[column], color=figure.INK, fontsize=14)
+    sheet.text(0.005, 0.004, caption, color=figure.INK, fontsize=14)
+    sheet.savefig(path, dpi=70, facecolor=figure.BACKGROUND)
+    plt.close(sheet)
+
+
+def _focus(subject: Subject) -> np.ndarray:
+    """Between the kidneys at the first lumbar vertebra, or what of these points there is."""
+    points = [subject.landmarks[n] for n in CENTRE if n in subject.landmarks] or list(subject.landmarks.values())
+    focus = np.mean(points, axis=0)
+    if "L1_body" in subject.landmarks:
+        focus[0] = subject.landmarks["L1_body"][0]
+    return focus
+
+
+def _grey(hu: np.ndarray) -> np.ndarray:
+    return np.clip((hu - HU[0]) / (HU[1] - HU[0]), 0, 1)
+
+
+def _checkerboard(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    rows, columns = (np.arange(n) * planes.PIXEL // SQUARE for n in a.shape)
+    return np.where((rows[:, None] + columns) % 2 == 0, a, b)
+
+
+def _crosses(axes: Axes, subject: Subject, where: planes.Grid) -> None:
+    for point in subject.landmarks.values():
+        i, j, k = where.point_to_index(point)
+        if abs(k) * where.spacing[2] <= NEAR and 0 <= i < where.size[0] and 0 <= j < where.size[1]:
+            axes.plot(i, j, "+", color="#ffb000", markersize=9, markeredgewidth=1.2)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
