@@ -103,6 +103,18 @@ def align(fixed: CoarseScan, moving: CoarseScan, work: Work = ALONE) -> list[Can
     return [Candidate(problem.affine(theta[i]), float(scores[i]), float(overlaps[i])) for i in order]
 
 
+def judge_affine(fixed: CoarseScan, moving: CoarseScan, affine: Affine) -> Candidate:
+    """A given map as a candidate: the score that it reaches."""
+    import torch
+
+    problem = _Problem.of(fixed, moving)
+    device = fixed.weight.device
+    shift = affine.points(problem.centre) - problem.centre
+    with torch.no_grad():
+        score, overlap = problem.compare(to_tensor(affine.matrix[None], device), to_tensor(shift[None], device))
+    return Candidate(affine, float(score), float(overlap))
+
+
 def best_translations(fixed: CoarseScan, moving: CoarseScan, work: Work = ALONE) -> list[np.ndarray]:
     """The shifts (LPS mm, fixed to moving) at the PEAKS highest peaks of the masked normalised correlation.
 
@@ -232,13 +244,21 @@ class _Problem:
         return Affine(matrix, self.centre + 100.0 * theta[:3].double().cpu().numpy() - matrix @ self.centre)
 
     def score(self, theta: Tensor) -> tuple[Tensor, Tensor]:
-        """(N,) correlation over the overlap times its share to OVERLAP_POWER, and that share."""
+        """(N,) scores of N rows of parameters, and the shares of overlap; see `compare`."""
+        return self.compare(self.matrices(theta), 100.0 * theta[:, :3])
+
+    def compare(self, matrices: Tensor, shifts: Tensor) -> tuple[Tensor, Tensor]:
+        """(N,) correlation over the overlap times its share to OVERLAP_POWER, and that share.
+
+        Args:
+            matrices, shifts: (N, 3, 3) and (N, 3) mm: maps of points relative to the centre.
+        """
         import torch
 
-        where = torch.einsum("nij,pj->npi", self.matrices(theta), self.points) + 100.0 * theta[:, None, :3]
+        where = torch.einsum("nij,pj->npi", matrices, self.points) + shifts[:, None]
         to_index = np.linalg.inv(self.grid.axes)
-        start = to_tensor(to_index @ (self.centre - self.grid.origin), theta.device)
-        index = torch.einsum("ij,npj->inp", to_tensor(to_index, theta.device), where) + start.view(3, 1, 1)
+        start = to_tensor(to_index @ (self.centre - self.grid.origin), where.device)
+        index = torch.einsum("ij,npj->inp", to_tensor(to_index, where.device), where) + start.view(3, 1, 1)
         sampled = sample(self.source, index.flip(0), zeros=True)  # (C + 1, N, P)
         seen = sampled[-1]
         moving = sampled[:-1] / seen.clamp(min=0.05)

@@ -9,11 +9,12 @@ import numpy as np
 
 from .features.mind import mind
 from .grid import Grid
-from .lattice import carried, compose, resample
+from .lattice import carried, compose, resample, to_lps
 from .matching import FeatureMap, match
 from .optimise import optimise
 from .presets import Preset, Stage
 from .scan import Affine, Scan
+from .tensors import to_array
 from .work import Work
 
 if TYPE_CHECKING:
@@ -89,32 +90,61 @@ def deform(
     control = control_grid(box, stage)
     steps = torch.linspace(-stage.reach, stage.reach, stage.steps, device=field.device)
 
-    def one_way(source: int, target: int) -> tuple[Tensor, Tensor]:
+    def one_way(source: int, target: int) -> tuple[Tensor, Tensor, Tensor]:
         weight = maps[source].weight * near_body((here, there)[source], lattice, maps[source].lattice)
         seen = FeatureMap(maps[source].features, weight, maps[source].lattice)
         distribution = match(seen, maps[target], control, steps, stage.sharpness, work=work)
         work.tick()
         mean, spread = distribution.moments(work)
         work.tick()
-        return optimise(
-            mean, distribution, smoothness=stage.smoothness, iterations=stage.iterations, work=work
-        ), spread  # fmt: skip
+        field = optimise(mean, distribution, smoothness=stage.smoothness, iterations=stage.iterations, work=work)
+        shown = resample((weight * maps[target].weight)[None], seen.lattice, control)[0]
+        return field, spread, (spread.square() + 1.0) / (shown.square() + 0.02)
 
-    forward, spread = one_way(0, 1)
+    forward, spread, ours = one_way(0, 1)
     if not preset.both_ways:
         return Step(control, forward, spread, None)
-    backward, doubt = one_way(1, 0)
+    backward, _, theirs = one_way(1, 0)
     gap = compose(backward, forward, control).norm(dim=0)
-    return Step(control, symmetrise(forward, backward, spread, doubt, control), spread, gap)
+    return Step(control, symmetrise(forward, backward, ours, theirs, control), spread, gap)
 
 
-def symmetrise(forward: Tensor, backward: Tensor, spread: Tensor, doubt: Tensor, control: Grid) -> Tensor:
+def coarse_displacements(
+    fixed: Scan, moving: Scan, affine: Affine, stage: Stage, preset: Preset, work: Work
+) -> tuple[Grid, np.ndarray, np.ndarray]:
+    """Expected displacements of one direction and how far each can be relied on.
+
+    Returns:
+        the control grid, displacements (D, H, W, 3) in LPS mm, and weights (D, H, W): certainty times the share of
+        the body and of both views around the point.
+    """
+    import torch
+
+    box = fixed.box
+    lattice = box.isotropic(preset.working, stage.reach + preset.working)
+    here, there = fixed.warped(lattice, Affine.identity()), moving.warped(lattice, affine)
+    work.tick()
+    source, target = (describe(scan, lattice, stage.features) for scan in (here, there))
+    weight = source.weight * near_body(here, lattice, source.lattice)
+    control = control_grid(box, stage)
+    steps = torch.linspace(-stage.reach, stage.reach, stage.steps, device=weight.device)
+    matched = match(
+        FeatureMap(source.features, weight, source.lattice), target, control, steps, stage.sharpness, work=work
+    )
+    mean, spread = matched.moments(work)
+    seen = resample((weight * target.weight)[None], source.lattice, control)[0]
+    certainty = seen / (spread.square() + 25.0)
+    return control, to_lps(mean, control), to_array(certainty)
+
+
+def symmetrise(forward: Tensor, backward: Tensor, ours: Tensor, theirs: Tensor, control: Grid) -> Tensor:
     """The forward field, led towards the inverse of the backward one where that is the surer of the two.
 
     Args:
-        forward, backward: (3, nD, nH, nW) mm; spread, doubt: (nD, nH, nW), their standard deviations in mm.
+        forward, backward: (3, nD, nH, nW) mm; ours, theirs: (nD, nH, nW), their variances in mm^2, large where one of
+            the scans shows nothing.
     """
-    ours, theirs = spread.square()[None] + 1.0, doubt.square()[None] + 1.0
+    ours, theirs = ours[None], theirs[None]
     for _ in range(SYMMETRISE):
         ahead, back = compose(backward, forward, control), compose(forward, backward, control)
         forward_share = ours / (ours + carried(theirs, forward, control))  # the less sure side moves more

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from .correlation import correlate
 from .grid import Grid
-from .inference import DisplacementDistribution, regularise
+from .inference import DisplacementDistribution, min_convolution, regularise
 from .lattice import interpolate, positions
 from .work import ALONE, Work
 
@@ -49,6 +49,8 @@ def match(
         steps: (L) displacements in mm, the same along every axis.
         sharpness: factor on the costs before the softmax (the product of the paper's alphas).
     """
+    import torch
+
     device = fixed.features.device
     where = positions(control, moving.lattice, device)
     at_fixed = positions(control, fixed.lattice, device)
@@ -60,7 +62,12 @@ def match(
     mean = (cost * seen).flatten(2, 4).sum(2) / total
     counts = interpolate(fixed.weight[None], at_fixed)[0].permute(1, 2, 0)  # (nH, nW, nD)
     counts = counts * ((share - SEEN[0]) / (SEEN[1] - SEEN[0])).clamp(0, 1)
-    cost = cost.sub_(mean[:, :, None, None, None]).mul_(seen).mul_(counts[:, :, None, None, None])
+    cost = cost.sub_(mean[:, :, None, None, None]).mul_(seen)
+    if not bool(seen.all()):
+        # min-convolution lowers what is seen: neutral is the mean of what it becomes, or all would be drawn into view
+        lowered = min_convolution(cost, work).mul_(seen).flatten(2, 4).sum(2) / total
+        cost = torch.where(seen, cost, lowered[:, :, None, None, None])
+    cost = cost.mul_(counts[:, :, None, None, None])
     cost = regularise(cost.mul_(sharpness), weights, work)
     return DisplacementDistribution(cost, (steps, steps, steps))
 

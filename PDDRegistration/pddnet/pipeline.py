@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import SimpleITK as sitk
 
-from .alignment import Candidate, align, coarsen
+from .affine_fit import refine
+from .alignment import Candidate, align, coarsen, judge_affine
 from .checks import check_volume
 from .deform import Step, deform
 from .features.guide import code_book
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MARGIN = 24.0  # mm around the fixed volume in which the displacement becomes the alignment's affine map
+SCORE_SLACK = 0.03  # the affine fit follows finer features than the score sees; more loss than this is a wrong fit
 ELSEWHERE = 25.0  # mm, from which on two candidates are different places
 
 
@@ -134,6 +136,9 @@ class _Job:
             coarse = [coarsen(scan, fixed.grid.direction, self._describe) for scan in (fixed, moving)]
             candidates = align(*coarse, work)
             affine = candidates[0].affine if candidates else _centred(fixed.box, moving.box)
+            fitted = judge_affine(*coarse, refine(fixed, moving, affine, preset, work))
+            if candidates and fitted.score > candidates[0].score - SCORE_SLACK:
+                affine = fitted.affine
         before = self._similarity(fixed, moving, lattice, affine, field)[0]
         steps = []
         for number, stage in enumerate(preset.stages):

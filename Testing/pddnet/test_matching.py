@@ -91,11 +91,6 @@ def test_a_cropped_moving_scan_leaves_the_points_alone_whose_reach_it_shows() ->
     assert _off(distribution)[0].max() < 0.5
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="what is not shown costs the mean of the plain costs, which lies above the min-convolved ones: "
-    "displacements into the view are preferred; remove this mark when match() is neutral after the min-convolution",
-)
 def test_a_cropped_moving_scan_does_not_drag_the_points_whose_match_it_shows() -> None:
     fixed, moving = _pair()
     cropped, shown = _cropped(moving)
