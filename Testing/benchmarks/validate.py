@@ -44,7 +44,9 @@ def main() -> int:
     done = {(row["key"], row["preset"]) for row in (read_rows(args.out) if args.out.exists() else [])}
     keys = [pair.key for pair in pairs[: args.limit] if (pair.key, args.preset) not in done]
     progress(f"{len(keys)} pairs to register, {len(done)} already in {args.out}")
+    cut = args.out.exists() and not args.out.read_bytes().endswith(b"\n")
     with args.out.open("a", encoding="utf-8") as file:
+        file.write("\n" if cut else "")  # a killed run's half line must not swallow the next row
         for row in _measured(keys, args.preset, args.jobs, args.threads):
             file.write(json.dumps(row) + "\n")
             file.flush()
@@ -72,6 +74,8 @@ def read_rows(path: Path) -> list[dict]:
     """The rows of a file; a last line that a killed run left half written is passed over."""
     rows = []
     for text in path.read_text(encoding="utf-8").splitlines():
+        if not text:
+            continue
         try:
             rows.append(json.loads(text))
         except ValueError:

@@ -131,7 +131,7 @@ def fitted(rows: list[dict]) -> None:
     line("AUROC, fitted to all", _interval(model.logit(values), target))
     line("AUROC, each scan left out", _interval(logits[known], target[known]))
     seen = known & np.array([row["kind"] != "none" for row in rows])
-    line("the same, pairs that share anatomy", _interval(logits[seen], target[seen]))
+    line("the same, anatomy in common", _interval(logits[seen], target[seen]))
     chance = 1 / (1 + np.exp(-np.clip(logits, -30, 30)))
     for limit in (0.2, 0.35, 0.5, 0.75):
         high = known & (chance >= limit)
