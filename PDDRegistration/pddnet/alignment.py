@@ -89,7 +89,7 @@ def align(fixed: CoarseScan, moving: CoarseScan, work: Work = ALONE) -> list[Can
     if not shifts:
         return []
     problem = _Problem.of(fixed, moving)
-    theta = to_tensor(np.array([[*(s / 100.0), *[0.0] * 6] for s in shifts]), fixed.weight.device)
+    theta = to_tensor(np.array([problem.parameters(shift) for shift in shifts]), fixed.weight.device)
     starts = (theta[:, None] + _variants(theta.device)[None]).flatten(0, 1)
     with torch.no_grad():
         scores = torch.cat([problem.score(part)[0] for part in _ticked(starts.split(16), work)])
@@ -108,10 +108,10 @@ def judge_affine(fixed: CoarseScan, moving: CoarseScan, affine: Affine) -> Candi
     import torch
 
     problem = _Problem.of(fixed, moving)
-    device = fixed.weight.device
-    shift = affine.points(problem.centre) - problem.centre
+    device, frame = fixed.weight.device, problem.frame
+    matrix, shift = frame.T @ affine.matrix @ frame, frame.T @ (affine.points(problem.centre) - problem.home)
     with torch.no_grad():
-        score, overlap = problem.compare(to_tensor(affine.matrix[None], device), to_tensor(shift[None], device))
+        score, overlap = problem.compare(to_tensor(matrix[None], device), to_tensor(shift[None], device))
     return Candidate(affine, float(score), float(overlap))
 
 
@@ -199,15 +199,33 @@ def _ticked(parts: tuple[Tensor, ...], work: Work) -> list[Tensor]:
 
 @dataclass(frozen=True)
 class _Problem:
-    """Scores maps of nine parameters: shift / 100 mm, rotation vector in rad, log scales, about the body's centre."""
+    """Scores maps of nine parameters: shift / 100 mm, rotation vector in rad, log scales.
 
-    points: Tensor  # (P, 3) LPS mm, relative to the centre
+    Along the lattices' own axes, from the middle of the fixed body to the middle of the moving lattice: where the scans
+    lie in space then does not touch the arithmetic.
+    """
+
+    points: Tensor  # (P, 3) mm along the axes, from the centre
     features: Tensor  # (C, P) of the fixed scan
     weight: Tensor  # (P,)
-    centre: np.ndarray
+    centre: np.ndarray  # LPS mm
     source: Tensor  # (C + 1, D, H, W): the moving features times weight, and the weight
     grid: Grid
     total: float  # weight of the smaller of the two bodies
+
+    @property
+    def frame(self) -> np.ndarray:
+        """(3, 3) the axes that both lattices share, columns in LPS."""
+        return self.grid.direction
+
+    @property
+    def home(self) -> np.ndarray:
+        """LPS mm, the middle of the moving lattice."""
+        return self.grid.centre
+
+    def parameters(self, shift: np.ndarray) -> np.ndarray:
+        """(9,) parameters of a translation in LPS mm."""
+        return np.concatenate([self.frame.T @ (self.centre + shift - self.home) / 100.0, np.zeros(6)])
 
     @classmethod
     def of(cls, fixed: CoarseScan, moving: CoarseScan) -> _Problem:
@@ -218,14 +236,15 @@ class _Problem:
             keep = torch.nonzero(fixed.weight > 0)
         share = max(len(keep) / SAMPLES, 1.0)
         keep = keep[torch.linspace(0, len(keep) - 1, int(len(keep) / share), device=keep.device).round().long()]
-        points = fixed.grid.index_to_point(keep.flip(1).cpu().numpy().astype(float))
-        centre = points.mean(0)
+        index = keep.flip(1).cpu().numpy().astype(float)
+        middle = index.mean(0)
+        points, centre = (index - middle) * fixed.grid.spacing, fixed.grid.index_to_point(middle)
         at = tuple(keep.T)
         weight = fixed.weight[at]
         other = float(((moving.weight > 0.5) & (moving.body > 0.2)).sum()) * (SPACING**3 / moving.grid.spacing.prod())
         source = torch.cat([moving.features * moving.weight, moving.weight[None]])
         return cls(
-            to_tensor(points - centre, weight.device), fixed.features[:, at[0], at[1], at[2]], weight, centre, source,
+            to_tensor(points, weight.device), fixed.features[:, at[0], at[1], at[2]], weight, centre, source,
             moving.grid, max(min(float(weight.sum()), other / share), 1.0),
         )  # fmt: skip
 
@@ -240,8 +259,9 @@ class _Problem:
 
     def affine(self, theta: Tensor) -> Affine:
         """One row of parameters as a map of LPS mm."""
-        matrix = self.matrices(theta[None])[0].double().cpu().numpy()
-        return Affine(matrix, self.centre + 100.0 * theta[:3].double().cpu().numpy() - matrix @ self.centre)
+        matrix = self.frame @ self.matrices(theta[None])[0].double().cpu().numpy() @ self.frame.T
+        shift = self.frame @ (100.0 * theta[:3].double().cpu().numpy())
+        return Affine(matrix, self.home + shift - matrix @ self.centre)
 
     def score(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         """(N,) scores of N rows of parameters, and the shares of overlap; see `compare`."""
@@ -251,14 +271,13 @@ class _Problem:
         """(N,) correlation over the overlap times its share to OVERLAP_POWER, and that share.
 
         Args:
-            matrices, shifts: (N, 3, 3) and (N, 3) mm: maps of points relative to the centre.
+            matrices, shifts: (N, 3, 3) and (N, 3) mm: maps from the centre to the home, along the axes.
         """
         import torch
 
         where = torch.einsum("nij,pj->npi", matrices, self.points) + shifts[:, None]
-        to_index = np.linalg.inv(self.grid.axes)
-        start = to_tensor(to_index @ (self.centre - self.grid.origin), where.device)
-        index = torch.einsum("ij,npj->inp", to_tensor(to_index, where.device), where) + start.view(3, 1, 1)
+        middle = to_tensor((self.grid.size - 1) / 2, where.device)
+        index = (where / float(self.grid.spacing[0]) + middle).permute(2, 0, 1)
         sampled = sample(self.source, index.flip(0), zeros=True)  # (C + 1, N, P)
         seen = sampled[-1]
         moving = sampled[:-1] / seen.clamp(min=0.05)

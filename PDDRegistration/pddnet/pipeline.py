@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 MARGIN = 24.0  # mm around the fixed volume in which the displacement becomes the alignment's affine map
 SCORE_SLACK = 0.03  # the affine fit follows finer features than the score sees; more loss than this is a wrong fit
+BORDER = 8.0  # mm around the body's box that the deformation covers
 ELSEWHERE = 25.0  # mm, from which on two candidates are different places
 
 
@@ -68,7 +69,7 @@ def register(
         Cancelled: the callback asked for it.
     """
     preset = find_preset(preset) if isinstance(preset, str) else preset
-    smallest = max(stage.control for stage in preset.stages)
+    smallest = max((stage.control for stage in preset.stages), default=preset.field)
     fixed, warnings = check_volume(fixed, "fixed volume", smallest=smallest)
     moving, more = check_volume(moving, "moving volume", smallest=smallest)
     where = choose_device(device)
@@ -127,7 +128,7 @@ class _Job:
             if s.whole
         ]
         ticker.stage("align")
-        lattice = fixed.box.isotropic(preset.field, preset.stages[0].control / 2)
+        lattice = fixed.box.isotropic(preset.field, BORDER)
         field = fixed.values.new_zeros((3, *lattice.shape))
         affine, candidates = Affine.identity(), []
         if self.initial_transform is not None:
@@ -193,7 +194,7 @@ class _Job:
         smaller = min(
             float(body.sum()), _body_volume(moving) / float(lattice.spacing.prod()) / abs(np.linalg.det(affine.matrix))
         )
-        return float((weight * f * m).sum() / scale), float(common) / max(smaller, 1.0)
+        return float((weight * f * m).sum() / scale), min(float(common) / max(smaller, 1.0), 1.0)
 
     def _finish(
         self, fixed: Scan, moving: Scan, lattice: Grid, affine: Affine, field: Tensor, steps: list[Step]
@@ -202,7 +203,9 @@ class _Job:
         body = to_array(fixed.warped(lattice, Affine.identity()).values[1]) > 0.5
         inner = DisplacementField(to_lps(field, lattice), lattice)
         folding = jacobian_statistics(inner.jacobian_determinant(), body if body.any() else None)["folding_percent"]
-        spread = to_array(resample(steps[-1].spread[None], steps[-1].control, lattice)[0])
+        spread = np.zeros(lattice.shape, np.float32)
+        if steps:
+            spread = to_array(resample(steps[-1].spread[None], steps[-1].control, lattice)[0])
         gaps = [
             resample(s.inconsistency[None], s.control, lattice)[0] for s in steps[-1:] if s.inconsistency is not None
         ]
