@@ -52,6 +52,7 @@ class Candidate:
     affine: Affine
     score: float
     overlap: float  # share of the smaller body that the other scan shows
+    coarse_score: float = 0.0  # where `score` was replaced by a finer one, what it was
 
 
 def coarsen(scan: Scan, axes: np.ndarray, describe: Callable[[Scan], Tensor]) -> CoarseScan:
@@ -101,6 +102,17 @@ def align(fixed: CoarseScan, moving: CoarseScan, work: Work = ALONE) -> list[Can
         scores, overlaps = problem.score(theta)
     order = scores.argsort(descending=True).tolist()
     return [Candidate(problem.affine(theta[i]), float(scores[i]), float(overlaps[i])) for i in order]
+
+
+def distinct(candidates: list[Candidate], box: Grid, apart: float) -> list[Candidate]:
+    """The candidates, in order, that map the corners of `box` at least `apart` mm (mean) from all before them."""
+    corners, kept = box.corners(), []
+    for candidate in candidates:
+        there = candidate.affine.points(corners)
+        gaps = [np.linalg.norm(there - other.affine.points(corners), axis=-1).mean() for other in kept]
+        if min(gaps, default=np.inf) > apart:
+            kept.append(candidate)
+    return kept
 
 
 def judge_affine(fixed: CoarseScan, moving: CoarseScan, affine: Affine) -> Candidate:

@@ -49,14 +49,17 @@ def correlate(
     query = (fixed - centre).permute(2, 3, 0, 1)  # (nH, nW, C, nD)
     norm = query.square().sum(2)[:, :, None, None, :]
     rows = _Rows((n_h, n_w, l_d, l_h * l_w, n_d), source, query)
-    for h, (window, hats) in enumerate(across):
-        work.tick()
+
+    def fill(h: int) -> None:
+        window, hats = across[h]
         row = (hats @ source[window]).view(l_h, width, depth * channels)
         for w, (window, hats) in zip(range(0, n_w, chunk), along, strict=True):
             block = slice(w, w + chunk)
             sampled = torch.bmm(hats.expand(l_h, -1, -1), row[:, window])  # (LH, g * LW, D * C)
             sampled = sampled.view(l_h, -1, l_w, depth, channels).transpose(0, 1).flatten(1, 2)
             rows.put(h, block, planes.interpolate(sampled, query[h, block]), norm[h, block])
+
+    work.each(fill, ((h,) for h in range(n_h)), fixed.device)
     return rows.joined().view(n_h, n_w, l_d, l_h, l_w, n_d).div_(channels).clamp_(min=0)
 
 
@@ -88,23 +91,23 @@ class _Rows:
 
         self.traced = torch.is_grad_enabled() and any(x.requires_grad for x in sources)
         self.shape = shape
-        self.blocks: list[Tensor] = []
+        self.blocks: dict[tuple[int, int], Tensor] = {}
         if not self.traced:
             self.cost = torch.empty(shape, device=sources[0].device)
 
     def put(self, h: int, block: slice, a: Tensor, b: Tensor) -> None:
-        """Write a + b, (g, LD, LH * LW, nD), to one block of row h; blocks come in order."""
+        """Write a + b, (g, LD, LH * LW, nD), to one block of row h."""
         import torch
 
         if self.traced:
-            self.blocks.append(a + b)
+            self.blocks[h, block.start] = a + b
         else:
             torch.add(a, b, out=self.cost[h, block])
 
     def joined(self) -> Tensor:
         import torch
 
-        return torch.cat(self.blocks).view(self.shape) if self.traced else self.cost
+        return torch.cat([self.blocks[at] for at in sorted(self.blocks)]).view(self.shape) if self.traced else self.cost
 
 
 class _Planes:

@@ -102,7 +102,7 @@ def deform(
         return field, spread, (spread.square() + 1.0) / (shown.square() + 0.02)
 
     forward, spread, ours = one_way(0, 1)
-    if not preset.both_ways:
+    if not stage.both_ways:
         return Step(control, forward, spread, None)
     backward, _, theirs = one_way(1, 0)
     gap = compose(backward, forward, control).norm(dim=0)

@@ -61,10 +61,13 @@ class DisplacementDistribution:
         steps = torch.stack(torch.meshgrid(*self.offsets, indexing="ij")).flatten(1)  # (3, L)
         basis = torch.cat([steps, steps.square().sum(0, keepdim=True), torch.ones_like(steps[:1])])
         rows = self.cost.flatten(2, 4).flatten(0, 1)  # (nH * nW, L, nD)
-        sums = [
-            basis @ torch.exp(part.detach().amin(1, keepdim=True) - part)  # the shift cancels below: no gradient
-            for part in rows.split(_chunk(rows, 0, work))
-        ]
+        parts = rows.split(_chunk(rows, 0, work))
+        sums: list[Tensor] = [basis] * len(parts)
+
+        def add_up(i: int) -> None:  # the shift by the minimum cancels below: no gradient
+            sums[i] = basis @ torch.exp(parts[i].detach().amin(1, keepdim=True) - parts[i])
+
+        work.each(add_up, ((i,) for i in range(len(parts))), rows.device)
         moments = torch.cat(sums)  # (nH * nW, 5, nD)
         moments = moments[:, :4] / moments[:, 4:]
         mean = moments[:, :3]
@@ -90,9 +93,10 @@ def _by_chunks(x: Tensor, dim: int, function: Callable[[Tensor], Tensor], work: 
     if torch.is_grad_enabled() and x.requires_grad:
         return torch.cat([function(part) for part in parts], dim) / 729.0
     result = torch.empty_like(x)
-    for part, place in zip(parts, result.split(parts[0].shape[dim], dim), strict=True):
-        work.tick()
-        torch.div(function(part), 729.0, out=place)
+    places = result.split(parts[0].shape[dim], dim)
+    work.each(
+        lambda part, place: torch.div(function(part), 729.0, out=place), zip(parts, places, strict=True), x.device
+    )
     return result
 
 

@@ -37,7 +37,7 @@ def optimise(
     volumes = cost.permute(5, 0, 1, 2, 3, 4).reshape(n_d * n_h * n_w, 1, *reach)
     extent = torch.stack([o[-1].clamp(min=1e-6) for o in distribution.offsets]).view(3, 1, 1, 1)
     field = field.clone().requires_grad_(True)
-    adam = torch.optim.Adam([field], lr=0.5)
+    adam = torch.optim.Adam([field], lr=1.0)
     for _ in range(iterations):
         work.tick()
         adam.zero_grad()

@@ -9,7 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from .affine_fit import refine
-from .alignment import Candidate, align, coarsen, judge_affine
+from .alignment import OVERLAP_POWER, PEAKS, Candidate, align, coarsen, distinct, judge_affine
 from .checks import check_volume
 from .deform import Step, deform
 from .features.guide import code_book
@@ -18,13 +18,13 @@ from .features.tissue import WEIGHTS, tissue
 from .field import DisplacementField
 from .grid import Grid
 from .image import Image
-from .lattice import compose, from_lps, resample, to_lps
+from .lattice import compose, from_lps, mesh, resample, to_lps
 from .metrics import jacobian_statistics
 from .presets import Preset, find_preset
 from .progress import Ticker
 from .registration import Progress, Registration
 from .scan import Affine, Scan, prepare
-from .tensors import choose_device, to_array
+from .tensors import choose_device, to_array, to_tensor
 from .verdict import judge
 from .work import Work
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 MARGIN = 24.0  # mm around the fixed volume in which the displacement becomes the alignment's affine map
 SCORE_SLACK = 0.03  # the affine fit follows finer features than the score sees; more loss than this is a wrong fit
+SAME = 12.0  # mm, up to which they are one place
 BORDER = 8.0  # mm around the body's box that the deformation covers
 ELSEWHERE = 25.0  # mm, from which on two candidates are different places
 
@@ -135,10 +136,10 @@ class _Job:
             affine, field = _start(self.initial_transform, lattice, field)
         elif self.align:
             coarse = [coarsen(scan, fixed.grid.direction, self._describe) for scan in (fixed, moving)]
-            candidates = align(*coarse, work)
+            candidates = self._ranked(fixed, moving, lattice, align(*coarse, work), work)
             affine = candidates[0].affine if candidates else _centred(fixed.box, moving.box)
             fitted = judge_affine(*coarse, refine(fixed, moving, affine, preset, work))
-            if candidates and fitted.score > candidates[0].score - SCORE_SLACK:
+            if candidates and fitted.score > candidates[0].coarse_score - SCORE_SLACK:
                 affine = fitted.affine
         before = self._similarity(fixed, moving, lattice, affine, field)[0]
         steps = []
@@ -179,6 +180,22 @@ class _Job:
             return tissue(scan.values[0], scan.values[1]) * weights
         return torch.cat([mind(scan.values[0]), scan.values[1:2]])
 
+    def _ranked(
+        self, fixed: Scan, moving: Scan, lattice: Grid, candidates: list[Candidate], work: Work
+    ) -> list[Candidate]:
+        """The distinct candidates by the mean of their coarse score and of the one at the working resolution.
+
+        The coarse score compromises between diaphragm and spine; vertebrae are told apart only where they are resolved.
+        """
+        still = fixed.values.new_zeros((3, *lattice.shape))
+        ranked = []
+        for candidate in distinct(candidates, fixed.box, SAME)[:PEAKS]:
+            work.tick()
+            fine = self._similarity(fixed, moving, lattice, candidate.affine, still)[0]
+            score = (candidate.score + fine * candidate.overlap**OVERLAP_POWER) / 2
+            ranked.append(dataclasses.replace(candidate, score=score, coarse_score=candidate.score))
+        return sorted(ranked, key=lambda candidate: -candidate.score)
+
     def _similarity(
         self, fixed: Scan, moving: Scan, lattice: Grid, affine: Affine, field: Tensor
     ) -> tuple[float, float]:
@@ -203,42 +220,42 @@ class _Job:
         body = to_array(fixed.warped(lattice, Affine.identity()).values[1]) > 0.5
         inner = DisplacementField(to_lps(field, lattice), lattice)
         folding = jacobian_statistics(inner.jacobian_determinant(), body if body.any() else None)["folding_percent"]
-        spread = np.zeros(lattice.shape, np.float32)
+        spreads = field.new_zeros(lattice.shape)
         if steps:
-            spread = to_array(resample(steps[-1].spread[None], steps[-1].control, lattice)[0])
-        gaps = [
-            resample(s.inconsistency[None], s.control, lattice)[0] for s in steps[-1:] if s.inconsistency is not None
-        ]
+            spreads = resample(steps[-1].spread[None], steps[-1].control, lattice)[0]
+        spread = to_array(spreads)
+        gaps = [resample(s.inconsistency[None], s.control, lattice)[0] for s in steps if s.inconsistency is not None]
         gap = float(to_array(gaps[0])[body].mean()) if gaps and body.any() else 0.0
         measures = {
             "overlap": overlap, "similarity": similarity, "folding_percent": float(folding),
             "inverse_consistency": gap, "spread": float(spread[body].mean()) if body.any() else float(spread.mean()),
         }  # fmt: skip
-        whole, spread_image = embed(
-            self.fixed.canonical().grid, affine, inner, Image(spread, lattice), self.preset.field
-        )
-        return {"field": whole, "spread": spread_image, "inverse_consistency": gap, "measures": measures}
+        whole = embed(self.fixed.canonical().grid, affine, field, lattice, self.preset.field)
+        spread = Image(to_array(resample(spreads[None], lattice, whole.grid)[0]), whole.grid)
+        return {"field": whole, "spread": spread, "inverse_consistency": gap, "measures": measures}
 
 
-def embed(
-    fixed: Grid, affine: Affine, inner: DisplacementField, spread: Image, spacing: float
-) -> tuple[DisplacementField, Image]:
+def embed(fixed: Grid, affine: Affine, field: Tensor, lattice: Grid, spacing: float) -> DisplacementField:
     """The whole transform x -> affine(x + u(x)) on a grid over the fixed volume and MARGIN around it.
 
-    u keeps its border value outside its own grid and fades to zero towards the border of the whole grid, where the
-    transform is the affine map alone.
+    u (3, D, H, W) keeps its border value outside its own lattice and fades to zero towards the border of the whole
+    grid, where the transform is the affine map alone.
     """
+    import torch
+
     grid = fixed.isotropic(spacing, MARGIN)
-    points = grid.points()
-    index = np.clip(inner.grid.point_to_index(points), 0, inner.grid.size - 1)
-    nearest = inner.grid.index_to_point(index)
-    edge = (grid.extent - fixed.extent) / 2
-    local = np.abs(np.einsum("...j,ji->...i", points - grid.centre, grid.direction))
-    fade = np.clip((grid.extent / 2 - grid.spacing / 2 - local) / edge, 0, 1).min(-1, keepdims=True)
-    moved = points + inner.sample(nearest) * fade
-    displacement = (affine.points(moved) - points).astype(np.float32)
-    whole = spread.resample(grid, fill=float(spread.array.max(initial=0.0)))
-    return DisplacementField(displacement, grid), Image(whole.array.astype(np.float32), grid)
+    inner = resample(field, lattice, grid)
+    for dim, (size, covered) in enumerate(zip(grid.extent[::-1], fixed.extent[::-1], strict=True), start=1):
+        n = grid.shape[dim - 1]
+        to_border = np.minimum(np.arange(n), np.arange(n)[::-1]) * spacing
+        fade = np.clip(to_border / max((size - covered) / 2 - spacing / 2, spacing), 0.0, 1.0)
+        inner = inner * to_tensor(fade, field.device).view([-1 if d == dim else 1 for d in range(4)])
+    axes = grid.direction[:, ::-1]  # of D, H, W
+    matrix = to_tensor(axes.T @ affine.matrix @ axes, field.device)
+    shift = to_tensor(axes.T @ (affine.points(grid.origin) - grid.origin), field.device).view(3, 1, 1, 1)
+    nodes = mesh(grid, field.device)
+    whole = torch.einsum("ij,jdhw->idhw", matrix, nodes + inner) - nodes + shift
+    return DisplacementField(to_lps(whole, grid), grid)
 
 
 def _body_volume(scan: Scan) -> float:
@@ -264,13 +281,6 @@ def _start(transform: sitk.Transform, lattice: Grid, field: Tensor) -> tuple[Aff
 
 
 def _peak_ratio(candidates: list[Candidate], box: Grid) -> float:
-    """Score of the best other place (further than ELSEWHERE on average over the body) over the best; 0 without any."""
-    if not candidates:
-        return 0.0
-    corners = box.corners()
-    best = candidates[0]
-    here = best.affine.points(corners)
-    for other in candidates[1:]:
-        if np.linalg.norm(other.affine.points(corners) - here, axis=-1).mean() > ELSEWHERE:
-            return max(other.score, 0.0) / max(best.score, 1e-6)
-    return 0.0
+    """Score of the best place elsewhere over the score of the best place; 0 without any."""
+    places = distinct(candidates, box, ELSEWHERE)
+    return max(places[1].score, 0.0) / max(places[0].score, 1e-6) if len(places) > 1 else 0.0

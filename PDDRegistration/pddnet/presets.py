@@ -17,8 +17,9 @@ class Stage:
     features: float  # mm, voxels of the features that are compared
     sharpness: float  # of the softmax: factor on the costs
     smoothness: float  # weight of the diffusion penalty in the instance optimisation
-    iterations: int = 40  # of the instance optimisation
+    iterations: int = 20  # of the instance optimisation
     points: int | None = None  # control points per axis, as the paper counts them
+    both_ways: bool = False  # average with the inverse of the opposite direction
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,9 @@ class Preset:
     hu: bool = True  # Hounsfield units; otherwise intensities scaled by their own range
     working: float = 4.0  # mm, voxels in which the features are computed
     field: float = 4.0  # mm, spacing of the transform's grid
-    both_ways: bool = True  # average with the inverse of the opposite direction
 
 
-_COARSE = Stage(control=16.0, reach=40.0, steps=11, features=8.0, sharpness=300.0, smoothness=0.005)
+_COARSE = Stage(control=16.0, reach=40.0, steps=11, features=8.0, sharpness=300.0, smoothness=0.005, both_ways=True)
 _FINE = Stage(control=10.0, reach=16.0, steps=9, features=4.0, sharpness=300.0, smoothness=0.01)
 _QUICK = Stage(control=20.0, reach=40.0, steps=11, features=8.0, sharpness=300.0, smoothness=0.005)
 _PAPER = Stage(control=0.0, reach=70.0, steps=15, features=4.0, sharpness=300.0, smoothness=0.005, points=32)
@@ -43,8 +43,8 @@ PRESETS: dict[str, Preset] = {
     preset.name: preset
     for preset in (
         Preset("default", "CT of one patient or of different patients", (_COARSE, _FINE)),
-        Preset("fast", "a first look: one coarse stage, one direction", (_QUICK,), both_ways=False),
-        Preset("paper", "the paper's sizes: one stage of 32^3 points, 15^3 displacements", (_PAPER,), both_ways=False),
+        Preset("fast", "a first look: one coarse stage, one direction", (_QUICK,)),
+        Preset("paper", "the paper's sizes: one stage of 32^3 points, 15^3 displacements", (_PAPER,)),
         Preset("multimodal", "scans of different kinds (untested for lack of data)", (_COARSE, _FINE), hu=False),
     )
 }
