@@ -12,6 +12,7 @@ from .errors import InputError
 from .grid import Grid
 
 AIR = -1024.0
+CLEAN_AIR = 0.9  # share of the air that has one value
 BODY_THRESHOLD = -350.0  # HU: fat and muscle lie above, air and lung below
 
 
@@ -99,14 +100,14 @@ class Image:
 def view_mask(image: Image) -> Image:
     """Where the scan really shows something: all voxels but the scanner's padding.
 
-    Padding is a border-connected region of the volume's exact minimum, at most -1000 HU: measured air is noisy. Clipped
-    air may count as padding too, which is harmless: what lies outside the view is neutral, and air tells nothing.
+    Padding is a region of the volume's exact minimum, at most -1000 HU, connected to the sides. Measured air is noisy:
+    where nearly all air has that one value it was cleaned, and is air.
     """
     array = image.array
     low = array.min()
-    if low > -1000:
-        return Image(np.ones(array.shape, bool), image.grid)
     padding = array <= low
+    if low > -1000 or padding.sum() > CLEAN_AIR * (array < -900).sum():
+        return Image(np.ones(array.shape, bool), image.grid)
     seeds = np.zeros_like(padding)
     for axis in (1, 2):  # in-plane borders: a reconstruction circle, a tilted stack
         for end in (0, -1):

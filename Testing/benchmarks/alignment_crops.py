@@ -1,4 +1,7 @@
-"""The alignment alone on 50 crops with a known common part: how many end within 25 mm, and whether a miss is noticed.
+"""The alignment alone on crops with a known common part: how many end within 25 mm, and whether a miss is noticed.
+
+The goal is set for the 50 crops of one patient, whose true map is known; the 18 of two people are judged by landmarks,
+which no affine map brings together, and are the harder part that users meet.
 
 Usage: python Testing/benchmarks/alignment_crops.py [--only N N ...] [--threads N] [--no-verdict]
 """
@@ -131,9 +134,11 @@ def _summary(outcomes: list[Outcome]) -> None:
     table(("crops", "n", f"within {LIMIT:.0f} mm", "share", "median error mm", "along head-foot mm"), rows)
     seconds = np.median([o.seconds for o in outcomes]) if outcomes else 0.0
     line("seconds (median)", f"{seconds:.1f}")
-    if outcomes:
-        share = sum(o.hit for o in outcomes) / len(outcomes)
-        line("goal", f"{GOAL:.0%} within {LIMIT:.0f} mm: {'reached' if share >= GOAL else 'MISSED'} ({share:.0%})")
+    known = [o for o in outcomes if o.crops.kind.endswith("same")]
+    if known:
+        share = sum(o.hit for o in known) / len(known)
+        reached = "reached" if share >= GOAL else "MISSED"
+        line("goal, one patient", f"{GOAL:.0%} within {LIMIT:.0f} mm: {reached} ({share:.0%} of {len(known)})")
 
 
 def _verdicts(misses: list[Outcome]) -> None:

@@ -1,4 +1,4 @@
-"""50 seeded pairs of crops with a known common part: of one scan under a random similarity, or of two people."""
+"""Seeded pairs of crops with a known common part: 50 of one scan under a random similarity, and 18 of two people."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pddnet.image import AIR, Image, body_mask
 from pddnet.scan import Affine
 
 SEED = 7
-COUNTS = {"real, same": 22, "real, other": 10, "virtual, same": 10, "virtual, other": 8}
+COUNTS = {"real, same": 32, "virtual, same": 18, "real, other": 10, "virtual, other": 8}
 OVERLAP = (80.0, 160.0)  # mm of common anatomy along head-foot
 SCALE, ROTATION, TRANSLATION = (0.85, 1.15), 15.0, 200.0  # degrees, mm
 NOISE, CONTRAST = 15.0, 30.0  # HU, of the moving crop
@@ -63,8 +63,8 @@ def _chosen() -> list[tuple[str, tuple[str, str]]]:
     turns = itertools.islice(itertools.cycle(scans), COUNTS["real, same"]) if scans else ()
     return [
         *(("real, same", (name, name)) for name in turns),
-        *(("real, other", pairs[i]) for i in picked),
         *(("virtual, same", (name, name)) for name in patients),
+        *(("real, other", pairs[i]) for i in picked),
         *(("virtual, other", pair) for pair in zip(others[::2], others[1::2], strict=True)),
     ]
 

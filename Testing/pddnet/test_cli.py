@@ -292,3 +292,22 @@ def test_a_volume_upon_itself_through_the_real_registration(tmp_path: Path) -> N
     transform = sitk.ReadTransform(str(tmp_path / "T.h5"))
     moved = [np.array(transform.TransformPoint(p.tolist())) - p for p in grid.points()[ball(grid, grid.centre, 15)]]
     assert np.median(np.linalg.norm(moved, axis=1)) < 2
+
+
+def test_labels_that_are_only_measured_leave_the_transform_bit_identical(tmp_path: Path) -> None:
+    grid = centred((24, 28, 28), (4.0, 4.0, 4.0), np.array([10.0, -20, 30]), direction(3))
+    fixed, moving = str(save(body(grid), tmp_path / "fixed.nii.gz")), str(tmp_path / "moving.nii.gz")
+    shifted = centred((22, 27, 29), (4.5, 4.0, 4.0), np.array([25.0, -28, 41]), direction(5))
+    save(body(shifted), Path(moving))
+    labels = {}
+    for name, g in (("A", grid), ("B", shifted)):
+        image = Image(ball(g, g.centre + [8.0, 0, 0], 14).astype(np.uint8), g)
+        labels[name] = str(save(image, tmp_path / f"{name}.nii.gz"))
+    base = ["register", "--fixed", fixed, "--moving", moving, "--preset", "fast", "--output-transform"]
+    measured = ["--fixed-labels", labels["A"], "--moving-labels", labels["B"]]
+    fields = []
+    for name, more in (("plain", []), ("measured", measured), ("guided", [*measured, "--guide-with-labels"])):
+        assert main([*base, str(tmp_path / f"{name}.nii.gz"), *more]) in (0, 3)
+        fields.append(sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / f"{name}.nii.gz"))))
+    assert np.array_equal(fields[0], fields[1])
+    assert np.abs(fields[0] - fields[2]).max() > 0.5

@@ -145,6 +145,12 @@ def test_view_mask_leaves_out_the_padding_only():
     assert view_mask(volume.clip(-900, 2000)).array.all()  # nothing marks padding any more
 
 
+def test_clean_air_is_air_and_not_padding():
+    volume = phantom()
+    cleaned = Image(np.where(volume.array < -900, -1024, volume.array), volume.grid)
+    assert view_mask(cleaned).array.all()
+
+
 def test_body_mask_has_the_lung_and_not_the_table():
     volume = phantom()
     x, y, _ = np.moveaxis(geometry.node_points(volume.grid), -1, 0)
