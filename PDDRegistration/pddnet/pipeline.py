@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import SimpleITK as sitk
 
+from .affine_field import join, split
 from .affine_fit import refine
 from .alignment import OVERLAP_POWER, PEAKS, Candidate, align, coarsen, distinct, judge_affine
 from .checks import check_volume
@@ -18,13 +19,13 @@ from .features.tissue import WEIGHTS, tissue
 from .field import DisplacementField
 from .grid import Grid
 from .image import Image
-from .lattice import compose, from_lps, mesh, resample, to_lps
+from .lattice import compose, resample, to_lps
 from .metrics import jacobian_statistics
 from .presets import Preset, find_preset
 from .progress import Ticker
 from .registration import Progress, Registration
 from .scan import Affine, Scan, prepare
-from .tensors import choose_device, to_array, to_tensor
+from .tensors import choose_device, to_array
 from .verdict import judge
 from .work import Work
 
@@ -133,7 +134,7 @@ class _Job:
         field = fixed.values.new_zeros((3, *lattice.shape))
         affine, candidates = Affine.identity(), []
         if self.initial_transform is not None:
-            affine, field = _start(self.initial_transform, lattice, field)
+            affine, field = split(self.initial_transform, lattice, device)
         elif self.align:
             coarse = [coarsen(scan, fixed.grid.direction, self._describe) for scan in (fixed, moving)]
             candidates = self._ranked(fixed, moving, lattice, align(*coarse, work), work)
@@ -175,7 +176,7 @@ class _Job:
         """The features that the alignment and the similarity compare."""
         import torch
 
-        if self.preset.hu and not scan.whole:
+        if self.preset.hu:
             weights = scan.values.new_tensor(WEIGHTS).view(-1, 1, 1, 1)
             return tissue(scan.values[0], scan.values[1]) * weights
         return torch.cat([mind(scan.values[0]), scan.values[1:2]])
@@ -230,32 +231,9 @@ class _Job:
             "overlap": overlap, "similarity": similarity, "folding_percent": float(folding),
             "inverse_consistency": gap, "spread": float(spread[body].mean()) if body.any() else float(spread.mean()),
         }  # fmt: skip
-        whole = embed(self.fixed.canonical().grid, affine, field, lattice, self.preset.field)
+        whole = join(affine, field, lattice, self.fixed.canonical().grid.isotropic(self.preset.field, MARGIN), MARGIN)
         spread = Image(to_array(resample(spreads[None], lattice, whole.grid)[0]), whole.grid)
         return {"field": whole, "spread": spread, "inverse_consistency": gap, "measures": measures}
-
-
-def embed(fixed: Grid, affine: Affine, field: Tensor, lattice: Grid, spacing: float) -> DisplacementField:
-    """The whole transform x -> affine(x + u(x)) on a grid over the fixed volume and MARGIN around it.
-
-    u (3, D, H, W) keeps its border value outside its own lattice and fades to zero towards the border of the whole
-    grid, where the transform is the affine map alone.
-    """
-    import torch
-
-    grid = fixed.isotropic(spacing, MARGIN)
-    inner = resample(field, lattice, grid)
-    for dim, (size, covered) in enumerate(zip(grid.extent[::-1], fixed.extent[::-1], strict=True), start=1):
-        n = grid.shape[dim - 1]
-        to_border = np.minimum(np.arange(n), np.arange(n)[::-1]) * spacing
-        fade = np.clip(to_border / max((size - covered) / 2 - spacing / 2, spacing), 0.0, 1.0)
-        inner = inner * to_tensor(fade, field.device).view([-1 if d == dim else 1 for d in range(4)])
-    axes = grid.direction[:, ::-1]  # of D, H, W
-    matrix = to_tensor(axes.T @ affine.matrix @ axes, field.device)
-    shift = to_tensor(axes.T @ (affine.points(grid.origin) - grid.origin), field.device).view(3, 1, 1, 1)
-    nodes = mesh(grid, field.device)
-    whole = torch.einsum("ij,jdhw->idhw", matrix, nodes + inner) - nodes + shift
-    return DisplacementField(to_lps(whole, grid), grid)
 
 
 def _body_volume(scan: Scan) -> float:
@@ -265,19 +243,6 @@ def _body_volume(scan: Scan) -> float:
 def _centred(fixed: Grid, moving: Grid) -> Affine:
     """Body on body, where no alignment was found."""
     return Affine(np.eye(3), moving.centre - fixed.centre)
-
-
-def _start(transform: sitk.Transform, lattice: Grid, field: Tensor) -> tuple[Affine, Tensor]:
-    """A given transform as an affine map and what remains of it: affine(x + u(x))."""
-    sampled = DisplacementField.from_transform(transform, lattice)
-    points = lattice.points()
-    moved = (points + sampled.array).reshape(-1, 3)
-    centre = points.reshape(-1, 3).mean(0)
-    fit = np.linalg.lstsq(np.c_[points.reshape(-1, 3) - centre, np.ones(len(moved))], moved, rcond=None)[0]
-    affine = Affine(fit[:3].T, fit[3] - fit[:3].T @ centre)
-    back = np.linalg.inv(affine.matrix)
-    remainder = ((moved - affine.shift) @ back.T).reshape(points.shape) - points
-    return affine, from_lps(remainder, lattice, field.device)
 
 
 def _peak_ratio(candidates: list[Candidate], box: Grid) -> float:

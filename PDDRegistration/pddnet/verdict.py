@@ -31,8 +31,15 @@ def judge(measures: dict[str, float]) -> Verdict:
     return Verdict(status, tuple(reasons), risk, dict(measures))
 
 
+def inputs(measures: dict[str, float]) -> dict[str, float]:
+    """The measures and what the risk is computed from besides: gain (of similarity) and log_folding."""
+    gain = measures["similarity"] - measures["similarity_before"]
+    return measures | {"gain": gain, "log_folding": math.log1p(measures["folding_percent"])}
+
+
 def _risk(measures: dict[str, float]) -> float:
-    x = BIAS + sum(weight * (measures[name] - typical) for name, (typical, weight) in WEIGHTS.items())
+    values = inputs(measures)
+    x = BIAS + sum(weight * (values[name] - typical) for name, (typical, weight) in WEIGHTS.items())
     return 1.0 / (1.0 + math.exp(-max(min(x, 30.0), -30.0)))
 
 

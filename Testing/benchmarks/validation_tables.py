@@ -8,6 +8,8 @@ from logistic import fit, left_out
 from scores import auroc, auroc_interval, spearman
 from validation_pairs import KINDS
 
+from pddnet.verdict import inputs, judge
+
 WRONG = 20.0  # mm, of the median error at the landmarks
 LOWER_IS_WORSE = {"overlap", "similarity", "similarity_before", "gain"}
 INPUTS = ("overlap", "peak_ratio", "similarity", "gain", "log_folding", "inverse_consistency", "spread")
@@ -30,17 +32,13 @@ def wrong(row: dict) -> bool:
     return "after" not in row or float(np.median(row["after"])) > WRONG
 
 
-def derived(row: dict) -> dict[str, float]:
-    """The run's measures, and what the fit makes of them."""
-    m = row["measures"]
-    return m | {"gain": m["similarity"] - m["similarity_before"], "log_folding": float(np.log1p(m["folding_percent"]))}
-
-
 def _usable(rows: list[dict]) -> list[dict]:
     for row in rows:
         if "error" in row:
             print(f"refused: {row['key']}: {row['error']}")
-    return [row for row in rows if "error" not in row]
+    rows = [row for row in rows if "error" not in row]
+    verdicts = [judge(row["measures"]) for row in rows]  # as the verdict is now: it needs no new run
+    return [row | {"risk": v.risk, "status": v.status} for row, v in zip(rows, verdicts, strict=True)]
 
 
 def _by_kind(rows: list[dict]) -> None:
@@ -69,7 +67,7 @@ def _ranking(rows: list[dict]) -> None:
     title(f"AUROC for 'median error above {WRONG:.0f} mm' (or no anatomy in common), 95 % bootstrap interval")
     target = np.array([wrong(row) for row in rows])
     by_sight = np.array([row["kind"] != "none" for row in rows])
-    measures = [derived(row) for row in rows]
+    measures = [inputs(row["measures"]) for row in rows]
     columns = {"risk": np.array([row["risk"] for row in rows])}
     for name in (name for name in measures[0] if name != "log_folding"):  # it ranks as folding itself does
         sign = -1 if name in LOWER_IS_WORSE else 1
@@ -124,7 +122,7 @@ def fitted(rows: list[dict]) -> None:
     if len(set(target.tolist())) < 2:
         print("right and wrong pairs are needed")
         return
-    values = np.array([[derived(row)[name] for name in INPUTS] for row in rows])
+    values = np.array([[inputs(row["measures"])[name] for name in INPUTS] for row in rows])
     logits = left_out(values, target, [row["scans"] for row in rows])
     known = np.isfinite(logits)
     model = fit(values, target)
