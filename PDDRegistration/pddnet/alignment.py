@@ -7,7 +7,7 @@ outside a view never counts.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ import numpy as np
 from .grid import Grid
 from .lattice import sample
 from .scan import Affine, Scan
-from .tensors import to_tensor
+from .tensors import to_array, to_tensor
 from .work import ALONE, Work
 
 if TYPE_CHECKING:
@@ -169,11 +169,12 @@ def _peaks(score: Tensor) -> list[np.ndarray]:
 
     found = []
     for _ in range(PEAKS):
-        at = np.array(np.unravel_index(int(score.argmax()), score.shape))
+        at = [int(i) for i in np.unravel_index(int(score.argmax()), score.shape)]
         if float(score[tuple(at)]) <= 0:
             break
-        found.append(at)
-        near = [torch.arange(i - APART, i + APART + 1) % n for i, n in zip(at, score.shape, strict=True)]
+        found.append(np.array(at))
+        reach = torch.arange(-APART, APART + 1, device=score.device)
+        near = [(reach + i) % n for i, n in zip(at, score.shape, strict=True)]
         score[near[0][:, None, None], near[1][None, :, None], near[2][None, None, :]] = -1.0
     return found
 
@@ -203,7 +204,8 @@ def _variants(device: object) -> Tensor:
     return to_tensor(np.array(rows), device)
 
 
-def _ticked(parts: tuple[Tensor, ...], work: Work) -> list[Tensor]:
+def _ticked(parts: tuple[Tensor, ...], work: Work) -> Iterator[Tensor]:
+    """The parts, one by one, with a tick before each."""
     for part in parts:
         work.tick()
         yield part
@@ -248,7 +250,7 @@ class _Problem:
             keep = torch.nonzero(fixed.weight > 0)
         share = max(len(keep) / SAMPLES, 1.0)
         keep = keep[torch.linspace(0, len(keep) - 1, int(len(keep) / share), device=keep.device).round().long()]
-        index = keep.flip(1).cpu().numpy().astype(float)
+        index = to_array(keep.flip(1)).astype(float)
         middle = index.mean(0)
         points, centre = (index - middle) * fixed.grid.spacing, fixed.grid.index_to_point(middle)
         at = tuple(keep.T)
@@ -271,8 +273,8 @@ class _Problem:
 
     def affine(self, theta: Tensor) -> Affine:
         """One row of parameters as a map of LPS mm."""
-        matrix = self.frame @ self.matrices(theta[None])[0].double().cpu().numpy() @ self.frame.T
-        shift = self.frame @ (100.0 * theta[:3].double().cpu().numpy())
+        matrix = self.frame @ to_array(self.matrices(theta[None])[0]).astype(float) @ self.frame.T
+        shift = self.frame @ (100.0 * to_array(theta[:3]).astype(float))
         return Affine(matrix, self.home + shift - matrix @ self.centre)
 
     def score(self, theta: Tensor) -> tuple[Tensor, Tensor]:

@@ -23,9 +23,7 @@ def positions(points: Grid, lattice: Grid, device: torch.device | str = "cpu") -
     """The nodes of `points` along D, H, W, in voxel indices of `lattice` (both along the same axes)."""
     start = lattice.point_to_index(points.origin)
     scale = points.spacing / lattice.spacing
-    return tuple(
-        to_tensor(start[axis] + np.arange(points.size[axis]) * scale[axis], device) for axis in (2, 1, 0)
-    )  # fmt: skip
+    return tuple(to_tensor(start[axis] + np.arange(points.size[axis]) * scale[axis], device) for axis in (2, 1, 0))
 
 
 def interpolate(x: Tensor, where: tuple[Tensor, ...]) -> Tensor:
@@ -70,7 +68,7 @@ def sample(x: Tensor, index: Tensor, *, zeros: bool = False) -> Tensor:
 
 def carried(x: Tensor, displacement: Tensor, lattice: Grid) -> Tensor:
     """(C, D, H, W) looked up at x + u(x); the displacement is (3, D, H, W) in mm, both on `lattice`."""
-    spacing = displacement.new_tensor(lattice.spacing[::-1].copy()).view(3, 1, 1, 1)
+    spacing = to_tensor(lattice.spacing[::-1], displacement.device).view(3, 1, 1, 1)
     return sample(x, (mesh(lattice, displacement.device) + displacement) / spacing)
 
 

@@ -14,11 +14,9 @@ from .work import ALONE, Work
 if TYPE_CHECKING:
     from torch import Tensor
 
-
-SEEN = (
-    0.3,
-    0.9,
-)  # share of the displacements that lie within the moving view: below it a point counts for nothing, above fully
+# Share of the displacements that lie within the moving view: below the first a point counts for nothing, above the
+# second fully.
+SEEN = (0.3, 0.9)
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,6 @@ def match(
 
 def displaced(mask: Tensor, points: tuple[Tensor, ...], offsets: tuple[Tensor, ...]) -> Tensor:
     """The mask (D, H, W) at the voxel nearest to every displaced control point; False outside. Cost tensor's layout."""
-
     shape = [(len(p), len(o)) for p, o in zip(points, offsets, strict=True)]
     for dim, (p, o) in enumerate(zip(points, offsets, strict=True)):
         index = (p[:, None] + o[None, :]).round().long().flatten()

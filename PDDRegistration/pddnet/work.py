@@ -35,7 +35,8 @@ class Work:
         """function(*part) for every part, in any order; the parts must not depend on each other.
 
         On a CPU one thread per core, each with torch's own threads off: operations on a few thousand values cost less
-        than two threads need to meet after each of them.
+        than two threads need to meet after each of them. They follow the caller's gradient mode, which torch keeps per
+        thread.
         """
         import torch
 
@@ -45,10 +46,16 @@ class Work:
                 self.tick()
                 function(*part)
             return
+        gradients, inference = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+
+        def one(*part: Any) -> None:
+            with torch.inference_mode(inference), torch.set_grad_enabled(gradients):
+                function(*part)
+
         torch.set_num_threads(1)
         pool = ThreadPoolExecutor(cores)
         try:
-            for done in as_completed([pool.submit(function, *part) for part in parts]):
+            for done in as_completed([pool.submit(one, *part) for part in parts]):
                 self.tick()
                 done.result()
         finally:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from console import progress
 
 import pddnet  # before torch: it says how torch's threads wait, and both forms shall run under the same rule
 from pddnet.correlation import correlate
@@ -75,7 +76,7 @@ def _library(fixed: Tensor, moving: Tensor, points: Axes, offsets: Axes, lap: _L
 def _published(fixed: Tensor, moving: Tensor, points: Axes, offsets: Axes, lap: _Lap, folder: Path) -> None:
     cost = lap("correlation", lambda: reference.correlate(fixed, moving, points, offsets, _progress()))
     _save(cost, folder / "costs.npy")
-    _say("published min-convolutions and mean fields")
+    progress("published min-convolutions and mean fields")
     cost = lap("inference", lambda: reference.regularise(cost.mul_(SHARPNESS), CONTROL, WEIGHTS))
     _save(cost, folder / "regularised.npy")
     mean = lap("expectation", lambda: reference.expectation(cost, offsets))
@@ -97,13 +98,9 @@ def _progress() -> Callable[[float], None]:
     def tell(fraction: float) -> None:
         if int(5 * fraction) > told[0]:
             told[0] = int(5 * fraction)
-            _say(f"published correlation {100 * fraction:.0f} %")
+            progress(f"published correlation {100 * fraction:.0f} %")
 
     return tell
-
-
-def _say(text: str) -> None:
-    print(f"... {text}", file=sys.stderr, flush=True)
 
 
 def _peak() -> float:

@@ -66,3 +66,18 @@ def test_cancel_stops_the_threads_and_restores_their_number(threads: int) -> Non
         assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)
+
+
+def test_the_threads_follow_the_callers_gradient_mode() -> None:
+    before, seen = torch.get_num_threads(), []
+    torch.set_num_threads(3)
+    try:
+        with torch.inference_mode():
+            place = torch.zeros(4)
+            Work().each(lambda i: seen.append(place[i].fill_(1.0)), ((i,) for i in range(4)), torch.device("cpu"))
+        assert place.tolist() == [1.0] * 4  # elsewhere an inference tensor may not be written
+        with torch.no_grad():
+            Work().each(lambda: seen.append(torch.is_grad_enabled()), ((),), torch.device("cpu"))
+        assert seen[-1] is False
+    finally:
+        torch.set_num_threads(before)
