@@ -37,7 +37,7 @@ def test_every_bad_sign_is_a_reason(change: dict[str, float], words: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "change", [{"similarity": 0.3}, {"overlap": 0.2}, {"inverse_consistency": 20.0}, {"spread": 20.0}]
+    "change", [{"similarity": 0.3}, {"peak_ratio": 0.99}, {"inverse_consistency": 20.0}, {"spread": 20.0}]
 )
 def test_bad_signs_raise_the_risk(change: dict[str, float]) -> None:
     assert judge(GOOD | change).risk > judge(GOOD).risk
