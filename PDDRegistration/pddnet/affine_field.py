@@ -25,11 +25,9 @@ def split(transform: sitk.Transform, lattice: Grid, device: torch.device) -> tup
         the map, and u (3, D, H, W) on `lattice`, mm along the array axes; zero for a linear transform.
     """
     sampled = DisplacementField.from_transform(transform, lattice)
+    affine = Affine(*sampled.affine())
     points = lattice.points()
     moved = (points + sampled.array).reshape(-1, 3)
-    centre = points.reshape(-1, 3).mean(0)
-    fit = np.linalg.lstsq(np.c_[points.reshape(-1, 3) - centre, np.ones(len(moved))], moved, rcond=None)[0]
-    affine = Affine(fit[:3].T, fit[3] - fit[:3].T @ centre)
     back = np.linalg.inv(affine.matrix)
     remainder = ((moved - affine.shift) @ back.T).reshape(points.shape) - points
     return affine, from_lps(remainder, lattice, device)

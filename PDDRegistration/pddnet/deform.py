@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 NOISE = 20.0  # HU: differences below it mean nothing
 SYMMETRISE = 5
+MOST_CELLS = 6e7  # of a cost tensor; a longer body gets fewer control points per mm
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,8 @@ class Step:
 def control_grid(box: Grid, stage: Stage) -> Grid:
     """The stage's control points over the body's box."""
     if stage.points is None:
-        return box.isotropic(stage.control)
+        least = (float(box.extent.prod()) * stage.steps**3 / MOST_CELLS) ** (1 / 3)
+        return box.isotropic(max(stage.control, least))
     spacing = box.extent / stage.points
     origin = box.centre - box.direction @ ((stage.points - 1) / 2 * spacing)
     return Grid((stage.points,) * 3, spacing, origin, box.direction)

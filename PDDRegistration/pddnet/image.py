@@ -61,8 +61,8 @@ class Image:
         return Image(array, Grid(array.shape, spacing, self.grid.index_to_point(start), direction))
 
     def clip(self, low: float, high: float) -> Image:
-        """Values limited to [low, high], as float32 or the integer type that it had."""
-        return Image(np.clip(self.array, low, high), self.grid)
+        """Values limited to [low, high], as float32."""
+        return Image(np.clip(self.array.astype(np.float32, copy=False), low, high), self.grid)
 
     def coarsen(self, spacing: float) -> Image:
         """Averaged over whole blocks of voxels until no axis is finer than `spacing` mm allows (anti-aliasing)."""

@@ -15,20 +15,21 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def min_convolution(cost: Tensor, work: Work = ALONE) -> Tensor:
+def min_convolution(cost: Tensor, work: Work = ALONE, *, in_place: bool = False) -> Tensor:
     """Lower envelope over the displacements: replicate-pad 3, min-pool 3, average-pool 3 twice, along each of them.
 
-    It approximates the diffusion penalty's parabolas within each control point. Shape kept; a new tensor.
+    It approximates the diffusion penalty's parabolas within each control point. Shape kept; a new tensor, or `cost`
+    itself where no gradient is needed and it may be overwritten: fresh memory costs about as much as the work.
     """
-    return _by_chunks(cost.flatten(0, 1), 0, _envelope, work).view(cost.shape)
+    return _by_chunks(cost.flatten(0, 1), 0, _envelope, work, in_place).view(cost.shape)
 
 
-def mean_field(cost: Tensor, work: Work = ALONE) -> Tensor:
+def mean_field(cost: Tensor, work: Work = ALONE, *, in_place: bool = False) -> Tensor:
     """Message passing between control points: replicate-pad 2 and average-pool 3 twice along each control axis.
 
-    Shape kept; a new tensor.
+    Shape kept; a new tensor, or `cost` itself as above.
     """
-    return _by_chunks(cost.flatten(2, 4), 2, _message, work).view(cost.shape)  # (nH, nW, L, nD)
+    return _by_chunks(cost.flatten(2, 4), 2, _message, work, in_place).view(cost.shape)  # (nH, nW, L, nD)
 
 
 def regularise(cost: Tensor, weights: tuple[float, float], work: Work = ALONE) -> Tensor:
@@ -38,10 +39,9 @@ def regularise(cost: Tensor, weights: tuple[float, float], work: Work = ALONE) -
         cost: (nH, nW, LD, LH, LW, nD).
         weights: (w0, w1), the published alpha_2 and alpha_3; the biases beside them cancel in the softmax.
     """
-    message = mean_field(min_convolution(cost, work), work)
-    message = message.mul_(weights[1]).add_(cost, alpha=weights[0])  # no more than three such tensors at a time
-    message = min_convolution(message, work)
-    return mean_field(message, work)
+    message = mean_field(min_convolution(cost, work), work, in_place=True)
+    message = message.mul_(weights[1]).add_(cost, alpha=weights[0])
+    return mean_field(min_convolution(message, work, in_place=True), work, in_place=True)
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def _chunk(x: Tensor, dim: int, work: Work) -> int:
     return max(1, work.at_once(x.device) * x.shape[dim] // max(x.numel(), 1))
 
 
-def _by_chunks(x: Tensor, dim: int, function: Callable[[Tensor], Tensor], work: Work) -> Tensor:
+def _by_chunks(x: Tensor, dim: int, function: Callable[[Tensor], Tensor], work: Work, in_place: bool) -> Tensor:
     """function(x) / 729, computed for a few slices along `dim` at a time.
 
     The 729 is that of two averages of three along three axes.
@@ -92,7 +92,7 @@ def _by_chunks(x: Tensor, dim: int, function: Callable[[Tensor], Tensor], work: 
     parts = x.split(_chunk(x, dim, work), dim)
     if torch.is_grad_enabled() and x.requires_grad:
         return torch.cat([function(part) for part in parts], dim) / 729.0
-    result = torch.empty_like(x)
+    result = x if in_place else torch.empty_like(x)
     places = result.split(parts[0].shape[dim], dim)
     work.each(
         lambda part, place: torch.div(function(part), 729.0, out=place), zip(parts, places, strict=True), x.device

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 MARGIN = 24.0  # mm around the fixed volume in which the displacement becomes the alignment's affine map
 SCORE_SLACK = 0.03  # the affine fit follows finer features than the score sees; more loss than this is a wrong fit
-SAME = 12.0  # mm, up to which they are one place
+SAME = 12.0  # mm, up to which two candidates are one place
 BORDER = 8.0  # mm around the body's box that the deformation covers
 ELSEWHERE = 25.0  # mm, from which on two candidates are different places
 
@@ -84,12 +85,20 @@ def register(
         try:
             return job.run(place, work, progress, notes)
         except RuntimeError as error:
-            if "out of memory" not in str(error) or number == len(attempts) - 1:
+            if not _is_out_of_memory(error):
                 raise
-            _free(place)
-            then = ("tried again in smaller pieces", "went on with the CPU")[number]
-            notes = [*notes, f"the GPU ran out of memory; {then}"]
-    raise AssertionError("unreachable")
+        # here, where the traceback no longer holds the tensors
+        if number == len(attempts) - 1:
+            break
+        _free(place)
+        then = ("tried again in smaller pieces", "went on with the CPU")[number]
+        notes = [*notes, f"the GPU ran out of memory; {then}"]
+    raise MemoryError("not enough memory for this registration; close other programs or use the preset 'fast'")
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    text = str(error)
+    return any(sign in text for sign in ("out of memory", "ALLOC_FAILED", "can't allocate memory"))
 
 
 def _free(device: torch.device) -> None:
@@ -139,9 +148,10 @@ class _Job:
             coarse = [coarsen(scan, fixed.grid.direction, self._describe) for scan in (fixed, moving)]
             candidates = self._ranked(fixed, moving, lattice, align(*coarse, work), work)
             affine = candidates[0].affine if candidates else _centred(fixed.box, moving.box)
-            fitted = judge_affine(*coarse, refine(fixed, moving, affine, preset, work))
-            if candidates and fitted.score > candidates[0].coarse_score - SCORE_SLACK:
-                affine = fitted.affine
+            if candidates:
+                fitted = judge_affine(*coarse, refine(fixed, moving, affine, preset, work))
+                if fitted.score > candidates[0].coarse_score - SCORE_SLACK:
+                    affine = fitted.affine
         before = self._similarity(fixed, moving, lattice, affine, field)[0]
         steps = []
         for number, stage in enumerate(preset.stages):
@@ -150,11 +160,10 @@ class _Job:
             field = compose(field, resample(step.field, step.control, lattice), lattice)
             steps.append(step)
         ticker.stage("finish")
-        result = self._finish(fixed, moving, lattice, affine, field, steps)
-        measures = result.pop("measures") | {
-            "similarity_before": before,
-            "peak_ratio": _peak_ratio(candidates, fixed.box),
-        }
+        result = self._finish(fixed, moving, lattice, affine, field, steps, work.tick)
+        measures = result.pop("measures") | {"similarity_before": before}
+        if candidates:
+            measures["peak_ratio"] = _peak_ratio(candidates, fixed.box)
         ticker.close()
         return Registration(
             verdict=judge(measures), fixed_grid=self.fixed.grid, preset=preset.name, device=str(device),
@@ -167,9 +176,17 @@ class _Job:
         scans = []
         for image, mask, labels in sides:
             scans.append(
-                prepare(image, self.preset.working, device, hu=self.preset.hu, mask=mask, codes=labels, code_book=book)
+                prepare(
+                    image,
+                    self.preset.working,
+                    device,
+                    hu=self.preset.hu,
+                    mask=mask,
+                    codes=labels,
+                    code_book=book,
+                    tick=ticker.tick,
+                )
             )
-            ticker.tick()
         return scans[0], scans[1]
 
     def _describe(self, scan: Scan) -> Tensor:
@@ -215,22 +232,26 @@ class _Job:
         return float((weight * f * m).sum() / scale), min(float(common) / max(smaller, 1.0), 1.0)
 
     def _finish(
-        self, fixed: Scan, moving: Scan, lattice: Grid, affine: Affine, field: Tensor, steps: list[Step]
-    ) -> dict:
+        self, fixed: Scan, moving: Scan, lattice: Grid, affine: Affine, field: Tensor, steps: list[Step],
+        tick: Callable[[], None],
+    ) -> dict:  # fmt: skip
         similarity, overlap = self._similarity(fixed, moving, lattice, affine, field)
+        tick()
         body = to_array(fixed.warped(lattice, Affine.identity()).values[1]) > 0.5
         inner = DisplacementField(to_lps(field, lattice), lattice)
         folding = jacobian_statistics(inner.jacobian_determinant(), body if body.any() else None)["folding_percent"]
+        tick()
         spreads = field.new_zeros(lattice.shape)
         if steps:
             spreads = resample(steps[-1].spread[None], steps[-1].control, lattice)[0]
         spread = to_array(spreads)
         gaps = [resample(s.inconsistency[None], s.control, lattice)[0] for s in steps if s.inconsistency is not None]
-        gap = float(to_array(gaps[0])[body].mean()) if gaps and body.any() else 0.0
-        measures = {
-            "overlap": overlap, "similarity": similarity, "folding_percent": float(folding),
-            "inverse_consistency": gap, "spread": float(spread[body].mean()) if body.any() else float(spread.mean()),
-        }  # fmt: skip
+        gap = float(to_array(gaps[0])[body].mean()) if gaps and body.any() else None
+        measures = {"overlap": overlap, "similarity": similarity, "folding_percent": float(folding)}
+        measures["spread"] = float(spread[body].mean() if body.any() else spread.mean())
+        if gap is not None:
+            measures["inverse_consistency"] = gap
+        tick()
         whole = join(affine, field, lattice, self.fixed.canonical().grid.isotropic(self.preset.field, MARGIN), MARGIN)
         spread = Image(to_array(resample(spreads[None], lattice, whole.grid)[0]), whole.grid)
         return {"field": whole, "spread": spread, "inverse_consistency": gap, "measures": measures}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -77,7 +78,7 @@ class Scan:
 
 def prepare(
     image: Image, spacing: float, device: torch.device, *, hu: bool = True, mask: Image | None = None,
-    codes: Image | None = None, code_book: np.ndarray | None = None,
+    codes: Image | None = None, code_book: np.ndarray | None = None, tick: Callable[[], None] = lambda: None,
 ) -> Scan:  # fmt: skip
     """Coarsen a volume to about `spacing` mm and find the body and the view.
 
@@ -89,6 +90,7 @@ def prepare(
     image = image.canonical()
     low, high = (AIR, 2000.0) if hu else tuple(np.percentile(image.array[::2, ::2, ::2], (0.5, 99.5)).astype(float))
     coarse = image.clip(low, high).coarsen(spacing)
+    tick()
     values = coarse.array.astype(np.float32)
     if not hu:
         values = (values - low) / max(high - low, 1e-6) * 1000.0 - 1000.0
@@ -98,12 +100,14 @@ def prepare(
         view = view & (
             Image((mask.array != 0).astype(np.uint8), mask.grid).resample(coarse.grid, labels=True).array > 0
         )
+    tick()
     body = body_mask(coarse, BODY_THRESHOLD if hu else -900.0).array
     whole = body.mean() < SMALLEST_BODY
     if whole:
         body = np.ones_like(view)
     values = np.where(body, np.clip(values, *HU_RANGE), HU_RANGE[0])
     box = _bounding_box(coarse.grid, body & view if (body & view).any() else body)
+    tick()
     guide = _encode(codes, code_book, coarse.grid)
     stack = np.stack([values, body.astype(np.float32), view.astype(np.float32)])
     return Scan(to_tensor(stack, device), to_tensor(guide, device), coarse.grid, box, whole)

@@ -13,6 +13,7 @@ DOUBTFUL, FAILED = 0.35, 0.75  # of the risk
 # above 20 mm. Weights of one measure are to be read together with the others: folding, for one, comes with large and
 # sharp corrections, which are right more often than wrong.
 BIAS = -0.4492
+FOLDING_SEEN = 0.5  # %, about the most in those pairs: beyond it the fit knows nothing, and the reasons speak
 WEIGHTS: dict[str, tuple[float, float]] = {
     "overlap": (0.7264, 1.398),
     "peak_ratio": (0.8759, 3.459),
@@ -28,9 +29,10 @@ def judge(measures: dict[str, float]) -> Verdict:
     """The verdict on a run.
 
     Args:
-        measures: overlap (share of the smaller body that both scans show), peak_ratio (score of the best other place
-            over the score reached), similarity_before and similarity (correlation within the overlap, -1..1),
-            folding_percent, inverse_consistency (mm), spread (mm).
+        measures: overlap (share of the smaller body that both scans show), peak_ratio (score of the best place
+            elsewhere over the score reached), similarity_before and similarity (correlation within the overlap, -1..1),
+            folding_percent, spread (mm); and where they were measured, peak_ratio and
+            inverse_consistency (mm, of the first stage).
     """
     risk = _risk(measures)
     reasons = list(_reasons(measures))
@@ -45,19 +47,21 @@ def judge(measures: dict[str, float]) -> Verdict:
 def inputs(measures: dict[str, float]) -> dict[str, float]:
     """The measures and what the risk is computed from besides: gain (of similarity) and log_folding."""
     gain = measures["similarity"] - measures["similarity_before"]
-    return measures | {"gain": gain, "log_folding": math.log1p(measures["folding_percent"])}
+    folding = min(measures["folding_percent"], FOLDING_SEEN)
+    return measures | {"gain": gain, "log_folding": math.log1p(folding)}
 
 
 def _risk(measures: dict[str, float]) -> float:
     values = inputs(measures)
-    x = BIAS + sum(weight * (values[name] - typical) for name, (typical, weight) in WEIGHTS.items())
+    known = {name: pair for name, pair in WEIGHTS.items() if name in values}  # what was not measured tells nothing
+    x = BIAS + sum(weight * (values[name] - typical) for name, (typical, weight) in known.items())
     return 1.0 / (1.0 + math.exp(-max(min(x, 30.0), -30.0)))
 
 
 def _reasons(m: dict[str, float]) -> list[str]:
     checks = (
         (m["overlap"] < 0.25, f"the scans share only {100 * m['overlap']:.0f} % of the smaller body"),
-        (m["peak_ratio"] > 0.97, "another place, centimetres away, fits nearly as well"),
+        (m.get("peak_ratio", 0.0) > 0.97, "another place, centimetres away, fits nearly as well"),
         (m["similarity"] < 0.35, f"the scans do not resemble each other (similarity {m['similarity']:.2f})"),
         (
             m["similarity"] < m["similarity_before"] - 0.02,
@@ -65,8 +69,8 @@ def _reasons(m: dict[str, float]) -> list[str]:
         ),
         (m["folding_percent"] > 1.0, f"the transform folds space in {m['folding_percent']:.1f} % of the body"),
         (
-            m["inverse_consistency"] > 15.0,
-            f"the two directions disagree by {m['inverse_consistency']:.0f} mm on average",
+            m.get("inverse_consistency", 0.0) > 15.0,
+            f"the two directions disagree by {m.get('inverse_consistency', 0.0):.0f} mm on average",
         ),
     )
     return [text for wrong, text in checks if wrong]

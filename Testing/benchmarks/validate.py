@@ -28,7 +28,7 @@ from pddnet.image import Image
 from pddnet.metrics import tre
 from pddnet.presets import PRESETS
 
-OUT = REPOSITORY / "demo" / "validation.jsonl"
+OUT = REPOSITORY / ".data" / "validation.jsonl"  # beside demo/, which make clean empties
 
 
 def main() -> int:

@@ -64,10 +64,11 @@ class _Painter:
             self.focus = planes.busiest_point(self.organs[0])
         else:
             self.colours = {name: colour for name, (colour, _) in organs.TISSUES.items()}
-            self.organs = [organs.tissues(v) for v in self.volumes]
+            self.organs = [organs.tissues(v.coarsen(2.0)) for v in self.volumes]
             self.focus = fixed.grid.centre
         self.window = planes.window_of(fixed, self.focus)
-        self.body = Image(body_mask(fixed).array.astype(np.float32), fixed.grid)
+        coarse = fixed.coarsen(2.0)
+        self.body = Image(body_mask(coarse).array.astype(np.float32), coarse.grid)
         self.limit = max(float(np.percentile(case.spread.array, 99)), 1.0)
 
     def paint(self) -> Figure:
