@@ -141,18 +141,19 @@ class _Job:
         ticker.stage("align")
         lattice = fixed.box.isotropic(preset.field, BORDER)
         field = fixed.values.new_zeros((3, *lattice.shape))
+        here = fixed.warped(lattice, Affine.identity())
         affine, candidates = Affine.identity(), []
         if self.initial_transform is not None:
             affine, field = split(self.initial_transform, lattice, device)
         elif self.align:
             coarse = [coarsen(scan, fixed.grid.direction, self._describe) for scan in (fixed, moving)]
-            candidates = self._ranked(fixed, moving, lattice, align(*coarse, work), work)
+            candidates = self._ranked(here, moving, fixed.box, align(*coarse, work), work)
             affine = candidates[0].affine if candidates else _centred(fixed.box, moving.box)
             if candidates:
                 fitted = judge_affine(*coarse, refine(fixed, moving, affine, preset, work))
                 if fitted.score > candidates[0].coarse_score - SCORE_SLACK:
                     affine = fitted.affine
-        before = self._similarity(fixed, moving, lattice, affine, field)[0]
+        before = self._similarity(here, moving, affine, field)[0]
         steps = []
         for number, stage in enumerate(preset.stages):
             ticker.stage(f"match {number + 1}")
@@ -160,7 +161,7 @@ class _Job:
             field = compose(field, resample(step.field, step.control, lattice), lattice)
             steps.append(step)
         ticker.stage("finish")
-        result = self._finish(fixed, moving, lattice, affine, field, steps, work.tick)
+        result = self._finish(here, moving, affine, field, steps, work.tick)
         measures = result.pop("measures") | {"similarity_before": before}
         if candidates:
             measures["peak_ratio"] = _peak_ratio(candidates, fixed.box)
@@ -198,27 +199,26 @@ class _Job:
             return tissue(scan.values[0], scan.values[1]) * weights
         return torch.cat([mind(scan.values[0]), scan.values[1:2]])
 
-    def _ranked(
-        self, fixed: Scan, moving: Scan, lattice: Grid, candidates: list[Candidate], work: Work
-    ) -> list[Candidate]:
+    def _ranked(self, here: Scan, moving: Scan, box: Grid, candidates: list[Candidate], work: Work) -> list[Candidate]:
         """The distinct candidates by the mean of their coarse score and of the one at the working resolution.
 
         The coarse score compromises between diaphragm and spine; vertebrae are told apart only where they are resolved.
         """
-        still = fixed.values.new_zeros((3, *lattice.shape))
         ranked = []
-        for candidate in distinct(candidates, fixed.box, SAME)[:PEAKS]:
+        for candidate in distinct(candidates, box, SAME)[:PEAKS]:
             work.tick()
-            fine = self._similarity(fixed, moving, lattice, candidate.affine, still)[0]
+            fine = self._similarity(here, moving, candidate.affine)[0]
             score = (candidate.score + fine * candidate.overlap**OVERLAP_POWER) / 2
             ranked.append(dataclasses.replace(candidate, score=score, coarse_score=candidate.score))
         return sorted(ranked, key=lambda candidate: -candidate.score)
 
-    def _similarity(
-        self, fixed: Scan, moving: Scan, lattice: Grid, affine: Affine, field: Tensor
-    ) -> tuple[float, float]:
-        """Correlation of the features where both scans show the fixed body, and how much of that body both show."""
-        here, there = fixed.warped(lattice, Affine.identity()), moving.warped(lattice, affine, field)
+    def _similarity(self, here: Scan, moving: Scan, affine: Affine, field: Tensor | None = None) -> tuple[float, float]:
+        """Correlation of the features where both scans show the fixed body, and how much of that body both show.
+
+        Args:
+            here: the fixed scan on a lattice; field: u on the same lattice, mm along its array axes.
+        """
+        lattice, there = here.grid, moving.warped(here.grid, affine, field)
         body = here.values[1] * here.values[2]
         weight = body * there.values[2]
         f, m = self._describe(here), self._describe(there)
@@ -232,12 +232,13 @@ class _Job:
         return float((weight * f * m).sum() / scale), min(float(common) / max(smaller, 1.0), 1.0)
 
     def _finish(
-        self, fixed: Scan, moving: Scan, lattice: Grid, affine: Affine, field: Tensor, steps: list[Step],
+        self, here: Scan, moving: Scan, affine: Affine, field: Tensor, steps: list[Step],
         tick: Callable[[], None],
     ) -> dict:  # fmt: skip
-        similarity, overlap = self._similarity(fixed, moving, lattice, affine, field)
+        similarity, overlap = self._similarity(here, moving, affine, field)
         tick()
-        body = to_array(fixed.warped(lattice, Affine.identity()).values[1]) > 0.5
+        lattice = here.grid
+        body = to_array(here.values[1]) > 0.5
         inner = DisplacementField(to_lps(field, lattice), lattice)
         folding = jacobian_statistics(inner.jacobian_determinant(), body if body.any() else None)["folding_percent"]
         tick()

@@ -228,3 +228,33 @@ def test_unusable_volumes_are_refused_by_name(pair: tuple[Image, Image]) -> None
         register(pair[0], Image(np.zeros_like(pair[1].array), pair[1].grid), QUICK)
     with pytest.raises(InputError, match="no preset 'best'"):
         register(*pair, "best")
+
+
+def test_two_stages_both_ways_bring_landmarks_together() -> None:
+    first, second = (virtual_patient(seed, full_view(seed, 5.0)) for seed in (3, 8))
+    stages = (
+        dataclasses.replace(QUICK.stages[0], control=20.0, reach=32.0, steps=9, both_ways=True),
+        Stage(14.0, 12.0, 7, 4.0, 300.0, 0.01, 10),
+    )
+    result = register(first.image, second.image, dataclasses.replace(QUICK, stages=stages))
+    names = sorted(set(first.landmarks) & set(second.landmarks))
+    here, there = (np.array([patient.landmarks[name] for name in names]) for patient in (first, second))
+    error = np.linalg.norm(result.field.transform_points(here) - there, axis=-1)
+    assert np.median(error) < 10
+    assert np.median(error) < 0.5 * np.median(np.linalg.norm(here - there, axis=-1))
+    assert result.inverse_consistency is not None
+    assert 0 < result.inverse_consistency < 20
+    assert result.verdict.measures["folding_percent"] < 1.0
+
+
+def test_the_multimodal_preset_finds_an_inverted_contrast(pair: tuple[Image, Image], points: np.ndarray) -> None:
+    """No Hounsfield units: bright is dark inside the body, in another scale; the same patient 40 mm away."""
+    fixed = pair[0]
+    inverted = np.where(fixed.array > -400, 900 - 0.4 * fixed.array, 0).astype(np.float32)
+    shift = np.array([40.0, -25.0, 10.0])
+    moving = _moved(Image(inverted, fixed.grid), np.eye(3), shift)
+    result = register(fixed, moving, dataclasses.replace(PRESETS["multimodal"], stages=QUICK.stages))
+    inside = points[np.linalg.norm((points - fixed.grid.centre) / [120, 80, 150], axis=-1) < 1]
+    error = np.linalg.norm(result.field.transform_points(inside) - inside - shift, axis=-1)
+    assert len(inside) > 30
+    assert np.median(error) < 6
