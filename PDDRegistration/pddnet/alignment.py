@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .adam import Adam
 from .grid import Grid
 from .lattice import sample
 from .scan import Affine, Scan
@@ -305,15 +306,11 @@ class _Problem:
 
     def climb(self, theta: Tensor, work: Work) -> Tensor:
         """Adam on the score less PRIOR on rotation and scale."""
-        import torch
-
         theta = theta.clone().requires_grad_(True)
-        adam = torch.optim.Adam([theta], lr=0.02)
+        adam = Adam(theta)
         for i in range(ITERATIONS):
             work.tick()
-            adam.param_groups[0]["lr"] = 0.02 * (1 - i / ITERATIONS) + 0.002
-            adam.zero_grad()
             loss = PRIOR * theta[:, 3:].square().sum() - self.score(theta)[0].sum()
             loss.backward()
-            adam.step()
+            adam.step(0.02 * (1 - i / ITERATIONS) + 0.002)
         return theta.detach()

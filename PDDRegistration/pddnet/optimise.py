@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .adam import Adam
 from .inference import DisplacementDistribution
 from .work import ALONE, Work
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+RATE = 1.0  # mm
 
 
 def optimise(
@@ -37,13 +40,12 @@ def optimise(
     volumes = cost.permute(5, 0, 1, 2, 3, 4).reshape(n_d * n_h * n_w, 1, *reach)
     extent = torch.stack([o[-1].clamp(min=1e-6) for o in distribution.offsets]).view(3, 1, 1, 1)
     field = field.clone().requires_grad_(True)
-    adam = torch.optim.Adam([field], lr=1.0)
+    adam = Adam(field)
     for _ in range(iterations):
         work.tick()
-        adam.zero_grad()
         unit = (field / extent).flip(0).flatten(1).T.reshape(-1, 1, 1, 1, 3)
         data = functional.grid_sample(volumes, unit, align_corners=True, padding_mode="border").mean()
         bending = sum(field.diff(dim=dim).square().sum() for dim in (1, 2, 3)) / (n_d * n_h * n_w)
         (data + smoothness * bending).backward()
-        adam.step()
+        adam.step(RATE)
     return field.detach()
