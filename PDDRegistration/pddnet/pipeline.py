@@ -167,8 +167,8 @@ class _Job:
             measures["peak_ratio"] = _peak_ratio(candidates, fixed.box)
         ticker.close()
         return Registration(
-            verdict=judge(measures), fixed_grid=self.fixed.grid, preset=preset.name, device=str(device),
-            seconds=ticker.seconds, warnings=tuple(warnings), **result,
+            verdict=judge(measures, fitted=preset.fitted_risk), fixed_grid=self.fixed.grid, preset=preset.name,
+            device=str(device), seconds=ticker.seconds, warnings=tuple(warnings), **result,
         )  # fmt: skip
 
     def _prepare(self, device: torch.device, ticker: Ticker) -> tuple[Scan, Scan]:

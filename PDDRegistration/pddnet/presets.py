@@ -32,6 +32,7 @@ class Preset:
     hu: bool = True  # Hounsfield units; otherwise intensities scaled by their own range
     working: float = 4.0  # mm, voxels in which the features are computed
     field: float = 4.0  # mm, spacing of the transform's grid
+    fitted_risk: bool = False  # whether the verdict's risk was fitted to runs with these stages
 
 
 _COARSE = Stage(control=16.0, reach=40.0, steps=11, features=8.0, sharpness=300.0, smoothness=0.005, both_ways=True)
@@ -42,7 +43,7 @@ _PAPER = Stage(control=0.0, reach=70.0, steps=15, features=4.0, sharpness=300.0,
 PRESETS: dict[str, Preset] = {
     preset.name: preset
     for preset in (
-        Preset("default", "CT of one patient or of different patients", (_COARSE, _FINE)),
+        Preset("default", "CT of one patient or of different patients", (_COARSE, _FINE), fitted_risk=True),
         Preset("fast", "a first look: one coarse stage, one direction", (_QUICK,)),
         Preset("paper", "the paper's sizes: one stage of 32^3 points, 15^3 displacements", (_PAPER,)),
         Preset("multimodal", "scans of different kinds (untested for lack of data)", (_COARSE, _FINE), hu=False),

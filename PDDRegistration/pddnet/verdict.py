@@ -24,17 +24,21 @@ WEIGHTS: dict[str, tuple[float, float]] = {
     "spread": (10.77, 0.1535),
 }
 
+ALIKE = ("overlap", "peak_ratio", "similarity")
 
-def judge(measures: dict[str, float]) -> Verdict:
+
+def judge(measures: dict[str, float], *, fitted: bool = True) -> Verdict:
     """The verdict on a run.
 
     Args:
-        measures: overlap (share of the smaller body that both scans show), peak_ratio (score of the best place
-            elsewhere over the score reached), similarity_before and similarity (correlation within the overlap, -1..1),
-            folding_percent, spread (mm); and where they were measured, peak_ratio and
-            inverse_consistency (mm, of the first stage).
+        measures: overlap (share of the smaller body that both scans show), similarity_before and similarity
+            (correlation within the overlap, -1..1), folding_percent, spread (mm); and where they were measured,
+            peak_ratio (score of the best place elsewhere over the score reached) and inverse_consistency (mm, of the
+            first stage).
+        fitted: whether the run used stages like those of the pairs that the risk was fitted to; otherwise only what
+            any run measures alike (ALIKE) counts.
     """
-    risk = _risk(measures)
+    risk = _risk(measures if fitted else {name: measures[name] for name in ALIKE if name in measures})
     reasons = list(_reasons(measures))
     status = "failed" if risk >= FAILED else "doubtful" if risk >= DOUBTFUL or reasons else "ok"
     if measures["overlap"] < 0.02 or measures["similarity"] < 0.1:
@@ -46,9 +50,12 @@ def judge(measures: dict[str, float]) -> Verdict:
 
 def inputs(measures: dict[str, float]) -> dict[str, float]:
     """The measures and what the risk is computed from besides: gain (of similarity) and log_folding."""
-    gain = measures["similarity"] - measures["similarity_before"]
-    folding = min(measures["folding_percent"], FOLDING_SEEN)
-    return measures | {"gain": gain, "log_folding": math.log1p(folding)}
+    derived = {}
+    if "similarity_before" in measures:
+        derived["gain"] = measures["similarity"] - measures["similarity_before"]
+    if "folding_percent" in measures:
+        derived["log_folding"] = math.log1p(min(measures["folding_percent"], FOLDING_SEEN))
+    return measures | derived
 
 
 def _risk(measures: dict[str, float]) -> float:

@@ -43,6 +43,13 @@ def test_bad_signs_raise_the_risk(change: dict[str, float]) -> None:
     assert judge(GOOD | change).risk > judge(GOOD).risk
 
 
+def test_other_presets_are_judged_by_what_all_runs_measure_alike() -> None:
+    coarse = GOOD | {"spread": 21.0, "similarity_before": 0.6}
+    assert judge(coarse).risk > judge(coarse, fitted=False).risk
+    assert judge(coarse, fitted=False).risk == judge(coarse | {"spread": 40.0}, fitted=False).risk
+    assert judge(coarse | {"similarity": 0.2}, fitted=False).risk > judge(coarse, fitted=False).risk
+
+
 def test_nothing_in_common_is_failed() -> None:
     verdict = judge(GOOD | {"overlap": 0.0, "similarity": 0.0})
     assert verdict.status == "failed"
