@@ -244,6 +244,7 @@ class _Problem:
 
     @classmethod
     def of(cls, fixed: CoarseScan, moving: CoarseScan) -> _Problem:
+        """About SAMPLES cells of the fixed body, evenly picked, against all of the moving scan."""
         import torch
 
         keep = torch.nonzero((fixed.weight > 0.5) & (fixed.body > 0.2))

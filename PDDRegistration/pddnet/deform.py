@@ -93,6 +93,7 @@ def deform(
     steps = torch.linspace(-stage.reach, stage.reach, stage.steps, device=field.device)
 
     def one_way(source: int, target: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Displacements and spread (mm) from one scan to the other, and the variance to weigh them by (mm^2)."""
         weight = maps[source].weight * near_body((here, there)[source], lattice, maps[source].lattice)
         seen = FeatureMap(maps[source].features, weight, maps[source].lattice)
         distribution = match(seen, maps[target], control, steps, stage.sharpness, work=work)
