@@ -52,10 +52,20 @@ def choose_device(name: str = "auto") -> torch.device:
     except ImportError as error:
         raise InputError("registration needs torch, which is not installed; install it (pip install torch)") from error
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device("cuda" if torch.cuda.is_available() and gpu_works() else "cpu")
     kind, colon, number = name.partition(":")
     if kind not in ("cpu", "cuda") or (colon and (kind == "cpu" or not number.isdecimal())):
         raise InputError(f"there is no device '{name}'; choose auto, cpu or cuda")
     if kind == "cuda" and (not torch.cuda.is_available() or int(number or 0) >= torch.cuda.device_count()):
         raise InputError(f"device '{name}' was asked for, but torch sees no such GPU; choose auto or cpu")
     return torch.device(name)
+
+
+def gpu_works() -> bool:
+    """Whether the GPU that torch sees can compute: one too old for this build of torch is seen, and fails at work."""
+    import torch
+
+    try:
+        return float((torch.ones(1, device="cuda") + 1).sum()) == 2.0
+    except RuntimeError:
+        return False

@@ -22,6 +22,7 @@ SCALE, ROTATION, TRANSLATION = (0.85, 1.15), 15.0, 200.0  # degrees, mm
 NOISE, CONTRAST = 15.0, 30.0  # HU, of the moving crop
 LEAST_LANDMARKS = 3
 FIRST_SEED = 501
+TRIES = 1000
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,10 @@ def all_crops(only: Sequence[int] | None = None) -> Iterator[tuple[int, Crops]]:
         rng = np.random.default_rng([SEED, number])
         same = names[0] == names[1]
         fixed, moving = (_subject(name) for name in names)
-        while (crops := _cut(kind, names, fixed, moving, same, rng)) is None:
-            pass
+        tries = (_cut(kind, names, fixed, moving, same, rng) for _ in range(TRIES))
+        crops = next((crops for crops in tries if crops is not None), None)
+        if crops is None:
+            raise ValueError(f"{names}: no crops with {OVERLAP[0]:.0f} mm in common after {TRIES} tries")
         yield number, crops
 
 

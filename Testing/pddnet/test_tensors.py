@@ -73,7 +73,10 @@ def test_the_device_is_the_one_asked_for(monkeypatch: pytest.MonkeyPatch) -> Non
     assert choose_device("cpu") == torch.device("cpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr("pddnet.tensors.gpu_works", lambda: True)
     assert choose_device("auto") == torch.device("cuda")
+    monkeypatch.setattr("pddnet.tensors.gpu_works", lambda: False)  # seen, but too old for this torch
+    assert choose_device("auto") == torch.device("cpu")
     assert choose_device("cuda:1") == torch.device("cuda", 1)
     with pytest.raises(InputError, match="'cuda:2' was asked for, but torch sees no such GPU"):
         choose_device("cuda:2")
