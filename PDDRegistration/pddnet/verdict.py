@@ -10,8 +10,8 @@ DOUBTFUL, FAILED = 0.35, 0.75  # of the risk
 
 # The risk is a logistic function of these: measure -> (its mean, weight per unit above it). Fitted by
 # Testing/benchmarks/validate.py --fit to 112 pairs of its validation, for the default preset: chance of a median error
-# above 20 mm. FOLDING_SEEN came after that fit, which was not repeated. Weights of one measure are to be read together with the others: folding, for one, comes with large and
-# sharp corrections, which are right more often than wrong.
+# above 20 mm. FOLDING_SEEN came after that fit, which was not repeated. Weights of one measure are to be read together
+# with the others: folding, for one, comes with large and sharp corrections, which are right more often than wrong.
 BIAS = -0.4492
 FOLDING_SEEN = 0.5  # %, about the most in those pairs: beyond it the fit knows nothing, and the reasons speak
 WEIGHTS: dict[str, tuple[float, float]] = {
