@@ -9,6 +9,7 @@ import numpy as np
 
 from .features.mind import mind
 from .grid import Grid
+from .inference import DisplacementDistribution
 from .lattice import carried, compose, resample, to_lps
 from .matching import FeatureMap, match
 from .optimise import optimise
@@ -70,6 +71,44 @@ def near_body(scan: Scan, lattice: Grid, target: Grid) -> Tensor:
     return functional.max_pool3d(body[None], 3, 1, 1)[0, 0]
 
 
+@dataclass(frozen=True)
+class _Match:
+    """What both directions of one matching step have in common."""
+
+    lattice: Grid
+    scans: tuple[Scan, Scan]  # fixed and moving, under the map so far
+    maps: tuple[FeatureMap, FeatureMap]
+    control: Grid
+    stage: Stage
+
+    @classmethod
+    def of(
+        cls, fixed: Scan, moving: Scan, box: Grid, affine: Affine, stage: Stage, preset: Preset, work: Work,
+        field: Tensor | None = None, field_grid: Grid | None = None,
+    ) -> _Match:  # fmt: skip
+        """The scans under affine(x + u(x)); u is `field` on `field_grid`, or zero."""
+        lattice = box.isotropic(preset.working, stage.reach + preset.working)
+        work.tick()
+        here = fixed.warped(lattice, Affine.identity())
+        work.tick()
+        there = moving.warped(lattice, affine, None if field is None else resample(field, field_grid, lattice))
+        work.tick()
+        maps = tuple(describe(scan, lattice, stage.features) for scan in (here, there))
+        return cls(lattice, (here, there), maps, control_grid(box, stage), stage)
+
+    def distribution(self, source: int, work: Work) -> tuple[DisplacementDistribution, Tensor]:
+        """Displacements from one scan (0: fixed, 1: moving) to the other, and the share of what both show around."""
+        import torch
+
+        seen, target = self.maps[source], self.maps[1 - source]
+        weight = seen.weight * near_body(self.scans[source], self.lattice, seen.lattice)
+        steps = torch.linspace(-self.stage.reach, self.stage.reach, self.stage.steps, device=weight.device)
+        seen = FeatureMap(seen.features, weight, seen.lattice)
+        matched = match(seen, target, self.control, steps, self.stage.sharpness, work=work)
+        work.tick()
+        return matched, resample((weight * target.weight)[None], seen.lattice, self.control)[0]
+
+
 def deform(
     fixed: Scan, moving: Scan, box: Grid, affine: Affine, field: Tensor, field_grid: Grid, stage: Stage, preset: Preset,
     work: Work,
@@ -80,34 +119,21 @@ def deform(
         field: (3, D, H, W) u on `field_grid`, mm along the array axes.
         box: the fixed body's bounding box; control points cover it.
     """
-    import torch
+    both = _Match.of(fixed, moving, box, affine, stage, preset, work, field, field_grid)
+    control = both.control
 
-    lattice = box.isotropic(preset.working, stage.reach + preset.working)
-    here = fixed.warped(lattice, Affine.identity())
-    work.tick()
-    there = moving.warped(lattice, affine, resample(field, field_grid, lattice))
-    work.tick()
-    maps = [describe(scan, lattice, stage.features) for scan in (here, there)]
-    work.tick()
-    control = control_grid(box, stage)
-    steps = torch.linspace(-stage.reach, stage.reach, stage.steps, device=field.device)
-
-    def one_way(source: int, target: int) -> tuple[Tensor, Tensor, Tensor]:
+    def one_way(source: int) -> tuple[Tensor, Tensor, Tensor]:
         """Displacements and spread (mm) from one scan to the other, and the variance to weigh them by (mm^2)."""
-        weight = maps[source].weight * near_body((here, there)[source], lattice, maps[source].lattice)
-        seen = FeatureMap(maps[source].features, weight, maps[source].lattice)
-        distribution = match(seen, maps[target], control, steps, stage.sharpness, work=work)
-        work.tick()
+        distribution, shown = both.distribution(source, work)
         mean, spread = distribution.moments(work)
         work.tick()
         field = optimise(mean, distribution, smoothness=stage.smoothness, iterations=stage.iterations, work=work)
-        shown = resample((weight * maps[target].weight)[None], seen.lattice, control)[0]
         return field, spread, (spread.square() + 1.0) / (shown.square() + 0.02)
 
-    forward, spread, ours = one_way(0, 1)
+    forward, spread, ours = one_way(0)
     if not stage.both_ways:
         return Step(control, forward, spread, None)
-    backward, _, theirs = one_way(1, 0)
+    backward, _, theirs = one_way(1)
     gap = compose(backward, forward, control).norm(dim=0)
     return Step(control, symmetrise(forward, backward, ours, theirs, control), spread, gap)
 
@@ -121,23 +147,10 @@ def coarse_displacements(
         the control grid, displacements (D, H, W, 3) in LPS mm, and weights (D, H, W): certainty times the share of
         the body and of both views around the point.
     """
-    import torch
-
-    box = fixed.box
-    lattice = box.isotropic(preset.working, stage.reach + preset.working)
-    here, there = fixed.warped(lattice, Affine.identity()), moving.warped(lattice, affine)
-    work.tick()
-    source, target = (describe(scan, lattice, stage.features) for scan in (here, there))
-    weight = source.weight * near_body(here, lattice, source.lattice)
-    control = control_grid(box, stage)
-    steps = torch.linspace(-stage.reach, stage.reach, stage.steps, device=weight.device)
-    matched = match(
-        FeatureMap(source.features, weight, source.lattice), target, control, steps, stage.sharpness, work=work
-    )
-    mean, spread = matched.moments(work)
-    seen = resample((weight * target.weight)[None], source.lattice, control)[0]
-    certainty = seen / (spread.square() + 25.0)
-    return control, to_lps(mean, control), to_array(certainty)
+    both = _Match.of(fixed, moving, fixed.box, affine, stage, preset, work)
+    distribution, shown = both.distribution(0, work)
+    mean, spread = distribution.moments(work)
+    return both.control, to_lps(mean, both.control), to_array(shown / (spread.square() + 25.0))
 
 
 def symmetrise(forward: Tensor, backward: Tensor, ours: Tensor, theirs: Tensor, control: Grid) -> Tensor:

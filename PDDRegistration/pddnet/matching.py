@@ -47,36 +47,76 @@ def match(
         steps: (L) displacements in mm, the same along every axis.
         sharpness: factor on the costs before the softmax (the product of the paper's alphas).
     """
-    import torch
-
     device = fixed.features.device
     where = positions(control, moving.lattice, device)
     at_fixed = positions(control, fixed.lattice, device)
     offsets = tuple(steps / float(s) for s in moving.lattice.spacing[::-1])
     cost = correlate(interpolate(fixed.features, at_fixed), moving.features, where, offsets, work)
-    seen = displaced(moving.weight > 0.5, where, offsets)
-    total = seen.flatten(2, 4).sum(2).clamp(min=1)
-    share = total / steps.numel() ** 3
-    mean = (cost * seen).flatten(2, 4).sum(2) / total
     counts = interpolate(fixed.weight[None], at_fixed)[0].permute(1, 2, 0)  # (nH, nW, nD)
-    counts = counts * ((share - SEEN[0]) / (SEEN[1] - SEEN[0])).clamp(0, 1)
-    cost = cost.sub_(mean[:, :, None, None, None]).mul_(seen)
-    if not bool(seen.all()):
-        # min-convolution lowers what is seen: neutral is the mean of what it becomes, or all would be drawn into view
-        lowered = min_convolution(cost, work).mul_(seen).flatten(2, 4).sum(2) / total
-        cost = torch.where(seen, cost, lowered[:, :, None, None, None])
-    cost = cost.mul_(counts[:, :, None, None, None])
-    cost = regularise(cost.mul_(sharpness), weights, work)
-    return DisplacementDistribution(cost, (steps, steps, steps))
+    shown = Displaced(moving.weight > 0.5, where, offsets)
+    cost = centred(cost, shown, counts * sharpness, work)
+    return DisplacementDistribution(regularise(cost, weights, work), (steps, steps, steps))
 
 
-def displaced(mask: Tensor, points: tuple[Tensor, ...], offsets: tuple[Tensor, ...]) -> Tensor:
-    """The mask (D, H, W) at the voxel nearest to every displaced control point; False outside. Cost tensor's layout."""
-    shape = [(len(p), len(o)) for p, o in zip(points, offsets, strict=True)]
-    for dim, (p, o) in enumerate(zip(points, offsets, strict=True)):
-        index = (p[:, None] + o[None, :]).round().long().flatten()
-        inside = (index >= 0) & (index < mask.shape[dim])
-        mask = mask.index_select(dim, index.clamp(0, mask.shape[dim] - 1))
-        mask = mask & inside.view([-1 if d == dim else 1 for d in range(3)])
-    (n_d, l_d), (n_h, l_h), (n_w, l_w) = shape
-    return mask.view(n_d, l_d, n_h, l_h, n_w, l_w).permute(2, 4, 1, 3, 5, 0).contiguous()
+def centred(cost: Tensor, shown: Displaced, counts: Tensor, work: Work = ALONE) -> Tensor:
+    """The cost less its mean, neutral where the moving scan shows nothing, times how much every control point counts.
+
+    Piece by piece, because a pass over the whole tensor costs as much as all of them in a core's cache. In place where
+    no gradient is needed.
+
+    Args:
+        cost: (nH, nW, LD, LH, LW, nD); counts: (nH, nW, nD), times the share of what is shown (SEEN).
+    """
+    import torch
+
+    n_h, n_w = cost.shape[:2]
+    chunk = max(1, work.at_once(cost.device) // max(cost[0, 0].numel(), 1))
+    parts = [(h, slice(w, min(w + chunk, n_w))) for h in range(n_h) for w in range(0, n_w, chunk)]
+    if torch.is_grad_enabled() and cost.requires_grad:
+        rows = [_centred(cost[at], shown.part(*at), counts[at]) for at in parts]
+        return torch.cat(rows).view(cost.shape)
+
+    def overwrite(h: int, columns: slice) -> None:
+        cost[h, columns] = _centred(cost[h, columns], shown.part(h, columns), counts[h, columns])
+
+    work.each(overwrite, parts, cost.device)
+    return cost
+
+
+def _centred(cost: Tensor, seen: Tensor, counts: Tensor) -> Tensor:
+    """Costs (g, LD, LH, LW, nD) of a few columns of control points; `seen` likewise, counts (g, nD)."""
+    import torch
+
+    area = (1, 2, 3)
+    if bool(seen.all()):
+        return (cost - cost.mean(area, keepdim=True)).mul_(counts[:, None, None, None])
+    seen = seen.to(cost.dtype, memory_format=torch.contiguous_format)
+    total = seen.sum(area, keepdim=True)
+    share = total / seen[0, ..., 0].numel()
+    total = total.clamp(min=1)
+    cost = (cost - (cost * seen).sum(area, keepdim=True) / total).mul_(seen)
+    # min-convolution lowers what is seen: neutral is the mean of what it becomes, or all would be drawn into view
+    lowered = (min_convolution(cost[None])[0] * seen).sum(area, keepdim=True) / total
+    counts = counts[:, None, None, None] * ((share - SEEN[0]) / (SEEN[1] - SEEN[0])).clamp(0, 1)
+    return cost.add_((1 - seen).mul_(lowered)).mul_(counts)
+
+
+class Displaced:
+    """A mask (D, H, W) at the voxel nearest to every displaced control point; False outside."""
+
+    def __init__(self, mask: Tensor, points: tuple[Tensor, ...], offsets: tuple[Tensor, ...]) -> None:
+        import torch.nn.functional as functional
+
+        self._index = []
+        for p, o, n in zip(points, offsets, mask.shape, strict=True):
+            index = (p[:, None] + o[None, :]).round().long()
+            self._index.append(index.clamp(-1, n) + 1)  # the voxels -1 and n are outside
+        mask = functional.pad(mask, (1,) * 6)
+        along = self._index[0]
+        self._mask = mask.index_select(0, along.flatten()).view(*along.shape, *mask.shape[1:])  # (nD, LD, H, W)
+
+    def part(self, h: int, columns: slice) -> Tensor:
+        """(g, LD, LH, LW, nD) bool for some control points of row h, in the cost tensor's layout."""
+        across, along = self._index[1][h], self._index[2][columns]
+        mask = self._mask.index_select(2, across).index_select(3, along.flatten())
+        return mask.unflatten(3, tuple(along.shape)).permute(3, 1, 2, 4, 0)

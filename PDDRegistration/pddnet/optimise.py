@@ -32,20 +32,39 @@ def optimise(
     Returns:
         (3, nD, nH, nW) in mm. Differences are taken inside the grid only, so the border is not pulled to zero.
     """
-    import torch
-    import torch.nn.functional as functional
-
-    cost = distribution.cost
-    n_h, n_w, *reach, n_d = cost.shape
-    volumes = cost.permute(5, 0, 1, 2, 3, 4).reshape(n_d * n_h * n_w, 1, *reach)
-    extent = torch.stack([o[-1].clamp(min=1e-6) for o in distribution.offsets]).view(3, 1, 1, 1)
     field = field.clone().requires_grad_(True)
     adam = Adam(field)
     for _ in range(iterations):
         work.tick()
-        unit = (field / extent).flip(0).flatten(1).T.reshape(-1, 1, 1, 1, 3)
-        data = functional.grid_sample(volumes, unit, align_corners=True, padding_mode="border").mean()
-        bending = sum(field.diff(dim=dim).square().sum() for dim in (1, 2, 3)) / (n_d * n_h * n_w)
+        data = _costs(field, distribution).mean()
+        bending = sum(field.diff(dim=dim).square().sum() for dim in (1, 2, 3)) / field[0].numel()
         (data + smoothness * bending).backward()
         adam.step(RATE)
     return field.detach()
+
+
+def _costs(field: Tensor, distribution: DisplacementDistribution) -> Tensor:
+    """(nD, nH, nW) costs at the current displacements, differentiable in the field only.
+
+    Eight values per control point, read from where they lie: grid_sample would need them all in another order.
+    """
+    import torch
+
+    cost = distribution.cost.detach()
+    n_h, n_w, *_, n_d = cost.shape
+    stride = dict(zip("hwDHWd", cost.stride(), strict=True))
+    nodes = (torch.arange(n, device=field.device) * stride[s] for n, s in zip((n_d, n_h, n_w), "dhw", strict=True))
+    d, h, w = torch.meshgrid(*nodes, indexing="ij")
+    base, weights = (d + h + w)[None], []
+    for u, offsets, axis in zip(field, distribution.offsets, "DHW", strict=True):
+        last = len(offsets) - 1
+        place = ((u - offsets[0]) * (last / float(offsets[-1] - offsets[0]))).clamp(0, last)
+        low = place.detach().floor().clamp(max=last - 1)
+        weights.append(place - low)
+        step = low.long() * stride[axis]
+        base = torch.cat([base + step, base + step + stride[axis]])  # the last axis changes slowest
+    values = cost.view(-1).take(base)
+    for weight in reversed(weights):
+        low, high = values.chunk(2)
+        values = low + (high - low) * weight
+    return values[0]

@@ -26,6 +26,7 @@ from .presets import Preset, find_preset
 from .progress import Ticker
 from .registration import Progress, Registration
 from .scan import Affine, Scan, prepare
+from .similarity import Similarity
 from .tensors import choose_device, to_array
 from .verdict import judge
 from .work import Work
@@ -142,18 +143,19 @@ class _Job:
         lattice = fixed.box.isotropic(preset.field, BORDER)
         field = fixed.values.new_zeros((3, *lattice.shape))
         here = fixed.warped(lattice, Affine.identity())
+        similarity = Similarity(here, moving, self._describe)
         affine, candidates = Affine.identity(), []
         if self.initial_transform is not None:
             affine, field = split(self.initial_transform, lattice, device)
         elif self.align:
             coarse = [coarsen(scan, fixed.grid.direction, self._describe) for scan in (fixed, moving)]
-            candidates = self._ranked(here, moving, fixed.box, align(*coarse, work), work)
+            candidates = _ranked(similarity, fixed.box, align(*coarse, work), work)
             affine = candidates[0].affine if candidates else _centred(fixed.box, moving.box)
             if candidates:
                 fitted = judge_affine(*coarse, refine(fixed, moving, affine, preset, work))
                 if fitted.score > candidates[0].coarse_score - SCORE_SLACK:
                     affine = fitted.affine
-        before = self._similarity(here, moving, affine, field)[0]
+        before = similarity(affine, field)[0]
         steps = []
         for number, stage in enumerate(preset.stages):
             ticker.stage(f"match {number + 1}")
@@ -161,7 +163,7 @@ class _Job:
             field = compose(field, resample(step.field, step.control, lattice), lattice)
             steps.append(step)
         ticker.stage("finish")
-        result = self._finish(here, moving, affine, field, steps, work.tick)
+        result = self._finish(here, similarity(affine, field), affine, field, steps, work.tick)
         measures = result.pop("measures") | {"similarity_before": before}
         if candidates:
             measures["peak_ratio"] = _peak_ratio(candidates, fixed.box)
@@ -199,44 +201,11 @@ class _Job:
             return tissue(scan.values[0], scan.values[1]) * weights
         return torch.cat([mind(scan.values[0]), scan.values[1:2]])
 
-    def _ranked(self, here: Scan, moving: Scan, box: Grid, candidates: list[Candidate], work: Work) -> list[Candidate]:
-        """The distinct candidates by the mean of their coarse score and of the one at the working resolution.
-
-        The coarse score compromises between diaphragm and spine; vertebrae are told apart only where they are resolved.
-        """
-        ranked = []
-        for candidate in distinct(candidates, box, SAME)[:PEAKS]:
-            work.tick()
-            fine = self._similarity(here, moving, candidate.affine)[0]
-            score = (candidate.score + fine * candidate.overlap**OVERLAP_POWER) / 2
-            ranked.append(dataclasses.replace(candidate, score=score, coarse_score=candidate.score))
-        return sorted(ranked, key=lambda candidate: -candidate.score)
-
-    def _similarity(self, here: Scan, moving: Scan, affine: Affine, field: Tensor | None = None) -> tuple[float, float]:
-        """Correlation of the features where both scans show the fixed body, and how much of that body both show.
-
-        Args:
-            here: the fixed scan on a lattice; field: u on the same lattice, mm along its array axes.
-        """
-        lattice, there = here.grid, moving.warped(here.grid, affine, field)
-        body = here.values[1] * here.values[2]
-        weight = body * there.values[2]
-        f, m = self._describe(here), self._describe(there)
-        total = weight.sum().clamp(min=1.0)
-        f, m = ((x - (x * weight).sum((1, 2, 3), keepdim=True) / total) for x in (f, m))
-        scale = ((weight * f * f).sum() * (weight * m * m).sum()).clamp(min=1e-6).sqrt()
-        common = (here.values[1] * here.values[2] * there.values[1] * there.values[2]).sum()
-        smaller = min(
-            float(body.sum()), _body_volume(moving) / float(lattice.spacing.prod()) / abs(np.linalg.det(affine.matrix))
-        )
-        return float((weight * f * m).sum() / scale), min(float(common) / max(smaller, 1.0), 1.0)
-
     def _finish(
-        self, here: Scan, moving: Scan, affine: Affine, field: Tensor, steps: list[Step],
+        self, here: Scan, alike: tuple[float, float], affine: Affine, field: Tensor, steps: list[Step],
         tick: Callable[[], None],
     ) -> dict:  # fmt: skip
-        similarity, overlap = self._similarity(here, moving, affine, field)
-        tick()
+        """What the result holds besides the verdict. alike: similarity and overlap under the whole map."""
         lattice = here.grid
         body = to_array(here.values[1]) > 0.5
         inner = DisplacementField(to_lps(field, lattice), lattice)
@@ -248,7 +217,7 @@ class _Job:
         spread = to_array(spreads)
         gaps = [resample(s.inconsistency[None], s.control, lattice)[0] for s in steps if s.inconsistency is not None]
         gap = float(to_array(gaps[0])[body].mean()) if gaps and body.any() else None
-        measures = {"overlap": overlap, "similarity": similarity, "folding_percent": float(folding)}
+        measures = {"overlap": alike[1], "similarity": alike[0], "folding_percent": float(folding)}
         measures["spread"] = float(spread[body].mean() if body.any() else spread.mean())
         if gap is not None:
             measures["inverse_consistency"] = gap
@@ -258,8 +227,17 @@ class _Job:
         return {"field": whole, "spread": spread, "inverse_consistency": gap, "measures": measures}
 
 
-def _body_volume(scan: Scan) -> float:
-    return float((scan.values[1] * scan.values[2]).sum()) * float(scan.grid.spacing.prod())
+def _ranked(similarity: Similarity, box: Grid, candidates: list[Candidate], work: Work) -> list[Candidate]:
+    """The distinct candidates by the mean of their coarse score and of the one at the working resolution.
+
+    The coarse score compromises between diaphragm and spine; vertebrae are told apart only where they are resolved.
+    """
+    ranked = []
+    for candidate in distinct(candidates, box, SAME)[:PEAKS]:
+        work.tick()
+        score = (candidate.score + similarity(candidate.affine)[0] * candidate.overlap**OVERLAP_POWER) / 2
+        ranked.append(dataclasses.replace(candidate, score=score, coarse_score=candidate.score))
+    return sorted(ranked, key=lambda candidate: -candidate.score)
 
 
 def _centred(fixed: Grid, moving: Grid) -> Affine:

@@ -11,7 +11,7 @@ from torch import Tensor
 from pddnet.grid import Grid
 from pddnet.inference import DisplacementDistribution
 from pddnet.lattice import positions
-from pddnet.matching import FeatureMap, displaced, match
+from pddnet.matching import Displaced, FeatureMap, match
 
 SHIFT = torch.tensor([8.0, -12.0, 16.0])  # mm along D, H, W: fixed -> moving
 VOXEL, REACH = 4.0, 24.0
@@ -124,7 +124,7 @@ def test_displaced_is_the_mask_at_the_nearest_voxel() -> None:
     mask = torch.rand(5, 6, 7, generator=torch.Generator().manual_seed(1)) > 0.5
     points = torch.tensor([0.0, 3.2]), torch.tensor([1.4]), torch.tensor([2.0, 4.0, 6.0])
     offsets = torch.tensor([-1.0, 0.0, 1.5]), torch.tensor([-3.0, 2.0]), torch.tensor([0.0, 1.0])
-    result = displaced(mask, points, offsets)
+    result = Displaced(mask, points, offsets).part(0, slice(0, 3))[None]
     assert result.shape == (1, 3, 3, 2, 2, 2)
     for (n_h, n_w, l_d, l_h, l_w, n_d), value in np.ndenumerate(result.numpy()):
         place = [points[0][n_d] + offsets[0][l_d], points[1][n_h] + offsets[1][l_h], points[2][n_w] + offsets[2][l_w]]

@@ -29,17 +29,21 @@ def mind(image: Tensor, *, dilation: int = 2, radius: int = 1, noise: float = 0.
     Returns:
         (12, D, H, W) in 0..1.
     """
-    import torch
     import torch.nn.functional as functional
 
-    d, h, w = image.shape
-    margin = dilation
-    padded = functional.pad(image[None, None], (margin,) * 6, mode="replicate")[0, 0]
-    shifted = {
-        n: padded[margin + dilation * n[0] :, margin + dilation * n[1] :, margin + dilation * n[2] :][:d, :h, :w]
-        for n in _NEIGHBOURS
-    }
-    distance = torch.stack([_box((shifted[a] - shifted[b]).square(), radius) for a, b in PAIRS])
+    margin = dilation + radius
+    scaled = image * (2 * radius + 1) ** -1.5  # sums over a patch are means then
+    padded = functional.pad(scaled[None, None], (margin,) * 6, mode="replicate")[0, 0]
+    sums: dict[tuple[int, ...], Tensor] = {}
+    distance = image.new_empty((CHANNELS, *image.shape))
+    for channel, (a, b) in zip(distance, PAIRS, strict=True):
+        if b < a:
+            a, b = b, a
+        step = tuple(q - p for p, q in zip(a, b, strict=True))
+        if step not in sums:  # two pairs share it: the same distances, seen from elsewhere
+            sums[step] = _patch_distances(padded, tuple(dilation * n for n in step), radius)
+        start = [dilation * (1 + min(p, q)) for p, q in zip(a, b, strict=True)]
+        channel.copy_(sums[step][tuple(slice(i, i + n) for i, n in zip(start, image.shape, strict=True))])
     distance -= distance.amin(0)
     variance = distance.mean(0)
     typical = float(variance.mean())
@@ -47,12 +51,15 @@ def mind(image: Tensor, *, dilation: int = 2, radius: int = 1, noise: float = 0.
     return distance.div_(variance).neg_().exp_()
 
 
-def _box(image: Tensor, radius: int) -> Tensor:
-    """Mean over a cube of (2 radius + 1)^3 voxels, replicated at the border."""
-    from ..inference import _replicate
-
-    for dim in range(3):
-        n = image.shape[dim]
-        padded = _replicate(image, dim, radius)
-        image = sum(padded.narrow(dim, i, n) for i in range(2 * radius + 1)) / (2 * radius + 1)
-    return image
+def _patch_distances(image: Tensor, step: tuple[int, ...], radius: int) -> Tensor:
+    """Sums over patches of (image(x) - image(x + step))^2, wherever both patches lie inside."""
+    sizes = [n - abs(s) for n, s in zip(image.shape, step, strict=True)]
+    here, there = (
+        image[tuple(slice(max(sign * s, 0), max(sign * s, 0) + n) for s, n in zip(step, sizes, strict=True))]
+        for sign in (-1, 1)
+    )
+    total = (here - there).square_()
+    for dim, size in enumerate(sizes):
+        parts = [total.narrow(dim, i, size - 2 * radius) for i in range(2 * radius + 1)]
+        total = sum(parts[1:], parts[0])
+    return total
