@@ -1,4 +1,4 @@
-"""Makes the sample pair in Resources/SampleData: two virtual patients, seen by two different scans.
+"""Makes the sample pair in PDDRegistration/Resources/SampleData: two virtual patients, seen by two different scans.
 
 Usage: python Resources/make_sample_pair.py [--out FOLDER]
 """
@@ -17,6 +17,7 @@ from pddnet.cohort import LABELS, Patient, full_view, rotation, virtual_patient
 from pddnet.grid import Grid
 from pddnet.image import Image
 
+FOLDER = Path(__file__).resolve().parent.parent / "PDDRegistration" / "Resources" / "SampleData"  # Slicer packages it
 FIXED, MOVING = 21, 6  # seeds
 OFFSET = np.array([38.0, -46.0, 57.0])  # mm: where the moving patient's L2 lies, seen from the fixed one's
 ROUNDING = 8  # HU: far below the noise of a scan, and the files become small
@@ -67,7 +68,7 @@ def write(patient: Patient, name: str, folder: Path) -> None:
 def main() -> None:
     """Writes all files of the sample pair."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "SampleData")
+    parser.add_argument("--out", type=Path, default=FOLDER)
     folder = parser.parse_args().out
     folder.mkdir(parents=True, exist_ok=True)
     for name, patient in zip(("fixed", "moving"), sample_pair(), strict=True):

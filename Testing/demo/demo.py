@@ -22,7 +22,7 @@ from pddnet.image import Image
 from pddnet.points import match_points
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-SAMPLE = REPOSITORY / "Resources" / "SampleData"
+SAMPLE = REPOSITORY / "PDDRegistration" / "Resources" / "SampleData"
 
 
 def main() -> int:

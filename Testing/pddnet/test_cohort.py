@@ -171,7 +171,7 @@ def test_random_views_differ_and_hold_the_middle_of_the_abdomen() -> None:
 
 
 def test_the_sample_pair_on_disk(repository: Path) -> None:
-    folder = repository / "Resources" / "SampleData"
+    folder = repository / "PDDRegistration" / "Resources" / "SampleData"
     assert sum(path.stat().st_size for path in folder.iterdir()) < 3e6
     names = {int(number): name for number, name in json.loads((folder / "labels.json").read_text()).items()}
     assert names == LABELS

@@ -1,0 +1,8 @@
+"""The Slicer side of PDD Registration: nodes of the scene to and from pddnet, the worker, the panel's parts."""
+
+import sys
+from pathlib import Path
+
+_FOLDER = str(Path(__file__).resolve().parent.parent)
+if sys.path[:1] != [_FOLDER]:
+    sys.path.insert(0, _FOLDER)  # Slicer appends module folders, so that a pddnet installed with pip would win
