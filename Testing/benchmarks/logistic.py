@@ -24,8 +24,12 @@ class Model:
         return self.bias + (np.asarray(values, float) - self.means) @ self.weights
 
 
-def fit(values: np.ndarray, wrong: np.ndarray, penalty: float = PENALTY) -> Model:
-    """The weights of least penalised log-loss. values (N, F), wrong (N,) bool; a constant input gets no weight."""
+def fit(values: np.ndarray, wrong: np.ndarray, signs: np.ndarray, penalty: float = PENALTY) -> Model:
+    """The weights of least penalised log-loss; a constant input gets no weight.
+
+    values (N, F), wrong (N,) bool, signs (F): +1 where more can only be worse, -1 where it can only be better. On few
+    cases a free weight takes the other sign by chance, and would then speak against what everybody knows.
+    """
     values, target = np.asarray(values, float), np.asarray(wrong, float)
     means, scale = values.mean(0), values.std(0)
     scale = np.where(scale > 1e-9, scale, np.inf)
@@ -37,11 +41,12 @@ def fit(values: np.ndarray, wrong: np.ndarray, penalty: float = PENALTY) -> Mode
         slope = inputs.T @ (special.expit(logit) - target) + penalty * np.r_[0, w[1:]]
         return value, slope
 
-    w = optimize.minimize(loss, np.zeros(inputs.shape[1]), jac=True, method="L-BFGS-B").x
+    bounds = [(None, None), *((0, None) if sign > 0 else (None, 0) for sign in signs)]
+    w = optimize.minimize(loss, np.zeros(inputs.shape[1]), jac=True, method="L-BFGS-B", bounds=bounds).x
     return Model(float(w[0]), means, w[1:] / scale)
 
 
-def left_out(values: np.ndarray, wrong: np.ndarray, groups: Sequence[Sequence[str]]) -> np.ndarray:
+def left_out(values: np.ndarray, wrong: np.ndarray, groups: Sequence[Sequence[str]], signs: np.ndarray) -> np.ndarray:
     """(N,) logits of every case from models that saw none of its groups' cases.
 
     A case belongs to several groups (both scans of a pair). For each of them a model is fitted to the cases without
@@ -54,7 +59,7 @@ def left_out(values: np.ndarray, wrong: np.ndarray, groups: Sequence[Sequence[st
         if len(set(wrong[~inside].tolist())) < 2:
             continue
         for i, logit in zip(
-            np.flatnonzero(inside), fit(values[~inside], wrong[~inside]).logit(values[inside]), strict=True
+            np.flatnonzero(inside), fit(values[~inside], wrong[~inside], signs).logit(values[inside]), strict=True
         ):
             found[i].append(float(logit))
     return np.array([np.mean(logits) if logits else np.nan for logits in found])

@@ -29,7 +29,7 @@ def test_spearman() -> None:
 
 def test_the_bias_of_a_model_without_information_is_the_log_odds() -> None:
     wrong = np.array([True] + [False] * 3)
-    model = fit(np.ones((4, 1)), wrong)
+    model = fit(np.ones((4, 1)), wrong, np.ones(1))
     assert model.bias == pytest.approx(np.log(1 / 3), abs=1e-3)
     assert model.weights == pytest.approx([0])
 
@@ -38,14 +38,22 @@ def test_weights_come_in_the_units_of_the_input() -> None:
     rng = np.random.default_rng(2)
     values = rng.normal(50, 10, (4000, 2))
     chance = 1 / (1 + np.exp(-0.2 * (values[:, 0] - 50)))
-    model = fit(values, rng.random(4000) < chance, penalty=1e-6)
+    model = fit(values, rng.random(4000) < chance, np.ones(2), penalty=1e-6)
     assert model.weights == pytest.approx([0.2, 0], abs=0.02)
     assert model.logit([[60, 50]])[0] - model.logit([[50, 50]])[0] == pytest.approx(2, abs=0.2)
+
+
+def test_a_weight_keeps_the_sign_that_it_must_have() -> None:
+    values = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 1.0], [3.0, 0.0]])
+    wrong = np.array([False, False, True, True])
+    assert fit(values, wrong, np.array([1, 1])).weights[0] > 0.2
+    model = fit(values, wrong, np.array([-1, 1]))
+    assert model.weights[0] == 0
 
 
 def test_a_case_is_judged_without_its_scans() -> None:
     # the value that tells right from wrong is another in group c: its own cases would have to be seen to get it right
     values = np.array([[0.0], [1.0], [0.1], [0.9], [1.0], [0.0]])
     wrong = np.array([False, True, False, True, False, True])
-    logits = left_out(values, wrong, [("a", "b")] * 4 + [("c",)] * 2)
+    logits = left_out(values, wrong, [("a", "b")] * 4 + [("c",)] * 2, np.ones(1))
     assert logits[4] > 0 > logits[5]

@@ -12,7 +12,7 @@ from pddnet.verdict import inputs, judge
 
 WRONG = 20.0  # mm, of the median error at the landmarks
 LOWER_IS_WORSE = {"overlap", "similarity", "similarity_before", "gain"}
-INPUTS = ("overlap", "peak_ratio", "similarity", "gain", "log_folding", "inverse_consistency", "spread")
+INPUTS = ("peak_ratio", "similarity", "gain", "inverse_consistency")  # more of them rank unseen scans no better
 
 
 def summary(rows: list[dict]) -> None:
@@ -69,7 +69,7 @@ def _ranking(rows: list[dict]) -> None:
     by_sight = np.array([row["kind"] != "none" for row in rows])
     measures = [inputs(row["measures"]) for row in rows]
     columns = {"risk": np.array([row["risk"] for row in rows])}
-    for name in (name for name in measures[0] if name != "log_folding"):  # it ranks as folding itself does
+    for name in measures[0]:
         sign = -1 if name in LOWER_IS_WORSE else 1
         columns[name] = sign * np.array([m[name] for m in measures])
     body = [
@@ -123,9 +123,10 @@ def fitted(rows: list[dict]) -> None:
         print("right and wrong pairs are needed")
         return
     values = np.array([[inputs(row["measures"])[name] for name in INPUTS] for row in rows])
-    logits = left_out(values, target, [row["scans"] for row in rows])
+    signs = np.array([-1 if name in LOWER_IS_WORSE else 1 for name in INPUTS])
+    logits = left_out(values, target, [row["scans"] for row in rows], signs)
     known = np.isfinite(logits)
-    model = fit(values, target)
+    model = fit(values, target, signs)
     line("AUROC, fitted to all", _interval(model.logit(values), target))
     line("AUROC, each scan left out", _interval(logits[known], target[known]))
     seen = known & np.array([row["kind"] != "none" for row in rows])
@@ -140,4 +141,4 @@ def fitted(rows: list[dict]) -> None:
     print(f"\nBIAS = {model.bias:.4g}\nWEIGHTS = {{")
     for name, mean, weight in zip(INPUTS, model.means, model.weights, strict=True):
         print(f'    "{name}": ({mean:.4g}, {weight:.4g}),')
-    print("}\ngain = similarity - similarity_before; log_folding = log(1 + folding_percent)")
+    print("}\ngain = similarity - similarity_before")
