@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import SimpleITK as sitk
 
-from .errors import InputError
+from .errors import InputError, TorchMissing
 from .grid import Grid
 from .image import AIR, Image
 
@@ -84,13 +84,14 @@ def check_device(name: str) -> None:
     """Whether the device is known and there; imports torch.
 
     Raises:
-        InputError: there is no such device, CUDA is asked for and absent, or torch is not installed.
+        InputError: there is no such device, or CUDA is asked for and absent.
+        TorchMissing: torch is not installed.
     """
     if name not in DEVICES:
         raise InputError(f"there is no device '{name}'; choose one of {', '.join(DEVICES)}")
     try:
         import torch
     except (ImportError, OSError) as error:
-        raise InputError(f"PyTorch cannot be loaded ({error}); install it: pip install torch") from error
+        raise TorchMissing(f"PyTorch cannot be loaded ({error}); install it: pip install torch") from error
     if name == "cuda" and not torch.cuda.is_available():
         raise InputError("device 'cuda' was asked for, but PyTorch finds no CUDA device; use --device auto or cpu")

@@ -57,9 +57,7 @@ def _measure_labels(args: argparse.Namespace, transform: sitk.Transform) -> tupl
         return None, []
     fixed, warnings = files.read_labels(args.fixed_labels)
     moving, more = files.read_labels(args.moving_labels)
-    before = moving.resample(fixed.grid, labels=True)
-    after = moving.resample(fixed.grid, transform, labels=True)
-    return report.label_section(metrics.label_table(fixed, before, after), before="identity"), warnings + more
+    return report.measured_labels(fixed, moving, transform), warnings + more
 
 
 def _measure_points(args: argparse.Namespace, transform: sitk.Transform) -> tuple[dict[str, Any] | None, list[str]]:

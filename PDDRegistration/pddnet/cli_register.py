@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import time
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
 
-from . import files, metrics, report
+from . import files, report
 from .checks import DEVICES, check_device, check_overlap
 from .cli import OK, VERDICT_FAILED
+from .clock import Clock
 from .console import Console
 from .errors import InputError
 from .image import Image
@@ -39,7 +39,7 @@ class _Inputs:
 
 def run(args: argparse.Namespace) -> int:
     """The subcommand; returns the exit code. Raises InputError, Cancelled, KeyboardInterrupt or Terminated."""
-    console, clock = Console(), _Clock()
+    console, clock = Console(), Clock()
     _check_arguments(args)
     paths = {name: getattr(args, name) for name in _INPUTS if getattr(args, name) is not None}
     for path in paths.values():
@@ -161,11 +161,13 @@ def _write(outputs: OutputFiles, result: Registration, inputs: _Inputs, determin
 def _measure(args: argparse.Namespace, result: Registration, inputs: _Inputs) -> dict[str, Any] | None:
     if inputs.fixed_labels is None or inputs.moving_labels is None:
         return None
-    before = inputs.moving_labels.resample(inputs.fixed.grid, inputs.initial_transform, labels=True)
-    after = result.warp(inputs.moving_labels, labels=True)
-    table = metrics.label_table(inputs.fixed_labels, before, after)
-    start = "initial transform" if args.initial_transform else "identity"
-    return report.label_section(table, before=start, guided=args.guide_with_labels)
+    return report.measured_labels(
+        inputs.fixed_labels,
+        inputs.moving_labels,
+        result.field.to_sitk(),
+        start=inputs.initial_transform,
+        guided=args.guide_with_labels,
+    )
 
 
 def _print(console: Console, summary: dict[str, Any]) -> None:
@@ -177,27 +179,3 @@ def _print(console: Console, summary: dict[str, Any]) -> None:
         console.line(f"warning   {warning}")
     for path in summary["outputs"].values():
         console.line(f"written   {path}")
-
-
-class _Clock:
-    """Seconds per stage, in order, and their total since the start."""
-
-    def __init__(self) -> None:
-        self._start = self._last = time.perf_counter()
-        self._laps: dict[str, float] = {}
-
-    def lap(self, stage: str) -> None:
-        """What passed since the last lap belongs to this stage."""
-        now = time.perf_counter()
-        self._laps[stage] = now - self._last
-        self._last = now
-
-    def add(self, laps: dict[str, float]) -> None:
-        """Stages that were measured by someone else since the last lap."""
-        self._laps.update(laps)
-        self._last = time.perf_counter()
-
-    @property
-    def seconds(self) -> dict[str, float]:
-        """All stages and the total."""
-        return {**self._laps, "total": time.perf_counter() - self._start}

@@ -92,20 +92,31 @@ def read_labels(path: str | Path, grid: Grid | None = None) -> tuple[Image, list
         InputError: the file cannot be read, or its values are not whole numbers.
     """
     image, warnings = _read_image(path)
+    image, more = fit_labels(image, grid or image.grid, str(path))
+    return image, warnings + more
+
+
+def fit_labels(image: Image, grid: Grid, name: str) -> tuple[Image, list[str]]:
+    """An image as a label map on `grid`, and warnings. name: how the user knows it. See `read_labels`.
+
+    Raises:
+        InputError: its values are not whole numbers.
+    """
+    warnings = []
     if np.iscomplexobj(image.array) or not _is_label_map(image.array):
         raise InputError(
-            f"{path}: this is no label map (whole numbers from 0 to {LARGEST_LABEL}); export the segmentation as labels"
+            f"{name}: this is no label map (whole numbers from 0 to {LARGEST_LABEL}); export the segmentation as labels"
         )
     if image.array.dtype.kind == "f":
         image = Image(image.array.astype(np.uint16), image.grid)
     empty = not image.array.any()
-    if grid is not None and not image.grid.same_as(grid):
-        warnings.append(f"{path}: the label map lies on another grid than its scan; it was resampled")
+    if not image.grid.same_as(grid):
+        warnings.append(f"{name}: the label map lies on another grid than its scan; it was resampled")
         image = image.resample(grid, labels=True)
         if not empty and not image.array.any():
-            warnings.append(f"{path}: no label lies inside the scan")
+            warnings.append(f"{name}: no label lies inside the scan")
     if empty:
-        warnings.append(f"{path}: the label map is empty")
+        warnings.append(f"{name}: the label map is empty")
     return image, warnings
 
 
@@ -116,12 +127,23 @@ def read_mask(path: str | Path, grid: Grid) -> tuple[Image, list[str]]:
         InputError: the file cannot be read, or nothing of the mask lies inside the grid.
     """
     image, warnings = _read_image(path)
+    image, more = fit_mask(image, grid, str(path))
+    return image, warnings + more
+
+
+def fit_mask(image: Image, grid: Grid, name: str) -> tuple[Image, list[str]]:
+    """An image as a mask (bool, true above zero) on `grid`, and warnings. name: how the user knows it.
+
+    Raises:
+        InputError: nothing of it lies inside the grid.
+    """
+    warnings = []
     image = Image((image.array > 0).astype(np.uint8), image.grid)
     if not image.grid.same_as(grid):
-        warnings.append(f"{path}: the mask lies on another grid than its scan; it was resampled")
+        warnings.append(f"{name}: the mask lies on another grid than its scan; it was resampled")
         image = image.resample(grid, labels=True)
     if not image.array.any():
-        raise InputError(f"{path}: the mask is empty inside the scan; draw it again or leave it out")
+        raise InputError(f"{name}: the mask is empty inside the scan; draw it again or leave it out")
     return Image(image.array.astype(bool), grid), warnings
 
 

@@ -84,6 +84,24 @@ def label_section(table: list[dict[str, Any]], *, before: str, guided: bool | No
     return {"guided": guided, "before": before, "table": table, "mean": means}
 
 
+def measured_labels(
+    fixed: Image,
+    moving: Image,
+    transform: sitk.Transform,
+    *,
+    start: sitk.Transform | None = None,
+    guided: bool | None = None,
+) -> dict[str, Any]:
+    """The organ table of two label maps under a transform (fixed to moving, LPS mm), on the fixed map's grid.
+
+    start: what 'before' means; None for the identity. guided: as in `label_section`.
+    """
+    before = moving.resample(fixed.grid, start, labels=True)
+    after = moving.resample(fixed.grid, transform, labels=True)
+    table = metrics.label_table(fixed, before, after)
+    return label_section(table, before="identity" if start is None else "initial transform", guided=guided)
+
+
 def tre_section(names: list[str], before: np.ndarray, after: np.ndarray) -> dict[str, Any]:
     """Target registration errors (N,) in mm by point, and their mean, median and largest."""
     rows = [{"name": n, "before": float(b), "after": float(a)} for n, b, a in zip(names, before, after, strict=True)]
@@ -129,7 +147,20 @@ def versions() -> dict[str, str | None]:
 
 def to_json(report: dict[str, Any]) -> str:
     """Strict JSON: numbers that are not finite become null."""
-    return json.dumps(_plain(report), indent=2, allow_nan=False) + "\n"
+    return json.dumps(plain(report), indent=2, allow_nan=False) + "\n"
+
+
+def plain(value: Any) -> Any:
+    """The value as strict JSON knows it: arrays as lists, numbers that are not finite as None."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value
 
 
 def format_labels(section: dict[str, Any]) -> str:
@@ -188,15 +219,3 @@ def _align(rows: list[list[str]]) -> str:
         ]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.ndarray | np.generic):
-        return _plain(value.tolist())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value

@@ -1,0 +1,274 @@
+"""PDD Registration: two volumes in, a grid transform out, by the probabilistic dense displacement network (pdd-net).
+
+The module, its panel, its logic and its test. What they do stands in PDDRegistrationLib; the registration itself is
+pddnet, which runs in a process of its own.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import slicer
+import vtk
+from slicer import vtkMRMLGridTransformNode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.parameterNodeWrapper import parameterNodeWrapper
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
+    ScriptedLoadableModuleTest,
+    ScriptedLoadableModuleWidget,
+)
+from slicer.util import VTKObservationMixin
+
+HERE = Path(__file__).resolve().parent
+SAMPLE_DATA = HERE / "Resources" / "SampleData"
+
+
+class PDDRegistration(ScriptedLoadableModule):
+    """What Slicer shows of the module."""
+
+    def __init__(self, parent) -> None:
+        ScriptedLoadableModule.__init__(self, parent)
+        self.parent.title = _("PDD Registration")
+        self.parent.categories = [translate("qSlicerAbstractCoreModule", "Registration")]
+        self.parent.dependencies = []
+        self.parent.contributors = ["The PDD Registration developers"]
+        self.parent.helpText = _(
+            "Lays a CT scan over another one, of the same or of a different patient, and says whether to trust the "
+            "result. Choose a fixed and a moving volume and press Apply. For research; not a medical device."
+        )
+        self.parent.acknowledgementText = _(
+            "Based on the probabilistic dense displacement network of M. P. Heinrich, Closing the Gap between Deep "
+            "and Conventional Image Registration using Probabilistic Dense Displacement Networks, MICCAI 2019."
+        )
+        slicer.app.connect("startupCompleted()", registerSampleData)
+
+
+def registerSampleData() -> None:
+    """Offer the bundled pair in the Sample Data module."""
+    from PDDRegistrationLib.sample_data import registerSamplePair
+
+    thumbnail = HERE / "Resources" / "Icons" / "PDDRegistrationPair.png"
+    registerSamplePair(SAMPLE_DATA, thumbnail, lambda source: PDDRegistrationLogic.loadSamplePair())
+
+
+@parameterNodeWrapper
+class PDDRegistrationParameterNode:
+    """What the panel holds. Preset and device are plain strings: a scene of another version may name unknown ones."""
+
+    fixedVolume: vtkMRMLScalarVolumeNode | None
+    movingVolume: vtkMRMLScalarVolumeNode | None
+    fixedSegmentation: vtkMRMLSegmentationNode | None
+    movingSegmentation: vtkMRMLSegmentationNode | None
+    outputTransform: vtkMRMLGridTransformNode | None
+    outputVolume: vtkMRMLScalarVolumeNode | None
+    outputSegmentation: vtkMRMLSegmentationNode | None
+    preset: str = "default"
+    device: str = "auto"
+
+
+class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """The panel."""
+
+    def __init__(self, parent=None) -> None:
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+        self.logic: PDDRegistrationLogic | None = None
+        self._panel = None
+
+    def setup(self) -> None:
+        """Slicer calls this when the module is first shown."""
+        ScriptedLoadableModuleWidget.setup(self)
+        from PDDRegistrationLib.panel import Panel
+
+        uiWidget = slicer.util.loadUI(self.resourcePath("UI/PDDRegistration.ui"))
+        self.layout.addWidget(uiWidget)
+        uiWidget.setMRMLScene(slicer.mrmlScene)
+        self.logic = PDDRegistrationLogic()
+        self._panel = Panel(slicer.util.childWidgetVariables(uiWidget), self.logic)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self._onSceneStartClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self._onSceneEndClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self._onSceneEndClose)
+        self._panel.show(self.logic.getParameterNode())
+
+    def cleanup(self) -> None:
+        """The application closes, or the module is reloaded."""
+        self.removeObservers()
+        if self._panel is not None:
+            self._panel.close()
+        if self.logic is not None:
+            self.logic.stop()
+
+    def enter(self) -> None:
+        """The user opens this module."""
+        self._panel.show(self.logic.getParameterNode())
+
+    def exit(self) -> None:
+        """The user opens another module; a run goes on."""
+        self._panel.show(None)
+
+    def onReload(self) -> None:
+        """Reload the library too, and with it what the process runs."""
+        self.cleanup()
+        forgetLibrary()
+        ScriptedLoadableModuleWidget.onReload(self)
+
+    def _onSceneStartClose(self, caller, event) -> None:
+        self._panel.cancel()
+        self._panel.show(None)
+
+    def _onSceneEndClose(self, caller, event) -> None:
+        if self.parent.isEntered:
+            self._panel.show(self.logic.getParameterNode())
+
+
+class PDDRegistrationLogic(ScriptedLoadableModuleLogic):
+    """Registration of nodes, with or without the panel.
+
+    PDDRegistrationLogic().register(fixed, moving)             blocks, and returns the result
+    PDDRegistrationLogic().start(selection, ..., onFinished)   returns at once
+    """
+
+    def __init__(self) -> None:
+        ScriptedLoadableModuleLogic.__init__(self)
+        self._worker = None
+
+    def getParameterNode(self) -> PDDRegistrationParameterNode:
+        """The typed parameter node of the scene."""
+        return PDDRegistrationParameterNode(super().getParameterNode())
+
+    @property
+    def worker(self):
+        """The registration process's client; the process starts with the first request."""
+        if self._worker is None:
+            from PDDRegistrationLib.worker_process import Worker
+
+            python = shutil.which("PythonSlicer") or sys.executable
+            self._worker = Worker(python, HERE, slicer.app.temporaryPath)
+        return self._worker
+
+    def register(
+        self,
+        fixedVolume: vtkMRMLScalarVolumeNode,
+        movingVolume: vtkMRMLScalarVolumeNode,
+        *,
+        progress: Callable[[float, str], None] | None = None,
+        **options,
+    ):
+        """Register and wait for the result.
+
+        Args:
+            progress: called with (fraction 0..1, stage); what it raises cancels the run and is raised here.
+            options: the other fields of `PDDRegistrationLib.job.Selection`: fixedSegmentation, movingSegmentation,
+                preset, device, outputTransform, outputVolume, outputSegmentation.
+
+        Returns:
+            `PDDRegistrationLib.job.Result`: transform, volume, segmentation, report.
+
+        Raises:
+            InputError, Cancelled, MemoryError, WorkerError: why there is none; the scene is as it was.
+        """
+        from PDDRegistrationLib.job import Selection
+
+        return self.start(Selection(fixedVolume, movingVolume, **options), progress).wait()
+
+    def start(self, selection, onProgress=None, onFinished=None, onFailed=None):
+        """Begin a registration and return its `PDDRegistrationLib.job.RegistrationJob` at once.
+
+        Raises:
+            InputError: the selection cannot be registered.
+        """
+        from PDDRegistrationLib.job import RegistrationJob
+
+        return RegistrationJob(self.worker, selection, onProgress, onFinished, onFailed)
+
+    def stop(self) -> None:
+        """End the process within about a second; a run in progress fails as cancelled."""
+        if self._worker is not None:
+            self._worker.stop()
+
+    @staticmethod
+    def loadSamplePair() -> dict[str, slicer.vtkMRMLNode]:
+        """The bundled pair in the scene: fixed, moving, and of both Segmentation and Points."""
+        from PDDRegistrationLib.sample_data import loadSamplePair
+
+        return loadSamplePair(SAMPLE_DATA)
+
+
+class PDDRegistrationTest(ScriptedLoadableModuleTest):
+    """The self test: the sample pair, registered, is checked in numbers."""
+
+    def setUp(self) -> None:
+        """An empty scene."""
+        slicer.mrmlScene.Clear()
+
+    def runTest(self) -> None:
+        """All tests, as 'Reload and Test' runs them."""
+        for test in (self.test_register_sample_pair, self.test_resample_sample_pair):
+            self.setUp()
+            test()
+
+    def test_register_sample_pair(self) -> None:
+        """The moving organs end up on the fixed ones, and the moving patient's landmarks near the fixed one's."""
+        nodes = PDDRegistrationLogic.loadSamplePair()
+        result = self._registered(nodes)
+        self.assertIs(nodes["moving"].GetParentTransformNode(), result.transform)
+        self.assertIs(nodes["movingSegmentation"].GetParentTransformNode(), result.transform)
+        known = [row for row in result.report["organs"] if row["dice_after"] is not None]
+        before, after = (sum(row[f"dice_{side}"] for row in known) / len(known) for side in ("before", "after"))
+        self.assertGreaterEqual(len(known), 12)
+        self.assertGreater(after, before + 0.4)
+        self.assertLess(result.report["jacobian"]["folding_percent"], 0.5)
+        self.assertLess(self._landmarkError(nodes, result.transform), 10.0)
+
+    def test_resample_sample_pair(self) -> None:
+        """Output nodes get the fixed geometry, and the moving ones stay where they are."""
+        nodes = PDDRegistrationLogic.loadSamplePair()
+        scene = slicer.mrmlScene
+        volume = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "warped")
+        segmentation = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "warped organs")
+        self._registered(nodes, outputVolume=volume, outputSegmentation=segmentation, preset="fast")
+        self.assertIsNone(nodes["moving"].GetParentTransformNode())
+        self.assertEqual(volume.GetImageData().GetDimensions(), nodes["fixed"].GetImageData().GetDimensions())
+        names = [nodes["movingSegmentation"].GetSegmentation().GetNthSegment(n).GetName() for n in range(3)]
+        self.assertEqual([segmentation.GetSegmentation().GetNthSegment(n).GetName() for n in range(3)], names)
+
+    @staticmethod
+    def _registered(nodes, **options):
+        logic = PDDRegistrationLogic()
+        try:
+            return logic.register(
+                nodes["fixed"],
+                nodes["moving"],
+                fixedSegmentation=nodes["fixedSegmentation"],
+                movingSegmentation=nodes["movingSegmentation"],
+                **options,
+            )
+        finally:
+            logic.stop()
+
+    @staticmethod
+    def _landmarkError(nodes, transform) -> float:
+        """Median distance in mm of the fixed landmarks, mapped, from the moving ones."""
+        fixed, moving = nodes["fixedPoints"], nodes["movingPoints"]
+        places = {moving.GetNthControlPointLabel(n): n for n in range(moving.GetNumberOfControlPoints())}
+        distances = []
+        for n in range(fixed.GetNumberOfControlPoints()):
+            if fixed.GetNthControlPointLabel(n) not in places:
+                continue
+            there, mapped = [0.0] * 3, [0.0] * 3
+            moving.GetNthControlPointPositionWorld(places[fixed.GetNthControlPointLabel(n)], there)
+            transform.GetTransformFromParent().TransformPoint(fixed.GetNthControlPointPositionWorld(n), mapped)
+            distances.append(vtk.vtkMath.Distance2BetweenPoints(there, mapped) ** 0.5)
+        return sorted(distances)[len(distances) // 2]
+
+
+def forgetLibrary() -> None:
+    """Make the next import load PDDRegistrationLib and pddnet anew."""
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("PDDRegistrationLib", "pddnet")]:
+        del sys.modules[name]

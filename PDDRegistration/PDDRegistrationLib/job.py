@@ -1,0 +1,234 @@
+"""`RegistrationJob`: one registration in the scene, from the user's nodes to a request and from its answer to nodes."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any
+
+import slicer
+from slicer.i18n import tr as _
+
+from pddnet.errors import InputError
+from pddnet.presets import find_preset
+
+from .nodes import (
+    gridTransformFromField,
+    imageFromVolume,
+    placeUnder,
+    registrationParent,
+    setRegistrationReferences,
+    updateVolumeFromImage,
+)
+from .organs import OrganPairs
+from .segmentations import SegmentLabels, labelsFromSegmentation, segmentationFromLabels
+from .worker_process import Failure, Worker
+
+REPORT = "PDDRegistration.Report"
+"""Node attribute of a result: the run's report as JSON, with the organ table."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What the user chose. Without an output volume (segmentation) the moving one is put under the transform."""
+
+    fixedVolume: slicer.vtkMRMLScalarVolumeNode
+    movingVolume: slicer.vtkMRMLScalarVolumeNode
+    fixedSegmentation: slicer.vtkMRMLSegmentationNode | None = None
+    movingSegmentation: slicer.vtkMRMLSegmentationNode | None = None
+    preset: str = "default"
+    device: str = "auto"
+    outputTransform: slicer.vtkMRMLTransformNode | None = None
+    outputVolume: slicer.vtkMRMLScalarVolumeNode | None = None
+    outputSegmentation: slicer.vtkMRMLSegmentationNode | None = None
+
+    @property
+    def nodes(self) -> dict[str, slicer.vtkMRMLNode]:
+        """The nodes that were chosen, by field."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in values.items() if value is not None and not isinstance(value, str)}
+
+    def check(self) -> None:
+        """Raises InputError where the choice cannot be carried out."""
+        if self.fixedVolume is None or self.movingVolume is None:
+            raise InputError(_("Choose a fixed and a moving volume."))
+        find_preset(self.preset)
+        inputs = [node for name, node in self.nodes.items() if not name.startswith("output")]
+        for name, node in self.nodes.items():
+            if name.startswith("output") and node in inputs:
+                raise InputError(_("{name} is an input; choose another output.").format(name=node.GetName()))
+        self._checkTransform()
+
+    def _checkTransform(self) -> None:
+        """The result must not move the fixed scan, nor replace what the moving one was placed by."""
+        transform = self.outputTransform
+        if transform is None:
+            return
+        if not transform.IsA("vtkMRMLGridTransformNode"):
+            raise InputError(_("{name} is no grid transform; choose another output.").format(name=transform.GetName()))
+        former = registrationParent(self.movingVolume)
+        for node in (self.fixedVolume, self.fixedSegmentation, self.movingVolume, self.movingSegmentation):
+            if node is None or not _isUnder(node, transform):
+                continue
+            if transform is not former or node in (self.fixedVolume, self.fixedSegmentation):
+                text = _("{node} lies under {transform}, which the result would replace; choose another output.")
+                raise InputError(text.format(node=node.GetName(), transform=transform.GetName()))
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run left in the scene."""
+
+    transform: slicer.vtkMRMLGridTransformNode
+    volume: slicer.vtkMRMLScalarVolumeNode  # resampled, or the moving volume under the transform
+    segmentation: slicer.vtkMRMLSegmentationNode | None
+    report: dict[str, Any]  # as the command line's --report, and "organs"
+
+
+class RegistrationJob:
+    """Starts when it is made; ends with one call of onFinished or onFailed, unless the caller waits for it.
+
+    The nodes are read at the start; they may change during the run, and are looked at again at its end.
+    """
+
+    def __init__(
+        self,
+        worker: Worker,
+        selection: Selection,
+        onProgress: Callable[[float, str], None] | None = None,
+        onFinished: Callable[[Result], None] | None = None,
+        onFailed: Callable[[Failure], None] | None = None,
+    ) -> None:
+        """Raises InputError where the nodes cannot be registered; nothing is started then."""
+        selection.check()
+        self.selection, self._worker = selection, worker
+        self._onFinished, self._onFailed = onFinished, onFailed
+        self._labels: SegmentLabels | None = None
+        self._organs = OrganPairs()
+        self._outcome: Result | Failure | None = None
+        self._error: Exception | None = None
+        self.request = self._request()
+        self._number = worker.submit(self.request, onProgress, self._onDone, self._fail)
+
+    @property
+    def isRunning(self) -> bool:
+        """Whether the end is yet to come."""
+        return self._outcome is None
+
+    def cancel(self) -> None:
+        """Ask for the end; onFailed is called with kind 'cancelled', within seconds."""
+        self._worker.cancel(self._number)
+
+    def wait(self) -> Result:
+        """Block until the end.
+
+        Raises:
+            InputError, Cancelled, MemoryError, WorkerError: why there is no result.
+        """
+        self._worker.waitFor(self._number)
+        if isinstance(self._outcome, Result):
+            return self._outcome
+        if self._error is not None:
+            raise self._error
+        raise self._outcome.asException()
+
+    def _request(self) -> dict[str, Any]:
+        """The nodes as images: everything that the run needs."""
+        chosen = self.selection
+        fixed = imageFromVolume(chosen.fixedVolume)
+        moving = imageFromVolume(chosen.movingVolume, registrationParent(chosen.movingVolume))
+        request = {
+            "do": "register", "fixed": fixed, "moving": moving, "preset": chosen.preset, "device": chosen.device,
+        }  # fmt: skip
+        if chosen.outputVolume is not None:
+            request["warp"] = {"volume": moving}
+        if chosen.movingSegmentation is None:
+            return request
+        former = registrationParent(chosen.movingSegmentation, chosen.movingVolume)
+        self._labels = labelsFromSegmentation(chosen.movingSegmentation, chosen.movingVolume, former)
+        if chosen.outputSegmentation is not None:
+            request["warp_labels"] = {str(n): image for n, image in enumerate(self._labels.images)}
+        if chosen.fixedSegmentation is not None:
+            known = labelsFromSegmentation(chosen.fixedSegmentation, chosen.fixedVolume)
+            self._organs = OrganPairs.of(known, self._labels, fixed.grid)
+            request["evaluate"] = self._organs.pairs
+        return request
+
+    def _onDone(self, answer: dict[str, Any]) -> None:
+        try:
+            outcome = self._apply(answer)
+        except InputError as error:
+            return self._fail(Failure("input", str(error)), error)
+        except Exception as error:
+            logging.exception("the result could not be put into the scene")
+            return self._fail(Failure("internal", _("The result could not be put into the scene."), repr(error)), error)
+        self._outcome = outcome
+        if self._onFinished is not None:
+            self._onFinished(outcome)
+        return None
+
+    def _fail(self, failure: Failure, error: Exception | None = None) -> None:
+        self._outcome, self._error = failure, error
+        if self._onFailed is not None:
+            self._onFailed(failure)
+
+    def _apply(self, answer: dict[str, Any]) -> Result:
+        """Put the answer into the scene, whole or not at all."""
+        chosen = self.selection
+        for node in chosen.nodes.values():
+            if node.GetScene() is None:
+                text = _("{name} was removed during the run; nothing was changed. Choose again and press Apply.")
+                raise InputError(text.format(name=node.GetName()))
+        chosen.check()  # nodes may have been moved under others meanwhile
+        scene = chosen.fixedVolume.GetScene()
+        report = answer["report"] | {"organs": self._organs.table(answer["evaluation"])}
+        transform = chosen.outputTransform
+        if transform is None:
+            name = _("{moving} to {fixed}").format(
+                moving=chosen.movingVolume.GetName(), fixed=chosen.fixedVolume.GetName()
+            )
+            transform = scene.AddNewNodeByClass("vtkMRMLGridTransformNode", scene.GenerateUniqueName(name))
+        try:
+            self._fill(transform, answer, report)
+        except Exception:
+            if chosen.outputTransform is None:
+                scene.RemoveNode(transform)
+            raise
+        volume = chosen.outputVolume or chosen.movingVolume
+        return Result(transform, volume, chosen.outputSegmentation or chosen.movingSegmentation, report)
+
+    def _fill(self, transform: slicer.vtkMRMLTransformNode, answer: dict[str, Any], report: dict[str, Any]) -> None:
+        chosen = self.selection
+        if chosen.outputVolume is not None:
+            updateVolumeFromImage(chosen.outputVolume, answer["warped"]["volume"], chosen.movingVolume)
+        if chosen.outputSegmentation is not None and self._labels is not None:
+            images = tuple(answer["warped_labels"][str(n)] for n in range(len(self._labels.images)))
+            warped = SegmentLabels(images, self._labels.segments)
+            segmentationFromLabels(warped, chosen.outputSegmentation, chosen.movingSegmentation, chosen.fixedVolume)
+        gridTransformFromField(answer["field"], transform)
+        setRegistrationReferences(transform, chosen.fixedVolume, chosen.movingVolume)
+        transform.SetAttribute(REPORT, json.dumps(report))
+        if chosen.outputVolume is None and chosen.movingVolume is not chosen.fixedVolume:
+            placeUnder(chosen.movingVolume, transform)
+        if chosen.outputSegmentation is None and chosen.movingSegmentation not in (None, chosen.fixedSegmentation):
+            placeUnder(chosen.movingSegmentation, transform)
+
+
+def reportOf(transformNode: slicer.vtkMRMLTransformNode | None) -> dict[str, Any] | None:
+    """The report that a result carries, also after the scene was saved and loaded; None without one."""
+    text = transformNode.GetAttribute(REPORT) if transformNode is not None else None
+    if not text:
+        return None
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def _isUnder(node: slicer.vtkMRMLTransformableNode, transform: slicer.vtkMRMLTransformNode) -> bool:
+    parent = node.GetParentTransformNode()
+    while parent is not None and parent is not transform:
+        parent = parent.GetParentTransformNode()
+    return parent is not None

@@ -1,0 +1,192 @@
+"""`Panel`: what the widgets of PDDRegistration.ui show and do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import slicer
+import vtk
+from slicer.i18n import tr as _
+
+from pddnet.checks import DEVICES
+from pddnet.errors import InputError
+from pddnet.presets import PRESETS
+
+from .job import RegistrationJob, Result, Selection, reportOf
+from .run_report import runReport, saveRunReport
+from .summary import stageText, summaryText
+from .torch_setup import offerTorch
+from .views import showRegistered
+from .worker_process import Failure
+
+NODES = tuple(name for name in Selection.__dataclass_fields__ if name not in ("preset", "device"))
+DEVICE_NAMES = {"auto": _("automatic"), "cpu": _("CPU"), "cuda": _("GPU (CUDA)")}
+
+
+class Panel:
+    """Connects the parameter node, the widgets and the runs. Apply becomes Cancel while one runs."""
+
+    def __init__(self, ui: Any, logic: Any) -> None:
+        """Args: the widgets by name; PDDRegistrationLogic."""
+        self.ui, self.logic = ui, logic
+        self._parameters: Any = None
+        self._guiTag: Any = None
+        self._observer: int | None = None
+        self._job: RegistrationJob | None = None
+        self._failedRun: dict[str, Any] | None = None
+        for name in PRESETS:
+            ui.presetComboBox.addItem(name, name)
+        for name in DEVICES:
+            ui.deviceComboBox.addItem(DEVICE_NAMES[name], name)
+        ui.presetComboBox.connect("currentIndexChanged(int)", self._onPresetChosen)
+        ui.deviceComboBox.connect("currentIndexChanged(int)", self._onDeviceChosen)
+        ui.applyButton.connect("clicked(bool)", self._onApplyClicked)
+        ui.saveReportButton.connect("clicked(bool)", self._onSaveReportClicked)
+
+    def show(self, parameters: Any) -> None:
+        """Bind the widgets to a parameter node; None unbinds them."""
+        if self._parameters is not None:
+            self._parameters.disconnectGui(self._guiTag)
+            self._parameters.parameterNode.RemoveObserver(self._observer)
+        self._parameters, self._guiTag, self._observer = parameters, None, None
+        if parameters is None:
+            return
+        self._mend("preset", PRESETS)
+        self._mend("device", DEVICES)
+        self._guiTag = parameters.connectGui(self.ui)
+        self._observer = parameters.parameterNode.AddObserver(vtk.vtkCommand.ModifiedEvent, self._onModified)
+        self._onModified()
+
+    def close(self) -> None:
+        """Cancel what runs and let go of the parameter node."""
+        self.cancel()
+        self.show(None)
+
+    def cancel(self) -> None:
+        """Cancel a run, if there is one."""
+        if self._job is not None and self._job.isRunning:
+            self._job.cancel()
+
+    def _mend(self, name: str, known: Any) -> None:
+        """A scene of another version or machine may name what is not here: say so, and take the usual one."""
+        value = getattr(self._parameters, name)
+        if value in known:
+            return
+        usual = next(iter(known))
+        setattr(self._parameters, name, usual)
+        text = _("The scene asks for the {kind} '{value}', which does not exist here; '{usual}' is used instead.")
+        self.ui.statusLabel.text = text.format(kind=_(name), value=value, usual=usual)
+
+    def _onModified(self, caller: object = None, event: object = None) -> None:
+        """The parameter node has changed."""
+        parameters, ui = self._parameters, self.ui
+        for combo, value in ((ui.presetComboBox, parameters.preset), (ui.deviceComboBox, parameters.device)):
+            combo.setCurrentIndex(max(combo.findData(value), 0))
+        ui.presetNote.text = PRESETS[parameters.preset].purpose if parameters.preset in PRESETS else ""
+        if self._job is None:
+            self._showResult()
+        self._updateApply()
+
+    def _onPresetChosen(self, index: int) -> None:
+        if self._parameters is not None:
+            self._parameters.preset = self.ui.presetComboBox.itemData(index)
+
+    def _onDeviceChosen(self, index: int) -> None:
+        if self._parameters is not None:
+            self._parameters.device = self.ui.deviceComboBox.itemData(index)
+
+    def _missing(self) -> str:
+        """What keeps Apply from being pressed; nothing if it can be."""
+        if self._parameters.fixedVolume is None:
+            return _("Choose a fixed volume.")
+        if self._parameters.movingVolume is None:
+            return _("Choose a moving volume.")
+        try:
+            self._selection().check()
+        except InputError as error:
+            return str(error)
+        return ""
+
+    def _selection(self) -> Selection:
+        parameters = self._parameters
+        nodes = {name: getattr(parameters, name) for name in NODES}
+        return Selection(**nodes, preset=parameters.preset, device=parameters.device)
+
+    def _updateApply(self) -> None:
+        button = self.ui.applyButton
+        if self._job is not None:
+            button.text, button.enabled = _("Cancel"), True
+            button.toolTip = _("Stop the run; the scene stays as it is.")
+            return
+        missing = self._missing()
+        button.text, button.enabled = _("Apply"), not missing
+        button.toolTip = missing or _("Register the moving volume to the fixed one.")
+
+    def _onApplyClicked(self, checked: bool = False) -> None:
+        if self._job is not None:
+            self.ui.statusLabel.text = _("Cancelling...")
+            self.cancel()
+            return
+        if not offerTorch():
+            self.ui.statusLabel.text = _("PyTorch is missing; nothing was started.")
+            return
+        self._start()
+
+    def _start(self) -> None:
+        self._failedRun = None
+        self.ui.saveReportButton.visible = False
+        self.ui.verdictLabel.text = ""
+        try:
+            with slicer.util.WaitCursor():
+                self._job = self.logic.start(self._selection(), self._onProgress, self._onFinished, self._onFailed)
+        except InputError as error:
+            self.ui.statusLabel.text = str(error)
+            return
+        self.ui.progressBar.value = 0
+        self.ui.progressBar.visible = True
+        self.ui.statusLabel.text = _("Starting")
+        self._updateApply()
+
+    def _onProgress(self, fraction: float, stage: str) -> None:
+        self.ui.progressBar.value = int(100 * fraction)
+        self.ui.statusLabel.text = stageText(stage)
+
+    def _onFinished(self, result: Result) -> None:
+        fixed = self._job.selection.fixedVolume
+        self._end("")
+        if self._parameters is not None:
+            self._parameters.outputTransform = result.transform
+            self._showResult()
+        showRegistered(fixed, result.volume)
+
+    def _onFailed(self, failure: Failure) -> None:
+        job = self._job
+        self._end(failure.message)
+        if failure.kind in ("cancelled", "input") or job is None:
+            return
+        hide = [node.GetName() for node in job.selection.nodes.values()]
+        worker = self.logic.worker
+        self._failedRun = runReport(job.request, failure, worker.log, worker.hello, hide)
+        self.ui.saveReportButton.visible = True
+
+    def _end(self, text: str) -> None:
+        self._job = None
+        self.ui.progressBar.visible = False
+        self.ui.statusLabel.text = text
+        if self._parameters is not None:
+            self._updateApply()
+
+    def _showResult(self) -> None:
+        """What the chosen transform says about itself."""
+        report = reportOf(self._parameters.outputTransform)
+        self.ui.verdictLabel.text = summaryText(report) if report else ""
+
+    def _onSaveReportClicked(self, checked: bool = False) -> None:
+        import qt
+
+        path = qt.QFileDialog.getSaveFileName(
+            slicer.util.mainWindow(), _("Save the report"), "pdd-registration-report.json", "JSON (*.json)"
+        )
+        if path and self._failedRun is not None:
+            with slicer.util.tryWithErrorDisplay(_("The report was not saved.")):
+                saveRunReport(path, self._failedRun)

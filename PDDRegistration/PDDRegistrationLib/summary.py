@@ -1,0 +1,63 @@
+"""What the panel says about a result: verdict, reasons and numbers, from the run's report."""
+
+from __future__ import annotations
+
+import html
+from typing import Any
+
+from slicer.i18n import tr as _
+
+STAGES = {
+    "start": _("Starting"),
+    "prepare": _("Preparing"),
+    "align": _("Aligning"),
+    "finish": _("Finishing"),
+    "warp": _("Warping"),
+    "measure": _("Measuring"),
+}
+
+
+def stageText(stage: str) -> str:
+    """A stage of the run in words; 'match 2' is the second stage of the matching."""
+    if stage.startswith("match"):
+        return _("Matching, stage {number}").format(number=stage.split()[-1])
+    return STAGES.get(stage, stage)
+
+
+def verdictText(status: str) -> str:
+    """The verdict in words."""
+    return {"ok": _("It fits"), "doubtful": _("Doubtful: look closely"), "failed": _("Failed: do not use it")}[status]
+
+
+def summaryText(report: dict[str, Any]) -> str:
+    """A few lines of rich text. Only failure has a colour: what else to make of the numbers is the user's to say."""
+    verdict, jacobian = report["verdict"], report["jacobian"]
+    title = html.escape(verdictText(verdict["status"]))
+    if verdict["status"] == "failed":
+        title = f'<span style="color:#d33">{title}</span>'
+    lines = [f"<b>{title}</b>", *(f"&bull; {html.escape(reason)}" for reason in verdict["reasons"])]
+    lines.append(
+        _("Folding in {folding} % of the body; {seconds} s on {device}, preset {preset}").format(
+            folding=_number(jacobian["folding_percent"], 2),
+            seconds=_number(report["seconds"]["total"], 1),
+            device=html.escape(report["device"]),
+            preset=html.escape(report["preset"]),
+        )
+    )
+    lines += [html.escape(line) for line in organLines(report.get("organs", []))]
+    lines += [_("Note: {warning}").format(warning=html.escape(warning)) for warning in report["warnings"]]
+    return "<br>".join(lines)
+
+
+def organLines(organs: list[dict[str, Any]]) -> list[str]:
+    """The mean Dice of the organs that both segmentations have; all of them stand in the report."""
+    known = [row for row in organs if row["dice_before"] is not None and row["dice_after"] is not None]
+    if not known:
+        return []
+    before, after = (sum(row[f"dice_{side}"] for row in known) / len(known) for side in ("before", "after"))
+    text = _("Mean Dice of {count} organs: {before} before, {after} after")
+    return [text.format(count=len(known), before=_number(before, 2), after=_number(after, 2))]
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"

@@ -1,0 +1,241 @@
+"""What a worker computes, one function per request, by the code of the command line. torch is imported when needed.
+
+Every function takes `progress(fraction, stage)`, which may raise `Cancelled`, and the request's fields by keyword, and
+returns the answer's fields. Transforms map fixed to moving points in LPS mm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from . import files, metrics, report
+from .checks import check_device, check_overlap, check_volume
+from .clock import Clock
+from .errors import InputError
+from .field import DisplacementField
+from .grid import Grid
+from .image import AIR, Image
+from .registration import Progress
+
+Transform = sitk.Transform | DisplacementField | np.ndarray
+_REGISTERED = 0.9  # share of the progress; warping and measuring is the rest
+_QA_SPACING = 4.0  # mm, of the grid on which another program's transform is looked at
+
+
+def warm(progress: Progress) -> dict[str, Any]:
+    """Import torch and say what it computes with.
+
+    Returns:
+        torch (its version), threads, and cuda: None, or the name, memory_free and memory_total (bytes) of the GPU.
+
+    Raises:
+        TorchMissing: torch cannot be imported.
+    """
+    check_device("auto")
+    import torch
+
+    cuda = None
+    if torch.cuda.is_available():
+        free, total = torch.cuda.mem_get_info()
+        cuda = {"name": torch.cuda.get_device_name(), "memory_free": free, "memory_total": total}
+    return {"torch": torch.__version__, "threads": torch.get_num_threads(), "cuda": cuda}
+
+
+def register(
+    progress: Progress,
+    *,
+    fixed: Image,
+    moving: Image,
+    preset: str = "default",
+    device: str = "auto",
+    align: bool = True,
+    initial_transform: Transform | None = None,
+    fixed_mask: Image | None = None,
+    moving_mask: Image | None = None,
+    fixed_labels: Image | None = None,
+    moving_labels: Image | None = None,
+    warp: dict[str, Image] | None = None,
+    warp_labels: dict[str, Image] | None = None,
+    evaluate: dict[str, dict[str, Image]] | None = None,
+    jacobian: bool = False,
+) -> dict[str, Any]:
+    """Register as `pddnet register` does, then warp and measure.
+
+    Args:
+        fixed_labels, moving_labels: label maps that guide the registration; give both or neither.
+        warp, warp_labels: volumes and label maps of the moving space to bring to the fixed grid, by name.
+        evaluate: pairs of label maps, {"fixed": ..., "moving": ...} by name, that are only measured.
+        jacobian: whether to return the determinant as an image too.
+
+    Returns:
+        report (as `--report` writes it), field, spread, warped and warped_labels (images by name), evaluation (a label
+        section by name, see `report.label_section`), jacobian (an `Image` or None).
+
+    Raises:
+        InputError, TorchMissing, Cancelled, MemoryError: as `pipeline.register`.
+    """
+    clock = Clock()
+    progress(0.0, "start")
+    check_device(device)
+    from . import pipeline
+
+    clock.lap("start")
+    scan, warnings = check_volume(moving, "moving volume")
+    fixed, more = check_volume(fixed, "fixed volume")
+    warnings += more
+    start = as_transform(initial_transform)
+    if start is not None or not align:
+        check_overlap(fixed.grid, scan.grid, start)
+    guides: dict[str, Image | None] = {}
+    given = (("fixed", fixed, fixed_mask, fixed_labels), ("moving", scan, moving_mask, moving_labels))
+    for side, image, mask, labels in given:
+        for kind, guide, fit in (("mask", mask, files.fit_mask), ("labels", labels, files.fit_labels)):
+            guides[f"{side}_{kind}"], more = fit(guide, image.grid, f"{side} {kind}") if guide else (None, [])
+            warnings += more
+    guided = fixed_labels is not None
+    if guided != (moving_labels is not None):
+        raise InputError("labels of one scan alone cannot guide the registration; give those of both, or neither")
+    result = pipeline.register(
+        fixed,
+        scan,
+        preset,
+        **guides,
+        initial_transform=start,
+        align=align,
+        device=device,
+        progress=lambda fraction, stage: progress(_REGISTERED * fraction, stage),
+    )
+    clock.add(result.seconds)
+
+    progress(_REGISTERED, "warp")
+    transform = result.field.to_sitk()
+    volumes = {name: scan if image is moving else image for name, image in (warp or {}).items()}  # NaN replaced
+    warped, warped_labels = _warped(progress, fixed.grid, transform, volumes, warp_labels or {})
+    clock.lap("warp")
+    progress((1 + _REGISTERED) / 2, "measure")
+    evaluation = _evaluated(progress, transform, evaluate or {}, start=start, guided=guided)
+    determinant = result.field.jacobian_determinant()
+    clock.lap("measure")
+    summary = report.registration_report(
+        result, fixed, scan.grid, determinant, seconds=clock.seconds, warnings=warnings
+    )
+    return {
+        "report": summary,
+        "field": result.field,
+        "spread": result.spread,
+        "warped": warped,
+        "warped_labels": warped_labels,
+        "evaluation": evaluation,
+        "jacobian": Image(determinant, result.field.grid) if jacobian else None,
+    }
+
+
+def warp(
+    progress: Progress,
+    *,
+    transform: Transform,
+    grid: Grid,
+    images: dict[str, Image] | None = None,
+    labels: dict[str, Image] | None = None,
+) -> dict[str, Any]:
+    """Volumes and label maps of the moving space on a grid of the fixed space, under any transform. torch-free.
+
+    Returns:
+        warped, warped_labels: images by name, in their own scalar types; outside air, or label 0.
+    """
+    warped, warped_labels = _warped(progress, grid, as_transform(transform), images or {}, labels or {})
+    return {"warped": warped, "warped_labels": warped_labels}
+
+
+def evaluate(
+    progress: Progress,
+    *,
+    transform: Transform,
+    labels: dict[str, dict[str, Image]] | None = None,
+    fixed: Image | None = None,
+    names: list[str] | None = None,
+    fixed_points: np.ndarray | None = None,
+    moving_points: np.ndarray | None = None,
+) -> dict[str, Any]:
+    """Measure any transform, also one that another program made. torch-free.
+
+    Args:
+        labels: pairs of label maps, {"fixed": ..., "moving": ...} by name.
+        fixed: the fixed volume, for the transform's Jacobian inside the body.
+        names, fixed_points, moving_points: corresponding landmarks, (N, 3) LPS mm.
+
+    Returns:
+        evaluation (a label section by name), jacobian (statistics and region, or None), tre_mm (or None).
+    """
+    itk = as_transform(transform)
+    evaluation = _evaluated(progress, itk, labels or {})
+    jacobian = None
+    if fixed is not None:
+        progress(0.9, "measure")
+        grid = fixed.grid.isotropic(_QA_SPACING)
+        field = transform if isinstance(transform, DisplacementField) else DisplacementField.from_transform(itk, grid)
+        statistics, region = report.jacobian_section(field.jacobian_determinant(), field.grid, fixed)
+        jacobian = {"region": region, **statistics}
+    tre = None
+    if fixed_points is not None and moving_points is not None:
+        before = metrics.tre(fixed_points, moving_points, lambda points: points)
+        after = metrics.tre(fixed_points, moving_points, lambda points: _moved(itk, points))
+        tre = report.tre_section(names or [str(i + 1) for i in range(len(before))], before, after)
+    return {"evaluation": evaluation, "jacobian": jacobian, "tre_mm": tre}
+
+
+TASKS: dict[str, Callable[..., dict[str, Any]]] = {
+    "warm": warm,
+    "register": register,
+    "warp": warp,
+    "evaluate": evaluate,
+}
+
+
+def as_transform(value: Transform | None) -> sitk.Transform | None:
+    """ITK's transform from one, from a displacement field, or from a (4, 4) matrix in LPS mm.
+
+    Raises:
+        InputError: the matrix has another shape.
+    """
+    if isinstance(value, DisplacementField):
+        return value.to_sitk()
+    if not isinstance(value, np.ndarray):
+        return value
+    if value.shape != (4, 4):
+        raise InputError(f"a linear transform is a 4 x 4 matrix, this array has shape {value.shape}; correct it")
+    affine = sitk.AffineTransform(3)
+    affine.SetMatrix(value[:3, :3].ravel().tolist())
+    affine.SetTranslation(value[:3, 3].tolist())
+    return affine
+
+
+def _warped(
+    progress: Progress, grid: Grid, transform: sitk.Transform, images: dict[str, Image], labels: dict[str, Image]
+) -> tuple[dict[str, Image], dict[str, Image]]:
+    warped, warped_labels = {}, {}
+    for name, image in images.items():
+        progress(_REGISTERED, "warp")
+        warped[name] = image.resample(grid, transform, fill=max(AIR, float(image.array.min())))
+    for name, image in labels.items():
+        progress(_REGISTERED, "warp")
+        warped_labels[name] = image.resample(grid, transform, labels=True)
+    return warped, warped_labels
+
+
+def _evaluated(
+    progress: Progress, transform: sitk.Transform, pairs: dict[str, dict[str, Image]], **settings: Any
+) -> dict[str, Any]:
+    sections = {}
+    for name, pair in pairs.items():
+        progress((1 + _REGISTERED) / 2, "measure")
+        sections[name] = report.measured_labels(pair["fixed"], pair["moving"], transform, **settings)
+    return sections
+
+
+def _moved(transform: sitk.Transform, points: np.ndarray) -> np.ndarray:
+    return np.array([transform.TransformPoint(point) for point in np.asarray(points, float).tolist()])
