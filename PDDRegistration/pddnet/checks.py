@@ -81,17 +81,18 @@ def check_overlap(fixed: Grid, moving: Grid, transform: sitk.Transform | None = 
 
 
 def check_device(name: str) -> None:
-    """Whether the device is known and there; imports torch.
+    """Whether the device is known ('auto', 'cpu', 'cuda', 'cuda:N') and there; imports torch.
 
     Raises:
         InputError: there is no such device, or CUDA is asked for and absent.
         TorchMissing: torch is not installed.
     """
-    if name not in DEVICES:
+    kind, colon, number = name.partition(":")
+    if kind not in DEVICES or (colon and (kind != "cuda" or not number.isdecimal())):
         raise InputError(f"there is no device '{name}'; choose one of {', '.join(DEVICES)}")
     try:
         import torch
     except (ImportError, OSError) as error:
         raise TorchMissing(f"PyTorch cannot be loaded ({error}); install it: pip install torch") from error
-    if name == "cuda" and not torch.cuda.is_available():
-        raise InputError("device 'cuda' was asked for, but PyTorch finds no CUDA device; use --device auto or cpu")
+    if kind == "cuda" and (not torch.cuda.is_available() or int(number or 0) >= torch.cuda.device_count()):
+        raise InputError(f"device '{name}' was asked for, but PyTorch finds no such GPU; choose auto or cpu")

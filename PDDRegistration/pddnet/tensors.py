@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .errors import InputError
+from .checks import check_device
 
 if TYPE_CHECKING:
     import torch
@@ -42,22 +42,16 @@ def to_array(tensor: Tensor) -> np.ndarray:
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """'auto' is CUDA where there is one, else the CPU; 'cpu', 'cuda' and 'cuda:N' as asked.
+    """'auto' is CUDA where there is one that works, else the CPU; 'cpu', 'cuda' and 'cuda:N' as asked.
 
     Raises:
-        InputError: torch is missing, the name is unknown, or that GPU is absent.
+        InputError: see `checks.check_device`.
     """
-    try:
-        import torch
-    except ImportError as error:
-        raise InputError("registration needs torch, which is not installed; install it (pip install torch)") from error
+    check_device(name)
+    import torch
+
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() and gpu_works() else "cpu")
-    kind, colon, number = name.partition(":")
-    if kind not in ("cpu", "cuda") or (colon and (kind == "cpu" or not number.isdecimal())):
-        raise InputError(f"there is no device '{name}'; choose auto, cpu or cuda")
-    if kind == "cuda" and (not torch.cuda.is_available() or int(number or 0) >= torch.cuda.device_count()):
-        raise InputError(f"device '{name}' was asked for, but torch sees no such GPU; choose auto or cpu")
     return torch.device(name)
 
 

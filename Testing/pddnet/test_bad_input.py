@@ -247,7 +247,7 @@ def test_cuda_asked_for_and_absent(tmp_path: Path, refuse, monkeypatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     pair = write_pair(tmp_path)
     good = ["register", "--fixed", pair["F"], "--moving", pair["M"], "--output-transform", tmp_path / "T.h5"]
-    assert "finds no CUDA device; use --device auto or cpu" in refuse(*good, "--device", "cuda")
+    assert "finds no such GPU; choose auto or cpu" in refuse(*good, "--device", "cuda")
 
 
 def test_scans_apart_without_alignment(tmp_path: Path, refuse, monkeypatch) -> None:

@@ -78,7 +78,7 @@ def test_the_device_is_the_one_asked_for(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("pddnet.tensors.gpu_works", lambda: False)  # seen, but too old for this torch
     assert choose_device("auto") == torch.device("cpu")
     assert choose_device("cuda:1") == torch.device("cuda", 1)
-    with pytest.raises(InputError, match="'cuda:2' was asked for, but torch sees no such GPU"):
+    with pytest.raises(InputError, match="'cuda:2' was asked for, but PyTorch finds no such GPU"):
         choose_device("cuda:2")
 
 
@@ -96,7 +96,7 @@ def test_a_device_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(InputError, match="needs torch, which is not installed; install it"):
+    with pytest.raises(InputError, match="PyTorch cannot be loaded .* install it"):
         choose_device()
 
 
