@@ -26,7 +26,12 @@ def stageText(stage: str) -> str:
 
 def verdictText(status: str) -> str:
     """The verdict in words."""
-    return {"ok": _("It fits"), "doubtful": _("Doubtful: look closely"), "failed": _("Failed: do not use it")}[status]
+    words = {
+        "ok": _("OK: nothing speaks against this result"),
+        "doubtful": _("Doubtful: look closely before you use it"),
+        "failed": _("Failed: do not use this result"),
+    }
+    return words[status]
 
 
 def summaryText(report: dict[str, Any]) -> str:
