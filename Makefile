@@ -5,17 +5,21 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+HOST := PYTHONPATH=Testing $(BIN)/python -m
 
 # The user's own two scans: make demo FIXED=a.nii.gz MOVING=b.nii.gz
 FIXED ?=
 MOVING ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test format bench validate alignment figures clean
+.PHONY: help demo test system-deps gui screenshots format bench validate alignment figures clean
 
 help:
 	@echo "make demo      register the sample pair (or FIXED=a.nii.gz MOVING=b.nii.gz) into demo/"
 	@echo "make test      format check, lint, tests"
+	@echo "make gui       the Slicer module in a window, with the sample pair (a stand-in for Slicer, not Slicer)"
+	@echo "make screenshots pictures of it into Resources/Screenshots, drawn without a screen"
+	@echo "make system-deps install what drawing without a screen needs, if that is allowed; make test does so, too"
 	@echo "make bench     speed and memory, against the published operations and on a whole pair"
 	@echo "make validate  errors at landmarks and the verdict on over 100 pairs (a quarter of an hour or more)"
 	@echo "make alignment the alignment alone on 50 crops of one patient and 18 of two"
@@ -26,16 +30,25 @@ help:
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed, this is " + sys.version.split()[0] + "; try make PYTHON=python3.12" if sys.version_info < (3, 10) else 0)'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,slicer]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,slicer,gui]'
 	@touch $@
 
 demo: $(READY)
 	@$(BIN)/python Testing/demo/demo.py $(if $(FIXED),--fixed '$(FIXED)') $(if $(MOVING),--moving '$(MOVING)')
 
-test: $(READY)
+test: $(READY) system-deps
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest
+
+system-deps: $(READY)
+	@$(HOST) host.requirements
+
+gui: $(READY)
+	@$(HOST) host.gui
+
+screenshots: $(READY) system-deps
+	@$(HOST) host.screenshots
 
 format: $(READY)
 	$(BIN)/ruff format .

@@ -1,0 +1,46 @@
+"""The host for tests that need a window or `slicer.app`; it starts when the first of them asks for it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from host.host import Host
+
+EXAMPLE = Path(__file__).resolve().parents[1] / "host" / "example" / "HostExample.py"
+
+
+@pytest.fixture(scope="session")
+def running_host() -> Iterator[Host]:
+    """The host of this process. Where it cannot run the test is skipped, but with CI=true it fails."""
+    from host.requirements import missing
+
+    if reason := missing():
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(f"the host cannot start: {reason}")
+    from host.host import startHost
+
+    host = startHost()
+    yield host
+    host.closeApplication()
+    host.close()
+
+
+@pytest.fixture
+def host(running_host: Host) -> Iterator[Host]:
+    """The host with an empty scene and no scripted module, in testing mode; it is cleared again afterwards."""
+    running_host.setTesting(True)
+    yield running_host
+    for name in running_host.loadedModules():
+        running_host.unloadModule(name)
+    running_host.clear()
+
+
+@pytest.fixture
+def example(host: Host) -> object:
+    """The widget object of the example module, loaded into the host."""
+    return host.loadModule(EXAMPLE)

@@ -1,0 +1,115 @@
+"""slicer.app.coreIOManager(): what `slicer.util`'s load and save functions call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import slicer
+import vtk
+
+SCENES = (".mrml", ".mrb")
+SEGMENTATIONS = (".seg.nrrd", ".seg.nhdr", ".seg.vtm")
+TRANSFORMS = (".h5", ".tfm", ".mat")
+LABELMAP, AUTO_WINDOW_LEVEL = 1, 8  # bits of AddArchetypeVolume's options
+Properties = dict[str, object]
+
+
+class CoreIOManager:
+    """Reads and writes nodes and scenes by file type; node types as Slicer's readers name them."""
+
+    def __init__(self, logics: dict[str, slicer.vtkMRMLAbstractLogic], application: object) -> None:
+        """`application` is the scene's vtkSlicerApplicationLogic: it shows a loaded volume."""
+        self._logics, self._application = logics, application
+        self._readers: dict[str, Callable[[str, Properties], object]] = {
+            "VolumeFile": self._read_volume,
+            "SegmentationFile": self._read_segmentation,
+            "TransformFile": lambda path, _: self._logics["Transforms"].AddTransform(path, slicer.mrmlScene),
+            "MarkupsFile": self._read_markups,
+            "SceneFile": self._read_scene,
+        }
+
+    def fileType(self, path: str) -> str:
+        """The reader that Slicer would choose for the name alone."""
+        name = Path(path).name.lower()
+        if name.endswith(SCENES):
+            return "SceneFile"
+        if name.endswith(SEGMENTATIONS):
+            return "SegmentationFile"
+        if name.endswith(TRANSFORMS):
+            return "TransformFile"
+        return "MarkupsFile" if name.endswith((".mrk.json", ".fcsv")) else "VolumeFile"
+
+    def loadNodes(
+        self,
+        fileType: str,
+        properties: Properties,
+        collection: vtk.vtkCollection | None = None,
+        messages: object = None,
+    ) -> bool:
+        """Whether the file could be read; what came of it is added to `collection`."""
+        path = str(properties["fileName"])
+        if not Path(path).exists():
+            if messages is not None:
+                messages.AddMessage(vtk.vtkCommand.ErrorEvent, f"{path} does not exist.")
+            return False
+        loaded = self._readers[fileType](path, properties)
+        if collection is not None and hasattr(loaded, "GetID"):
+            collection.AddItem(loaded)
+        return bool(loaded)
+
+    def _read_volume(self, path: str, properties: Properties) -> object:
+        name = str(properties.get("name") or Path(path).name.split(".")[0])
+        options = LABELMAP if properties.get("labelmap") else 0
+        options |= AUTO_WINDOW_LEVEL if properties.get("autoWindowLevel", True) else 0
+        node = self._logics["Volumes"].AddArchetypeVolume(path, name, options)
+        if node is not None and properties.get("show", True):
+            selection = self._application.GetSelectionNode()
+            labels = node.IsA("vtkMRMLLabelMapVolumeNode")
+            (selection.SetActiveLabelVolumeID if labels else selection.SetActiveVolumeID)(node.GetID())
+            self._application.PropagateVolumeSelection(1)
+        return node
+
+    def _read_segmentation(self, path: str, properties: Properties) -> object:
+        """Any image: a labelmap's values become segments."""
+        name = str(properties.get("name") or Path(path).name.split(".")[0])
+        node = self._logics["Segmentations"].LoadSegmentationFromFile(path, True, name)
+        if node is not None:
+            node.CreateDefaultDisplayNodes()
+        return node
+
+    def _read_markups(self, path: str, properties: Properties) -> object:
+        nodeID = self._logics["Markups"].LoadMarkups(path, str(properties.get("name") or ""))
+        return slicer.mrmlScene.GetNodeByID(nodeID) if nodeID else None
+
+    def _read_scene(self, path: str, properties: Properties) -> bool:
+        clear = bool(properties.get("clear", False))
+        if path.lower().endswith(".mrb"):
+            return bool(slicer.mrmlScene.ReadFromMRB(path, clear, None))
+        slicer.mrmlScene.SetURL(path)
+        return bool(slicer.mrmlScene.Connect() if clear else slicer.mrmlScene.Import())
+
+    def fileWriterFileType(self, node: slicer.vtkMRMLNode) -> str:
+        return node.GetClassName()
+
+    def saveNodes(self, fileType: str, properties: Properties, messages: object = None) -> bool:
+        """Write one node, or with the type SceneFile all of the scene."""
+        path = str(properties["fileName"])
+        if fileType == "SceneFile":
+            return self.saveScene(path)
+        node = slicer.mrmlScene.GetNodeByID(properties["nodeID"])
+        if node.GetStorageNode() is None:
+            node.AddDefaultStorageNode()
+        storage = node.GetStorageNode()
+        storage.SetFileName(path)
+        storage.SetUseCompression(bool(properties.get("useCompression", True)))
+        return bool(storage.WriteData(node))
+
+    def saveScene(self, path: str, image: object = None, messages: object = None) -> bool:
+        """A bundle (.mrb), a bare scene (.mrml), or a folder."""
+        if path.lower().endswith(".mrb"):
+            return bool(slicer.mrmlScene.WriteToMRB(path, None, None))
+        if path.lower().endswith(".mrml"):
+            slicer.mrmlScene.SetURL(path)
+            return bool(slicer.mrmlScene.Commit())
+        return bool(slicer.mrmlScene.SaveSceneToSlicerDataBundleDirectory(path, None, None))

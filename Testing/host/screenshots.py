@@ -1,0 +1,69 @@
+"""`make screenshots`: pictures of the module before and after a registration, drawn without a screen."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from host.host import Host, startHost
+from host.requirements import missing
+
+FOLDER = Path(__file__).resolve().parents[2] / "Resources" / "Screenshots"
+SECONDS = 600.0  # a registration may take so long
+
+
+def main() -> int:
+    """Draw all pictures; 0 if they were written."""
+    if reason := missing():
+        print(f"The pictures cannot be drawn: {reason}", file=sys.stderr)
+        return 1
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    host = startHost()
+    try:
+        host.runInEventLoop(lambda: draw(host))
+        return 0
+    finally:
+        host.closeApplication()
+        host.close()
+
+
+def draw(host: Host) -> None:
+    """inputs.png: the pair as loaded; result.png: after Apply; transform.png: its grid; panel.png: the panel alone."""
+    import slicer
+
+    from host.sample_scene import open_pair
+
+    widget, nodes = open_pair(host)
+    host.screenshot(FOLDER / "inputs.png")
+    widget.ui.applyButton.click()
+    if not host.waitUntil(lambda: bool(widget.ui.verdictLabel.text), SECONDS):
+        raise RuntimeError(f"The registration gave no verdict: {widget.ui.statusLabel.text}")
+    layers = {"background": nodes["fixed"], "foreground": nodes["moving"], "foregroundOpacity": 0.5}
+    slicer.util.setSliceViewerLayers(**layers)
+    slicer.util.resetThreeDViews()
+    host.screenshot(FOLDER / "result.png")
+    host.screenshot(FOLDER / "panel.png", widget=widget.parent)
+    show_grid(nodes)
+    host.screenshot(FOLDER / "transform.png")
+
+
+def show_grid(nodes: dict[str, object]) -> None:
+    """The moving volume alone in the slice views, under the grid of its transform."""
+    import slicer
+
+    slicer.util.setSliceViewerLayers(background=nodes["moving"], foreground=None)
+    nodes["movingSegmentation"].GetDisplayNode().SetVisibility2D(False)
+    transform = nodes["moving"].GetParentTransformNode()
+    if transform is None:
+        return
+    transform.CreateDefaultDisplayNodes()
+    display = transform.GetDisplayNode()
+    display.SetVisualizationMode(display.VIS_MODE_GRID)
+    display.SetGridSpacingMm(20.0)
+    display.SetVisibility(True)
+    display.SetVisibility2D(True)
+    display.SetVisibility3D(False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
