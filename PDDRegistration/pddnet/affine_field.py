@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+LEAST_MARGIN, MOST_MARGIN = 24.0, 72.0  # mm
+
 
 def split(transform: sitk.Transform, lattice: Grid, device: torch.device) -> tuple[Affine, Tensor]:
     """A transform (fixed to moving, LPS mm) as its best affine map and the displacement u before it.
@@ -33,19 +35,32 @@ def split(transform: sitk.Transform, lattice: Grid, device: torch.device) -> tup
     return affine, from_lps(remainder, lattice, device)
 
 
-def join(affine: Affine, field: Tensor, lattice: Grid, grid: Grid, margin: float) -> DisplacementField:
-    """The whole transform x -> affine(x + u(x)) as one field on `grid`, which has the lattice's axes.
+def margin(field: Tensor, lattice: Grid) -> float:
+    """mm around the lattice in which u can fade to zero without folding space: more than it moves across the border.
 
-    u (3, D, H, W) on `lattice` keeps its border value outside it, and fades to zero over the outermost `margin` mm of
-    the grid: at the grid's border the transform is the affine map alone.
+    Between LEAST_MARGIN and MOST_MARGIN, which is more than the default preset's stages reach together.
+    """
+    ends = [field[dim].movedim(dim, 0)[[0, -1]].abs().max() for dim in range(3)]
+    return min(max(LEAST_MARGIN, 1.25 * float(max(ends))), MOST_MARGIN)
+
+
+def join(affine: Affine, field: Tensor, lattice: Grid, grid: Grid) -> DisplacementField:
+    """The whole transform x -> affine(x + u(x)) as one field on `grid`, which has the lattice's axes and covers it.
+
+    u (3, D, H, W) on `lattice`, mm along the array axes, keeps its border value outside the lattice while it fades to
+    zero towards the grid's border: there the transform is the affine map alone.
     """
     import torch
 
-    inner = resample(field, lattice, grid)
-    for dim, (n, spacing) in enumerate(zip(grid.shape, grid.spacing[::-1], strict=True), start=1):
-        to_border = np.minimum(np.arange(n), np.arange(n)[::-1]) * spacing
-        fade = np.clip(to_border / max(margin - spacing / 2, spacing), 0.0, 1.0)
-        inner = inner * to_tensor(fade, field.device).view([-1 if d == dim else 1 for d in range(4)])
+    start = grid.point_to_index(lattice.origin)
+    stop = start + (lattice.size - 1) * lattice.spacing / grid.spacing
+    fade = field.new_ones(())
+    for dim, (n, first, last) in enumerate(zip(grid.shape, start[::-1], stop[::-1], strict=True)):
+        index = np.arange(n)
+        along = np.minimum(index / max(first, 1.0), (n - 1 - index) / max(n - 1 - last, 1.0)).clip(0.0, 1.0)
+        along = to_tensor(along, field.device).view([-1 if d == dim else 1 for d in range(3)])
+        fade = torch.minimum(fade, along)  # their product would be steeper at edges and corners
+    inner = resample(field, lattice, grid) * fade
     axes = grid.direction[:, ::-1]  # of D, H, W
     matrix = to_tensor(axes.T @ affine.matrix @ axes, field.device)
     shift = to_tensor(axes.T @ (affine.points(grid.origin) - grid.origin), field.device).view(3, 1, 1, 1)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import SimpleITK as sitk
 
-from .affine_field import join, split
+from .affine_field import join, margin, split
 from .affine_fit import refine
 from .alignment import OVERLAP_POWER, PEAKS, Candidate, align, coarsen, distinct, judge_affine
 from .checks import check_volume
@@ -28,6 +28,7 @@ from .registration import Progress, Registration
 from .scan import Affine, Scan, prepare
 from .similarity import Similarity
 from .tensors import choose_device, to_array
+from .unfold import determinant, unfold
 from .verdict import judge
 from .work import Work
 
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-MARGIN = 24.0  # mm around the fixed volume in which the displacement becomes the alignment's affine map
 SCORE_SLACK = 0.03  # the affine fit follows finer features than the score sees; more loss than this is a wrong fit
 SAME = 12.0  # mm, up to which two candidates are one place
 BORDER = 8.0  # mm around the body's box that the deformation covers
@@ -163,8 +163,10 @@ class _Job:
             field = compose(field, resample(step.field, step.control, lattice), lattice)
             steps.append(step)
         ticker.stage("finish")
+        folded = _share(determinant(field, lattice) <= 0, here)
+        field = unfold(field, lattice, work)
         result = self._finish(here, similarity(affine, field), affine, field, steps, work.tick)
-        measures = result.pop("measures") | {"similarity_before": before}
+        measures = result.pop("measures") | {"similarity_before": before, "unfolded_percent": folded}
         if candidates:
             measures["peak_ratio"] = _peak_ratio(candidates, fixed.box)
         ticker.close()
@@ -222,7 +224,8 @@ class _Job:
         if gap is not None:
             measures["inverse_consistency"] = gap
         tick()
-        whole = join(affine, field, lattice, self.fixed.canonical().grid.isotropic(self.preset.field, MARGIN), MARGIN)
+        around = margin(field, lattice) + BORDER
+        whole = join(affine, field, lattice, self.fixed.canonical().grid.isotropic(self.preset.field, around))
         spread = Image(to_array(resample(spreads[None], lattice, whole.grid)[0]), whole.grid)
         return {"field": whole, "spread": spread, "inverse_consistency": gap, "measures": measures}
 
@@ -238,6 +241,12 @@ def _ranked(similarity: Similarity, box: Grid, candidates: list[Candidate], work
         score = (candidate.score + similarity(candidate.affine)[0] * candidate.overlap**OVERLAP_POWER) / 2
         ranked.append(dataclasses.replace(candidate, score=score, coarse_score=candidate.score))
     return sorted(ranked, key=lambda candidate: -candidate.score)
+
+
+def _share(mask: Tensor, here: Scan) -> float:
+    """% of the body in which the mask holds."""
+    body = here.values[1] > 0.5
+    return 100.0 * float((mask & body).sum()) / max(float(body.sum()), 1.0)
 
 
 def _centred(fixed: Grid, moving: Grid) -> Affine:

@@ -28,7 +28,7 @@ def judge(measures: dict[str, float], *, fitted: bool = True) -> Verdict:
     Args:
         measures: overlap (share of the smaller body that both scans show), similarity_before and similarity
             (correlation within the overlap, -1..1), folding_percent, spread (mm); and where they were measured,
-            peak_ratio (score of the best place elsewhere over the score reached) and inverse_consistency (mm, of the
+            unfolded_percent (of the body, before folds were smoothed away), peak_ratio (score of the best place elsewhere over the score reached) and inverse_consistency (mm, of the
             first stage).
         fitted: whether the run used stages like those of the pairs that the risk was fitted to; otherwise only what
             any run measures alike (ALIKE) counts.
@@ -67,6 +67,10 @@ def _reasons(m: dict[str, float]) -> list[str]:
             f"similarity fell from {m['similarity_before']:.2f} to {m['similarity']:.2f}",
         ),
         (m["folding_percent"] > 1.0, f"the transform folds space in {m['folding_percent']:.1f} % of the body"),
+        (
+            m.get("unfolded_percent", 0.0) > 1.0,
+            f"the matching folded space in {m.get('unfolded_percent', 0.0):.1f} % of the body and was smoothed there",
+        ),
         (
             m.get("inverse_consistency", 0.0) > 15.0,
             f"the two directions disagree by {m.get('inverse_consistency', 0.0):.0f} mm on average",

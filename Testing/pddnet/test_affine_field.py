@@ -8,7 +8,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 
-from pddnet.affine_field import join, split
+from pddnet.affine_field import join, margin, split
 from pddnet.field import DisplacementField
 from pddnet.lattice import to_lps
 from pddnet.scan import Affine
@@ -44,7 +44,7 @@ def test_parts_make_the_whole(name: str) -> None:
     moved = affine.points(x + to_lps(rest, lattice))
     assert np.abs(moved - x - bent).max() < 0.01
     grid = lattice.isotropic(6.0, 24.0)
-    whole = join(affine, rest, lattice, grid, 24.0)
+    whole = join(affine, rest, lattice, grid)
     inside = geometry.node_points(lattice)[2:-2, 2:-2, 2:-2].reshape(-1, 3)
     assert np.abs(whole.transform_points(inside) - field.transform_points(inside)).max() < 0.05
     border = grid.points()[0].reshape(-1, 3)
@@ -57,6 +57,36 @@ def test_the_displacement_comes_before_the_affine_map() -> None:
     step = np.broadcast_to(np.array([3.0, 0.0, -4.0]), (*lattice.shape, 3))
     along = np.einsum("...j,ji->...i", step, lattice.direction)[..., ::-1]
     field = torch.tensor(np.moveaxis(along, -1, 0).astype(np.float32))
-    whole = join(affine, field, lattice, lattice.isotropic(6.0, 24.0), 24.0)
+    whole = join(affine, field, lattice, lattice.isotropic(6.0, 24.0))
     centre = lattice.centre
     assert np.allclose(whole.transform_points(centre), (centre + [3.0, 0, -4]) * [2, 1, 1] + [0, 5, 0], atol=0.01)
+
+
+@every_grid
+def test_a_displacement_across_the_border_fades_without_folding(name: str) -> None:
+    """40 mm outwards or inwards at every side: over 24 mm that would turn space inside out."""
+    lattice = GRIDS[name].isotropic(4.0, 60.0)
+    for push in (40.0, -40.0):
+        ramps = [torch.linspace(-push, push, n).view([-1 if d == dim else 1 for d in range(3)]) for dim, n in
+                 enumerate(lattice.shape)]  # fmt: skip
+        field = torch.stack([ramp.expand(lattice.shape) for ramp in ramps])
+        room = margin(field, lattice)
+        assert room == pytest.approx(50.0)
+        grid = lattice.isotropic(4.0, room)
+        whole = join(Affine.identity(), field, lattice, grid)
+        outside = ~lattice.isotropic(4.0, 8.0).contains(grid.points())
+        folded = whole.jacobian_determinant()[outside] <= 0.0
+        assert folded.mean() < 5e-4  # central differences see folds along the diagonals, where three slopes meet
+        assert np.abs(whole.array[0]).max() < 1e-4
+
+
+def test_the_margin_has_bounds() -> None:
+    lattice = GRIDS["left-handed"]
+    still = torch.zeros(3, *lattice.shape)
+    assert margin(still, lattice) == 24.0
+    assert margin(still + 500.0, lattice) == 72.0
+    along = still.clone()
+    along[0, :, 0], along[1, 0] = 500.0, -500.0  # along the sides, not across them
+    along[0, 0] = along[0, -1] = 0.0
+    along[1, :, 0] = along[1, :, -1] = 0.0
+    assert margin(along, lattice) == 24.0

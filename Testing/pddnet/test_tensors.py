@@ -96,7 +96,7 @@ def test_a_device_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(InputError, match="PyTorch cannot be loaded .* install it"):
+    with pytest.raises(InputError, match=r"PyTorch cannot be loaded .* install it"):
         choose_device()
 
 

@@ -27,6 +27,7 @@ def test_a_good_run_is_ok_without_reasons() -> None:
         ({"similarity": 0.3}, "similarity 0.30"),
         ({"similarity": 0.40, "similarity_before": 0.45}, "fell from 0.45 to 0.40"),
         ({"folding_percent": 2.3}, "2.3 % of the body"),
+        ({"unfolded_percent": 1.4}, "1.4 % of the body and was smoothed"),
         ({"inverse_consistency": 27.0}, "27 mm"),
     ],
 )

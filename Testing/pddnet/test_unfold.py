@@ -1,0 +1,63 @@
+"""Folds are smoothed away; what does not fold stays bit for bit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from geometry import grids
+
+from pddnet.field import DisplacementField
+from pddnet.grid import Grid
+from pddnet.lattice import to_lps
+from pddnet.unfold import determinant, unfold
+
+GRIDS = {name: Grid((24, 28, 26), np.full(3, 4.0), grid.origin, grid.direction) for name, grid in grids().items()}
+every_grid = pytest.mark.parametrize("name", GRIDS)
+
+
+def _folded(lattice: Grid) -> torch.Tensor:
+    """A gentle shear, and around one place a pinch that turns space inside out."""
+    d, h, w = torch.meshgrid(*(torch.arange(n) * 4.0 for n in lattice.shape), indexing="ij")
+    field = torch.stack([0.1 * h, 0.05 * w - 13.0, 0.02 * d + 29.0])
+    bump = torch.exp(-((d - 48) ** 2 + (h - 60) ** 2 + (w - 40) ** 2) / (2 * 10.0**2))
+    return field - bump * torch.stack([d - 48, h - 60, w - 40]) * 1.6
+
+
+@every_grid
+def test_the_determinant_is_that_of_the_field_in_space(name: str) -> None:
+    lattice = GRIDS[name]
+    field = _folded(lattice)
+    expected = DisplacementField(to_lps(field, lattice), lattice).jacobian_determinant()
+    assert expected.min() < -0.05
+    assert np.abs(determinant(field, lattice).numpy() - expected).max() < 1e-3
+
+
+def test_folds_are_gone_and_the_rest_is_untouched() -> None:
+    lattice = GRIDS["left-handed oblique"]
+    field = _folded(lattice)
+    before = determinant(field, lattice)
+    assert 10 < int((before <= 0).sum()) < 200
+    result = unfold(field, lattice)
+    assert determinant(result, lattice).min() >= 0.05
+    moved = (result - field).norm(dim=0)
+    assert 0.5 < moved.max() < 16.0
+    d, h, w = torch.meshgrid(*(torch.arange(n) * 4.0 for n in lattice.shape), indexing="ij")
+    far = ((d - 48) ** 2 + (h - 60) ** 2 + (w - 40) ** 2).sqrt() > 44.0
+    assert far.sum() > 5000
+    assert moved[far].max() == 0.0
+
+
+def test_a_field_without_folds_stays_as_it_is() -> None:
+    lattice = GRIDS["oblique"]
+    field = _folded(lattice) * 0.3
+    assert determinant(field, lattice).min() > 0.05
+    assert unfold(field, lattice) is field
+
+
+def test_a_fold_at_the_border_goes_too() -> None:
+    lattice = GRIDS["identity"]
+    field = torch.zeros(3, *lattice.shape)
+    field[0, 0] = 11.0  # the first plane beyond the third
+    assert determinant(field, lattice).min() < 0
+    assert determinant(unfold(field, lattice), lattice).min() >= 0.05
