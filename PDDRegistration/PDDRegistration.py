@@ -54,7 +54,7 @@ def registerSampleData() -> None:
     from PDDRegistrationLib.sample_data import registerSamplePair
 
     thumbnail = HERE / "Resources" / "Icons" / "PDDRegistrationPair.png"
-    registerSamplePair(SAMPLE_DATA, thumbnail, lambda source: PDDRegistrationLogic.loadSamplePair())
+    registerSamplePair(SAMPLE_DATA, thumbnail, lambda source: list(PDDRegistrationLogic.loadSamplePair().values()))
 
 
 @parameterNodeWrapper
@@ -80,6 +80,7 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         VTKObservationMixin.__init__(self)
         self.logic: PDDRegistrationLogic | None = None
         self._panel = None
+        self._parameterNode = None
 
     def setup(self) -> None:
         """Slicer calls this when the module is first shown."""
@@ -95,7 +96,7 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self._onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self._onSceneEndClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self._onSceneEndClose)
-        self._panel.show(self.logic.getParameterNode())
+        self._showParameters()
 
     def cleanup(self) -> None:
         """The application closes, or the module is reloaded."""
@@ -107,7 +108,7 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def enter(self) -> None:
         """The user opens this module."""
-        self._panel.show(self.logic.getParameterNode())
+        self._showParameters()
 
     def exit(self) -> None:
         """The user opens another module; a run goes on."""
@@ -119,13 +120,18 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         forgetLibrary()
         ScriptedLoadableModuleWidget.onReload(self)
 
+    def _showParameters(self) -> None:
+        # kept also while the panel is unbound: Slicer 5.10 leaves an observer at the node, which must not outlive this
+        self._parameterNode = self.logic.getParameterNode()
+        self._panel.show(self._parameterNode)
+
     def _onSceneStartClose(self, caller, event) -> None:
         self._panel.cancel()
         self._panel.show(None)
 
     def _onSceneEndClose(self, caller, event) -> None:
         if self.parent.isEntered:
-            self._panel.show(self.logic.getParameterNode())
+            self._showParameters()
 
 
 class PDDRegistrationLogic(ScriptedLoadableModuleLogic):
@@ -151,6 +157,7 @@ class PDDRegistrationLogic(ScriptedLoadableModuleLogic):
 
             python = shutil.which("PythonSlicer") or sys.executable
             self._worker = Worker(python, HERE, slicer.app.temporaryPath)
+        self._worker.useTemporaryFolder(slicer.app.temporaryPath)
         return self._worker
 
     def register(

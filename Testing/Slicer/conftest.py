@@ -24,7 +24,8 @@ def running_host() -> Iterator[Host]:
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(f"the host cannot start: {reason}")
     from host.host import startHost
 
-    host = startHost()
+    own = os.environ.get("SLICER_PYTHON")  # a folder with Slicer's own Python files instead of the stand-ins
+    host = startHost(slicerPython=Path(own) if own else None)
     yield host
     host.closeApplication()
     host.close()

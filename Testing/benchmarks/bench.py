@@ -1,6 +1,6 @@
-"""Speed and memory: the operations against the published ones, the whole command on a pair, and how it grows.
+"""Speed and memory: the operations against the published ones, the whole command on a pair, how it grows, the panel.
 
-Usage: python Testing/benchmarks/bench.py [--only a|b|c]
+Usage: python Testing/benchmarks/bench.py [--only a|b|c|d]
 """
 
 from __future__ import annotations
@@ -11,17 +11,20 @@ import platform
 import sys
 
 import operations
+import responsive
 import whole
 from console import line, title
 
 import pddnet
 
-SECTIONS = {"a": operations.report, "b": whole.report_pair, "c": whole.report_growth}
+SECTIONS = {"a": operations.report, "b": whole.report_pair, "c": whole.report_growth, "d": responsive.report}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=SECTIONS, help="one part: a operations, b whole command, c growth")
+    parser.add_argument(
+        "--only", choices=SECTIONS, help="one part: a operations, b whole command, c growth, d the panel"
+    )
     args = parser.parse_args()
     title("machine")
     line("pddnet", pddnet.__version__)
