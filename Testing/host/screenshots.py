@@ -8,7 +8,9 @@ from pathlib import Path
 from host.host import Host, startHost
 from host.requirements import missing
 
-FOLDER = Path(__file__).resolve().parents[2] / "Resources" / "Screenshots"
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "Resources" / "Screenshots"
+THUMBNAIL = ROOT / "PDDRegistration" / "Resources" / "Icons" / "PDDRegistrationPair.png"  # for the Sample Data module
 SECONDS = 600.0  # a registration may take so long
 
 
@@ -43,8 +45,19 @@ def draw(host: Host) -> None:
     slicer.util.resetThreeDViews()
     host.screenshot(FOLDER / "result.png")
     host.screenshot(FOLDER / "panel.png", widget=widget.parent)
+    draw_thumbnail(host)
     show_grid(nodes)
     host.screenshot(FOLDER / "transform.png")
+
+
+def draw_thumbnail(host: Host) -> None:
+    """The middle of the coronal slice, in the size that the Sample Data module shows."""
+    from PIL import Image
+
+    picture = Image.fromarray(host.viewImage("Green"))
+    width = round(picture.height * 260 / 280)
+    left = (picture.width - width) // 2
+    picture.crop((left, 0, left + width, picture.height)).resize((260, 280), Image.LANCZOS).save(THUMBNAIL)
 
 
 def show_grid(nodes: dict[str, object]) -> None:
