@@ -23,8 +23,9 @@ from .nodes import (
     updateVolumeFromImage,
 )
 from .organs import OrganPairs
+from .rollback import unchangedOnError
 from .segmentations import SegmentLabels, labelsFromSegmentation, segmentationFromLabels
-from .worker_process import Failure, Worker
+from .worker_process import Failure, Worker, noMemory
 
 REPORT = "PDDRegistration.Report"
 """Node attribute of a result: the run's report as JSON, with the organ table."""
@@ -59,20 +60,26 @@ class Selection:
         for name, node in self.nodes.items():
             if name.startswith("output") and node in inputs:
                 raise InputError(_("{name} is an input; choose another output.").format(name=node.GetName()))
+        if self.outputSegmentation is not None and self.movingSegmentation is None:
+            text = _("Choose the moving segmentation that goes into {name}, or no output segmentation.")
+            raise InputError(text.format(name=self.outputSegmentation.GetName()))
         self._checkTransform()
 
     def _checkTransform(self) -> None:
-        """The result must not move the fixed scan, nor replace what the moving one was placed by."""
+        """It must not move the fixed scan or what another result placed, nor replace the moving one's parent."""
         transform = self.outputTransform
         if transform is None:
             return
         if not transform.IsA("vtkMRMLGridTransformNode"):
             raise InputError(_("{name} is no grid transform; choose another output.").format(name=transform.GetName()))
-        former = registrationParent(self.movingVolume)
-        for node in (self.fixedVolume, self.fixedSegmentation, self.movingVolume, self.movingSegmentation):
-            if node is None or not _isUnder(node, transform):
+        registered = transform.GetNodeReference(transform.GetMovingNodeReferenceRole())
+        for node in slicer.util.getNodesByClass("vtkMRMLTransformableNode", transform.GetScene()):
+            if not _isUnder(node, transform):
                 continue
-            if transform is not former or node in (self.fixedVolume, self.fixedSegmentation):
+            fixed = node in (self.fixedVolume, self.fixedSegmentation)
+            placed = registrationParent(node, self.movingVolume) is transform
+            another = registered not in (None, self.movingVolume)
+            if fixed or another or (node in (self.movingVolume, self.movingSegmentation) and not placed):
                 text = _("{node} lies under {transform}, which the result would replace; choose another output.")
                 raise InputError(text.format(node=node.GetName(), transform=transform.GetName()))
 
@@ -161,6 +168,8 @@ class RegistrationJob:
             outcome = self._apply(answer)
         except InputError as error:
             return self._fail(Failure("input", str(error)), error)
+        except MemoryError as error:
+            return self._fail(Failure("memory", noMemory()), error)
         except Exception as error:
             logging.exception("the result could not be put into the scene")
             return self._fail(Failure("internal", _("The result could not be put into the scene."), repr(error)), error)
@@ -184,20 +193,17 @@ class RegistrationJob:
         chosen.check()  # nodes may have been moved under others meanwhile
         scene = chosen.fixedVolume.GetScene()
         report = answer["report"] | {"organs": self._organs.table(answer["evaluation"])}
-        transform = chosen.outputTransform
-        if transform is None:
-            name = _("{moving} to {fixed}").format(
-                moving=chosen.movingVolume.GetName(), fixed=chosen.fixedVolume.GetName()
-            )
-            transform = scene.AddNewNodeByClass("vtkMRMLGridTransformNode", scene.GenerateUniqueName(name))
-        try:
+        outputs = [node for name, node in chosen.nodes.items() if name.startswith("output")]
+        with unchangedOnError(scene, outputs):
+            transform = chosen.outputTransform or self._newTransform(scene)
             self._fill(transform, answer, report)
-        except Exception:
-            if chosen.outputTransform is None:
-                scene.RemoveNode(transform)
-            raise
         volume = chosen.outputVolume or chosen.movingVolume
         return Result(transform, volume, chosen.outputSegmentation or chosen.movingSegmentation, report)
+
+    def _newTransform(self, scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLGridTransformNode:
+        fixed, moving = self.selection.fixedVolume.GetName(), self.selection.movingVolume.GetName()
+        name = _("{moving} to {fixed}").format(moving=moving, fixed=fixed)
+        return scene.AddNewNodeByClass("vtkMRMLGridTransformNode", scene.GenerateUniqueName(name))
 
     def _fill(self, transform: slicer.vtkMRMLTransformNode, answer: dict[str, Any], report: dict[str, Any]) -> None:
         chosen = self.selection

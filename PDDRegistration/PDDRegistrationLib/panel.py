@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import qt
 import slicer
 import vtk
 from slicer.i18n import tr as _
@@ -13,11 +14,11 @@ from pddnet.errors import InputError
 from pddnet.presets import PRESETS
 
 from .job import RegistrationJob, Result, Selection, reportOf
-from .run_report import runReport, saveRunReport
+from .run_report import privateNames, runReport, saveRunReport
 from .summary import stageText, summaryText
 from .torch_setup import offerTorch
 from .views import showRegistered
-from .worker_process import Failure
+from .worker_process import Failure, noMemory
 
 NODES = tuple(name for name in Selection.__dataclass_fields__ if name not in ("preset", "device"))
 DEVICE_NAMES = {"auto": _("automatic"), "cpu": _("CPU"), "cuda": _("GPU (CUDA)")}
@@ -33,6 +34,7 @@ class Panel:
         self._guiTag: Any = None
         self._observer: int | None = None
         self._job: RegistrationJob | None = None
+        self._jobParameters: Any = None  # what the run was started from: the panel may be left meanwhile
         self._failedRun: dict[str, Any] | None = None
         for name in PRESETS:
             ui.presetComboBox.addItem(name, name)
@@ -51,8 +53,6 @@ class Panel:
         self._parameters, self._guiTag, self._observer = parameters, None, None
         if parameters is None:
             return
-        self._mend("preset", PRESETS)
-        self._mend("device", DEVICES)
         self._guiTag = parameters.connectGui(self.ui)
         self._observer = parameters.parameterNode.AddObserver(vtk.vtkCommand.ModifiedEvent, self._onModified)
         self._onModified()
@@ -67,22 +67,25 @@ class Panel:
         if self._job is not None and self._job.isRunning:
             self._job.cancel()
 
-    def _mend(self, name: str, known: Any) -> None:
+    def _mend(self) -> None:
         """A scene of another version or machine may name what is not here: say so, and take the usual one."""
-        value = getattr(self._parameters, name)
-        if value in known:
-            return
-        usual = next(iter(known))
-        setattr(self._parameters, name, usual)
+        known = {"preset": tuple(PRESETS), "device": DEVICES}
+        values = {name: getattr(self._parameters, name) for name in known}
+        unknown = {name: value for name, value in values.items() if value not in known[name]}
         text = _("The scene asks for the {kind} '{value}', which does not exist here; '{usual}' is used instead.")
-        self.ui.statusLabel.text = text.format(kind=_(name), value=value, usual=usual)
+        for name in unknown:
+            setattr(self._parameters, name, known[name][0])
+        if unknown:
+            texts = [text.format(kind=_(name), value=unknown[name], usual=known[name][0]) for name in unknown]
+            self.ui.statusLabel.text = " ".join(texts)
 
     def _onModified(self, caller: object = None, event: object = None) -> None:
         """The parameter node has changed."""
+        self._mend()
         parameters, ui = self._parameters, self.ui
         for combo, value in ((ui.presetComboBox, parameters.preset), (ui.deviceComboBox, parameters.device)):
             combo.setCurrentIndex(max(combo.findData(value), 0))
-        ui.presetNote.text = PRESETS[parameters.preset].purpose if parameters.preset in PRESETS else ""
+        ui.presetNote.text = PRESETS[parameters.preset].purpose
         if self._job is None:
             self._showResult()
         self._updateApply()
@@ -127,25 +130,38 @@ class Panel:
             self.ui.statusLabel.text = _("Cancelling...")
             self.cancel()
             return
-        if not offerTorch():
-            self.ui.statusLabel.text = _("PyTorch is missing; nothing was started.")
-            return
         self._start()
 
-    def _start(self) -> None:
-        self._failedRun = None
-        self.ui.saveReportButton.visible = False
-        self.ui.verdictLabel.text = ""
+    def _start(self, torchBroken: str = "") -> None:
+        """torchBroken: why the last run could not load PyTorch."""
+        self.ui.applyButton.enabled = False  # installing PyTorch takes minutes, in which the window may work
         try:
-            with slicer.util.WaitCursor():
-                self._job = self.logic.start(self._selection(), self._onProgress, self._onFinished, self._onFailed)
+            offerTorch(self.logic.stop, torchBroken)
+            if self._parameters is not None:
+                self._startRun()
         except InputError as error:
             self.ui.statusLabel.text = str(error)
+        except MemoryError:
+            self.ui.statusLabel.text = noMemory()
+        except Exception:
+            self.ui.statusLabel.text = _("The registration could not be started; the Python console says why.")
+            raise
+        finally:
+            if self._parameters is not None:
+                self._updateApply()
+
+    def _startRun(self) -> None:
+        self._failedRun = None
+        self.ui.saveReportButton.visible = False
+        with slicer.util.WaitCursor():
+            job = self.logic.start(self._selection(), self._onProgress, self._onFinished, self._onFailed)
+        if not job.isRunning:  # it has failed at once, and said so
             return
+        self._job, self._jobParameters = job, self._parameters
+        self.ui.verdictLabel.text = ""
         self.ui.progressBar.value = 0
         self.ui.progressBar.visible = True
         self.ui.statusLabel.text = _("Starting")
-        self._updateApply()
 
     def _onProgress(self, fraction: float, stage: str) -> None:
         self.ui.progressBar.value = int(100 * fraction)
@@ -153,9 +169,9 @@ class Panel:
 
     def _onFinished(self, result: Result) -> None:
         fixed = self._job.selection.fixedVolume
+        self._jobParameters.outputTransform = result.transform
         self._end("")
         if self._parameters is not None:
-            self._parameters.outputTransform = result.transform
             self._showResult()
         showRegistered(fixed, result.volume)
 
@@ -164,13 +180,18 @@ class Panel:
         self._end(failure.message)
         if failure.kind in ("cancelled", "input") or job is None:
             return
-        hide = [node.GetName() for node in job.selection.nodes.values()]
-        worker = self.logic.worker
+        worker, hide = self.logic.worker, privateNames(job.selection.nodes.values())
         self._failedRun = runReport(job.request, failure, worker.log, worker.hello, hide)
         self.ui.saveReportButton.visible = True
+        if failure.kind == "torch_missing":  # not from here: a dialog would keep the process's messages waiting
+            qt.QTimer.singleShot(0, lambda: self._offerTorchAgain(failure.message))
+
+    def _offerTorchAgain(self, reason: str) -> None:
+        if self._parameters is not None and self._job is None:
+            self._start(torchBroken=reason)
 
     def _end(self, text: str) -> None:
-        self._job = None
+        self._job = self._jobParameters = None
         self.ui.progressBar.visible = False
         self.ui.statusLabel.text = text
         if self._parameters is not None:
@@ -179,11 +200,12 @@ class Panel:
     def _showResult(self) -> None:
         """What the chosen transform says about itself."""
         report = reportOf(self._parameters.outputTransform)
-        self.ui.verdictLabel.text = summaryText(report) if report else ""
+        try:
+            self.ui.verdictLabel.text = summaryText(report) if report else ""
+        except (LookupError, TypeError, ValueError, AttributeError):  # another version wrote it
+            self.ui.verdictLabel.text = ""
 
     def _onSaveReportClicked(self, checked: bool = False) -> None:
-        import qt
-
         path = qt.QFileDialog.getSaveFileName(
             slicer.util.mainWindow(), _("Save the report"), "pdd-registration-report.json", "JSON (*.json)"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,6 +23,8 @@ from pddnet.report import grid_section, plain, versions
 
 from .worker_process import Failure
 
+_PERSONAL = ("DICOM.Patient", "DICOM.Study")
+_SHORT = 3  # letters; a shorter name is hidden only where it stands alone: a volume may be called "a"
 _SETTINGS = ("do", "preset", "device", "align", "jacobian")
 
 
@@ -58,6 +61,17 @@ def runReport(
     }
 
 
+def privateNames(nodes: Iterable[slicer.vtkMRMLNode]) -> list[str]:
+    """What a report must not tell of these nodes: their names, their segments', files, patients and studies."""
+    names: list[str] = []
+    for node in nodes:
+        names += [node.GetName() or "", *_fileNames(node), *_hierarchyNames(node)]
+        if node.IsA("vtkMRMLSegmentationNode"):
+            segmentation = node.GetSegmentation()
+            names += [segmentation.GetNthSegment(n).GetName() for n in range(segmentation.GetNumberOfSegments())]
+    return [name for name in names if name]
+
+
 def saveRunReport(path: str | Path, report: dict[str, Any]) -> None:
     """Write a report, whole or not at all.
 
@@ -75,6 +89,29 @@ def saveRunReport(path: str | Path, report: dict[str, Any]) -> None:
         raise InputError(text.format(path=path, reason=error.strerror)) from error
 
 
+def _fileNames(node: slicer.vtkMRMLNode) -> list[str]:
+    storage = node.GetStorageNode() if node.IsA("vtkMRMLStorableNode") else None
+    if storage is None or not storage.GetFileName():
+        return []
+    path = Path(storage.GetFileName())
+    return [str(path), str(path.parent), path.name, path.name.partition(".")[0]]
+
+
+def _hierarchyNames(node: slicer.vtkMRMLNode) -> list[str]:
+    """Names and DICOM attributes of the node's place in the subject hierarchy, which names study and patient."""
+    scene = node.GetScene()  # asked for by class: the usual way would add a hierarchy where there is none
+    hierarchy = scene.GetFirstNodeByClass("vtkMRMLSubjectHierarchyNode") if scene is not None else None
+    if hierarchy is None:
+        return []
+    names, item = [], hierarchy.GetItemByDataNode(node)
+    while item and item != hierarchy.GetSceneItemID():
+        names.append(hierarchy.GetItemName(item))
+        attributes = hierarchy.GetItemAttributeNames(item)
+        names += [hierarchy.GetItemAttribute(item, name) for name in attributes if name.startswith(_PERSONAL)]
+        item = hierarchy.GetItemParent(item)
+    return names
+
+
 def _described(value: Any) -> Any:
     """Type and geometry; of a dictionary the values only, because its keys are names that the user gave."""
     if isinstance(value, dict):
@@ -89,10 +126,20 @@ def _described(value: Any) -> Any:
 
 
 def _without(hidden: dict[str, str], text: str) -> str:
-    """The text with what must not appear replaced; the longest first, since one may be a part of another."""
-    for name in sorted(hidden, key=len, reverse=True):
-        text = text.replace(name, hidden[name])
-    return text
+    """The text with what must not appear replaced, in upper and lower case; the longest first, as one may hold another.
+
+    Paths on Windows also as a repr shows them, with doubled backslashes.
+    """
+    known = {name.lower(): word for name, word in hidden.items() if name}
+    known |= {name.replace("\\", "\\\\"): word for name, word in known.items()}
+    if not known:
+        return text
+    names = (re.escape(name) if len(name) >= _SHORT else rf"\b{re.escape(name)}\b" for name in _longestFirst(known))
+    return re.sub("|".join(names), lambda match: known.get(match.group().lower(), "<name>"), text, flags=re.IGNORECASE)
+
+
+def _longestFirst(names: Iterable[str]) -> list[str]:
+    return sorted(names, key=len, reverse=True)
 
 
 def _applicationVersion() -> str:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
+from collections.abc import Callable
 
 import slicer
 from slicer.i18n import tr as _
+
+from pddnet.errors import TorchMissing
 
 REQUIREMENT = ">=2.1"
 
@@ -16,29 +20,59 @@ def torchInstalled() -> bool:
     return importlib.util.find_spec("torch") is not None
 
 
-def offerTorch() -> bool:
-    """Ask whether to install PyTorch, and do so on consent. Returns whether it is there afterwards.
+def offerTorch(stopWorker: Callable[[], None], broken: str = "") -> None:
+    """Ask whether to install PyTorch, and do so on consent; return at once where it is there.
 
     The PyTorch extension chooses the build that suits the computer's GPU or CPU. Nothing is installed without it.
+
+    Args:
+        stopWorker: ends the registration process; called before anything is installed, since a process that has
+            loaded parts of the old PyTorch would keep its files, and never see the new ones.
+        broken: why the registration process cannot load the PyTorch that is there. It is then replaced.
+
+    Raises:
+        TorchMissing: it is not there afterwards; the message tells the user why, and what to do.
     """
-    if torchInstalled():
-        return True
+    if torchInstalled() and not broken:
+        return
     try:
         import PyTorchUtils
-    except ImportError:
-        slicer.util.warningDisplay(
-            _(
-                "The registration needs PyTorch. Install the PyTorch extension in the Extensions Manager, "
-                "restart Slicer and press Apply again."
-            )
+    except ImportError as error:
+        text = _(
+            "The registration needs PyTorch, which is missing or cannot be loaded; install the PyTorch extension in "
+            "the Extensions Manager, restart Slicer and press Apply again."
         )
-        return False
-    question = _(
-        "The registration needs PyTorch, which is not installed. It will be downloaded (some hundred megabytes, "
-        "with a GPU gigabytes), which takes minutes. Install it now?"
+        slicer.util.warningDisplay(text)
+        raise TorchMissing(text) from error
+    if not slicer.util.confirmOkCancelDisplay(_question(broken)):
+        raise TorchMissing(_("The registration needs PyTorch, which was not installed; press Apply to be asked again."))
+    stopWorker()
+    _install(PyTorchUtils.PyTorchUtilsLogic(), replace=torchInstalled())
+    if not torchInstalled():
+        raise TorchMissing(_("PyTorch was installed but is not found; restart Slicer and press Apply again."))
+
+
+def _question(broken: str) -> str:
+    download = _(
+        "It will be downloaded (some hundred megabytes, with a GPU gigabytes), which takes minutes. Install it now?"
     )
-    if not slicer.util.confirmOkCancelDisplay(question):
-        return False
-    with slicer.util.WaitCursor():
-        PyTorchUtils.PyTorchUtilsLogic().installTorch(askConfirmation=False, torchVersionRequirement=REQUIREMENT)
-    return torchInstalled()
+    if broken:
+        return _("{reason} It will be removed first.").format(reason=broken) + " " + download
+    return _("The registration needs PyTorch, which is not installed.") + " " + download
+
+
+def _install(extension, replace: bool) -> None:
+    """By the PyTorch extension's logic, without further questions; pip would leave what is there as it is."""
+    try:
+        with slicer.util.WaitCursor():
+            if replace:
+                extension.uninstallTorch()
+            extension.installTorch(askConfirmation=False, torchVersionRequirement=REQUIREMENT)
+    except Exception as error:
+        logging.exception("PyTorch could not be installed")
+        text = _(
+            "PyTorch could not be installed ({reason}); look into the Python console, install it in the module "
+            "PyTorch Utils and press Apply again."
+        ).format(reason=str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__)
+        slicer.util.errorDisplay(text)
+        raise TorchMissing(text) from error

@@ -127,6 +127,10 @@ class Worker:
         """What the last process said about itself: protocol, version, pid, file, python; empty before."""
         return dict(self._hello)
 
+    def useTemporaryFolder(self, folder: str | Path) -> None:
+        """Where the next process's private folder is made: the user may have chosen another."""
+        self._temporary = Path(folder)
+
     def start(self) -> None:
         """Start the process, if there is none; `submit` does so too.
 
@@ -344,6 +348,9 @@ class Worker:
             return
         try:
             answer = unpack(done, self._folder.path)
+        except MemoryError:
+            self._fail(number, Failure("memory", noMemory()))
+            return
         except (OSError, ValueError) as error:
             text = _("The result cannot be read ({reason}); free space on the disk of the temporary files.")
             self._fail(number, Failure("internal", text.format(reason=error)))
@@ -397,6 +404,11 @@ class Worker:
             with contextlib.suppress(OSError):
                 os.kill(self._hello["pid"], _KILL)
         self._process.kill()
+
+
+def noMemory() -> str:
+    """What to tell the user where this process, not the worker's, runs out of memory."""
+    return _("The memory of this machine does not suffice; close other programs, or crop the volumes.")
 
 
 def _cancelled() -> Failure:

@@ -72,12 +72,15 @@ def average_surface_distance(a_to_b: np.ndarray, b_to_a: np.ndarray) -> float:
     return float((a_to_b.sum() + b_to_a.sum()) / (a_to_b.size + b_to_a.size))
 
 
-def label_table(fixed: Image, before: Image, after: Image) -> list[dict[str, float | int | None]]:
+def label_table(
+    fixed: Image, before: Image, after: Image, progress: Callable[[float], None] = lambda fraction: None
+) -> list[dict[str, float | int | None]]:
     """Overlap and distances of every label, before and after a registration.
 
     Args:
         fixed: label map of the fixed scan; 0 and below is background.
         before, after: the moving scan's labels on the same grid, without and with the transform.
+        progress: called before every label with the share that is done, 0..1; it may raise.
 
     Returns:
         One row per label in fixed or moving: label, dice_before, dice_after (0..1), hd95_before, hd95_after,
@@ -93,7 +96,9 @@ def label_table(fixed: Image, before: Image, after: Image) -> list[dict[str, flo
     maps = {name: array.astype(np.int64, copy=False) for name, array in maps.items()}
     boxes = [dict(enumerate(ndimage.find_objects(array), 1)) for array in maps.values()]
     rows = []
-    for label in sorted({label for found in boxes for label, box in found.items() if box}):
+    labels = sorted({label for found in boxes for label, box in found.items() if box})
+    for label in labels:
+        progress(len(rows) / len(labels))
         box = _enclosing([found[label] for found in boxes if found.get(label)])
         masks = {name: array[box] == label for name, array in maps.items()}
         rows.append({"label": label, **_label_row(masks, fixed.grid.spacing)})
@@ -127,17 +132,19 @@ def jacobian_statistics(determinant: np.ndarray, mask: np.ndarray | None = None)
         mask: of the same shape, where to look; all of it without.
 
     Returns:
-        mean and std of the determinant; folding_percent, the share of determinants <= 0 in per cent; sdlogj, the
-        standard deviation of ln(max(determinant, 0.001)). Learn2Reg's sdLogJ adds 3 to the determinant first and
-        comes out several times smaller. NaN where the mask is empty.
+        mean, std, min and max of the determinant; folding_percent, the share of determinants <= 0 in per cent;
+        sdlogj, the standard deviation of ln(max(determinant, 0.001)). Learn2Reg's sdLogJ adds 3 to the determinant
+        first and comes out several times smaller. NaN where the mask is empty.
     """
     values = np.asarray(determinant, np.float64)
     values = values.ravel() if mask is None else values[np.asarray(mask, bool)]
     if not values.size:
-        return dict.fromkeys(("mean", "std", "folding_percent", "sdlogj"), math.nan)
+        return dict.fromkeys(("mean", "std", "min", "max", "folding_percent", "sdlogj"), math.nan)
     return {
         "mean": float(values.mean()),
         "std": float(values.std()),
+        "min": float(values.min()),
+        "max": float(values.max()),
         "folding_percent": float(100 * np.mean(values <= 0)),
         "sdlogj": float(np.log(np.maximum(values, SMALLEST_DETERMINANT)).std()),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import platform
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib import metadata
 from typing import Any
 
@@ -18,7 +18,8 @@ from .image import AIR, Image, body_mask, view_mask
 from .registration import Registration
 
 _COLUMNS = ("dice", "hd95", "asd")
-_SMALLEST_BODY = 0.01  # of the view; below it the body was not found (another modality) and the view is taken
+SMALLEST_BODY = 0.01  # of the view; below it the body was not found (another modality) and the view is taken
+_FINEST_BODY = 2.0  # mm, of the voxels in which the body is looked for
 
 
 def registration_report(
@@ -91,14 +92,16 @@ def measured_labels(
     *,
     start: sitk.Transform | None = None,
     guided: bool | None = None,
+    progress: Callable[[float], None] = lambda fraction: None,
 ) -> dict[str, Any]:
     """The organ table of two label maps under a transform (fixed to moving, LPS mm), on the fixed map's grid.
 
-    start: what 'before' means; None for the identity. guided: as in `label_section`.
+    start: what 'before' means; None for the identity. guided: as in `label_section`. progress: called with the share
+    of the labels that are done; it may raise.
     """
     before = moving.resample(fixed.grid, start, labels=True)
     after = moving.resample(fixed.grid, transform, labels=True)
-    table = metrics.label_table(fixed, before, after)
+    table = metrics.label_table(fixed, before, after, progress)
     return label_section(table, before="identity" if start is None else "initial transform", guided=guided)
 
 
@@ -115,12 +118,11 @@ def tre_section(names: list[str], before: np.ndarray, after: np.ndarray) -> dict
 
 def jacobian_section(determinant: np.ndarray, grid: Grid, fixed: Image) -> tuple[dict[str, float], str]:
     """Statistics of the Jacobian determinant inside the fixed body and where: 'fixed body' or 'fixed view'."""
-    spacing = float(grid.spacing.max())
-    coarse = fixed.coarsen(spacing)
+    coarse = fixed.coarsen(max(float(grid.spacing.max()), _FINEST_BODY))
     view = view_mask(coarse)
     seen = Image(view.array.astype(np.uint8), view.grid).resample(grid, labels=True).array > 0
     body = body_mask(coarse.resample(grid, fill=min(AIR, float(fixed.array.min())))).array & seen
-    region, name = (body, "fixed body") if body.sum() > _SMALLEST_BODY * seen.sum() else (seen, "fixed view")
+    region, name = (body, "fixed body") if body.sum() > SMALLEST_BODY * seen.sum() else (seen, "fixed view")
     return metrics.jacobian_statistics(determinant, region), name
 
 

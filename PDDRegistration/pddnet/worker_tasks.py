@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from . import files, metrics, report
+from . import files, measuring, metrics, report
 from .checks import check_device, check_overlap, check_volume
 from .clock import Clock
 from .errors import InputError
@@ -23,7 +23,7 @@ from .registration import Progress
 
 Transform = sitk.Transform | DisplacementField | np.ndarray
 _REGISTERED = 0.9  # share of the progress; warping and measuring is the rest
-_QA_SPACING = 4.0  # mm, of the grid on which another program's transform is looked at
+_LABELS = 0.8  # share of the progress of measuring; the transform itself is the rest
 
 
 def warm(progress: Progress) -> dict[str, Any]:
@@ -156,7 +156,10 @@ def evaluate(
     *,
     transform: Transform,
     labels: dict[str, dict[str, Image]] | None = None,
+    grid: Grid | None = None,
     fixed: Image | None = None,
+    moving: Image | None = None,
+    inverse: Transform | None = None,
     names: list[str] | None = None,
     fixed_points: np.ndarray | None = None,
     moving_points: np.ndarray | None = None,
@@ -165,27 +168,38 @@ def evaluate(
 
     Args:
         labels: pairs of label maps, {"fixed": ..., "moving": ...} by name.
-        fixed: the fixed volume, for the transform's Jacobian inside the body.
+        grid: where to compare them; without, on each fixed label map's own grid.
+        fixed: the fixed volume, for the transform's Jacobian and its inverse inside the body.
+        moving: the moving volume, to compare it with the fixed one without and with the transform.
+        inverse: moving to fixed points; without, `transform` is inverted here.
         names, fixed_points, moving_points: corresponding landmarks, (N, 3) LPS mm.
 
     Returns:
-        evaluation (a label section by name), jacobian (statistics and region, or None), tre_mm (or None).
+        evaluation (a label section by name), tre_mm, jacobian, inverse_error_mm and similarity; see
+        `report.tre_section` and `measuring`. What was not asked for is None.
     """
     itk = as_transform(transform)
-    evaluation = _evaluated(progress, itk, labels or {})
-    jacobian = None
-    if fixed is not None:
-        progress(0.9, "measure")
-        grid = fixed.grid.isotropic(_QA_SPACING)
-        field = transform if isinstance(transform, DisplacementField) else DisplacementField.from_transform(itk, grid)
-        statistics, region = report.jacobian_section(field.jacobian_determinant(), field.grid, fixed)
-        jacobian = {"region": region, **statistics}
-    tre = None
+    evaluation = _compared(progress, itk, labels or {}, grid)
+    tre = jacobian = error = alike = None
     if fixed_points is not None and moving_points is not None:
         before = metrics.tre(fixed_points, moving_points, lambda points: points)
-        after = metrics.tre(fixed_points, moving_points, lambda points: _moved(itk, points))
+        after = metrics.tre(fixed_points, moving_points, lambda points: measuring.moved(itk, points))
         tre = report.tre_section(names or [str(i + 1) for i in range(len(before))], before, after)
-    return {"evaluation": evaluation, "jacobian": jacobian, "tre_mm": tre}
+    if fixed is not None:
+        progress(_LABELS, "measure")
+        jacobian = measuring.jacobian(transform if isinstance(transform, DisplacementField) else itk, fixed)
+        progress((1 + _LABELS) / 2, "measure")
+        error = measuring.inverse_error(itk, fixed, as_transform(inverse))
+    if fixed is not None and moving is not None:
+        progress(0.97, "measure")
+        alike = measuring.similarity(fixed, moving, itk)
+    return {
+        "evaluation": evaluation,
+        "tre_mm": tre,
+        "jacobian": jacobian,
+        "inverse_error_mm": error,
+        "similarity": alike,
+    }
 
 
 TASKS: dict[str, Callable[..., dict[str, Any]]] = {
@@ -237,5 +251,19 @@ def _evaluated(
     return sections
 
 
-def _moved(transform: sitk.Transform, points: np.ndarray) -> np.ndarray:
-    return np.array([transform.TransformPoint(point) for point in np.asarray(points, float).tolist()])
+def _compared(
+    progress: Progress, transform: sitk.Transform, pairs: dict[str, dict[str, Image]], grid: Grid | None
+) -> dict[str, Any]:
+    """A label section for each pair, on `grid` or on the fixed map's own; progress after every label."""
+    sections: dict[str, Any] = {}
+    for name, pair in pairs.items():
+        fixed = pair["fixed"] if grid is None else pair["fixed"].resample(grid, labels=True)
+        done, share = _LABELS * len(sections) / len(pairs), _LABELS / len(pairs)
+        progress(done, "measure")
+        sections[name] = report.measured_labels(
+            fixed,
+            pair["moving"],
+            transform,
+            progress=lambda fraction, done=done, share=share: progress(done + share * fraction, "measure"),
+        )
+    return sections

@@ -1,4 +1,4 @@
-"""slicer.app.layoutManager(): three slice views and a 3-D view, four up."""
+"""slicer.app.layoutManager(): three slice views and a 3-D view, four up, or two slice views side by side."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ SLICES = (
     ("Green", "Coronal", (0.43, 0.69, 0.29), 1, 0),
     ("Yellow", "Sagittal", (0.93, 0.84, 0.30), 1, 1),
 )
+FOUR_UP = slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView
+SIDE_BY_SIDE = slicer.vtkMRMLLayoutNode.SlicerLayoutSideBySideView
 
 
 class LayoutManager(qt.QObject):
-    """Owns the views; there is one layout, and `setLayout` is not offered."""
+    """Owns the views, and shows all of them (four up) or Red beside Yellow; other layouts are a ValueError."""
 
     layoutChanged = Signal(int)
     cppSignals = ("layoutChanged(int)",)
@@ -27,29 +29,44 @@ class LayoutManager(qt.QObject):
     threeDViewCount = property(lambda self: 1)
     tableViewCount = property(lambda self: 0)
     plotViewCount = property(lambda self: 0)
+    layout = property(lambda self: self._layout)
 
     _viewport: qt.QWidget | None = None
     _slices: dict[str, SliceWidget] = {}  # noqa: RUF012  set for each object
     _threeD: ThreeDWidget | None = None
+    _grid: qt.QGridLayout | None = None
+    _layout: int = FOUR_UP
 
     def __init__(self, application: slicer.vtkSlicerApplicationLogic) -> None:
         super().__init__()
         self._viewport = qt.QWidget()
-        grid = qt.QGridLayout(self._viewport)
-        grid.setContentsMargins(0, 0, 0, 0)
-        grid.setSpacing(2)
+        self._grid = qt.QGridLayout(self._viewport)
+        self._grid.setContentsMargins(0, 0, 0, 0)
+        self._grid.setSpacing(2)
         self._slices = {}
         for name, orientation, colour, row, column in SLICES:
             self._slices[name] = SliceWidget(SliceView(application, name, orientation, colour))
-            grid.addWidget(self._slices[name], row, column)
+            self._grid.addWidget(self._slices[name], row, column)
         self._threeD = ThreeDWidget(ThreeDView(application, "1"))
-        grid.addWidget(self._threeD, 0, 1)
+        self._grid.addWidget(self._threeD, 0, 1)
         for index in (0, 1):
-            grid.setRowStretch(index, 1)
-            grid.setColumnStretch(index, 1)
+            self._grid.setRowStretch(index, 1)
+            self._grid.setColumnStretch(index, 1)
 
     def viewport(self) -> qt.QWidget:
         return self._viewport
+
+    def setLayout(self, layout: int) -> None:
+        if layout not in (FOUR_UP, SIDE_BY_SIDE):
+            raise ValueError(f"layout {layout} is not one of the host's")
+        alone = layout == SIDE_BY_SIDE
+        self._grid.addWidget(self._slices["Yellow"], 0 if alone else 1, 1)
+        for widget in (self._slices["Green"], self._threeD):
+            widget.setVisible(not alone)
+        self._grid.setRowStretch(1, 0 if alone else 1)
+        changed, self._layout = layout != self._layout, layout
+        if changed:
+            self.layoutChanged.emit(layout)
 
     def sliceViewNames(self) -> tuple[str, ...]:
         return tuple(self._slices)

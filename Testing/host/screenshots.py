@@ -55,9 +55,10 @@ def draw_thumbnail(host: Host) -> None:
     from PIL import Image
 
     picture = Image.fromarray(host.viewImage("Green"))
-    width = round(picture.height * 260 / 280)
+    height = picture.height - 32  # without the names in the corner
+    width = round(height * 260 / 280)
     left = (picture.width - width) // 2
-    picture.crop((left, 0, left + width, picture.height)).resize((260, 280), Image.LANCZOS).save(THUMBNAIL)
+    picture.crop((left, 0, left + width, height)).resize((260, 280), Image.LANCZOS).save(THUMBNAIL)
 
 
 def show_grid(nodes: dict[str, object]) -> None:

@@ -1,0 +1,94 @@
+"""`Borrowed`: settings of nodes that are changed for a while, and hidden nodes that exist for a while."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import slicer
+
+HELPER = "PDDRegistration.Helper"
+"""Node attribute of the hidden nodes that display something and are removed afterwards."""
+
+
+class Borrowed:
+    """Remembers what it changes. What a user changed meanwhile stays as the user left it."""
+
+    def __init__(self) -> None:
+        self._settings: list[_Setting] = []
+        self._nodes: list[slicer.vtkMRMLNode] = []
+
+    def set(self, node: slicer.vtkMRMLNode, name: str, value: Any, getter: str = "") -> None:
+        """Change one property of a node, by its MRML name, such as 'ForegroundOpacity'; getter: if not 'Get' + name."""
+        setting = next((known for known in self._settings if known.node is node and known.name == name), None)
+        if setting is None:
+            setting = _Setting(node, name, getter or f"Get{name}")
+            self._settings.append(setting)
+        setting.change(value)
+
+    def restore(self, node: slicer.vtkMRMLNode, name: str) -> None:
+        """Give one property back, before the others."""
+        for setting in [known for known in self._settings if known.node is node and known.name == name]:
+            self._settings.remove(setting)
+            setting.restore()
+
+    def add(self, scene: slicer.vtkMRMLScene, className: str, name: str) -> slicer.vtkMRMLNode:
+        """A new hidden node, which is not saved with the scene."""
+        node = getattr(slicer, className)()
+        node.SetName(name)
+        node.SetAttribute(HELPER, "true")
+        exclude = slicer.vtkMRMLSubjectHierarchyConstants.GetSubjectHierarchyExcludeFromTreeAttributeName()
+        node.SetAttribute(exclude, "1")
+        node.HideFromEditorsOn()
+        node.SetSaveWithScene(False)
+        node = scene.AddNode(node)
+        self._nodes.append(node)
+        return node
+
+    def addDisplay(self, node: slicer.vtkMRMLDisplayableNode) -> slicer.vtkMRMLDisplayNode:
+        """The node's display node; a new one, which goes with the rest, if it has none."""
+        if node.GetDisplayNode() is None:
+            node.CreateDefaultDisplayNodes()
+            self.adopt(node.GetDisplayNode())
+        return node.GetDisplayNode()
+
+    def adopt(self, node: slicer.vtkMRMLNode) -> None:
+        """Take a node that has just been made out of the scene with the rest."""
+        node.SetSaveWithScene(False)
+        self._nodes.append(node)
+
+    def remove(self, node: slicer.vtkMRMLNode) -> None:
+        """Take one of the added nodes out of the scene, before the others."""
+        self._nodes = [kept for kept in self._nodes if kept is not node]
+        self._settings = [setting for setting in self._settings if setting.node is not node]
+        if node.GetScene() is not None:
+            node.GetScene().RemoveNode(node)
+
+    def giveBack(self) -> None:
+        """All settings as they were, and the scene without the added nodes. It can be used again."""
+        settings, nodes = self._settings, self._nodes
+        self._settings, self._nodes = [], []
+        for setting in reversed(settings):
+            setting.restore()
+        for node in reversed(nodes):
+            if node.GetScene() is not None:
+                node.GetScene().RemoveNode(node)
+
+
+class _Setting:
+    def __init__(self, node: slicer.vtkMRMLNode, name: str, getter: str) -> None:
+        self.node, self.name, self._getter = node, name, getter
+        self._former = self._ours = self._value()
+
+    def _value(self) -> Any:
+        return getattr(self.node, self._getter)()
+
+    def change(self, value: Any) -> None:
+        getattr(self.node, f"Set{self.name}")(value)
+        self._ours = self._value()
+
+    def restore(self) -> None:
+        scene = self.node.GetScene()
+        if scene is None or self._value() != self._ours:
+            return
+        gone = self.name.endswith("ID") and self._former and scene.GetNodeByID(self._former) is None
+        getattr(self.node, f"Set{self.name}")(None if gone else self._former)

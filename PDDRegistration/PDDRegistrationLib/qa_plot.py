@@ -1,0 +1,60 @@
+"""A plot of the Dice of every segment before and after, over the table of a measurement."""
+
+from __future__ import annotations
+
+import slicer
+from slicer.i18n import tr as _
+
+SERIES = (("Before", "Dice before", (0.62, 0.62, 0.62)), ("After", "Dice after", (0.12, 0.47, 0.71)))
+"""Name, column and colour (also told apart by who sees no colours)."""
+CHART = "PDDRegistration.QA.Chart"
+"""Reference role of a table: its chart."""
+
+
+def diceChart(segments: slicer.vtkMRMLTableNode, title: str) -> slicer.vtkMRMLPlotChartNode:
+    """The chart of a table of segments: bars of Dice, 0 to 1, before and after; made once for each table.
+
+    It follows the table when the transform is measured again.
+    """
+    scene = segments.GetScene()
+    chart = segments.GetNodeReference(CHART)
+    if chart is None:
+        chart = scene.AddNewNodeByClass(
+            "vtkMRMLPlotChartNode", scene.GenerateUniqueName(_("Dice of {title}").format(title=title))
+        )
+        segments.SetNodeReferenceID(CHART, chart.GetID())
+    if chart.GetNumberOfPlotSeriesNodes() != len(SERIES):
+        chart.RemoveAllPlotSeriesNodeIDs()
+        for name, column, colour in SERIES:
+            chart.AddAndObservePlotSeriesNodeID(_series(segments, name, column, colour).GetID())
+    modifying = chart.StartModify()
+    chart.SetTitle(title)
+    chart.SetXAxisTitle(_("Segment"))
+    chart.SetYAxisTitle(_("Dice, 0 to 1"))
+    chart.SetYAxisRangeAuto(False)
+    chart.SetYAxisRange(0.0, 1.0)
+    chart.EndModify(modifying)
+    return chart
+
+
+def showChart(chart: slicer.vtkMRMLPlotChartNode) -> bool:
+    """Show a chart beside the views; False where the application has no plots."""
+    plots = getattr(slicer.modules, "plots", None)
+    if plots is None or slicer.app.layoutManager() is None:
+        return False
+    plots.logic().ShowChartInLayout(chart)
+    return True
+
+
+def _series(
+    segments: slicer.vtkMRMLTableNode, name: str, column: str, colour: tuple[float, float, float]
+) -> slicer.vtkMRMLPlotSeriesNode:
+    titles = {"Before": _("Before"), "After": _("After")}
+    series = segments.GetScene().AddNewNodeByClass("vtkMRMLPlotSeriesNode", titles[name])
+    series.SetAndObserveTableNodeID(segments.GetID())
+    series.SetPlotType(series.PlotTypeBar)
+    series.SetXColumnName("")
+    series.SetYColumnName(column)
+    series.SetLabelColumnName("Segment")
+    series.SetColor(*colour)
+    return series

@@ -1,0 +1,59 @@
+"""`unchangedOnError`: what is put into the scene is there whole, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import slicer
+
+
+@contextmanager
+def unchangedOnError(scene: slicer.vtkMRMLScene, outputs: Iterable[slicer.vtkMRMLNode]) -> Iterator[None]:
+    """Undo what the body did to the scene if it raises, and let the exception pass.
+
+    Removed are the nodes that the body added. Brought back are the parent transforms of all nodes, and what `outputs`
+    and their display nodes held. Their data is not copied for that, so the body must give them new objects (image
+    data, segmentation, transform) and not write into those that they have.
+    """
+    nodes = {node.GetID() for node in _nodes(scene)}
+    parents = [(node, node.GetTransformNodeID()) for node in _nodes(scene, "vtkMRMLTransformableNode")]
+    kept = [_Kept(node) for output in outputs for node in (output, *_displays(output))]
+    try:
+        yield
+    except BaseException:
+        for node, parent in parents:
+            if node.GetTransformNodeID() != parent:
+                node.SetAndObserveTransformNodeID(parent)
+        for one in kept:
+            one.restore()
+        for node in [node for node in _nodes(scene) if node.GetID() not in nodes]:
+            scene.RemoveNode(node)
+        raise
+
+
+class _Kept:
+    """A node's content, attributes and references at one time; the data in it is shared with the node."""
+
+    def __init__(self, node: slicer.vtkMRMLNode) -> None:
+        self._node, self._copy = node, node.CreateNodeInstance()
+        self._copy.CopyContent(node, False)
+        self._copy.CopyReferences(node)
+
+    def restore(self) -> None:
+        node = self._node
+        modifying = node.StartModify()
+        node.CopyContent(self._copy, False)
+        node.CopyReferences(self._copy)
+        node.EndModify(modifying)
+
+
+def _displays(node: slicer.vtkMRMLNode) -> list[slicer.vtkMRMLDisplayNode]:
+    if not node.IsA("vtkMRMLDisplayableNode"):
+        return []
+    displays = (node.GetNthDisplayNode(number) for number in range(node.GetNumberOfDisplayNodes()))
+    return [display for display in displays if display is not None]
+
+
+def _nodes(scene: slicer.vtkMRMLScene, className: str = "vtkMRMLNode") -> list[slicer.vtkMRMLNode]:
+    return [scene.GetNthNodeByClass(number, className) for number in range(scene.GetNumberOfNodesByClass(className))]
