@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from clicks import click
-from compare_scene import CENTRE, FIXED, MOVING, SHIFT, SIZE, Pair, helpers, load_panel, make_pair
+from compare_scene import CENTRE, FIXED, MOVING, SHIFT, SIZE, Pair, helpers, load_panel, make_pair, pixel
 
 if TYPE_CHECKING:
     from host.host import Host
@@ -77,7 +77,8 @@ def display_state(node) -> list:
 
 def edge_along_r(pair: Pair) -> tuple[float, float]:
     """Lowest and highest R, in mm, at which the view Red shows something bright, where A = S = 0."""
-    bright = [r for r in np.arange(-28, 28, 0.5) if pair.at(r, SHIFT[1] / 2).max() > MOVING / 2]
+    image, a = pair.host.viewImage("Red"), SHIFT[1] / 2
+    bright = [r for r in np.arange(-28, 28, 0.5) if pixel(pair.host, "Red", image, (r, a, 0.0)).max() > MOVING / 2]
     return min(bright), max(bright)
 
 
@@ -149,8 +150,6 @@ def test_the_checkerboard_alternates(pair: Pair, comparison):
             if np.abs((places + 0.5 / tile) % 1 - 0.5).max() < 0.35:  # not at a border
                 image_of[r, a] = int(np.floor(places + 0.5 / tile).sum()) % 2
     picture = pair.host.viewImage("Red")
-    from compare_scene import pixel
-
     shown = {place: pixel(pair.host, "Red", picture, (*place, height))[0] for place in image_of}
     assert {odd for odd in image_of.values()} == {0, 1}
     for place, odd in image_of.items():
@@ -228,8 +227,8 @@ def test_the_fixed_organs_are_outlines_and_the_moving_ones_filled(host: Host):
     assert 60 < blue < 120
     image = host.viewImage("Red").astype(int)
     outline = (image[..., 1] > 140) & (image[..., 0] < 60)
-    pixel = host.layout.sliceWidget("Red").mrmlSliceNode().GetFieldOfView()[0] / image.shape[1]
-    assert outline.sum() == pytest.approx(3 * 4 * 20 / pixel, rel=0.3)  # four edges of 20 mm, 3 pixels thick
+    size = host.layout.sliceWidget("Red").mrmlSliceNode().GetFieldOfView()[0] / image.shape[1]
+    assert outline.sum() == pytest.approx(3 * 4 * 20 / size, rel=0.3)  # four edges of 20 mm, 3 pixels thick
     assert max(pair.at(r, 3)[1] for r in (-10.3, -10, -9.7)) > 140
     comparison.setRegistered(True)
     assert pair.at(14, 0) == pytest.approx([BLACK] * 3, abs=2)  # the moving organ is over the fixed one
@@ -251,8 +250,6 @@ def test_what_the_user_changes_meanwhile_stays(pair: Pair, comparison):
 
 def grid_line(pair: Pair, plain: np.ndarray, r: float) -> np.ndarray:
     """Of the drawn grid the R in mm of the line nearest to `r`, at each A from -20 to 20 mm."""
-    from compare_scene import pixel
-
     image = pair.host.viewImage("Red")
     steps = np.arange(r - 3.5, r + 3.5, 0.25)
     line = []
@@ -321,8 +318,6 @@ def test_arrows_and_contours_are_drawn_and_go_again(host: Host, mode: str):
 
 
 def pixel_of(pair: Pair, image: np.ndarray, r: float) -> np.ndarray:
-    from compare_scene import pixel
-
     return pixel(pair.host, "Red", image, (r, 0.4, 0.0))
 
 
@@ -428,6 +423,7 @@ def test_the_overlay_by_keyboard_and_the_crosshair(host: Host, panel):
     choose(ui.overlayComboBox, "Jac")
     assert host.waitUntil(lambda: bool(helpers()) and not ui.compareStatusLabel.text, 20)
     assert ui.compareButton.checked
+    assert not pair.movingSegmentation.GetDisplayNode().GetVisibility2D()  # its fill would change the map's colours
     crosshair = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
     crosshair.SetCursorPositionRAS((1.0, 2.0, 3.0))
     assert ui.crosshairLabel.text == "displacement 10.8 mm (R 9.0, A -6.0, S 0.0); Jacobian 1.00"
@@ -508,6 +504,22 @@ def test_reveal_is_there_where_slicers_module_is(host: Host, panel, monkeypatch:
     assert panel.ui.compareButton.checked
     panel.close()
     assert calls == ["made", "torn down"]
+
+
+def test_the_views_follow_what_is_applied_and_undone(host: Host, panel):
+    panel = panel()
+    pair = make_pair(host)
+    pair.hideSegmentations()
+    pair.moving.SetAndObserveTransformNodeID(None)
+    panel.show(pair.transform, *pair.nodes[:4])
+    panel.start()
+    panel.ui.blendSlider.value = 1.0
+    for button in (panel.ui.applyToButton, panel.ui.undoButton):
+        panel.ui.applyNodeSelector.setCurrentNode(pair.moving)
+        click(button)
+        assert sum(edge_along_r(pair)) / 2 == pytest.approx(0, abs=0.6)
+    click(panel.ui.beforeButton)
+    assert sum(edge_along_r(pair)) / 2 == pytest.approx(SHIFT[0], abs=0.6)
 
 
 def test_apply_harden_and_undo_by_mouse(host: Host, panel):
