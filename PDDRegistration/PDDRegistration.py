@@ -79,20 +79,22 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ScriptedLoadableModuleWidget.__init__(self, parent)
         VTKObservationMixin.__init__(self)
         self.logic: PDDRegistrationLogic | None = None
-        self._panel = None
+        self._panel = self._comparePanel = self._qaPanel = None
         self._parameterNode = None
 
     def setup(self) -> None:
         """Slicer calls this when the module is first shown."""
         ScriptedLoadableModuleWidget.setup(self)
+        from PDDRegistrationLib.compare_panel import ComparePanel
         from PDDRegistrationLib.panel import Panel
+        from PDDRegistrationLib.qa_panel import QaPanel
 
-        uiWidget = slicer.util.loadUI(self.resourcePath("UI/PDDRegistration.ui"))
-        self.layout.addWidget(uiWidget)
-        uiWidget.setMRMLScene(slicer.mrmlScene)
         self.logic = PDDRegistrationLogic()
-        self.ui = slicer.util.childWidgetVariables(uiWidget)
-        self._panel = Panel(self.ui, self.logic)
+        self.ui, self.compareUi, self.qaUi = (self._section(name) for name in ("PDDRegistration", "Compare", "QA"))
+        self.layout.addStretch(1)
+        self._comparePanel = ComparePanel(self.compareUi)
+        self._qaPanel = QaPanel(self.qaUi, self.logic)
+        self._panel = Panel(self.ui, self.logic, self._comparePanel, lambda: self._qaPanel.show(self._parameterNode))
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self._onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self._onSceneEndClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self._onSceneEndClose)
@@ -103,6 +105,8 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.removeObservers()
         if self._panel is not None:
             self._panel.close()
+            self._qaPanel.close()
+            self._comparePanel.close()
         if self.logic is not None:
             self.logic.stop()
 
@@ -111,8 +115,9 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._showParameters()
 
     def exit(self) -> None:
-        """The user opens another module; a run goes on."""
+        """The user opens another module; a run goes on, and the views stay as they are."""
         self._panel.show(None)
+        self._qaPanel.show(None)
 
     def onReload(self) -> None:
         """Reload the library too, and with it what the process runs."""
@@ -124,10 +129,20 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         # kept also while the panel is unbound: Slicer 5.10 leaves an observer at the node, which must not outlive this
         self._parameterNode = self.logic.getParameterNode()
         self._panel.show(self._parameterNode)
+        self._qaPanel.show(self._parameterNode)
+
+    def _section(self, name: str):
+        """Load a .ui file below what is there, and return its widgets by name."""
+        widget = slicer.util.loadUI(self.resourcePath(f"UI/{name}.ui"))
+        self.layout.addWidget(widget)
+        widget.setMRMLScene(slicer.mrmlScene)
+        return slicer.util.childWidgetVariables(widget)
 
     def _onSceneStartClose(self, caller, event) -> None:
         self._panel.cancel()
+        self._qaPanel.cancel()
         self._panel.show(None)
+        self._qaPanel.show(None)
 
     def _onSceneEndClose(self, caller, event) -> None:
         if self.parent.isEntered:

@@ -12,6 +12,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from pddnet.errors import InputError
+from pddnet.image import Image
 from pddnet.presets import find_preset
 
 from .nodes import (
@@ -91,6 +92,7 @@ class Result:
     transform: slicer.vtkMRMLGridTransformNode
     volume: slicer.vtkMRMLScalarVolumeNode  # resampled, or the moving volume under the transform
     segmentation: slicer.vtkMRMLSegmentationNode | None
+    spread: Image  # mm, standard deviation of the displacement, LPS
     report: dict[str, Any]  # as the command line's --report, and "organs"
 
 
@@ -198,7 +200,8 @@ class RegistrationJob:
             transform = chosen.outputTransform or self._newTransform(scene)
             self._fill(transform, answer, report)
         volume = chosen.outputVolume or chosen.movingVolume
-        return Result(transform, volume, chosen.outputSegmentation or chosen.movingSegmentation, report)
+        segmentation = chosen.outputSegmentation or chosen.movingSegmentation
+        return Result(transform, volume, segmentation, answer["spread"], report)
 
     def _newTransform(self, scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLGridTransformNode:
         fixed, moving = self.selection.fixedVolume.GetName(), self.selection.movingVolume.GetName()

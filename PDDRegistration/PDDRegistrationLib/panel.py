@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import qt
@@ -11,13 +12,14 @@ from slicer.i18n import tr as _
 
 from pddnet.checks import DEVICES
 from pddnet.errors import InputError
+from pddnet.image import Image
 from pddnet.presets import PRESETS
 
+from .compare_panel import ComparePanel
 from .job import RegistrationJob, Result, Selection, reportOf
 from .run_report import privateNames, runReport, saveRunReport
 from .summary import stageText, summaryText
 from .torch_setup import offerTorch
-from .views import showRegistered
 from .worker_process import Failure, noMemory
 
 NODES = tuple(name for name in Selection.__dataclass_fields__ if name not in ("preset", "device"))
@@ -27,9 +29,10 @@ DEVICE_NAMES = {"auto": _("automatic"), "cpu": _("CPU"), "cuda": _("GPU (CUDA)")
 class Panel:
     """Connects the parameter node, the widgets and the runs. Apply becomes Cancel while one runs."""
 
-    def __init__(self, ui: Any, logic: Any) -> None:
-        """Args: the widgets by name; PDDRegistrationLogic."""
-        self.ui, self.logic = ui, logic
+    def __init__(self, ui: Any, logic: Any, compare: ComparePanel, afterRun: Callable[[], None]) -> None:
+        """Args: the widgets by name; PDDRegistrationLogic; what shows results; called when there is a new one."""
+        self.ui, self.logic, self._compare, self._afterRun = ui, logic, compare, afterRun
+        self._spread: tuple[str, Image] | None = None  # of the last result, and that transform's ID
         self._parameters: Any = None
         self._guiTag: Any = None
         self._observer: int | None = None
@@ -168,12 +171,13 @@ class Panel:
         self.ui.statusLabel.text = stageText(stage)
 
     def _onFinished(self, result: Result) -> None:
-        fixed = self._job.selection.fixedVolume
+        self._spread = result.transform.GetID(), result.spread
         self._jobParameters.outputTransform = result.transform
         self._end("")
         if self._parameters is not None:
             self._showResult()
-        showRegistered(fixed, result.volume)
+            self._compare.start()
+            self._afterRun()
 
     def _onFailed(self, failure: Failure) -> None:
         job = self._job
@@ -198,8 +202,18 @@ class Panel:
             self._updateApply()
 
     def _showResult(self) -> None:
-        """What the chosen transform says about itself."""
-        report = reportOf(self._parameters.outputTransform)
+        """What the chosen transform says about itself, and the tools to look at it."""
+        parameters, transform = self._parameters, self._parameters.outputTransform
+        known = self._spread is not None and transform is not None and self._spread[0] == transform.GetID()
+        self._compare.show(
+            transform,
+            parameters.fixedVolume,
+            parameters.outputVolume or parameters.movingVolume,
+            parameters.fixedSegmentation,
+            parameters.outputSegmentation or parameters.movingSegmentation,
+            self._spread[1] if known else None,
+        )
+        report = reportOf(transform)
         try:
             self.ui.verdictLabel.text = summaryText(report) if report else ""
         except (LookupError, TypeError, ValueError, AttributeError):  # another version wrote it
