@@ -33,8 +33,12 @@ class Comparison:
         fixedSegmentation: slicer.vtkMRMLSegmentationNode | None,
         movingSegmentation: slicer.vtkMRMLSegmentationNode | None,
         transform: slicer.vtkMRMLTransformNode,
+        warpedVolume: slicer.vtkMRMLScalarVolumeNode | None = None,
+        warpedSegmentation: slicer.vtkMRMLSegmentationNode | None = None,
     ) -> None:
-        """The moving nodes may lie under the transform, directly or not, or elsewhere."""
+        """The moving nodes may lie under the transform, directly or not, or elsewhere; what they were resampled into
+        is shown in their place."""
+        self._warped = {"movingVolume": warpedVolume, "movingSegmentation": warpedSegmentation}
         self.fixedVolume, self.movingVolume = fixedVolume, movingVolume
         self.fixedSegmentation, self.movingSegmentation = fixedSegmentation, movingSegmentation
         self.transform = transform
@@ -196,6 +200,8 @@ class Comparison:
 
     def _shown(self, name: str) -> Any:
         """What shows the moving volume or segmentation as the switch before / after stands."""
+        if self.registered and self._warped[name] is not None:
+            return self._warped[name]
         node, key = getattr(self, name), (name, self.registered)
         known = self._standIns.get(key)
         moved = isUnder(node, self.transform) != self.registered
@@ -213,8 +219,9 @@ class Comparison:
             return
         shown = self._shown("movingSegmentation") if self.overlay is None else None  # it would change the map's colours
         self._style(self.movingSegmentation, outline=False, visible=shown is self.movingSegmentation)
-        for (name, _registered), node in self._standIns.items():
-            if name == "movingSegmentation":
+        others = [node for (name, _), node in self._standIns.items() if name == "movingSegmentation"]
+        for node in (*others, self._warped["movingSegmentation"]):
+            if node is not None:
                 self._style(node, outline=False, visible=node is shown)
 
     def _style(self, segmentation: slicer.vtkMRMLSegmentationNode, *, outline: bool, visible: bool) -> None:

@@ -56,13 +56,17 @@ class ComparePanel:
         fixedSegmentation: slicer.vtkMRMLSegmentationNode | None = None,
         movingSegmentation: slicer.vtkMRMLSegmentationNode | None = None,
         spread: Image | None = None,
+        warpedVolume: slicer.vtkMRMLScalarVolumeNode | None = None,
+        warpedSegmentation: slicer.vtkMRMLSegmentationNode | None = None,
     ) -> None:
         """Offer the tools for a result; the views stay as they are until `start` or the first tool.
 
         Without transform or volumes there is nothing to offer. The same nodes as before change nothing, so this may be
-        called whenever the parameter node changes. spread: in mm, LPS, on any grid.
+        called whenever the parameter node changes. spread: in mm, LPS, on any grid. warped...: what the moving volume
+        and segmentation were resampled into, if they were.
         """
-        nodes = (fixedVolume, movingVolume, fixedSegmentation, movingSegmentation, transform)
+        moving = (movingVolume, fixedSegmentation, movingSegmentation)
+        nodes = (fixedVolume, *moving, transform, warpedVolume, warpedSegmentation)
         if self._look is not None and self._look.isOf(nodes, spread):
             return
         self.close()
@@ -197,9 +201,9 @@ class _Look:
     """What belongs to one result: the tools, and the observers that end them when a node goes."""
 
     def __init__(self, nodes: tuple, spread: Image | None, onProbed: Any, onChanged: Any, onGone: Any) -> None:
-        """nodes: fixed and moving volume, fixed and moving segmentation, transform."""
+        """nodes: as `Comparison` takes them."""
         self._nodes, self._spread, self._onGone = nodes, spread, onGone
-        self._transform = nodes[-1]
+        self._transform = nodes[4]
         self.comparison = Comparison(*nodes)
         self.field = FieldDisplay(self._transform, nodes[0])
         self.overlays = Overlays(self._transform, spread)

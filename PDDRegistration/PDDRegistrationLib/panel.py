@@ -208,10 +208,12 @@ class Panel:
         self._compare.show(
             transform,
             parameters.fixedVolume,
-            parameters.outputVolume or parameters.movingVolume,
+            parameters.movingVolume,
             parameters.fixedSegmentation,
-            parameters.outputSegmentation or parameters.movingSegmentation,
+            parameters.movingSegmentation,
             self._spread[1] if known else None,
+            _filled(parameters.outputVolume),
+            _filled(parameters.outputSegmentation),
         )
         report = reportOf(transform)
         try:
@@ -226,3 +228,15 @@ class Panel:
         if path and self._failedRun is not None:
             with slicer.util.tryWithErrorDisplay(_("The report was not saved.")):
                 saveRunReport(path, self._failedRun)
+
+
+def _filled(output: Any) -> Any:
+    """An output node, once a run has put something into it."""
+    if output is None:
+        return None
+    empty = output.GetImageData() is None if output.IsA("vtkMRMLVolumeNode") else not _segments(output)
+    return None if empty else output
+
+
+def _segments(segmentation: slicer.vtkMRMLSegmentationNode) -> int:
+    return segmentation.GetSegmentation().GetNumberOfSegments()

@@ -15,7 +15,14 @@ def unchangedOnError(scene: slicer.vtkMRMLScene, outputs: Iterable[slicer.vtkMRM
     Removed are the nodes that the body added. Brought back are the parent transforms of all nodes, and what `outputs`
     and their display nodes held. Their data is not copied for that, so the body must give them new objects (image
     data, segmentation, transform) and not write into those that they have.
+
+    Just one thing stays: a segmentation without a display node gets one, because Slicer's slice views still use the
+    display node that a segmentation has lost, and crash.
     """
+    outputs = list(outputs)
+    for output in outputs:
+        if output.IsA("vtkMRMLSegmentationNode") and output.GetDisplayNode() is None:
+            output.CreateDefaultDisplayNodes()
     nodes = {node.GetID() for node in _nodes(scene)}
     parents = [(node, node.GetTransformNodeID()) for node in _nodes(scene, "vtkMRMLTransformableNode")]
     kept = [_Kept(node) for output in outputs for node in (output, *_displays(output))]

@@ -61,6 +61,7 @@ class Host:
 
     def loadModule(self, path: str | Path) -> object:
         """Load a scripted module's file, enter it, and return its Python widget object."""
+        self.window.show()  # Qt closes all windows when an application quits, and this one may go on
         module = self.app.moduleManager().load(Path(path).resolve())
         self.window.moduleSelector().addModule(module.name, module.title)
         if self.loadedModules() == [module.name]:
