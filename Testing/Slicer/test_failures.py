@@ -64,16 +64,19 @@ def then_raise(original: Callable[..., Any], fault: BaseException, times: int = 
 
 
 def whole_scene() -> dict[str, tuple[Any, ...]]:
-    """Every node with its place and references; of those that hold patient data also that."""
+    """Every node with its place and references; of those that hold patient data also that.
+
+    Without the subject hierarchy, which MRML makes when something asks for it.
+    """
     import slicer
 
-    kinds = ["vtkMRMLVolumeNode", "vtkMRMLTransformNode", "vtkMRMLSegmentationNode"]
-    found = {}
-    for node in slicer.util.getNodes("*", useLists=True).values():
-        for one in node:
-            held = runs.fingerprint(one) if any(map(one.IsA, kinds)) else ()
-            found[one.GetID()] = (one.GetName(), *held)
-    return found
+    kinds = "vtkMRMLVolumeNode vtkMRMLTransformNode vtkMRMLSegmentationNode".split()
+    nodes = [one for node in slicer.util.getNodes("*", useLists=True).values() for one in node]
+    return {
+        node.GetID(): (node.GetName(), *(runs.fingerprint(node) if any(map(node.IsA, kinds)) else ()))
+        for node in nodes
+        if not node.IsA("vtkMRMLSubjectHierarchyNode")
+    }
 
 
 def save_report(bench: runs.Bench, path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:

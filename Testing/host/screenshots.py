@@ -48,6 +48,22 @@ def draw(host: Host) -> None:
     draw_thumbnail(host)
     show_grid(nodes)
     host.screenshot(FOLDER / "transform.png")
+    show_measures(host, widget, nodes)
+    host.screenshot(FOLDER / "measure.png", size=(1400, 1080))
+
+
+def show_measures(host: Host, widget: object, nodes: dict[str, object]) -> None:
+    """A checkerboard in the views, and the measured landmarks, organs and transform in the panel."""
+    nodes["moving"].GetParentTransformNode().GetDisplayNode().SetVisibility(False)
+    for section in (widget.ui.inputsCollapsibleButton, widget.ui.outputsCollapsibleButton):
+        section.collapsed = True
+    widget.ui.settingsCollapsibleButton.collapsed, widget.qaUi.qaCollapsibleButton.collapsed = True, False
+    widget.compareUi.checkerboardButton.click()
+    widget.qaUi.qaFixedPointsSelector.setCurrentNode(nodes["fixedPoints"])
+    widget.qaUi.qaMovingPointsSelector.setCurrentNode(nodes["movingPoints"])
+    widget.qaUi.qaMeasureButton.click()
+    if not host.waitUntil(lambda: widget.qaUi.qaExportButton.enabled, SECONDS):
+        raise RuntimeError("The transform was not measured.")
 
 
 def draw_thumbnail(host: Host) -> None:
