@@ -70,7 +70,7 @@ def whole_scene() -> dict[str, tuple[Any, ...]]:
     """
     import slicer
 
-    kinds = "vtkMRMLVolumeNode vtkMRMLTransformNode vtkMRMLSegmentationNode".split()
+    kinds = ["vtkMRMLVolumeNode", "vtkMRMLTransformNode", "vtkMRMLSegmentationNode"]
     nodes = [one for node in slicer.util.getNodes("*", useLists=True).values() for one in node]
     return {
         node.GetID(): (node.GetName(), *(runs.fingerprint(node) if any(map(node.IsA, kinds)) else ()))
