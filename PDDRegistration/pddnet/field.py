@@ -135,19 +135,28 @@ class DisplacementField:
         jacobian[np.linalg.det(jacobian) < 0.05] = otherwise
         return np.linalg.inv(jacobian)
 
-    def jacobian(self) -> np.ndarray:
-        """(D, H, W, 3, 3) derivative of x + u(x) by x in physical space: [component, direction], LPS."""
+    def _slopes(self) -> list[np.ndarray]:
+        """du/ds, each (D, H, W, 3) in LPS, for s in mm along the grid's i, j and k axes."""
         steps = self.grid.spacing[::-1]
         slopes = [
             np.gradient(self.array, step, axis=axis) if n > 1 else np.zeros_like(self.array)
             for axis, (step, n) in enumerate(zip(steps, self.grid.shape, strict=True))
         ]
-        by_index = np.stack(slopes[::-1], axis=-1)  # (..., component, i j k)
+        return slopes[::-1]
+
+    def jacobian(self) -> np.ndarray:
+        """(D, H, W, 3, 3) derivative of x + u(x) by x in physical space: [component, direction], LPS."""
+        by_index = np.stack(self._slopes(), axis=-1)  # (..., component, i j k)
         return by_index @ self.grid.direction.T.astype(self.array.dtype) + np.eye(3, dtype=self.array.dtype)
 
     def jacobian_determinant(self) -> np.ndarray:
         """(D, H, W) determinant of d(x + u)/dx in physical space: local volume change; at most 0 where space folds."""
-        return np.linalg.det(self.jacobian())
+        direction = self.grid.direction.astype(self.array.dtype)
+        i, j, k = (np.moveaxis(slope + direction[:, n], -1, 0) for n, slope in enumerate(self._slopes()))
+        volume = k[0] * (i[1] * j[2] - i[2] * j[1])  # of the parallelepiped that a unit cube along the axes becomes
+        volume += k[1] * (i[2] * j[0] - i[0] * j[2])
+        volume += k[2] * (i[0] * j[1] - i[1] * j[0])
+        return volume / np.linalg.det(direction)
 
     def write(self, path: str | Path) -> None:
         """As an ITK transform (.h5, .tfm, .txt, .mat) or a displacement image (.nii.gz, .nii, .nrrd, .mha)."""

@@ -17,11 +17,9 @@ from .deform import Step, deform
 from .features.guide import code_book
 from .features.mind import mind
 from .features.tissue import WEIGHTS, tissue
-from .field import DisplacementField
 from .grid import Grid
 from .image import Image
-from .lattice import compose, resample, to_lps
-from .metrics import jacobian_statistics
+from .lattice import compose, resample
 from .presets import Preset, find_preset
 from .progress import Ticker
 from .registration import Progress, Registration
@@ -210,8 +208,7 @@ class _Job:
         """What the result holds besides the verdict. alike: similarity and overlap under the whole map."""
         lattice = here.grid
         body = to_array(here.values[1]) > 0.5
-        inner = DisplacementField(to_lps(field, lattice), lattice)
-        folding = jacobian_statistics(inner.jacobian_determinant(), body if body.any() else None)["folding_percent"]
+        folding = _share(determinant(field, lattice) <= 0, here)
         tick()
         spreads = field.new_zeros(lattice.shape)
         if steps:
@@ -219,7 +216,7 @@ class _Job:
         spread = to_array(spreads)
         gaps = [resample(s.inconsistency[None], s.control, lattice)[0] for s in steps if s.inconsistency is not None]
         gap = float(to_array(gaps[0])[body].mean()) if gaps and body.any() else None
-        measures = {"overlap": alike[1], "similarity": alike[0], "folding_percent": float(folding)}
+        measures = {"overlap": alike[1], "similarity": alike[0], "folding_percent": folding}
         measures["spread"] = float(spread[body].mean() if body.any() else spread.mean())
         if gap is not None:
             measures["inverse_consistency"] = gap
