@@ -56,14 +56,14 @@ class Candidate:
     coarse_score: float = 0.0  # where `score` was replaced by a finer one, what it was
 
 
-def coarsen(scan: Scan, axes: np.ndarray, describe: Callable[[Scan], Tensor]) -> CoarseScan:
+def coarsen(scan: Scan, axes: np.ndarray, describe: Callable[[Tensor], Tensor]) -> CoarseScan:
     """The scan on a lattice of SPACING along the given axes (columns in LPS), features averaged within the view."""
     import torch.nn.functional as functional
 
     fine = _cover(scan.grid, axes, SPACING / 2)
     view = scan.warped(fine, Affine.identity())
     weight = view.values[2]
-    features = functional.avg_pool3d((describe(view) * weight)[None], 2)[0]
+    features = functional.avg_pool3d((describe(view.values) * weight)[None], 2)[0]
     weight = functional.avg_pool3d(weight[None, None], 2)[0, 0]
     body = functional.avg_pool3d(view.values[1:2][None], 2)[0, 0] * weight
     grid = Grid(weight.shape, fine.spacing * 2, fine.index_to_point(np.full(3, 0.5)), fine.direction)

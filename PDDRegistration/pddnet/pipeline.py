@@ -141,7 +141,7 @@ class _Job:
         lattice = fixed.box.isotropic(preset.field, BORDER)
         field = fixed.values.new_zeros((3, *lattice.shape))
         here = fixed.warped(lattice, Affine.identity())
-        similarity = Similarity(here, moving, self._describe)
+        similarity = Similarity(here, moving, self._describe, local=preset.hu)
         affine, candidates = Affine.identity(), []
         if self.initial_transform is not None:
             affine, field = split(self.initial_transform, lattice, device)
@@ -192,14 +192,14 @@ class _Job:
             )
         return scans[0], scans[1]
 
-    def _describe(self, scan: Scan) -> Tensor:
-        """The features that the alignment and the similarity compare."""
+    def _describe(self, values: Tensor) -> Tensor:
+        """The features (C, ...) that the alignment and the similarity compare, from a scan's values (3, ...)."""
         import torch
 
         if self.preset.hu:
-            weights = scan.values.new_tensor(WEIGHTS).view(-1, 1, 1, 1)
-            return tissue(scan.values[0], scan.values[1]) * weights
-        return torch.cat([mind(scan.values[0]), scan.values[1:2]])
+            weights = values.new_tensor(WEIGHTS).view(-1, *[1] * (values.dim() - 1))
+            return tissue(values[0], values[1]) * weights
+        return torch.cat([mind(values[0]), values[1:2]])
 
     def _finish(
         self, here: Scan, alike: tuple[float, float], affine: Affine, field: Tensor, steps: list[Step],

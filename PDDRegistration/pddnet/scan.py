@@ -58,22 +58,38 @@ class Scan:
 
     def warped(self, lattice: Grid, affine: Affine, displacement: Tensor | None = None) -> Scan:
         """The scan at affine(x + u(x)) for every node x of `lattice`; u (3, D, H, W) in mm along its array axes."""
+        where = mesh(lattice, self.values.device)
+        where = where if displacement is None else where + displacement
+        index = self._index(where, lattice, affine)
+        inside = self._inside(index)
+        codes = sample(self.codes, index) if len(self.codes) else self.codes.new_zeros((0, *lattice.shape))
+        return Scan(self._values(index, inside), codes * inside, lattice, lattice, self.whole)
+
+    def values_at(self, where: Tensor, lattice: Grid, affine: Affine) -> Tensor:
+        """(3, ...) values at affine(x), for positions x (3, ...) in mm along D, H, W from the lattice's first node."""
+        index = self._index(where, lattice, affine)
+        return self._values(index, self._inside(index))
+
+    def _index(self, where: Tensor, lattice: Grid, affine: Affine) -> Tensor:
+        """(3, ...) voxel indices in the order D, H, W."""
         import torch
 
-        device = self.values.device
-        where = mesh(lattice, device) if displacement is None else mesh(lattice, device) + displacement
         to_index = np.linalg.inv(self.grid.axes)
         turn = (to_index @ affine.matrix @ lattice.direction[:, ::-1])[::-1]
         start = (to_index @ (affine.points(lattice.origin) - self.grid.origin))[::-1]
-        index = torch.einsum("ij,jdhw->idhw", to_tensor(turn, device), where)
-        index = index + to_tensor(start, device).view(3, 1, 1, 1)
+        index = torch.einsum("ij,j...->i...", to_tensor(turn, where.device), where)
+        return index + to_tensor(start, where.device).view(3, *[1] * (where.dim() - 1))
+
+    def _inside(self, index: Tensor) -> Tensor:
+        size = to_tensor(np.array(self.grid.shape), index.device).view(3, *[1] * (index.dim() - 1))
+        return ((index >= -0.5) & (index <= size - 0.5)).all(0)
+
+    def _values(self, index: Tensor, inside: Tensor) -> Tensor:
+        import torch
+
         values = sample(self.values, index)
-        size = to_tensor(np.array(self.grid.shape), device).view(3, 1, 1, 1)
-        inside = ((index >= -0.5) & (index <= size - 0.5)).all(0)
         intensity = torch.where(inside, values[0], self.values[0].amin())
-        view = values[2] * inside
-        codes = sample(self.codes, index) if len(self.codes) else self.codes.new_zeros((0, *lattice.shape))
-        return Scan(torch.stack([intensity, values[1] * inside, view]), codes * inside, lattice, lattice, self.whole)
+        return torch.stack([intensity, values[1] * inside, values[2] * inside])
 
 
 def prepare(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .lattice import mesh
 from .scan import Affine, Scan
 
 if TYPE_CHECKING:
@@ -16,11 +17,17 @@ if TYPE_CHECKING:
 class Similarity:
     """Compares the moving scan, mapped in one way or another, with a fixed scan that is described once."""
 
-    def __init__(self, here: Scan, moving: Scan, describe: Callable[[Scan], Tensor]) -> None:
-        """here: the fixed scan on the lattice to compare on; describe: a scan's features (C, D, H, W)."""
+    def __init__(self, here: Scan, moving: Scan, describe: Callable[[Tensor], Tensor], *, local: bool) -> None:
+        """here: the fixed scan on the lattice to compare on; describe: a scan's values (3, ...) to features (C, ...).
+
+        local: whether features depend on the values at their own place alone; then only the body's are computed.
+        """
         self._moving, self._describe, self._lattice = moving, describe, here.grid
-        self._body = here.values[1] * here.values[2]
-        self._features = describe(here)
+        body = here.values[1] * here.values[2]
+        self._nodes = body.flatten().nonzero()[:, 0] if local else None
+        self._where = self._picked(mesh(here.grid, body.device))
+        self._body = self._picked(body[None])[0]
+        self._features = describe(self._picked(here.values))
         moving_body = float((moving.values[1] * moving.values[2]).sum()) * float(moving.grid.spacing.prod())
         self._moving_cells = moving_body / float(here.grid.spacing.prod())
 
@@ -31,11 +38,18 @@ class Similarity:
             affine, field: x -> affine(x + u(x)), fixed to moving points (LPS mm); u (3, D, H, W) on the lattice of the
                 fixed scan, in mm along its array axes.
         """
-        there = self._moving.warped(self._lattice, affine, field)
-        weight = self._body * there.values[2]
+        where = self._where if field is None else self._where + self._picked(field)
+        there = self._moving.values_at(where, self._lattice, affine)
+        weight = self._body * there[2]
         total = weight.sum().clamp(min=1.0)
-        f, m = (x - (x * weight).sum((1, 2, 3), keepdim=True) / total for x in (self._features, self._describe(there)))
-        scale = ((weight * f * f).sum() * (weight * m * m).sum()).clamp(min=1e-6).sqrt()
-        common = float((weight * there.values[1]).sum())
+        sides = (self._features, self._describe(there))
+        f, m = (x - ((x * weight).flatten(1).sum(1) / total).view(-1, *[1] * weight.dim()) for x in sides)
+        weighted = weight * f
+        scale = ((weighted * f).sum() * (weight * m * m).sum()).clamp(min=1e-6).sqrt()
+        common = float((weight * there[1]).sum())
         smaller = min(float(self._body.sum()), self._moving_cells / abs(np.linalg.det(affine.matrix)))
-        return float((weight * f * m).sum() / scale), min(common / max(smaller, 1.0), 1.0)
+        return float((weighted * m).sum() / scale), min(common / max(smaller, 1.0), 1.0)
+
+    def _picked(self, x: Tensor) -> Tensor:
+        """(C, D, H, W) at the nodes that are compared: (C, N), or all as they are."""
+        return x if self._nodes is None else x.flatten(1).index_select(1, self._nodes)

@@ -14,14 +14,14 @@ from pddnet.cohort import full_view, virtual_patient
 from pddnet.features.tissue import WEIGHTS, tissue
 from pddnet.grid import Grid
 from pddnet.image import Image
-from pddnet.scan import Affine, Scan, prepare
+from pddnet.scan import Affine, prepare
 
 CPU = torch.device("cpu")
 SHIFT = np.array([37.0, -61.0, 143.0])
 
 
-def describe(scan: Scan) -> torch.Tensor:
-    return tissue(scan.values[0], scan.values[1]) * torch.tensor(WEIGHTS).view(-1, 1, 1, 1)
+def describe(values: torch.Tensor) -> torch.Tensor:
+    return tissue(values[0], values[1]) * torch.tensor(WEIGHTS).view(-1, 1, 1, 1)
 
 
 @pytest.fixture(scope="module")
