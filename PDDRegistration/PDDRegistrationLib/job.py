@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
@@ -25,8 +24,9 @@ from .nodes import (
 )
 from .organs import OrganPairs
 from .rollback import unchangedOnError
+from .scene_job import NodesOfRun, SceneJob
 from .segmentations import SegmentLabels, labelsFromSegmentation, segmentationFromLabels
-from .worker_process import Failure, Worker, noMemory
+from .worker_process import Failure, Worker
 
 REPORT = "PDDRegistration.Report"
 """Node attribute of a result: the run's report as JSON, with the organ table."""
@@ -96,11 +96,8 @@ class Result:
     report: dict[str, Any]  # as the command line's --report, and "organs"
 
 
-class RegistrationJob:
-    """Starts when it is made; ends with one call of onFinished or onFailed, unless the caller waits for it.
-
-    The nodes are read at the start; they may change during the run, and are looked at again at its end.
-    """
+class RegistrationJob(SceneJob[Result]):
+    """The nodes are read at the start; they may change during the run, and are looked at again at its end."""
 
     def __init__(
         self,
@@ -112,36 +109,10 @@ class RegistrationJob:
     ) -> None:
         """Raises InputError where the nodes cannot be registered; nothing is started then."""
         selection.check()
-        self.selection, self._worker = selection, worker
-        self._onFinished, self._onFailed = onFinished, onFailed
+        self.selection, self._nodes = selection, NodesOfRun(selection.nodes.values())
         self._labels: SegmentLabels | None = None
         self._organs = OrganPairs()
-        self._outcome: Result | Failure | None = None
-        self._error: Exception | None = None
-        self.request = self._request()
-        self._number = worker.submit(self.request, onProgress, self._onDone, self._fail)
-
-    @property
-    def isRunning(self) -> bool:
-        """Whether the end is yet to come."""
-        return self._outcome is None
-
-    def cancel(self) -> None:
-        """Ask for the end; onFailed is called with kind 'cancelled', within seconds."""
-        self._worker.cancel(self._number)
-
-    def wait(self) -> Result:
-        """Block until the end.
-
-        Raises:
-            InputError, Cancelled, MemoryError, WorkerError: why there is no result.
-        """
-        self._worker.waitFor(self._number)
-        if isinstance(self._outcome, Result):
-            return self._outcome
-        if self._error is not None:
-            raise self._error
-        raise self._outcome.asException()
+        super().__init__(worker, self._request(), onProgress, onFinished, onFailed)
 
     def _request(self) -> dict[str, Any]:
         """The nodes as images: everything that the run needs."""
@@ -165,33 +136,10 @@ class RegistrationJob:
             request["evaluate"] = self._organs.pairs
         return request
 
-    def _onDone(self, answer: dict[str, Any]) -> None:
-        try:
-            outcome = self._apply(answer)
-        except InputError as error:
-            return self._fail(Failure("input", str(error)), error)
-        except MemoryError as error:
-            return self._fail(Failure("memory", noMemory()), error)
-        except Exception as error:
-            logging.exception("the result could not be put into the scene")
-            return self._fail(Failure("internal", _("The result could not be put into the scene."), repr(error)), error)
-        self._outcome = outcome
-        if self._onFinished is not None:
-            self._onFinished(outcome)
-        return None
-
-    def _fail(self, failure: Failure, error: Exception | None = None) -> None:
-        self._outcome, self._error = failure, error
-        if self._onFailed is not None:
-            self._onFailed(failure)
-
     def _apply(self, answer: dict[str, Any]) -> Result:
         """Put the answer into the scene, whole or not at all."""
         chosen = self.selection
-        for node in chosen.nodes.values():
-            if node.GetScene() is None:
-                text = _("{name} was removed during the run; nothing was changed. Choose again and press Apply.")
-                raise InputError(text.format(name=node.GetName()))
+        self._nodes.check()
         chosen.check()  # nodes may have been moved under others meanwhile
         scene = chosen.fixedVolume.GetScene()
         report = answer["report"] | {"organs": self._organs.table(answer["evaluation"])}
