@@ -90,15 +90,9 @@ def register(
     start = as_transform(initial_transform)
     if start is not None or not align:
         check_overlap(fixed.grid, scan.grid, start)
-    guides: dict[str, Image | None] = {}
-    given = (("fixed", fixed, fixed_mask, fixed_labels), ("moving", scan, moving_mask, moving_labels))
-    for side, image, mask, labels in given:
-        for kind, guide, fit in (("mask", mask, files.fit_mask), ("labels", labels, files.fit_labels)):
-            guides[f"{side}_{kind}"], more = fit(guide, image.grid, f"{side} {kind}") if guide else (None, [])
-            warnings += more
+    guides, more = _guides(("fixed", fixed, fixed_mask, fixed_labels), ("moving", scan, moving_mask, moving_labels))
+    warnings += more
     guided = fixed_labels is not None
-    if guided != (moving_labels is not None):
-        raise InputError("labels of one scan alone cannot guide the registration; give those of both, or neither")
     result = pipeline.register(
         fixed,
         scan,
@@ -226,6 +220,22 @@ def as_transform(value: Transform | None) -> sitk.Transform | None:
     affine.SetMatrix(value[:3, :3].ravel().tolist())
     affine.SetTranslation(value[:3, 3].tolist())
     return affine
+
+
+def _guides(*sides: tuple[str, Image, Image | None, Image | None]) -> tuple[dict[str, Image | None], list[str]]:
+    """Masks and guiding labels on their scans' grids, by `pipeline.register`'s names, and warnings.
+
+    sides: name, scan, mask and labels. Raises InputError where only one scan has labels.
+    """
+    fitted: dict[str, Image | None] = {}
+    warnings: list[str] = []
+    for side, image, mask, labels in sides:
+        for kind, guide, fit in (("mask", mask, files.fit_mask), ("labels", labels, files.fit_labels)):
+            fitted[f"{side}_{kind}"], more = fit(guide, image.grid, f"{side} {kind}") if guide else (None, [])
+            warnings += more
+    if (fitted["fixed_labels"] is None) != (fitted["moving_labels"] is None):
+        raise InputError("labels of one scan alone cannot guide the registration; give those of both, or neither")
+    return fitted, warnings
 
 
 def _warped(

@@ -11,6 +11,7 @@ import pytest
 
 if TYPE_CHECKING:
     from host.host import Host
+    from runs import Bench
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "host" / "example" / "HostExample.py"
 
@@ -45,3 +46,21 @@ def host(running_host: Host) -> Iterator[Host]:
 def example(host: Host) -> object:
     """The widget object of the example module, loaded into the host."""
     return host.loadModule(EXAMPLE)
+
+
+@pytest.fixture(scope="module")
+def opened(running_host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """The module's panel, open for all tests of a file: its process takes seconds to start."""
+    import runs
+
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        runs.opened(running_host, tmp_path_factory.mktemp("runs"), patch) as bench,
+    ):
+        yield bench
+
+
+@pytest.fixture
+def bench(opened: Bench) -> Bench:
+    """That panel in a new scene."""
+    return opened.renew()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,21 +27,6 @@ FAULTY = ["updateVolumeFromImage", "segmentationFromLabels", "gridTransformFromF
 INTERNAL = "The result could not be put into the scene."
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the launcher is a script")
-
-
-@pytest.fixture(scope="module")
-def opened(running_host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[runs.Bench]:
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        runs.opened(running_host, tmp_path_factory.mktemp("runs"), patch) as bench,
-    ):
-        yield bench
-
-
-@pytest.fixture
-def bench(opened: runs.Bench) -> runs.Bench:
-    """In a new scene. All tests of this file share the module and its process, which takes seconds to start."""
-    return opened.renew()
 
 
 @pytest.fixture

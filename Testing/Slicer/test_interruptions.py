@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import psutil
@@ -16,21 +16,6 @@ if TYPE_CHECKING:
 
 STAGES = ["start", "prepare", "align", "match 1", "match 2", "finish", "warp", "measure"]  # of the preset 'default'
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the launcher is a script")
-
-
-@pytest.fixture(scope="module")
-def opened(running_host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[runs.Bench]:
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        runs.opened(running_host, tmp_path_factory.mktemp("runs"), patch) as bench,
-    ):
-        yield bench
-
-
-@pytest.fixture
-def bench(opened: runs.Bench) -> runs.Bench:
-    """In a new scene. All tests of this file share the module and its process, which takes seconds to start."""
-    return opened.renew()
 
 
 @pytest.fixture

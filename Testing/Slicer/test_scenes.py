@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,21 +16,6 @@ if TYPE_CHECKING:
 CUBIC = 0.1  # mm: Slicer interpolates a grid that it has loaded with cubic splines, between its nodes; 0.02 was seen
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the launcher is a script")
-
-
-@pytest.fixture(scope="module")
-def opened(running_host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[runs.Bench]:
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        runs.opened(running_host, tmp_path_factory.mktemp("runs"), patch) as bench,
-    ):
-        yield bench
-
-
-@pytest.fixture
-def bench(opened: runs.Bench) -> runs.Bench:
-    """In a new scene. All tests of this file share the module and its process, which takes seconds to start."""
-    return opened.renew()
 
 
 @pytest.fixture

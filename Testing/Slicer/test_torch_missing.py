@@ -6,7 +6,6 @@ import importlib.util
 import os
 import sys
 import types
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,15 +19,6 @@ if TYPE_CHECKING:
 BROKEN = "raise ImportError('half of it is missing')"
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the launcher is a script")
-
-
-@pytest.fixture(scope="module")
-def opened(running_host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[runs.Bench]:
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        runs.opened(running_host, tmp_path_factory.mktemp("runs"), patch) as bench,
-    ):
-        yield bench
 
 
 @pytest.fixture
