@@ -63,10 +63,19 @@ def build_parser() -> argparse.ArgumentParser:
         prog="pddnet", description="Register 3-D scans of different bodies: two volumes in, a transform out."
     )
     parser.add_argument("--version", action="version", version=f"pddnet {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="register | evaluate", required=True)
+    commands = parser.add_subparsers(dest="command", metavar="register | evaluate | train", required=True)
     _add_register(commands.add_parser("register", help="find the transform that lays a moving scan over a fixed one"))
     _add_evaluate(commands.add_parser("evaluate", help="measure any ITK transform by label maps and landmarks"))
+    _add_train(commands.add_parser("train", help="train the network that names structures, on your own data"))
     return parser
+
+
+def _add_train(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Train the network that names structures. Goes on where it was stopped."
+    parser.add_argument("config", metavar="CONFIG.json", help="what to learn from, and for how long; see the README")
+    parser.add_argument("--init", metavar="W.npz", help="weights to start from")
+    parser.add_argument("--minutes", type=float, metavar="M", help="stop after so many; the same command goes on")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
 
 
 def _add_register(parser: argparse.ArgumentParser) -> None:
@@ -114,6 +123,8 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
 def _run(args: argparse.Namespace) -> int:
     if args.command == "register":
         from .cli_register import run
+    elif args.command == "train":
+        from .cli_train import run
     else:
         from .cli_evaluate import run
     return run(args)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .features.mind import mind
+from .features.mind import CHANNELS, mind
 from .grid import Grid
 from .inference import DisplacementDistribution
 from .lattice import carried, compose, resample, to_lps
@@ -52,6 +52,7 @@ def describe(scan: Scan, lattice: Grid, spacing: float) -> FeatureMap:
     import torch.nn.functional as functional
 
     features = torch.cat([mind(scan.values[0], noise=NOISE), scan.codes])
+    features *= (len(features) / CHANNELS) ** 0.5  # costs are means over channels: MIND weighs the same beside others
     factor = max(round(spacing / float(lattice.spacing[0])), 1)
     weight = scan.values[2]
     if factor > 1:

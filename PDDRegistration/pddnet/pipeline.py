@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 SCORE_SLACK = 0.03  # the affine fit follows finer features than the score sees; more loss than this is a wrong fit
 SAME = 12.0  # mm, up to which two candidates are one place
+ALIGN_CODES = 2.0  # weight of structures beside tissues in the alignment
 BORDER = 8.0  # mm around the body's box that the deformation covers
 ELSEWHERE = 25.0  # mm, from which on two candidates are different places
 
@@ -142,6 +143,7 @@ class _Job:
         field = fixed.values.new_zeros((3, *lattice.shape))
         here = fixed.warped(lattice, Affine.identity())
         similarity = Similarity(here, moving, self._describe, local=preset.hu)
+        alike = Similarity(here, moving, self._intensities, local=preset.hu)
         affine, candidates = Affine.identity(), []
         if self.initial_transform is not None:
             affine, field = split(self.initial_transform, lattice, device)
@@ -153,7 +155,7 @@ class _Job:
                 fitted = judge_affine(*coarse, refine(fixed, moving, affine, preset, work))
                 if fitted.score > candidates[0].coarse_score - SCORE_SLACK:
                     affine = fitted.affine
-        before = similarity(affine, field)[0]
+        before = alike(affine, field)[0]
         steps = []
         for number, stage in enumerate(preset.stages):
             ticker.stage(f"match {number + 1}")
@@ -163,8 +165,11 @@ class _Job:
         ticker.stage("finish")
         folded = _share(determinant(field, lattice) <= 0, here)
         field = unfold(field, lattice, work)
-        result = self._finish(here, similarity(affine, field), affine, field, steps, work.tick)
+        result = self._finish(here, alike(affine, field), affine, field, steps, work.tick)
         measures = result.pop("measures") | {"similarity_before": before, "unfolded_percent": folded}
+        if preset.semantic:
+            structures = Similarity(here, moving, lambda values: values[3:], local=True)
+            measures["agreement"] = structures(affine, field)[0]
         if candidates:
             measures["peak_ratio"] = _peak_ratio(candidates, fixed.box)
         ticker.close()
@@ -190,10 +195,23 @@ class _Job:
                     tick=ticker.tick,
                 )
             )
+        if self.preset.semantic:
+            from .features import semantic
+
+            net = semantic.load(device=device)
+            for number, scan in enumerate(scans):
+                scans[number] = semantic.named(scan, net, self.preset.semantic)
+                ticker.tick()
         return scans[0], scans[1]
 
     def _describe(self, values: Tensor) -> Tensor:
-        """The features (C, ...) that the alignment and the similarity compare, from a scan's values (3, ...)."""
+        """The features (C, ...) that the alignment compares, from a scan's values and codes (3 + E, ...)."""
+        import torch
+
+        return torch.cat([self._intensities(values), ALIGN_CODES * values[3:]])
+
+    def _intensities(self, values: Tensor) -> Tensor:
+        """What the intensities alone tell: tissues (or MIND) and the body, from (3 + E, ...)."""
         import torch
 
         if self.preset.hu:

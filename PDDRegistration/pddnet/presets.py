@@ -30,6 +30,7 @@ class Preset:
     purpose: str
     stages: tuple[Stage, ...]
     hu: bool = True  # Hounsfield units; otherwise intensities scaled by their own range
+    semantic: float = 0.0  # weight of the learned structures beside MIND; 0: the network is not used
     working: float = 4.0  # mm, voxels in which the features are computed
     field: float = 4.0  # mm, spacing of the transform's grid
     fitted_risk: bool = False  # whether the verdict's risk was fitted to runs with these stages

@@ -18,8 +18,10 @@ class Similarity:
     """Compares the moving scan, mapped in one way or another, with a fixed scan that is described once."""
 
     def __init__(self, here: Scan, moving: Scan, describe: Callable[[Tensor], Tensor], *, local: bool) -> None:
-        """here: the fixed scan on the lattice to compare on; describe: a scan's values (3, ...) to features (C, ...).
+        """A fixed scan, described once.
 
+        Args:
+        here: the fixed scan on the lattice to compare on. describe: values and codes (3 + E, ...) to features (C, ...).
         local: whether features depend on the values at their own place alone; then only the body's are computed.
         """
         self._moving, self._describe, self._lattice = moving, describe, here.grid
@@ -27,7 +29,7 @@ class Similarity:
         self._nodes = body.flatten().nonzero()[:, 0] if local else None
         self._where = self._picked(mesh(here.grid, body.device))
         self._body = self._picked(body[None])[0]
-        self._features = describe(self._picked(here.values))
+        self._features = describe(self._picked(here.everything))
         moving_body = float((moving.values[1] * moving.values[2]).sum()) * float(moving.grid.spacing.prod())
         self._moving_cells = moving_body / float(here.grid.spacing.prod())
 

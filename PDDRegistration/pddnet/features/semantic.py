@@ -1,0 +1,163 @@
+"""What is where: a small U-Net names the structures of a scan, and codes for them stand beside MIND (paper 003's idea).
+
+Where the network is unsure its probabilities spread over several structures, the expected code becomes short, and the
+point counts less.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as functional
+from torch import Tensor, nn
+
+from ..errors import InputError
+from ..lattice import resample
+from ..scan import Affine, Scan
+from ..structures import LEVELS, NUMBER, STRUCTURES
+from ..tensors import to_array, to_tensor
+from ..weights import FOLDER, read_weights, write_weights
+from ..work import ALONE, Work
+
+SPACING = 4.0  # mm, voxels that the network sees and names
+KIND = "semantic"
+BUNDLED = FOLDER / "semantic.npz"
+MULTIPLE = 8  # input sizes are padded to multiples of it
+CODE = 16
+
+# Two structures that never touch, or need to be told apart most, share a channel with opposite signs.
+_PAIRS = (
+    ("liver", "bladder"), ("spleen", "gallbladder"), ("kidney", "oesophagus"), ("stomach", "adrenal_gland"),
+    ("colon", "small_bowel"), ("lung", "gluteus"), ("heart", "femur"), ("aorta", "vena_cava"),
+    ("pancreas", "portal_vein"), ("psoas", "erector_spinae"), ("rib", "sternum"), ("hip", "sacrum"),
+)  # fmt: skip
+_PERIODS = (6.0, 18.0)  # vertebrae per turn of the two angles that encode a level
+
+
+def codes() -> np.ndarray:
+    """(structures, CODE) float32: a code of length 1 for every structure, 0 for the background.
+
+    Neighbouring vertebrae have similar codes, so that a level that is nearly right nearly matches.
+    """
+    table = np.zeros((len(STRUCTURES), CODE), np.float32)
+    for channel, pair in enumerate(_PAIRS):
+        for sign, name in zip((1, -1), pair, strict=True):
+            table[NUMBER[name], channel] = sign
+    first = len(_PAIRS)
+    for n, level in enumerate(LEVELS):
+        angles = [2 * math.pi * n / period for period in _PERIODS]
+        turns = [f(a) for a in angles for f in (math.cos, math.sin)]
+        table[NUMBER[f"vertebra_{level}"], first : first + 4] = np.array(turns) / math.sqrt(2)
+    return table
+
+
+class SemanticNet(nn.Module):
+    """U-Net from a scan to structures.
+
+    It works on blocks of 2x2x2 voxels (8 mm), where a trunk is small enough for a CPU, and names the eight voxels of
+    each block at once.
+    """
+
+    def __init__(self, width: int = 32) -> None:
+        super().__init__()
+        self.width = width
+        self.first = _block(8 * 3, width)
+        self.second = _block(width, 2 * width)
+        self.third = _block(2 * width, 3 * width)
+        self.up_second = _block(5 * width, 2 * width)
+        self.up_first = _block(3 * width, width)
+        self.head = nn.Conv3d(width, 8 * len(STRUCTURES), 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, D, H, W) as `inputs` makes them, sizes multiples of MULTIPLE -> logits (B, structures, D, H, W)."""
+        first = self.first(_fold(x))
+        second = self.second(functional.max_pool3d(first, 2))
+        third = self.third(functional.max_pool3d(second, 2))
+        second = self.up_second(torch.cat([_double(third), second], 1))
+        first = self.up_first(torch.cat([_double(second), first], 1))
+        return _unfold(self.head(first))
+
+
+def inputs(values: Tensor) -> Tensor:
+    """(3, D, H, W) as `Scan.values` (HU, body, view) -> what the network sees: soft tissue, all HU, body in view."""
+    hu = values[0]
+    return torch.stack([((hu - 40) / 150).clamp(-1.5, 1.5), hu / 500, values[1] * values[2]])
+
+
+def probabilities(net: SemanticNet, values: Tensor) -> Tensor:
+    """(structures, D, H, W) within the body, from `Scan.values` (3, D, H, W) on a lattice of SPACING mm."""
+    shape = values.shape[1:]
+    pad = [p for n in reversed(shape) for p in (0, -n % MULTIPLE)]
+    x = functional.pad(inputs(values), pad)
+    x[:2, shape[0] :], x[:2, :, shape[1] :], x[:2, :, :, shape[2] :] = -1.5, -1.5, -1.5
+    with torch.no_grad():
+        logits = net(x[None])[0, :, : shape[0], : shape[1], : shape[2]]
+    return logits.softmax(0)
+
+
+def named(scan: Scan, net: SemanticNet, strength: float, work: Work = ALONE) -> Scan:
+    """The scan with the expected codes (CODE, D, H, W) of its structures, times strength, after what codes it has."""
+    lattice = scan.box.isotropic(SPACING)
+    found = probabilities(net, scan.warped(lattice, Affine.identity()).values)
+    work.tick()
+    expected = torch.einsum("sc,sdhw->cdhw", to_tensor(codes(), found.device), found)
+    expected = resample(expected, lattice, scan.grid) * scan.values[1] * scan.values[2]
+    return dataclasses.replace(scan, codes=torch.cat([scan.codes, strength * expected]))
+
+
+def load(path: Path = BUNDLED, device: torch.device | str = "cpu") -> SemanticNet:
+    """The network with weights from a file, ready to be used.
+
+    Raises:
+        InputError: the file is missing, damaged, or made for other structures.
+    """
+    return _loaded(path).to(device)
+
+
+@cache
+def _loaded(path: Path) -> SemanticNet:
+    arrays, metadata = read_weights(path, KIND)
+    if tuple(metadata.get("structures", ())) != STRUCTURES:
+        raise InputError(f"{path}: weights for another table of structures; train again")
+    net = SemanticNet(int(metadata["width"]))
+    try:
+        net.load_state_dict({name: to_tensor(array) for name, array in arrays.items()})
+    except RuntimeError as error:
+        raise InputError(f"{path}: the weights do not fit the network ({error})") from None
+    return net.eval().requires_grad_(False)
+
+
+def save(net: SemanticNet, path: Path, metadata: dict) -> None:
+    """Write the network's weights; metadata: data, training and measurements, whatever JSON holds."""
+    arrays = {name: to_array(value) for name, value in net.state_dict().items()}
+    write_weights(path, arrays, {"kind": KIND, "width": net.width, "structures": STRUCTURES, **metadata})
+
+
+def _block(inside: int, outside: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for channels in (inside, outside):
+        layers += [nn.Conv3d(channels, outside, 3, padding=1, bias=False), nn.GroupNorm(8, outside), nn.LeakyReLU(0.1)]
+    return nn.Sequential(*layers)
+
+
+def _fold(x: Tensor) -> Tensor:
+    """(B, C, 2D, 2H, 2W) -> (B, 8C, D, H, W)."""
+    b, c, d, h, w = x.shape
+    x = x.view(b, c, d // 2, 2, h // 2, 2, w // 2, 2).permute(0, 1, 3, 5, 7, 2, 4, 6)
+    return x.reshape(b, 8 * c, d // 2, h // 2, w // 2)
+
+
+def _unfold(x: Tensor) -> Tensor:
+    """(B, 8C, D, H, W) -> (B, C, 2D, 2H, 2W)."""
+    b, c, d, h, w = x.shape
+    x = x.view(b, c // 8, 2, 2, 2, d, h, w).permute(0, 1, 5, 2, 6, 3, 7, 4)
+    return x.reshape(b, c // 8, 2 * d, 2 * h, 2 * w)
+
+
+def _double(x: Tensor) -> Tensor:
+    return functional.interpolate(x, scale_factor=2, mode="trilinear", align_corners=False)

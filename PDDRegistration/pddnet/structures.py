@@ -1,0 +1,73 @@
+"""The common label table: what the semantic network tells apart, and which structure of which naming it is.
+
+Sides are not told apart: a displacement search of a few centimetres never crosses the body. Vertebrae are, by level.
+"""
+
+from __future__ import annotations
+
+import re
+
+LEVELS = (*(f"T{n}" for n in range(1, 13)), *(f"L{n}" for n in range(1, 6)))
+SOFT = (
+    "spleen", "kidney", "gallbladder", "oesophagus", "liver", "stomach", "aorta", "vena_cava", "portal_vein",
+    "pancreas", "adrenal_gland", "bladder", "psoas", "heart", "lung", "colon", "small_bowel", "erector_spinae",
+    "gluteus",
+)  # fmt: skip
+BONES = ("rib", "sternum", "sacrum", "hip", "femur")
+STRUCTURES = (
+    "background",
+    *SOFT,
+    *BONES,
+    *(f"vertebra_{level}" for level in LEVELS),
+)  # a structure's number: its place
+NUMBER = {name: number for number, name in enumerate(STRUCTURES)}
+
+# A structure is the first whose pattern is found in the lower-case name; an empty one: none of ours.
+_PATTERNS = tuple(
+    (re.compile(pattern), structure)
+    for pattern, structure in (
+        (r"disc|spinal_cord|canal|artery|arteries|renal_vein|renal_pelvis|hepatic_vein|iliac_ve|skin|body", ""),
+        (r"spleen", "spleen"),
+        (r"kidney", "kidney"),
+        (r"gall_?bladder", "gallbladder"),
+        (r"o?esophagus", "oesophagus"),
+        (r"liver", "liver"),
+        (r"stomach", "stomach"),
+        (r"aorta", "aorta"),
+        (r"vena_cava_sup|superior_vena", ""),
+        (r"vena_cava", "vena_cava"),
+        (r"portal|splenic_vein", "portal_vein"),
+        (r"pancreas", "pancreas"),
+        (r"adrenal", "adrenal_gland"),
+        (r"bladder", "bladder"),
+        (r"psoas", "psoas"),
+        (r"heart|atrial", "heart"),
+        (r"lung", "lung"),
+        (r"colon", "colon"),
+        (r"small_bowel|duodenum|ileum|jejunum", "small_bowel"),
+        (r"autochthon|erector", "erector_spinae"),
+        (r"gluteus", "gluteus"),
+        (r"costal_cart|sternum", "sternum"),
+        (r"rib", "rib"),
+        (r"sacrum|vertebrae?_s1", "sacrum"),
+        (r"hip|^pelvis", "hip"),
+        (r"femur", "femur"),
+    )
+)
+_VERTEBRA = re.compile(r"(?:vertebrae?_|thoracic_?|lumbar_?)([tl]?)(\d+)$")
+
+
+def structure_of(name: str) -> str | None:
+    """The structure of the common table that a label name means; None where it has none.
+
+    Understands the names of the TotalSegmentator data set, the SPL abdominal atlas, the HuBMAP reference organs and
+    this project's virtual patients.
+    """
+    name = re.sub(r"[\s\-]+", "_", name.strip().lower())
+    if vertebra := _VERTEBRA.match(name):
+        level = (vertebra[1] or name[0]).upper() + vertebra[2]
+        return f"vertebra_{level}" if level in LEVELS else None
+    for pattern, structure in _PATTERNS:
+        if pattern.search(name):
+            return structure or None
+    return None

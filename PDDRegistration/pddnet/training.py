@@ -1,0 +1,274 @@
+"""The training loop: draws scans, takes steps, keeps a checkpoint, a log, a plot and the best weights."""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from . import __version__, cohort
+from .anatomy import Anatomy, read_anatomy
+from .errors import InputError
+from .features.semantic import SemanticNet, inputs, load, probabilities, save
+from .files import read_labels, read_volume
+from .loss_plot import course
+from .segmentation_loss import segmentation_loss
+from .synthesis import Source
+from .tensors import choose_device
+from .training_config import LabelledScan, TrainingConfig, labelled_scans
+from .training_data import Drawable, Drawn
+from .training_scans import ScanSource, dice, prepared
+from .training_state import read_state, write_state
+
+VIRTUAL_SEED, VIRTUAL_SPACING = 500, 3.0  # first seed, and mm of the label maps of virtual patients
+LEAST_BODY = 3000  # voxels; a view with less teaches nothing
+WARM_UP = 100  # steps until the full learning rate
+AVERAGED = 0.998  # of the running average of the weights, which is what validation and registration use
+LOG_EVERY = 50
+Report = Callable[[float, str], None]  # the share done, and what to show
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a training ended: after how many iterations, with which weights, and the best validation."""
+
+    iterations: int
+    weights: Path
+    dice: float
+    finished: bool
+
+
+def train(
+    config: TrainingConfig, *, init: Path | None = None, minutes: float | None = None, device: str = "auto",
+    report: Report = lambda share, text: None, warn: Callable[[str], None] = lambda text: None,
+) -> Outcome:  # fmt: skip
+    """Train, or go on with a training that was stopped.
+
+    Args:
+        init: weights to start from instead of random ones; a checkpoint in `config.out` goes before them.
+        minutes: stop after so many; the next call goes on from there.
+        report, warn: told of the progress, and of every file that was left out.
+
+    Raises:
+        InputError: nothing is left to learn from, or a checkpoint or weights file cannot be used.
+    """
+    place = choose_device(device)
+    config.out.mkdir(parents=True, exist_ok=True)
+    run = _Run.started(config, init, place)
+    sources, shares = _sources(config, warn)
+    validation = _validation(config, warn)
+    loader = DataLoader(Drawn(sources, shares, config.seed, run.number), batch_size=None, num_workers=1)
+    begun = saved = time.monotonic()
+    first = run.number
+    for values, structures, annotated in _moved(loader, place):
+        if run.number >= config.iterations:
+            break
+        run.step(values, structures, annotated)
+        if run.number % LOG_EVERY == 0 or run.number == config.iterations:
+            pace = (time.monotonic() - begun) / (run.number - first)
+            report(run.number / config.iterations, run.log(pace * (config.iterations - run.number)))
+        if run.number % config.validate_every == 0 or run.number == config.iterations:
+            run.validate(validation)
+        over = minutes is not None and time.monotonic() - begun > 60 * minutes
+        if over or time.monotonic() - saved > config.seconds_kept or run.number == config.iterations:
+            run.write()
+            saved = time.monotonic()
+        if over:
+            break
+    run.draw_plot()
+    return Outcome(run.number, run.weights, run.best, run.number >= config.iterations)
+
+
+def _moved(loader: DataLoader, device: torch.device) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    for batch in loader:
+        yield tuple(tensor.to(device) for tensor in batch)
+
+
+def _sources(config: TrainingConfig, warn: Callable[[str], None]) -> tuple[list[Drawable], list[float]]:
+    """What can be drawn from, and how often each; whatever is bad is named and left out."""
+    drawn: list[list[Drawable]] = [[], [], []]
+    for path in config.anatomies:
+        try:
+            drawn[0].append(Source(read_anatomy(path)))
+        except InputError as error:
+            warn(f"{error}; the anatomy is left out")
+    drawn[1] = [Source(_virtual(VIRTUAL_SEED + n)) for n in range(config.virtual)]
+    if config.scans is not None:
+        drawn[2] = [ScanSource(case) for case in _usable(config.scans, warn)]
+    if not any(drawn):
+        raise InputError("nothing is left to learn from; correct the files named above")
+    shares = [share / len(kind) for share, kind in zip(config.shares, drawn, strict=True) for _ in kind]
+    return [source for kind in drawn for source in kind], shares
+
+
+def _virtual(seed: int) -> Anatomy:
+    labels = cohort.virtual_patient(seed, cohort.full_view(seed, VIRTUAL_SPACING)).labels
+    return Anatomy.of(f"virtual patient {seed}", labels, cohort.LABELS)
+
+
+def _usable(folder: Path, warn: Callable[[str], None]) -> list[LabelledScan]:
+    """The cases of a folder that can be read."""
+    cases, problems = labelled_scans(folder)
+    good = []
+    for case in cases:
+        try:
+            image = read_volume(case.image)[0]
+            if prepared(image, read_labels(case.labels, image.grid)[0], case)[2]:
+                good.append(case)
+            else:
+                problems.append(f"{case.labels}: none of its labels means a structure of the common table")
+        except InputError as error:
+            problems.append(str(error))
+    for problem in problems:
+        warn(problem)
+    return good
+
+
+def _validation(config: TrainingConfig, warn: Callable[[str], None]) -> list[tuple]:
+    if config.validation is None:
+        return []
+    scans = []
+    for case in _usable(config.validation, warn):
+        image = read_volume(case.image)[0]
+        scans.append(prepared(image, read_labels(case.labels, image.grid)[0], case))
+    return scans
+
+
+@dataclass
+class _Run:
+    """The network, its optimiser and its files."""
+
+    config: TrainingConfig
+    net: SemanticNet
+    average: SemanticNet
+    adam: torch.optim.AdamW
+    number: int = 0  # scans drawn so far
+    best: float = float("nan")
+    recent: tuple[float, float] = (0.0, 0.0)  # sums of loss and Dice since the last line of the log
+    count: int = 0
+
+    @classmethod
+    def started(cls, config: TrainingConfig, init: Path | None, device: torch.device) -> _Run:
+        """From the checkpoint in the folder, else from `init`, else from random weights."""
+        torch.manual_seed(config.seed)
+        net, average = (SemanticNet(config.width).to(device) for _ in range(2))
+        if init is not None:
+            given = load(init)
+            if given.width != config.width:
+                raise InputError(f"{init}: its width is {given.width}; set 'width' to that")
+            net.load_state_dict(given.state_dict())
+        average.load_state_dict(net.state_dict())
+        run = cls(config, net, average, torch.optim.AdamW(net.parameters(), weight_decay=1e-4))
+        if run.checkpoint.exists():
+            numbers = read_state(run.checkpoint, net, average, run.adam)
+            run.number, run.best = int(numbers["number"]), numbers["best"]
+            run._forget_later()
+        net.to(memory_format=torch.channels_last_3d)
+        return run
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.config.out / "checkpoint.npz"
+
+    @property
+    def weights(self) -> Path:
+        return self.config.out / "best.npz"
+
+    @property
+    def log_file(self) -> Path:
+        return self.config.out / "log.csv"
+
+    def step(self, values: Tensor, structures: Tensor, annotated: Tensor) -> None:
+        """Learn from one scan."""
+        share = self.number / self.config.iterations
+        rate = self.config.learning_rate * min(1.0, (self.number + 1) / WARM_UP) * (1 - share) ** 0.9
+        self.number += 1
+        inside = values[1] > 0.5
+        if int(inside.sum()) < LEAST_BODY:
+            return
+        for group in self.adam.param_groups:
+            group["lr"] = rate
+        x = inputs(values)[None].contiguous(memory_format=torch.channels_last_3d)
+        with torch.autocast(values.device.type, torch.bfloat16, enabled=_has_bfloat16(values.device)):
+            logits = self.net(x)[0]
+        loss, overlap = segmentation_loss(logits[:, inside], structures[inside], annotated)
+        self.adam.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
+        self.adam.step()
+        keep = min(AVERAGED, self.number / (self.number + 20))
+        with torch.no_grad():
+            for mean, value in zip(self.average.parameters(), self.net.parameters(), strict=True):
+                mean.lerp_(value, 1 - keep)
+        self.recent = (self.recent[0] + float(loss.detach()), self.recent[1] + overlap)
+        self.count += 1
+
+    def log(self, seconds_left: float) -> str:
+        """Write a line of the log; returns what to show."""
+        loss, overlap = (value / max(self.count, 1) for value in self.recent)
+        self.recent, self.count = (0.0, 0.0), 0
+        self._add_row(loss, overlap, float("nan"))
+        return f"{self.number}: loss {loss:.3f}, best validation {self.best:.3f}, {seconds_left / 60:.0f} min left"
+
+    def validate(self, scans: list[tuple]) -> None:
+        """Measure the averaged network on labelled scans and keep it if it is the best; without any, keep the last."""
+        overlaps = []
+        for scan, structures, annotated in scans:
+            found = probabilities(self.average.eval(), scan.values.to(next(self.net.parameters()).device)).cpu()
+            overlaps += dice(found * scan.values[1], structures, annotated).values()
+        mean = sum(overlaps) / len(overlaps) if overlaps else float("nan")
+        self._add_row(float("nan"), float("nan"), mean)
+        if overlaps and mean <= self.best:
+            return
+        self.best = mean
+        settings = {key: str(value) for key, value in vars(self.config).items() if key not in ("out", "data")}
+        training = {"version": __version__, "iterations": self.number, "settings": settings}
+        save(self.average, self.weights, {"data": self.config.data, "training": training, "validation_dice": mean})
+
+    def write(self) -> None:
+        """The checkpoint."""
+        write_state(self.checkpoint, self.net, self.average, self.adam, number=self.number, best=self.best)
+
+    def draw_plot(self) -> None:
+        """log.csv as a picture beside it."""
+        curves: dict[str, list[tuple[float, float]]] = {"loss": [], "dice": [], "validation": []}
+        for row in self._rows():
+            for name, points in curves.items():
+                points.append((float(row["iteration"]), float(row[name])))
+        (self.config.out / "log.svg").write_text(course(curves, "Training: loss, Dice, Dice on validation scans"))
+
+    def _add_row(self, loss: float, overlap: float, validation: float) -> None:
+        new = not self.log_file.exists()
+        with self.log_file.open("a", newline="") as file:
+            writer = csv.writer(file)
+            if new:
+                writer.writerow(["iteration", "loss", "dice", "validation"])
+            writer.writerow([self.number, f"{loss:.4f}", f"{overlap:.4f}", f"{validation:.4f}"])
+
+    def _rows(self) -> list[dict[str, str]]:
+        if not self.log_file.exists():
+            return []
+        with self.log_file.open(newline="") as file:
+            return list(csv.DictReader(file))
+
+    def _forget_later(self) -> None:
+        """Drop the lines of the log that a kill made untrue: those after the checkpoint."""
+        rows = [row for row in self._rows() if int(row["iteration"]) <= self.number]
+        with self.log_file.open("w", newline="") as file:
+            writer = csv.DictWriter(file, ["iteration", "loss", "dice", "validation"])
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    """Whether the device computes in bfloat16: several times faster in training; registration stays in float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+    return supported is not None and bool(supported())

@@ -1,0 +1,127 @@
+"""What `pddnet train` is told: one JSON file, checked before anything starts. torch-free."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import InputError
+
+
+@dataclass(frozen=True)
+class LabelledScan:
+    """A scan, its label map, and what the map's numbers mean."""
+
+    image: Path
+    labels: Path
+    names: dict[int, str]
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """A training: what it learns from, for how long, and where its files go. Paths are relative to the file.
+
+    Attributes:
+        out: the folder of its files: checkpoint, log, plot, best weights.
+        anatomies: label maps (NAME.nii.gz with NAME.json beside it) to synthesise patients from.
+        virtual: how many of the project's own virtual patients take part as anatomies.
+        scans, validation: folders of CASE/ct.nii.gz with CASE/labels.nii.gz, and labels.json (label number -> name)
+            beside them or in the folder; to train on, and to choose the best weights by.
+        shares: how often an anatomy, a virtual patient and a scan are drawn, all of a kind together.
+        width: channels of the network's first level. seconds_kept: at most so much work is lost by a kill.
+    """
+
+    out: Path
+    anatomies: tuple[Path, ...] = ()
+    virtual: int = 0
+    scans: Path | None = None
+    validation: Path | None = None
+    shares: tuple[float, float, float] = (0.84, 0.16, 1.0)
+    width: int = 32
+    iterations: int = 6000
+    learning_rate: float = 3e-3
+    seed: int = 1
+    validate_every: int = 250
+    seconds_kept: float = 120.0
+    data: str = ""  # for the model card: where the data come from, and their terms
+
+
+def read_config(path: Path) -> TrainingConfig:
+    """The configuration in a JSON file.
+
+    Raises:
+        InputError: it cannot be read, holds an unknown name or a value of the wrong kind, or nothing to learn from.
+    """
+    try:
+        given = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot read the configuration: {error}") from None
+    if not isinstance(given, dict):
+        raise InputError(f"{path}: the configuration is not a table of names and values")
+    known = {field.name: field for field in dataclasses.fields(TrainingConfig)}
+    if unknown := sorted(set(given) - set(known)):
+        raise InputError(f"{path}: unknown setting '{unknown[0]}'; known are {', '.join(known)}")
+    if "out" not in given:
+        raise InputError(f"{path}: 'out' is missing, the folder for the training's files")
+    try:
+        config = TrainingConfig(**{name: _value(name, value, path.parent) for name, value in given.items()})
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}: {error}") from None
+    if not (config.anatomies or config.virtual or config.scans):
+        raise InputError(f"{path}: nothing to learn from; give 'anatomies', 'virtual' or 'scans'")
+    return config
+
+
+def _value(name: str, value: Any, folder: Path) -> Any:
+    """A setting as the configuration holds it; raises ValueError."""
+    if name in ("out", "scans", "validation"):
+        return folder / str(value)
+    if name == "anatomies":
+        return tuple(folder / str(entry) for entry in value)
+    if name == "shares":
+        shares = tuple(float(entry) for entry in value)
+        if len(shares) != 3 or min(shares) < 0 or sum(shares) == 0:
+            raise ValueError("'shares' are three numbers, none negative: anatomies, virtual patients, scans")
+        return shares
+    if name == "data":
+        return str(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        raise ValueError(f"'{name}' must be a number that is not negative, not {value!r}")
+    return float(value) if name in ("learning_rate", "seconds_kept") else int(value)
+
+
+def labelled_scans(folder: Path) -> tuple[list[LabelledScan], list[str]]:
+    """The labelled scans of a folder by case, and a sentence for each case that cannot be used.
+
+    Raises:
+        InputError: the folder is missing.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: there is no such folder of scans")
+    found, problems = [], []
+    for image in sorted(folder.glob("*/ct.nii.gz")):
+        case = image.parent
+        try:
+            found.append(LabelledScan(image, _existing(case / "labels.nii.gz"), _names(case, folder)))
+        except InputError as error:
+            problems.append(str(error))
+    return found, problems
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such label map; the scan is left out")
+    return path
+
+
+def _names(*folders: Path) -> dict[int, str]:
+    for path in (folder / "labels.json" for folder in folders):
+        if path.is_file():
+            try:
+                return {int(number): str(name) for number, name in json.loads(path.read_text()).items()}
+            except (ValueError, AttributeError):
+                raise InputError(f"{path}: not a table of label numbers and names; the scan is left out") from None
+    raise InputError(f"{folders[0] / 'labels.json'}: there are no names for the labels; the scan is left out")

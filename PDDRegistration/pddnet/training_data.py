@@ -1,0 +1,56 @@
+"""What a network is trained on: scans drawn by number, synthesised or deformed, in a process beside the training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import IterableDataset
+
+from .structures import STRUCTURES
+from .synthesis import Sample
+
+SIZES = ((32, 40, 48, 64, 80), (56, 64, 72), (72, 80, 96))  # voxels along D, H, W: slabs of 130 mm to the trunk
+MOST_VOXELS = 330_000
+
+
+class Drawable(Protocol):
+    """Something that patients can be drawn from."""
+
+    annotated: frozenset[int]
+
+    def draw(self, shape: tuple[int, int, int], seed: int) -> Sample:
+        """The scan of this seed."""
+        ...
+
+
+class Drawn(IterableDataset):
+    """Endless (values, structures, annotated) from number `first` on: number n is the same whenever it is drawn.
+
+    values (3, D, H, W) as `Scan.values`, structures (D, H, W) int64, annotated (structures,) bool.
+    """
+
+    def __init__(self, sources: list[Drawable], shares: list[float], seed: int, first: int) -> None:
+        self._sources, self._shares = sources, np.array(shares) / np.sum(shares)
+        self._seed, self._first = seed, first
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        number = self._first
+        while True:
+            rng = np.random.default_rng([self._seed, number])
+            source = self._sources[rng.choice(len(self._sources), p=self._shares)]
+            sample = source.draw(_shape(rng), int(rng.integers(2**62)))
+            annotated = torch.zeros(len(STRUCTURES), dtype=torch.bool)
+            annotated[[0, *source.annotated]] = True
+            yield sample.values, sample.structures, annotated
+            number += 1
+
+
+def _shape(rng: np.random.Generator) -> tuple[int, int, int]:
+    while True:
+        shape = tuple(int(rng.choice(sizes)) for sizes in SIZES)
+        if np.prod(shape) <= MOST_VOXELS:
+            return shape

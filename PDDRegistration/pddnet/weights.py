@@ -1,0 +1,61 @@
+"""Network weights as data: .npz files with their metadata inside, read without executing anything.
+
+A bundled file's SHA-256 stands in `BUNDLED`; what was changed on its way is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import InputError
+
+FOLDER = Path(__file__).parent / "weights"
+BUNDLED: dict[str, str] = {}
+FORMAT = 1
+_METADATA = "metadata"
+
+
+def write_weights(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> None:
+    """Write arrays (floating point as float16) and metadata (whatever JSON holds); whole or not at all."""
+    stored = {name: np.asarray(array).astype(np.float16) for name, array in arrays.items()}
+    text = json.dumps({"format": FORMAT, **metadata}, sort_keys=True)
+    temporary = path.with_name(path.name + ".part")
+    with temporary.open("wb") as stream:
+        np.savez_compressed(stream, **{_METADATA: np.array(text)}, **stored)
+    temporary.replace(path)
+
+
+def read_weights(path: Path, kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The arrays (float32) and the metadata of a weights file.
+
+    Args:
+        kind: which network the weights must be for, as the metadata say.
+
+    Raises:
+        InputError: the file is missing, damaged, of another kind or format, or not the bundled one of its name.
+    """
+    advice = "install the extension again, or register with learned features off"
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot read the weights ({error.strerror}); {advice}") from None
+    if path.parent == FOLDER and hashlib.sha256(content).hexdigest() != BUNDLED.get(path.name):
+        raise InputError(f"{path}: not the weights that belong to this version (SHA-256 differs); {advice}")
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {name: stored[name].astype(np.float32) for name in stored.files if name != _METADATA}
+            metadata = json.loads(str(stored[_METADATA]))
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
+        raise InputError(f"{path}: not a weights file, or a damaged one ({error}); {advice}") from None
+    if not isinstance(metadata, dict) or metadata.get("format") != FORMAT or metadata.get("kind") != kind:
+        found = metadata.get("kind") if isinstance(metadata, dict) else None
+        raise InputError(f"{path}: weights of kind '{found}' where '{kind}' of format {FORMAT} is needed; {advice}")
+    if not all(np.isfinite(array).all() for array in arrays.values()):
+        raise InputError(f"{path}: the weights hold values that are no numbers; {advice}")
+    return arrays, metadata
