@@ -11,6 +11,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 MODULE = ROOT / "PDDRegistration"
+TORCH_MODULES = {  # they hold torch's classes, or serve them alone
+    f"pddnet/{name}.py"
+    for name in (
+        "features/obelisk", "features/semantic", "network", "segmentation_loss", "synthesis", "training",
+        "training_data", "training_scans", "training_state",
+    )
+}  # fmt: skip
 STANDARD = {"slicer", "vtk", "qt", "ctk", "SimpleITK", "numpy", "scipy"}  # what Slicer brings
 
 
@@ -72,9 +79,17 @@ def _imports(path: Path, *, everywhere: bool) -> set[str]:
 def test_nothing_that_slicer_lacks_is_imported_with_a_file(path: str) -> None:
     import sys
 
-    own = {"pddnet", "PDDRegistrationLib", ""}
+    own = {"pddnet", "PDDRegistrationLib", ""} | ({"torch"} if path in TORCH_MODULES else set())
     unknown = _imports(MODULE / path, everywhere=False) - set(sys.stdlib_module_names) - STANDARD - own
     assert unknown == set()
+
+
+@pytest.mark.parametrize("path", sorted(_files("pddnet/**/*.py") - TORCH_MODULES))
+def test_what_holds_torchs_classes_is_imported_only_where_it_is_used(path: str) -> None:
+    """Or torch would come with a file that has to load without it."""
+    lines = (MODULE / path).read_text("utf-8").splitlines()
+    names = "|".join(Path(name).stem for name in sorted(TORCH_MODULES))
+    assert not [line for line in lines if re.match(rf"(from|import) .*\b({names})\b", line)]
 
 
 @pytest.mark.parametrize("path", sorted(_files("PDDRegistrationLib/*.py") | {"PDDRegistration.py"}))

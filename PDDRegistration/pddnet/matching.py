@@ -98,7 +98,7 @@ def _centred(cost: Tensor, seen: Tensor, counts: Tensor) -> Tensor:
     # min-convolution lowers what is seen: neutral is the mean of what it becomes, or all would be drawn into view
     lowered = (min_convolution(cost[None])[0] * seen).sum(area, keepdim=True) / total
     counts = counts[:, None, None, None] * ((share - SEEN[0]) / (SEEN[1] - SEEN[0])).clamp(0, 1)
-    return cost.add_((1 - seen).mul_(lowered)).mul_(counts)
+    return cost.add((1 - seen).mul_(lowered)).mul_(counts)  # a new tensor: the gradient needs what was lowered
 
 
 class Displaced:
