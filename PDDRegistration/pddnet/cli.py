@@ -63,11 +63,35 @@ def build_parser() -> argparse.ArgumentParser:
         prog="pddnet", description="Register 3-D scans of different bodies: two volumes in, a transform out."
     )
     parser.add_argument("--version", action="version", version=f"pddnet {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="register | evaluate | train", required=True)
+    commands = parser.add_subparsers(
+        dest="command", metavar="register | evaluate | compare | train | cohort", required=True
+    )
     _add_register(commands.add_parser("register", help="find the transform that lays a moving scan over a fixed one"))
     _add_evaluate(commands.add_parser("evaluate", help="measure any ITK transform by label maps and landmarks"))
+    _add_compare(commands.add_parser("compare", help="measure what each part of the method is worth on labelled scans"))
     _add_train(commands.add_parser("train", help="train the network that names structures, on your own data"))
+    _add_cohort(
+        commands.add_parser("cohort", help="write virtual patients: scans with labels, to train and measure on")
+    )
     return parser
+
+
+def _add_compare(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Register labelled scans in pairs, with the whole preset and without one part after the other."
+    parser.add_argument("cases", metavar="FOLDER", help="CASE/ct.nii.gz, CASE/labels.nii.gz and maybe landmarks.csv")
+    parser.add_argument("--preset", default="default", help="the preset to take apart (default: %(default)s)")
+    parser.add_argument("--configuration", action="append", metavar="NAME", help="only these; may be repeated")
+    parser.add_argument("--pairs", type=int, metavar="N", help="only the first N pairs")
+    parser.add_argument("--json", metavar="R.json", help="the numbers of every pair")
+
+
+def _add_cohort(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Write virtual patients: PATIENT/ct.nii.gz, labels.nii.gz, labels.json, landmarks.csv."
+    parser.add_argument("--out", required=True, metavar="D", help="the folder for them")
+    parser.add_argument("--count", type=int, default=10, metavar="N", help="how many (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, metavar="S", help="number of the first (default: %(default)s)")
+    parser.add_argument("--anatomy", metavar="FOLDER", help="label maps of people (NAME.nii.gz, NAME.json) to vary")
+    parser.add_argument("--spacing", type=float, default=3.0, metavar="MM", help="voxels (default: %(default)s mm)")
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
@@ -123,8 +147,12 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
 def _run(args: argparse.Namespace) -> int:
     if args.command == "register":
         from .cli_register import run
+    elif args.command == "compare":
+        from .cli_compare import run
     elif args.command == "train":
         from .cli_train import run
+    elif args.command == "cohort":
+        from .cli_cohort import run
     else:
         from .cli_evaluate import run
     return run(args)

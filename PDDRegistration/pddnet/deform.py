@@ -81,6 +81,7 @@ class _Match:
     maps: tuple[FeatureMap, FeatureMap]
     control: Grid
     stage: Stage
+    regularised: bool
 
     @classmethod
     def of(
@@ -95,7 +96,7 @@ class _Match:
         there = moving.warped(lattice, affine, None if field is None else resample(field, field_grid, lattice))
         work.tick()
         maps = tuple(describe(scan, lattice, stage.features) for scan in (here, there))
-        return cls(lattice, (here, there), maps, control_grid(box, stage), stage)
+        return cls(lattice, (here, there), maps, control_grid(box, stage), stage, preset.regularised)
 
     def distribution(self, source: int, work: Work) -> tuple[DisplacementDistribution, Tensor]:
         """Displacements from one scan (0: fixed, 1: moving) to the other, and the share of what both show around."""
@@ -105,7 +106,8 @@ class _Match:
         weight = seen.weight * near_body(self.scans[source], self.lattice, seen.lattice)
         steps = torch.linspace(-self.stage.reach, self.stage.reach, self.stage.steps, device=weight.device)
         seen = FeatureMap(seen.features, weight, seen.lattice)
-        matched = match(seen, target, self.control, steps, self.stage.sharpness, work=work)
+        weights = (1.0, 1.0) if self.regularised else None
+        matched = match(seen, target, self.control, steps, self.stage.sharpness, weights, work)
         work.tick()
         return matched, resample((weight * target.weight)[None], seen.lattice, self.control)[0]
 

@@ -34,7 +34,7 @@ def match(
     control: Grid,
     steps: Tensor,
     sharpness: float,
-    weights: tuple[float, float] = (1.0, 1.0),
+    weights: tuple[float, float] | None = (1.0, 1.0),
     work: Work = ALONE,
 ) -> DisplacementDistribution:
     """The distribution of displacements at the nodes of `control`.
@@ -46,6 +46,7 @@ def match(
         fixed, moving: on lattices along the same axes; the moving one reaches beyond the fixed one.
         steps: (L) displacements in mm, the same along every axis.
         sharpness: factor on the costs before the softmax (the product of the paper's alphas).
+        weights: see `regularise`; None leaves the costs as they are.
     """
     device = fixed.features.device
     where = positions(control, moving.lattice, device)
@@ -55,7 +56,9 @@ def match(
     counts = interpolate(fixed.weight[None], at_fixed)[0].permute(1, 2, 0)  # (nH, nW, nD)
     shown = Displaced(moving.weight > 0.5, where, offsets)
     cost = centred(cost, shown, counts * sharpness, work)
-    return DisplacementDistribution(regularise(cost, weights, work), (steps, steps, steps))
+    if weights is not None:
+        cost = regularise(cost, weights, work)
+    return DisplacementDistribution(cost, (steps, steps, steps))
 
 
 def centred(cost: Tensor, shown: Displaced, counts: Tensor, work: Work = ALONE) -> Tensor:

@@ -32,6 +32,7 @@ class Preset:
     hu: bool = True  # Hounsfield units; otherwise intensities scaled by their own range
     semantic: float = 0.0  # weight of the learned structures beside MIND; 0: the network is not used
     working: float = 4.0  # mm, voxels in which the features are computed
+    regularised: bool = True  # min-convolution and mean field over the costs; without them only to see their worth
     field: float = 4.0  # mm, spacing of the transform's grid
     fitted_risk: bool = False  # whether the verdict's risk was fitted to runs with these stages
 

@@ -1,0 +1,143 @@
+"""`pddnet compare`: what each part of the method is worth on labelled scans, as the paper's Table 1."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from . import metrics
+from .errors import InputError
+from .field import DisplacementField
+from .files import read_labels, read_volume
+from .image import Image
+from .points import read_points
+from .presets import Preset, find_preset
+
+COLUMNS = ("dice", "dice30", "hd95", "tre", "jacobian_std", "folding", "seconds")
+HEADS = ("Dice %", "Dice30 %", "HD95 mm", "TRE mm", "std J", "folds %", "seconds")
+
+
+def configurations(preset: Preset) -> dict[str, Preset | None]:
+    """The preset whole, and without one part after the other; None: nothing is done."""
+    stages = preset.stages
+    found: dict[str, Preset | None] = {
+        "before": None,
+        "alignment alone": replace(preset, stages=()),
+        "no mean field": replace(preset, regularised=False),
+        "no optimisation": replace(preset, stages=tuple(replace(stage, iterations=0) for stage in stages)),
+        "one direction": replace(preset, stages=tuple(replace(stage, both_ways=False) for stage in stages)),
+        "one stage": replace(preset, stages=stages[:1]),
+        "full": preset,
+    }
+    if preset.semantic:
+        found["MIND alone"] = replace(preset, semantic=0.0)
+    return found
+
+
+@dataclass(frozen=True)
+class Case:
+    """A labelled scan; landmarks (3,) LPS mm by name, where there are any."""
+
+    name: str
+    image: Image
+    labels: Image
+    landmarks: dict[str, np.ndarray]
+
+
+def read_cases(folder: Path) -> list[Case]:
+    """CASE/ct.nii.gz with CASE/labels.nii.gz, and CASE/landmarks.csv where it is there.
+
+    Raises:
+        InputError: there are fewer than two, or a file cannot be used.
+    """
+    cases = []
+    for path in sorted(folder.glob("*/ct.nii.gz")):
+        image = read_volume(path)[0]
+        points = path.with_name("landmarks.csv")
+        landmarks = read_points(points) if points.exists() else {}
+        labels = read_labels(path.with_name("labels.nii.gz"), image.grid)[0]
+        cases.append(Case(path.parent.name, image, labels, landmarks))
+    if len(cases) < 2:
+        raise InputError(f"{folder}: fewer than two cases with ct.nii.gz and labels.nii.gz; there is nothing to pair")
+    return cases
+
+
+def pairs(cases: list[Case], limit: int | None) -> list[tuple[Case, Case]]:
+    """Ordered pairs: every case as fixed with the next one, then with the one after that, and so on."""
+    n = len(cases)
+    found = [(cases[i], cases[(i + step) % n]) for step, i in itertools.product(range(1, n), range(n))]
+    return found[:limit]
+
+
+def compare(
+    couples: list[tuple[Case, Case]], presets: dict[str, Preset | None], report: Callable[[float, str], None]
+) -> dict[str, list[dict[str, float]]]:
+    """The numbers of every pair (a row of COLUMNS; NaN where something is not there) by configuration."""
+    from .pipeline import register
+
+    rows: dict[str, list[dict[str, float]]] = {name: [] for name in presets}
+    for number, (fixed, moving) in enumerate(couples):
+        for place, (name, preset) in enumerate(presets.items()):
+            report((number + place / len(presets)) / len(couples), f"{fixed.name} / {moving.name}: {name}")
+            begun = time.perf_counter()
+            field = None if preset is None else register(fixed.image, moving.image, preset).field
+            rows[name].append(_row(fixed, moving, field, time.perf_counter() - begun))
+    return rows
+
+
+def _row(fixed: Case, moving: Case, field: DisplacementField | None, seconds: float) -> dict[str, float]:
+    """One pair's numbers, over the structures that both scans hold; a structure moved out of the view has Dice 0."""
+    moved = moving.labels.resample(fixed.image.grid, None if field is None else field.to_sitk(), labels=True).array
+    dices, far = [], []
+    for label in np.intersect1d(fixed.labels.array, moving.labels.array):
+        here, there = fixed.labels.array == label, moved == label
+        if label == 0:
+            continue
+        dices.append(metrics.dice(here, there))
+        if there.any():
+            far.append(metrics.hausdorff95(*metrics.surface_distances(here, there, fixed.image.grid.spacing)))
+    row = dict.fromkeys(COLUMNS, math.nan)
+    row |= {"dice": 100 * _mean(dices), "dice30": 100 * metrics.dice30(dices), "hd95": _mean(far)}
+    if names := [name for name in fixed.landmarks if name in moving.landmarks]:
+        points = (np.array([case.landmarks[name] for name in names]) for case in (fixed, moving))
+        row["tre"] = _mean(metrics.tre(*points, np.asarray if field is None else field.transform_points))
+    if field is not None:
+        statistics = metrics.jacobian_statistics(field.jacobian_determinant())
+        row |= {"jacobian_std": statistics["std"], "folding": statistics["folding_percent"], "seconds": seconds}
+    return row
+
+
+def _mean(values: Sequence[float] | np.ndarray) -> float:
+    return float(np.mean(values)) if len(values) else math.nan
+
+
+def table(rows: dict[str, list[dict[str, float]]]) -> str:
+    """Means and standard deviations over the pairs, a Markdown table."""
+    lines = ["| | " + " | ".join(HEADS) + " |", "|---|" + "---|" * len(HEADS)]
+    for name, found in rows.items():
+        cells = []
+        for column in COLUMNS:
+            values = np.array([row[column] for row in found])
+            values = values[np.isfinite(values)]
+            digits = 2 if column in ("jacobian_std", "folding") else 1
+            cells.append(f"{values.mean():.{digits}f} ± {values.std():.{digits}f}" if values.size else "-")
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def find_configurations(preset: str, names: list[str] | None) -> dict[str, Preset | None]:
+    """The named configurations of a preset, or all.
+
+    Raises:
+        InputError: there is no such preset or configuration.
+    """
+    found = configurations(find_preset(preset))
+    if unknown := [name for name in names or () if name not in found]:
+        raise InputError(f"there is no configuration '{unknown[0]}'; choose from {', '.join(found)}")
+    return {name: found[name] for name in names} if names else found
