@@ -142,13 +142,14 @@ class _Job:
         lattice = fixed.box.isotropic(preset.field, BORDER)
         field = fixed.values.new_zeros((3, *lattice.shape))
         here = fixed.warped(lattice, Affine.identity())
-        similarity = Similarity(here, moving, self._describe, local=preset.hu)
+        aligned = [self._aligning(scan) for scan in (fixed, moving, here)]
+        similarity = Similarity(aligned[2], aligned[1], self._describe, local=preset.hu)
         alike = Similarity(here, moving, self._intensities, local=preset.hu)
         affine, candidates = Affine.identity(), []
         if self.initial_transform is not None:
             affine, field = split(self.initial_transform, lattice, device)
         elif self.align:
-            coarse = [coarsen(scan, fixed.grid.direction, self._describe) for scan in (fixed, moving)]
+            coarse = [coarsen(scan, fixed.grid.direction, self._describe) for scan in aligned[:2]]
             candidates = _ranked(similarity, fixed.box, align(*coarse, work), work)
             affine = candidates[0].affine if candidates else _centred(fixed.box, moving.box)
             if candidates:
@@ -168,7 +169,7 @@ class _Job:
         result = self._finish(here, alike(affine, field), affine, field, steps, work.tick)
         measures = result.pop("measures") | {"similarity_before": before, "unfolded_percent": folded}
         if preset.semantic:
-            structures = Similarity(here, moving, lambda values: values[3:], local=True)
+            structures = Similarity(aligned[2], aligned[1], lambda values: values[3:], local=True)
             measures["agreement"] = structures(affine, field)[0]
         if candidates:
             measures["peak_ratio"] = _peak_ratio(candidates, fixed.box)
@@ -203,6 +204,14 @@ class _Job:
                 scans[number] = semantic.named(scan, net, self.preset.semantic)
                 ticker.tick()
         return scans[0], scans[1]
+
+    def _aligning(self, scan: Scan) -> Scan:
+        """The scan with those codes alone that the alignment compares."""
+        if not self.preset.semantic:
+            return dataclasses.replace(scan, codes=scan.codes[:0])
+        from .features.semantic import ALIGNING
+
+        return dataclasses.replace(scan, codes=scan.codes[list(ALIGNING)])
 
     def _describe(self, values: Tensor) -> Tensor:
         """The features (C, ...) that the alignment compares, from a scan's values and codes (3 + E, ...)."""

@@ -46,6 +46,7 @@ PRESETS: dict[str, Preset] = {
     preset.name: preset
     for preset in (
         Preset("default", "CT of one patient or of different patients", (_COARSE, _FINE), fitted_risk=True),
+        Preset("mind", "as default, without the network that names structures", (_COARSE, _FINE)),
         Preset("fast", "a first look: one coarse stage, one direction", (_QUICK,)),
         Preset("paper", "the paper's sizes: one stage of 32^3 points, 15^3 displacements", (_PAPER,)),
         Preset("multimodal", "scans of different kinds (untested for lack of data)", (_COARSE, _FINE), hu=False),

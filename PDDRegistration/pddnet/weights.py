@@ -40,7 +40,7 @@ def read_weights(path: Path, kind: str) -> tuple[dict[str, np.ndarray], dict[str
     Raises:
         InputError: the file is missing, damaged, of another kind or format, or not the bundled one of its name.
     """
-    advice = "install the extension again, or register with learned features off"
+    advice = "install the program again, or register with the preset 'mind', which needs none"
     try:
         content = path.read_bytes()
     except OSError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy import stats
 
@@ -29,6 +31,13 @@ def auroc_interval(score: np.ndarray, wrong: np.ndarray, seed: int = 0) -> tuple
     values = [auroc(score[pick], wrong[pick]) for pick in picks]
     known = np.array([v for v in values if np.isfinite(v)])
     return tuple(np.percentile(known, (2.5, 97.5)).tolist()) if known.size else (float("nan"), float("nan"))
+
+
+def interval(statistic: Callable[[np.ndarray], float], values: np.ndarray, seed: int = 0) -> tuple[float, float]:
+    """The 95 % percentile interval of a statistic of values (N,) over RESAMPLES bootstrap samples."""
+    values = np.asarray(values, float)
+    picks = np.random.default_rng(seed).integers(0, len(values), (RESAMPLES, len(values)))
+    return tuple(np.percentile([statistic(values[pick]) for pick in picks], (2.5, 97.5)).tolist())
 
 
 def spearman(a: np.ndarray, b: np.ndarray) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from logistic import fit, left_out
-from scores import auroc, auroc_interval, spearman
+from scores import auroc, auroc_interval, interval, spearman
 
 
 def test_auroc_counts_the_pairs_in_order() -> None:
@@ -57,3 +57,10 @@ def test_a_case_is_judged_without_its_scans() -> None:
     wrong = np.array([False, True, False, True, False, True])
     logits = left_out(values, wrong, [("a", "b")] * 4 + [("c",)] * 2, np.ones(1))
     assert logits[4] > 0 > logits[5]
+
+
+def test_the_interval_of_a_mean_is_that_of_its_standard_error() -> None:
+    values = np.random.default_rng(3).normal(5.0, 2.0, 400)
+    low, high = interval(np.mean, values)
+    half = 1.96 * values.std() / 20
+    assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.02)

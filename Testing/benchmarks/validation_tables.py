@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 from console import line, table, title
 from logistic import fit, left_out
-from scores import auroc, auroc_interval, spearman
+from scores import auroc, auroc_interval, interval, spearman
 from validation_pairs import KINDS
 
 from pddnet.verdict import inputs, judge
 
+SPLITS = Path(__file__).with_name("splits.json")
 WRONG = 20.0  # mm, of the median error at the landmarks
 LOWER_IS_WORSE = {"overlap", "similarity", "similarity_before", "gain"}
 INPUTS = ("peak_ratio", "similarity", "gain", "inverse_consistency")  # more of them rank unseen scans no better
@@ -22,6 +27,7 @@ def summary(rows: list[dict]) -> None:
         print("no pair was registered")
         return
     _by_kind(rows)
+    _held_back(rows)
     _ranking(rows)
     _confusion(rows)
     _spread(rows)
@@ -61,6 +67,28 @@ def _by_kind(rows: list[dict]) -> None:
         body.append((kind, str(len(part)), *cells, f"{share:.0f} %", f"{folding:.3f}", f"{seconds:.1f}"))
     table(head, body)
     print("medians over the pairs of: the median before and after, the mean after; then the 90th percentile of medians")
+
+
+def _held_back(rows: list[dict]) -> None:
+    """The real pairs with a scan that no choice since `splits.json` has seen, and the others."""
+    rows = [row for row in rows if row["kind"] == "real"]
+    if not rows:
+        return
+    title("real pairs: TRE in mm with 95 % bootstrap intervals over the pairs (they share scans: too narrow)")
+    unseen = set(json.loads(SPLITS.read_text())["ct"]["held_back"])
+    body = []
+    for name, wanted in (("with a held-back scan", True), ("the others", False)):
+        part = [row for row in rows if bool(unseen & set(row["scans"])) == wanted]
+        if part:
+            medians, means = (np.array([f(row["after"]) for row in part]) for f in (np.median, np.mean))
+            cells = [_with_interval(f, values) for values in (medians, means) for f in (np.median, np.mean)]
+            body.append((name, str(len(part)), *cells))
+    table(("", "pairs", "median of medians", "mean of medians", "median of means", "mean of means"), body)
+
+
+def _with_interval(statistic: Callable[[np.ndarray], float], values: np.ndarray) -> str:
+    low, high = interval(statistic, values)
+    return f"{statistic(values):.1f} ({low:.1f}-{high:.1f})"
 
 
 def _ranking(rows: list[dict]) -> None:

@@ -28,15 +28,22 @@ SPACING = 4.0  # mm, voxels that the network sees and names
 KIND = "semantic"
 BUNDLED = FOLDER / "semantic.npz"
 MULTIPLE = 8  # input sizes are padded to multiples of it
-CODE = 16
 
-# Two structures that never touch, or need to be told apart most, share a channel with opposite signs.
-_PAIRS = (
-    ("liver", "bladder"), ("spleen", "gallbladder"), ("kidney", "oesophagus"), ("stomach", "adrenal_gland"),
-    ("colon", "small_bowel"), ("lung", "gluteus"), ("heart", "femur"), ("aorta", "vena_cava"),
-    ("pancreas", "portal_vein"), ("psoas", "erector_spinae"), ("rib", "sternum"), ("hip", "sacrum"),
-)  # fmt: skip
-_PERIODS = (6.0, 18.0)  # vertebrae per turn of the two angles that encode a level
+# What shares a row differs only in sign, what stands together not at all: it lies too far apart to be mistaken within a
+# displacement search. Few channels, because everything after the network takes time in proportion to them.
+_CHANNELS = (
+    (("liver", "adrenal_gland"), ("lung", "portal_vein")),
+    (("spleen",), ("small_bowel", "oesophagus")),
+    (("kidney",), ("bladder", "gallbladder")),
+    (("stomach",), ("heart",)),
+    (("colon",), ("psoas",)),
+    (("aorta",), ("erector_spinae", "gluteus")),
+    (("pancreas",), ("vena_cava",)),
+    (("rib", "sternum"), ("hip", "sacrum", "femur")),
+)
+_PERIOD = 8  # vertebrae per turn of the angle that encodes a level
+CODE = len(_CHANNELS) + 2
+ALIGNING = (0, 2, 7, 8, 9)  # the channels that the alignment compares: liver, lungs, kidneys, bones, levels
 
 
 def codes() -> np.ndarray:
@@ -45,14 +52,12 @@ def codes() -> np.ndarray:
     Neighbouring vertebrae have similar codes, so that a level that is nearly right nearly matches.
     """
     table = np.zeros((len(STRUCTURES), CODE), np.float32)
-    for channel, pair in enumerate(_PAIRS):
-        for sign, name in zip((1, -1), pair, strict=True):
-            table[NUMBER[name], channel] = sign
-    first = len(_PAIRS)
+    for channel, sides in enumerate(_CHANNELS):
+        for sign, names in zip((1, -1), sides, strict=True):
+            table[[NUMBER[name] for name in names], channel] = sign
     for n, level in enumerate(LEVELS):
-        angles = [2 * math.pi * n / period for period in _PERIODS]
-        turns = [f(a) for a in angles for f in (math.cos, math.sin)]
-        table[NUMBER[f"vertebra_{level}"], first : first + 4] = np.array(turns) / math.sqrt(2)
+        angle = 2 * math.pi * n / _PERIOD
+        table[NUMBER[f"vertebra_{level}"], -2:] = math.cos(angle), math.sin(angle)
     return table
 
 
@@ -101,13 +106,18 @@ def probabilities(net: SemanticNet, values: Tensor) -> Tensor:
 
 
 def named(scan: Scan, net: SemanticNet, strength: float, work: Work = ALONE) -> Scan:
-    """The scan with the expected codes (CODE, D, H, W) of its structures, times strength, after what codes it has."""
+    """The scan with the expected codes (CODE, D, H, W) of its structures, times strength, before what codes it has."""
     lattice = scan.box.isotropic(SPACING)
     found = probabilities(net, scan.warped(lattice, Affine.identity()).values)
     work.tick()
-    expected = torch.einsum("sc,sdhw->cdhw", to_tensor(codes(), found.device), found)
-    expected = resample(expected, lattice, scan.grid) * scan.values[1] * scan.values[2]
-    return dataclasses.replace(scan, codes=torch.cat([scan.codes, strength * expected]))
+    expected = (to_tensor(strength * codes().T, found.device) @ found.flatten(1)).view(-1, *lattice.shape)
+    everywhere = scan.values.new_zeros((CODE, *scan.grid.shape))
+    start = scan.grid.point_to_index(scan.box.origin).round().astype(int)[::-1]
+    window = tuple(slice(i, i + n) for i, n in zip(start, scan.box.shape, strict=True))
+    everywhere[(slice(None), *window)] = (
+        resample(expected, lattice, scan.box) * (scan.values[1] * scan.values[2])[window]
+    )
+    return dataclasses.replace(scan, codes=torch.cat([everywhere, scan.codes]))
 
 
 def load(path: Path = BUNDLED, device: torch.device | str = "cpu") -> SemanticNet:
