@@ -149,7 +149,7 @@ def test_settings_reach_the_registration(tmp_path: Path, calls: list[dict]) -> N
     more = ["--no-alignment", "--preset", "fast", "--device", "cpu", "--moving-mask", str(mask)]
     assert main(_register(pair, tmp_path, *more)) == 0
     call = calls[0]
-    assert (call["align"], call["preset"], call["device"]) == (False, "fast", "cpu")
+    assert (call["align"], call["preset"].name, call["device"]) == (False, "fast", "cpu")
     assert call["fixed_mask"] is None
     assert np.array_equal(call["moving_mask"].array, ball(MOVING, FIXED.centre, 20))
 
