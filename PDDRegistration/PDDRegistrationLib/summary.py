@@ -49,18 +49,23 @@ def summaryText(report: dict[str, Any]) -> str:
             preset=html.escape(report["preset"]),
         )
     )
-    lines += [html.escape(line) for line in organLines(report.get("organs", []))]
+    lines += [html.escape(line) for line in organLines(report.get("organs", []), bool(report.get("guided")))]
     lines += [_("Note: {warning}").format(warning=html.escape(warning)) for warning in report["warnings"]]
     return "<br>".join(lines)
 
 
-def organLines(organs: list[dict[str, Any]]) -> list[str]:
-    """The mean Dice of the organs that both segmentations have; all of them stand in the report."""
+def organLines(organs: list[dict[str, Any]], guided: bool = False) -> list[str]:
+    """The mean Dice of the organs that both segmentations have; all of them stand in the report.
+
+    guided: whether the segmentations led the registration: then this is no evaluation.
+    """
     known = [row for row in organs if row["dice_before"] is not None and row["dice_after"] is not None]
     if not known:
         return []
     before, after = (sum(row[f"dice_{side}"] for row in known) / len(known) for side in ("before", "after"))
     text = _("Mean Dice of {count} organs: {before} before, {after} after")
+    if guided:
+        text = _("Mean Dice of {count} organs: {before} before, {after} after; guided by them, so no evaluation")
     return [text.format(count=len(known), before=_number(before, 2), after=_number(after, 2))]
 
 
