@@ -69,10 +69,15 @@ class RegistrationJob(SceneJob[Result]):
         moving = imageFromVolume(chosen.movingVolume, chosen.ignored(chosen.movingVolume))
         request = {
             "do": "register", "fixed": fixed, "moving": moving, "preset": chosen.preset, "device": chosen.device,
-            "adjust": dict(chosen.adjust), "jacobian": chosen.outputJacobian is not None,
-            "inverse": chosen.outputInverse is not None, "initial_transform": startOf(chosen, fixed.grid),
             **masksOf(chosen, fixed.grid, moving.grid),
         }  # fmt: skip
+        wanted = {
+            "adjust": dict(chosen.adjust) or None,
+            "initial_transform": startOf(chosen, fixed.grid),
+            "jacobian": True if chosen.outputJacobian is not None else None,
+            "inverse": True if chosen.outputInverse is not None else None,
+        }
+        request |= {name: value for name, value in wanted.items() if value is not None}
         if chosen.outputVolume is not None:
             request["warp"] = {"volume": moving}
         if chosen.movingSegmentation is not None:

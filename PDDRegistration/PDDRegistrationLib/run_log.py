@@ -31,8 +31,8 @@ class RunLog:
         for side in ("fixed", "moving"):
             self._write(f"{side}: {_described(request[side])}")
         used = [name for name in ("initial_transform", "fixed_mask", "moving_mask", "fixed_labels") if name in request]
-        if words := [name.replace("_", " ") for name in used if request[name] is not None]:
-            self._write(f"with {', '.join(words)}")
+        if used:
+            self._write(f"with {', '.join(name.replace('_', ' ') for name in used)}")
 
     def stage(self, stage: str) -> None:
         """A run reported progress; only a new stage is a line."""

@@ -101,7 +101,7 @@ def test_a_transform_that_the_moving_volume_lies_under_does_not_count_twice(benc
     expected = mrml.from_world(bench.nodes["movingVolume"], points * RAS) * RAS
     assert np.allclose(moved_by(request["initial_transform"], points), expected, atol=1e-6)
     plain = asked(bench, movingSegmentation=None)
-    assert plain["initial_transform"] is None
+    assert "initial_transform" not in plain
     assert not np.allclose(mrml.ijk_to_ras(plain["moving"].grid), own, atol=1)
 
 
@@ -313,7 +313,7 @@ def test_only_the_switch_lets_segmentations_guide(bench: Bench):
     for side, centre in (("fixed", CENTRE), ("moving", CENTRE + SHIFT)):
         places = centre + np.array([[-9.0, 0, 0], [6, 4, -5], [0, 30, 0]])
         assert values(request[f"{side}_labels"], places) == [1, 2, 0]  # the same organ, the same number
-    assert request["evaluate"] == asked(bench)["evaluate"] or set(request["evaluate"]) == {"0"}
+    assert set(request["evaluate"]) == {"0"}
 
 
 def test_organs_without_a_common_name_cannot_guide(bench: Bench):
