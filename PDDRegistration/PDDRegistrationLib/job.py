@@ -40,7 +40,7 @@ class Result:
     volume: slicer.vtkMRMLScalarVolumeNode  # resampled, or the moving volume under the transform
     segmentation: slicer.vtkMRMLSegmentationNode | None
     spread: Image  # mm, standard deviation of the displacement, LPS
-    report: dict[str, Any]  # as the command line's --report, and "organs" and "guided"
+    report: dict[str, Any]  # as the command line's --report, and "organs", "guided", "started"
     gpu: dict[str, Any] | None = None  # name, memory_free and memory_total (bytes), after the run
 
 
@@ -106,7 +106,8 @@ class RegistrationJob(SceneJob[Result]):
         chosen.check()  # nodes may have been moved under others meanwhile
         scene = chosen.fixedVolume.GetScene()
         organs = self._organs.table(answer["evaluation"])
-        report = answer["report"] | {"organs": organs, "guided": chosen.guide}
+        started = chosen.initialTransform is not None or chosen.fixedPoints is not None
+        report = answer["report"] | {"organs": organs, "guided": chosen.guide, "started": started}
         with unchangedOnError(scene, chosen.outputs.values()):
             transform = chosen.outputTransform or self._newTransform(scene)
             self._fill(transform, answer, report)
