@@ -16,6 +16,7 @@ STAGES = {
     "finish": _("Finishing"),
     "warp": _("Warping"),
     "measure": _("Measuring"),
+    "invert": _("Inverting"),
 }
 
 

@@ -195,7 +195,8 @@ def evaluate(
         progress(_LABELS, "measure")
         jacobian = measuring.jacobian(transform if isinstance(transform, DisplacementField) else itk, fixed)
         progress((1 + _LABELS) / 2, "measure")
-        error = measuring.inverse_error(itk, fixed, as_transform(inverse))
+        within = moving.grid if moving is not None else None
+        error = measuring.inverse_error(itk, fixed, as_transform(inverse), within)
     if fixed is not None and moving is not None:
         progress(0.97, "measure")
         alike = measuring.similarity(fixed, moving, itk)

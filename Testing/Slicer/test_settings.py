@@ -20,16 +20,6 @@ SPINS = {
 }
 
 
-def type_into(box: object, text: str) -> None:
-    """As a user does, with Enter at the end."""
-    import qt
-    from PySide6.QtTest import QTest
-
-    box.selectAll()
-    QTest.keyClicks(box, text)
-    QTest.keyClick(box, qt.Qt.Key_Return)
-
-
 def adjust(bench: Bench) -> dict[str, Any]:
     return dict(bench.widget._panel._selection().adjust)
 
@@ -66,15 +56,15 @@ def test_all_is_as_the_preset_says_until_it_is_changed(advanced: Bench):
 def test_a_number_is_typed_and_taken_back(advanced: Bench, name: str):
     widget, value, expected = SPINS[name]
     box = getattr(advanced.ui, widget)
-    type_into(box, f"{value:g}")
+    clicks.type_into(box, f"{value:g}")
     assert getattr(advanced.parameters, name) == value
     assert adjust(advanced) == expected
     assert box.toolTip
     if name != "optimisationSteps":
         assert box.suffix in (" mm", " x")
-    box.stepDown() if name == "optimisationSteps" else type_into(box, "0")
+    box.stepDown() if name == "optimisationSteps" else clicks.type_into(box, "0")
     if name == "optimisationSteps":
-        type_into(box, "-1")
+        clicks.type_into(box, "-1")
     assert adjust(advanced) == {}
     assert box.text.startswith("as the preset says")
 
@@ -88,10 +78,10 @@ def test_both_ways_or_one(advanced: Bench):
 
 
 def test_what_is_out_of_bounds_keeps_apply_off(advanced: Bench):
-    type_into(advanced.ui.captureRangeSpinBox, "2")
+    clicks.type_into(advanced.ui.captureRangeSpinBox, "2")
     assert not advanced.ui.applyButton.enabled
     assert advanced.ui.applyButton.toolTip.startswith("capture range: 2 is outside 4 to 100 mm")
-    type_into(advanced.ui.captureRangeSpinBox, "24")
+    clicks.type_into(advanced.ui.captureRangeSpinBox, "24")
     assert advanced.ui.applyButton.enabled
 
 
