@@ -101,7 +101,7 @@ class SettingsPanel:
         for name, box in self._combos.items():
             box.setCurrentIndex(max(box.findData(getattr(parameters, name)), 0))
         preset = PRESETS[parameters.preset]
-        self.ui.presetNote.text = presetText(preset)
+        self.ui.presetNote.text, self.ui.presetNote.toolTip = presetTexts(preset)
         texts = _presetValues(preset)
         usual = _("as the preset says ({value})")
         for name, (widget, _keyword, _unset) in NUMBERS.items():
@@ -128,13 +128,14 @@ class SettingsPanel:
         self.ui.statusLabel.text = failure.message
 
 
-def presetText(preset: Preset) -> str:
-    """One line: what it is for, and how long it took here, if it was used here before."""
+def presetTexts(preset: Preset) -> tuple[str, str]:
+    """One line: what it is for, and how long it took here, if it was used here before; and where that was measured."""
     last = lastRun(preset.name)
     if last is None:
-        return preset.purpose
-    text = _("{purpose}; the last run took {seconds} s here ({device})")
-    return text.format(purpose=preset.purpose, seconds=f"{last.seconds:.0f}", device=last.device)
+        return preset.purpose, ""
+    text, seconds = _("{purpose}; last run here: {seconds}"), f"{last.seconds:.0f}\N{NO-BREAK SPACE}s"
+    tip = _("Measured on this computer with the device {device}; larger scans take longer.")
+    return text.format(purpose=preset.purpose, seconds=seconds), tip.format(device=last.device)
 
 
 def _presetValues(preset: Preset) -> dict[str, str]:
