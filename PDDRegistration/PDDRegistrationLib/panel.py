@@ -42,8 +42,9 @@ class Panel:
         self._jobParameters: Any = None  # what the run was started from: the panel may be left meanwhile
         self._failedRun: dict[str, Any] | None = None
         self._timeLeft = TimeLeft()
-        self._settings, self._start = SettingsPanel(ui, lambda: logic.worker), StartPanel(ui)
-        ui.logText.setMaximumBlockCount(MOST_LINES)
+        self._settings = SettingsPanel(ui, lambda: logic.worker)
+        self._start = StartPanel(ui, compare.showAfter)
+        ui.logText.maximumBlockCount = MOST_LINES
         self._log = RunLog(ui.logText.appendPlainText)
         ui.copyLogButton.connect("clicked(bool)", self._onCopyLogClicked)
         ui.newTransformButton.connect("clicked(bool)", self._onNewTransformClicked)

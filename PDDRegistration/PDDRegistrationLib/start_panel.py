@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import slicer
@@ -9,6 +10,7 @@ from slicer.i18n import tr as _
 
 from pddnet.errors import InputError
 
+from .qa import registeredVolumes
 from .qa_points import pointPairs
 
 POINTS = "vtkMRMLMarkupsFiducialNode"
@@ -18,9 +20,9 @@ SIDES = ("fixed", "moving")
 class StartPanel:
     """Connects what no selector can: a segment within a mask, and the placing of points."""
 
-    def __init__(self, ui: Any) -> None:
-        """ui: the widgets by name."""
-        self.ui, self._parameters = ui, None
+    def __init__(self, ui: Any, onPlacing: Callable[[], None]) -> None:
+        """Args: the widgets by name; called before points are placed: the views are to show the last result."""
+        self.ui, self._onPlacing, self._parameters = ui, onPlacing, None
         self._entries: dict[str, list[tuple[str, str]]] = {side: [] for side in SIDES}
         self._observers: list[tuple[slicer.vtkMRMLNode, int]] = []
         for side in SIDES:
@@ -78,6 +80,7 @@ class StartPanel:
             node = slicer.mrmlScene.AddNewNodeByClass(POINTS, slicer.mrmlScene.GenerateUniqueName(_newName(side)))
             node.CreateDefaultDisplayNodes()
             setattr(self._parameters, f"{side}Points", node)
+        self._onPlacing()
         logic = slicer.app.applicationLogic()
         selection, interaction = logic.GetSelectionNode(), logic.GetInteractionNode()
         selection.SetReferenceActivePlaceNodeClassName(POINTS)
@@ -86,12 +89,19 @@ class StartPanel:
         interaction.SetCurrentInteractionMode(interaction.Place)
 
     def _takeAlong(self) -> None:
-        """An empty list of the moving scan goes where that scan is shown, so that clicks on it mean its own places."""
-        points, volume = self._parameters.movingPoints, self._parameters.movingVolume
+        """An empty list of the moving scan goes where that scan is shown, so that clicks on it mean its own places.
+
+        Where the last result was resampled into an output volume, that is what is shown.
+        """
+        parameters, points, volume = self._parameters, self._parameters.movingPoints, self._parameters.movingVolume
         if points is None or volume is None or points.GetNumberOfControlPoints() or points.GetParentTransformNode():
             return
-        if volume.GetParentTransformNode() is not None:
-            points.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
+        parent, output = volume.GetParentTransformNode(), parameters.outputVolume
+        if parent is None and output is not None and output.GetImageData() is not None:
+            result = parameters.outputTransform
+            parent = result if registeredVolumes(result) == (parameters.fixedVolume, volume) else None
+        if parent is not None:
+            points.SetAndObserveTransformNodeID(parent.GetID())
 
     def _watch(self, nodes: list[slicer.vtkMRMLNode]) -> None:
         """Count anew whenever a point of these lists comes or goes."""

@@ -187,6 +187,41 @@ def test_points_placed_on_the_scan_where_a_wrong_result_shows_it_mean_its_own_pl
     assert np.allclose(start, start_from_points(shown, own), atol=0.05)  # VTK inverts the grid to 0.01 mm
 
 
+def test_points_placed_on_a_resampled_result_mean_the_moving_scans_places(bench: Bench):
+    """The views show the output volume then, and the moving volume lies where it was."""
+    bench.choose(outputVolume=add("ScalarVolume", "Warped"))
+    bench.run()
+    result, shown = bench.parameters.outputTransform, CENTRE + 3 * PLACES[:3]
+    own = clicks.moved(result.GetTransformFromParent(), shown)
+    lists = add_points("F", shown), add("MarkupsFiducial", "M")
+    bench.choose(fixedPoints=lists[0], movingPoints=lists[1])
+    assert (bench.nodes["movingVolume"].GetParentTransformNode(), lists[1].GetParentTransformNode()) == (None, result)
+    for point in shown * RAS:
+        lists[1].AddControlPointWorld(mrml.vtk.vtkVector3d(*point))
+    start = asked(bench, fixedPoints=lists[0], movingPoints=lists[1], outputTransform=result)["initial_transform"]
+    from pddnet.landmarks import start_from_points
+
+    assert np.allclose(start, start_from_points(shown, own), atol=0.05)
+    assert bench.ui.applyButton.enabled
+    bench.run()
+    assert bench.status == ""
+    assert lists[1].GetParentTransformNode() is result
+
+
+def test_placing_shows_the_last_result_again(bench: Bench):
+    bench.run()
+    before = bench.widget.compareUi.beforeButton
+    clicks.click(before)
+    assert before.checked
+    bench.ui.startCollapsibleButton.collapsed = False
+    bench.host.processEvents()
+    clicks.click(bench.ui.movingPlaceButton)
+    assert not before.checked
+    assert bench.parameters.movingPoints.GetParentTransformNode() is bench.parameters.outputTransform
+    interaction = slicer.app.applicationLogic().GetInteractionNode()
+    interaction.SetCurrentInteractionMode(interaction.ViewTransform)
+
+
 def test_a_run_starts_from_points_and_takes_them_along(bench: Bench):
     """No search: the verdict knows of no second best place. The result is as good as with one."""
     fixed = CENTRE + PLACES[:3]
