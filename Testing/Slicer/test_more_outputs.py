@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import samples
 from mrml_geometry import RAS, slicer
-from runs import Bench, add_volume
+from runs import Bench, add_volume, fingerprint
 from vtk.util.numpy_support import vtk_to_numpy
 
 MAPS = ("outputInverse", "outputJacobian", "outputSpread")
@@ -158,3 +158,24 @@ def test_a_transform_of_another_pair_is_left_with_one_click(bench: Bench):
     assert bench.parameters.outputTransform.GetName() == "Other to Fixed^Patient"
     assert np.array_equal(clicks.field_of_node(first)[0], field)
     assert bench.nodes["movingVolume"].GetParentTransformNode() is first
+
+
+def test_a_fault_at_the_end_leaves_them_as_they_were(bench: Bench, monkeypatch: pytest.MonkeyPatch):
+    """All or nothing: what a former run put into them stays."""
+    from PDDRegistrationLib import job
+
+    nodes = make(bench, *MAPS)
+    bench.run()
+    before = [fingerprint(node) for node in nodes]
+    windows = [node.GetDisplayNode().GetWindow() for node in nodes[1:]]
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("planted")
+
+    monkeypatch.setattr(job, "placeBeside", fail)
+    monkeypatch.setattr("logging.exception", lambda *_: None)
+    bench.choose(captureRange=24.0, controlSpacing=12.0)
+    bench.run()
+    assert bench.status == "The result could not be put into the scene."
+    assert [fingerprint(node) for node in nodes] == before
+    assert [node.GetDisplayNode().GetWindow() for node in nodes[1:]] == windows
