@@ -70,7 +70,8 @@ def _verdictRows(transform: slicer.vtkMRMLTransformNode) -> list[Row]:
 
 def _guideRows(transform: slicer.vtkMRMLTransformNode) -> list[Row]:
     """What led the transform says little about it."""
-    guided = (reportOf(transform) or {}).get("guided")
+    report = reportOf(transform)
+    guided = isinstance(report, dict) and report.get("guided")
     return [_row(_("Segmentations guided this transform"), None, _("their Dice is no evaluation"))] if guided else []
 
 
