@@ -241,6 +241,30 @@ def test_a_run_starts_from_points_and_takes_them_along(bench: Bench):
     assert np.array_equal(clicks.field_of_node(transform)[0], field)
 
 
+def test_points_rescue_what_the_search_gets_wrong(bench: Bench):
+    """The moving scan is turned by more than any search tries. Three points, 2 mm off, are enough."""
+    turn, middle = geometry.rotation(70, -40, 120), CENTRE + SHIFT
+    ras = turn * RAS[:, None] * RAS
+    whole = np.eye(4)
+    whole[:3, :3], whole[:3, 3] = ras, (middle * RAS) - ras @ (middle * RAS)
+    matrix = mrml.vtk_matrix(whole @ mrml.ijk_to_ras(samples.MOVING))
+    bench.nodes["movingVolume"].SetIJKToRASMatrix(matrix)
+    bench.choose(fixedSegmentation=None, movingSegmentation=None)
+    points = CENTRE + PLACES
+    expected = (points - CENTRE) @ turn.T + middle
+
+    def error() -> float:
+        bench.run()
+        assert bench.status == ""
+        found = clicks.moved(bench.parameters.outputTransform.GetTransformFromParent(), points)
+        return float(np.linalg.norm(found - expected, axis=1).mean())
+
+    assert error() > 10
+    clicked = expected[:3] + np.array([[1.2, -1.6, 0], [0, 1.2, 1.6], [-1.6, 0, 1.2]])
+    bench.choose(fixedPoints=add_points("F", points[:3]), movingPoints=add_points("M", clicked))
+    assert error() < 4
+
+
 def test_place_makes_a_list_and_lets_clicks_go_into_it(bench: Bench):
     bench.ui.startCollapsibleButton.collapsed = False
     bench.host.processEvents()
