@@ -15,6 +15,7 @@ from pddnet.image import Image
 
 from .compare_panel import ComparePanel
 from .job import RegistrationJob, Result, reportOf
+from .labels import showText
 from .output_nodes import outputName
 from .run_log import MOST_LINES, RunLog
 from .run_report import privateNames, runReport, saveRunReport
@@ -82,7 +83,7 @@ class Panel:
         """A scene of another version or machine may name what is not here: say so, and take the usual one."""
         text = self._settings.mend(self._parameters)
         if text:
-            self.ui.statusLabel.text = text
+            showText(self.ui.statusLabel, text)
 
     def _onModified(self, caller: object = None, event: object = None) -> None:
         """The parameter node has changed."""
@@ -140,8 +141,8 @@ class Panel:
     def _offerNewTransform(self, missing: InputError | None) -> None:
         """The way out where the chosen transform is in use for something else."""
         taken = type(missing) is OutputTaken
-        self.ui.takenLabel.text = str(missing) if taken else ""
-        self.ui.takenLabel.visible = self.ui.newTransformButton.visible = taken
+        showText(self.ui.takenLabel, str(missing) if taken else "")
+        self.ui.newTransformButton.visible = taken
 
     def _onNewTransformClicked(self, checked: bool = False) -> None:
         if self._parameters is not None:
@@ -149,7 +150,7 @@ class Panel:
 
     def _onApplyClicked(self, checked: bool = False) -> None:
         if self._job is not None:
-            self.ui.statusLabel.text = _("Cancelling...")
+            showText(self.ui.statusLabel, _("Cancelling..."))
             self.cancel()
             return
         self._begin()
@@ -162,11 +163,11 @@ class Panel:
             if self._parameters is not None:
                 self._startRun()
         except InputError as error:
-            self.ui.statusLabel.text = str(error)
+            showText(self.ui.statusLabel, str(error))
         except MemoryError:
-            self.ui.statusLabel.text = noMemory()
+            showText(self.ui.statusLabel, noMemory())
         except Exception:
-            self.ui.statusLabel.text = _("The registration could not be started; the Python console says why.")
+            showText(self.ui.statusLabel, _("The registration could not be started; the Python console says why."))
             raise
         finally:
             if self._parameters is not None:
@@ -181,15 +182,15 @@ class Panel:
             return
         self._job, self._jobParameters, self._timeLeft = job, self._parameters, TimeLeft()
         self._log.begin(job.selection, job.request)
-        self.ui.verdictLabel.text = ""
+        showText(self.ui.verdictLabel, "")
         self.ui.progressBar.value, self.ui.progressBar.format = 0, "%p %"
         self.ui.progressBar.visible = True
-        self.ui.statusLabel.text = _("Starting")
+        showText(self.ui.statusLabel, _("Starting"))
 
     def _onProgress(self, fraction: float, stage: str) -> None:
         self.ui.progressBar.value = int(100 * fraction)
         self.ui.progressBar.format = self._timeLeft.text(fraction)
-        self.ui.statusLabel.text = stageText(stage)
+        showText(self.ui.statusLabel, stageText(stage))
         self._log.stage(stage)
 
     def _onFinished(self, result: Result) -> None:
@@ -225,7 +226,7 @@ class Panel:
     def _end(self, text: str) -> None:
         self._job = self._jobParameters = None
         self.ui.progressBar.visible = False
-        self.ui.statusLabel.text = text
+        showText(self.ui.statusLabel, text)
         if self._parameters is not None:
             self._updateApply()
 
@@ -245,9 +246,9 @@ class Panel:
         )
         report = reportOf(transform)
         try:
-            self.ui.verdictLabel.text = summaryText(report) if report else ""
+            showText(self.ui.verdictLabel, summaryText(report) if report else "")
         except (LookupError, TypeError, ValueError, AttributeError):  # another version wrote it
-            self.ui.verdictLabel.text = ""
+            showText(self.ui.verdictLabel, "")
 
     def _onCopyLogClicked(self, checked: bool = False) -> None:
         slicer.app.clipboard().setText(self.ui.logText.toPlainText())

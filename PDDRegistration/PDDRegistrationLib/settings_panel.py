@@ -11,6 +11,7 @@ from pddnet.adjust import LIMITS
 from pddnet.checks import DEVICES
 from pddnet.presets import PRESETS, Preset
 
+from .labels import showText
 from .run_times import lastRun
 from .worker_process import Failure
 
@@ -125,7 +126,7 @@ class SettingsPanel:
 
     def _onCheckFailed(self, failure: Failure) -> None:
         self.ui.deviceCheckButton.enabled = True
-        self.ui.statusLabel.text = failure.message
+        showText(self.ui.statusLabel, failure.message)
 
 
 def presetTexts(preset: Preset) -> tuple[str, str]:

@@ -82,7 +82,7 @@ def opened(bench: Bench) -> None:
     for ui in (bench.widget.ui, bench.widget.compareUi, bench.widget.qaUi):
         for name in [name for name in vars(ui) if name.endswith("CollapsibleButton")]:
             getattr(ui, name).collapsed = False
-    bench.ui.statusLabel.text = "Matching, stage 1"
+    bench.ui.statusLabel.text, bench.ui.statusLabel.visible = "Matching, stage 1", True
     bench.ui.logText.appendPlainText("a line")
     bench.widget.parent.resize(bench.widget.parent.sizeHint())  # until the window has laid it out
     bench.host.processEvents(0.1)
@@ -130,7 +130,7 @@ def test_a_failure_stands_out_in_both(theme: str, bench: Bench):
     assert contrast(float(luminance(red)), float(ground)) > READABLE
     assert contrast(float(luminance(red)), float(plain)) > 1.5
     assert red[0] > 1.5 * red[1]
-    bench.ui.verdictLabel.text = text
+    bench.ui.verdictLabel.text, bench.ui.verdictLabel.visible = text, True
     bench.host.processEvents()
     pixels = picture(bench.ui.verdictLabel).reshape(-1, 3).astype(int)
     assert (np.abs(pixels - red).max(axis=1) < 12).sum() > 10
