@@ -13,7 +13,14 @@ from pathlib import Path
 
 import slicer
 import vtk
-from slicer import vtkMRMLGridTransformNode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
+from slicer import (
+    vtkMRMLGridTransformNode,
+    vtkMRMLLabelMapVolumeNode,
+    vtkMRMLMarkupsFiducialNode,
+    vtkMRMLScalarVolumeNode,
+    vtkMRMLSegmentationNode,
+    vtkMRMLTransformNode,
+)
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.parameterNodeWrapper import parameterNodeWrapper
@@ -59,7 +66,11 @@ def registerSampleData() -> None:
 
 @parameterNodeWrapper
 class PDDRegistrationParameterNode:
-    """What the panel holds. Preset and device are plain strings: a scene of another version may name unknown ones."""
+    """What the panel holds, names as in `PDDRegistrationLib.selection.Selection`.
+
+    Preset, device and inverseConsistency are plain strings, numbers have no range: a scene of another version may hold
+    what is unknown here. 0 (of optimisationSteps -1) and '' leave a setting to the preset.
+    """
 
     fixedVolume: vtkMRMLScalarVolumeNode | None
     movingVolume: vtkMRMLScalarVolumeNode | None
@@ -68,8 +79,24 @@ class PDDRegistrationParameterNode:
     outputTransform: vtkMRMLGridTransformNode | None
     outputVolume: vtkMRMLScalarVolumeNode | None
     outputSegmentation: vtkMRMLSegmentationNode | None
+    outputInverse: vtkMRMLGridTransformNode | None
+    outputJacobian: vtkMRMLScalarVolumeNode | None
+    outputSpread: vtkMRMLScalarVolumeNode | None
+    fixedMask: vtkMRMLSegmentationNode | vtkMRMLLabelMapVolumeNode | None
+    movingMask: vtkMRMLSegmentationNode | vtkMRMLLabelMapVolumeNode | None
+    fixedMaskSegment: str = ""
+    movingMaskSegment: str = ""
+    guide: bool = False
+    initialTransform: vtkMRMLTransformNode | None
+    fixedPoints: vtkMRMLMarkupsFiducialNode | None
+    movingPoints: vtkMRMLMarkupsFiducialNode | None
     preset: str = "default"
     device: str = "auto"
+    captureRange: float = 0.0  # mm
+    controlSpacing: float = 0.0  # mm
+    smoothness: float = 0.0  # times the preset's
+    optimisationSteps: int = -1
+    inverseConsistency: str = ""  # both, one
 
 
 class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -79,7 +106,7 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ScriptedLoadableModuleWidget.__init__(self, parent)
         VTKObservationMixin.__init__(self)
         self.logic: PDDRegistrationLogic | None = None
-        self._panel = self._comparePanel = self._qaPanel = None
+        self._panel = self._comparePanel = self._qaPanel = self._sets = None
         self._parameterNode = None
 
     def setup(self) -> None:
@@ -87,6 +114,7 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ScriptedLoadableModuleWidget.setup(self)
         from PDDRegistrationLib.compare_panel import ComparePanel
         from PDDRegistrationLib.panel import Panel
+        from PDDRegistrationLib.parameter_sets import ParameterSets
         from PDDRegistrationLib.qa_panel import QaPanel
 
         self.logic = PDDRegistrationLogic()
@@ -95,6 +123,7 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._comparePanel = ComparePanel(self.compareUi)
         self._qaPanel = QaPanel(self.qaUi, self.logic)
         self._panel = Panel(self.ui, self.logic, self._comparePanel, lambda: self._qaPanel.show(self._parameterNode))
+        self._sets = ParameterSets(self.ui.parameterSetSelector, self.logic, self._showParameters)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self._onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self._onSceneEndClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self._onSceneEndClose)
@@ -104,6 +133,7 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """The application closes, or the module is reloaded."""
         self.removeObservers()
         if self._panel is not None:
+            self._sets.show(None)
             self._panel.close()
             self._qaPanel.close()
             self._comparePanel.close()
@@ -116,8 +146,7 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def exit(self) -> None:
         """The user opens another module; a run goes on, and the views stay as they are."""
-        self._panel.show(None)
-        self._qaPanel.show(None)
+        self._hideParameters()
 
     def onReload(self) -> None:
         """Reload the library too, and with it what the process runs."""
@@ -127,9 +156,18 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _showParameters(self) -> None:
         # kept also while the panel is unbound: Slicer 5.10 leaves an observer at the node, which must not outlive this
+        from PDDRegistrationLib.defaults import chooseDefaults
+
         self._parameterNode = self.logic.getParameterNode()
+        chooseDefaults(self._parameterNode, slicer.mrmlScene)
+        self._sets.show(self._parameterNode)
         self._panel.show(self._parameterNode)
         self._qaPanel.show(self._parameterNode)
+
+    def _hideParameters(self) -> None:
+        self._sets.show(None)
+        self._panel.show(None)
+        self._qaPanel.show(None)
 
     def _section(self, name: str):
         """Load a .ui file below what is there, and return its widgets by name."""
@@ -141,8 +179,7 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _onSceneStartClose(self, caller, event) -> None:
         self._panel.cancel()
         self._qaPanel.cancel()
-        self._panel.show(None)
-        self._qaPanel.show(None)
+        self._hideParameters()
 
     def _onSceneEndClose(self, caller, event) -> None:
         if self.parent.isEntered:
@@ -161,8 +198,17 @@ class PDDRegistrationLogic(ScriptedLoadableModuleLogic):
         self._worker = None
 
     def getParameterNode(self) -> PDDRegistrationParameterNode:
-        """The typed parameter node of the scene."""
-        return PDDRegistrationParameterNode(super().getParameterNode())
+        """The typed parameter node that is chosen in the scene: its first one, unless the user has made others."""
+        from PDDRegistrationLib.parameter_sets import chosenSet
+
+        return PDDRegistrationParameterNode(chosenSet(super().getParameterNode()))
+
+    def chooseParameterNode(self, node: slicer.vtkMRMLScriptedModuleNode) -> PDDRegistrationParameterNode:
+        """Make another parameter node of this module the chosen one, and return it."""
+        from PDDRegistrationLib.parameter_sets import chooseSet
+
+        chooseSet(super().getParameterNode(), node)
+        return self.getParameterNode()
 
     @property
     def worker(self):
@@ -187,8 +233,8 @@ class PDDRegistrationLogic(ScriptedLoadableModuleLogic):
 
         Args:
             progress: called with (fraction 0..1, stage); what it raises cancels the run and is raised here.
-            options: the other fields of `PDDRegistrationLib.job.Selection`: fixedSegmentation, movingSegmentation,
-                preset, device, outputTransform, outputVolume, outputSegmentation.
+            options: the other fields of `PDDRegistrationLib.selection.Selection`, such as fixedSegmentation,
+                movingSegmentation, preset, outputTransform, outputVolume, initialTransform, fixedMask, guide.
 
         Returns:
             `PDDRegistrationLib.job.Result`: transform, volume, segmentation, report.
@@ -196,7 +242,7 @@ class PDDRegistrationLogic(ScriptedLoadableModuleLogic):
         Raises:
             InputError, Cancelled, MemoryError, WorkerError: why there is none; the scene is as it was.
         """
-        from PDDRegistrationLib.job import Selection
+        from PDDRegistrationLib.selection import Selection
 
         return self.start(Selection(fixedVolume, movingVolume, **options), progress).wait()
 

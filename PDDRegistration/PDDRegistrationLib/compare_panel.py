@@ -83,6 +83,11 @@ class ComparePanel:
             self._look.comparison.setRegistered(True)
         self._update()
 
+    def showAfter(self) -> None:
+        """Where 'Before' is pressed, release it."""
+        if self._look is not None and not self._look.comparison.registered:
+            self._onBeforeClicked(False)
+
     def close(self) -> None:
         """No observers and no helper nodes; the views and display nodes as they were; nothing to look at."""
         self._apply.show(None)

@@ -4,85 +4,32 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import slicer
-from slicer.i18n import tr as _
 
-from pddnet.errors import InputError
+from pddnet.grid import Grid
 from pddnet.image import Image
-from pddnet.presets import find_preset
 
+from .guides import guidingLabels, masksOf, startOf
 from .nodes import (
     gridTransformFromField,
     imageFromVolume,
     placeUnder,
-    registrationParent,
     setRegistrationReferences,
     updateVolumeFromImage,
 )
 from .organs import OrganPairs
+from .output_nodes import fillMap, outputName, placeBeside
 from .rollback import unchangedOnError
 from .scene_job import NodesOfRun, SceneJob
 from .segmentations import SegmentLabels, labelsFromSegmentation, segmentationFromLabels
+from .selection import Selection
 from .worker_process import Failure, Worker
 
 REPORT = "PDDRegistration.Report"
 """Node attribute of a result: the run's report as JSON, with the organ table."""
-
-
-@dataclass(frozen=True)
-class Selection:
-    """What the user chose. Without an output volume (segmentation) the moving one is put under the transform."""
-
-    fixedVolume: slicer.vtkMRMLScalarVolumeNode
-    movingVolume: slicer.vtkMRMLScalarVolumeNode
-    fixedSegmentation: slicer.vtkMRMLSegmentationNode | None = None
-    movingSegmentation: slicer.vtkMRMLSegmentationNode | None = None
-    preset: str = "default"
-    device: str = "auto"
-    outputTransform: slicer.vtkMRMLTransformNode | None = None
-    outputVolume: slicer.vtkMRMLScalarVolumeNode | None = None
-    outputSegmentation: slicer.vtkMRMLSegmentationNode | None = None
-
-    @property
-    def nodes(self) -> dict[str, slicer.vtkMRMLNode]:
-        """The nodes that were chosen, by field."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: value for name, value in values.items() if value is not None and not isinstance(value, str)}
-
-    def check(self) -> None:
-        """Raises InputError where the choice cannot be carried out."""
-        if self.fixedVolume is None or self.movingVolume is None:
-            raise InputError(_("Choose a fixed and a moving volume."))
-        find_preset(self.preset)
-        inputs = [node for name, node in self.nodes.items() if not name.startswith("output")]
-        for name, node in self.nodes.items():
-            if name.startswith("output") and node in inputs:
-                raise InputError(_("{name} is an input; choose another output.").format(name=node.GetName()))
-        if self.outputSegmentation is not None and self.movingSegmentation is None:
-            text = _("Choose the moving segmentation that goes into {name}, or no output segmentation.")
-            raise InputError(text.format(name=self.outputSegmentation.GetName()))
-        self._checkTransform()
-
-    def _checkTransform(self) -> None:
-        """It must not move the fixed scan or what another result placed, nor replace the moving one's parent."""
-        transform = self.outputTransform
-        if transform is None:
-            return
-        if not transform.IsA("vtkMRMLGridTransformNode"):
-            raise InputError(_("{name} is no grid transform; choose another output.").format(name=transform.GetName()))
-        registered = transform.GetNodeReference(transform.GetMovingNodeReferenceRole())
-        for node in slicer.util.getNodesByClass("vtkMRMLTransformableNode", transform.GetScene()):
-            if not _isUnder(node, transform):
-                continue
-            fixed = node in (self.fixedVolume, self.fixedSegmentation)
-            placed = registrationParent(node, self.movingVolume) is transform
-            another = registered not in (None, self.movingVolume)
-            if fixed or another or (node in (self.movingVolume, self.movingSegmentation) and not placed):
-                text = _("{node} lies under {transform}, which the result would replace; choose another output.")
-                raise InputError(text.format(node=node.GetName(), transform=transform.GetName()))
 
 
 @dataclass(frozen=True)
@@ -93,7 +40,8 @@ class Result:
     volume: slicer.vtkMRMLScalarVolumeNode  # resampled, or the moving volume under the transform
     segmentation: slicer.vtkMRMLSegmentationNode | None
     spread: Image  # mm, standard deviation of the displacement, LPS
-    report: dict[str, Any]  # as the command line's --report, and "organs"
+    report: dict[str, Any]  # as the command line's --report, and "organs", "guided", "started"
+    gpu: dict[str, Any] | None = None  # name, memory_free and memory_total (bytes), after the run
 
 
 class RegistrationJob(SceneJob[Result]):
@@ -118,23 +66,38 @@ class RegistrationJob(SceneJob[Result]):
         """The nodes as images: everything that the run needs."""
         chosen = self.selection
         fixed = imageFromVolume(chosen.fixedVolume)
-        moving = imageFromVolume(chosen.movingVolume, registrationParent(chosen.movingVolume))
+        moving = imageFromVolume(chosen.movingVolume, chosen.ignored(chosen.movingVolume))
         request = {
             "do": "register", "fixed": fixed, "moving": moving, "preset": chosen.preset, "device": chosen.device,
+            **masksOf(chosen, fixed.grid, moving.grid),
         }  # fmt: skip
+        wanted = {
+            "adjust": dict(chosen.adjust) or None,
+            "initial_transform": startOf(chosen, fixed.grid),
+            "jacobian": True if chosen.outputJacobian is not None else None,
+            "inverse": True if chosen.outputInverse is not None else None,
+        }
+        request |= {name: value for name, value in wanted.items() if value is not None}
         if chosen.outputVolume is not None:
             request["warp"] = {"volume": moving}
-        if chosen.movingSegmentation is None:
-            return request
-        former = registrationParent(chosen.movingSegmentation, chosen.movingVolume)
+        if chosen.movingSegmentation is not None:
+            self._addSegments(request, fixed.grid, moving.grid)
+        return request
+
+    def _addSegments(self, request: dict[str, Any], fixed_grid: Grid, moving_grid: Grid) -> None:
+        """The segmentations: to be carried over, to be measured, and where the user wants it, to guide."""
+        chosen = self.selection
+        former = chosen.ignored(chosen.movingSegmentation)
         self._labels = labelsFromSegmentation(chosen.movingSegmentation, chosen.movingVolume, former)
         if chosen.outputSegmentation is not None:
             request["warp_labels"] = {str(n): image for n, image in enumerate(self._labels.images)}
-        if chosen.fixedSegmentation is not None:
-            known = labelsFromSegmentation(chosen.fixedSegmentation, chosen.fixedVolume)
-            self._organs = OrganPairs.of(known, self._labels, fixed.grid)
-            request["evaluate"] = self._organs.pairs
-        return request
+        if chosen.fixedSegmentation is None:
+            return
+        known = labelsFromSegmentation(chosen.fixedSegmentation, chosen.fixedVolume)
+        self._organs = OrganPairs.of(known, self._labels, fixed_grid)
+        request["evaluate"] = self._organs.pairs
+        if chosen.guide:
+            request |= guidingLabels(known, self._labels, self._organs.shared, fixed_grid, moving_grid)
 
     def _apply(self, answer: dict[str, Any]) -> Result:
         """Put the answer into the scene, whole or not at all."""
@@ -142,18 +105,19 @@ class RegistrationJob(SceneJob[Result]):
         self._nodes.check()
         chosen.check()  # nodes may have been moved under others meanwhile
         scene = chosen.fixedVolume.GetScene()
-        report = answer["report"] | {"organs": self._organs.table(answer["evaluation"])}
-        outputs = [node for name, node in chosen.nodes.items() if name.startswith("output")]
-        with unchangedOnError(scene, outputs):
+        organs = self._organs.table(answer["evaluation"])
+        started = chosen.initialTransform is not None or chosen.fixedPoints is not None
+        report = answer["report"] | {"organs": organs, "guided": chosen.guide, "started": started}
+        with unchangedOnError(scene, chosen.outputs.values()):
             transform = chosen.outputTransform or self._newTransform(scene)
             self._fill(transform, answer, report)
+            placeBeside([transform, *chosen.outputs.values()], chosen.movingVolume)
         volume = chosen.outputVolume or chosen.movingVolume
         segmentation = chosen.outputSegmentation or chosen.movingSegmentation
-        return Result(transform, volume, segmentation, answer["spread"], report)
+        return Result(transform, volume, segmentation, answer["spread"], report, answer["cuda"])
 
     def _newTransform(self, scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLGridTransformNode:
-        fixed, moving = self.selection.fixedVolume.GetName(), self.selection.movingVolume.GetName()
-        name = _("{moving} to {fixed}").format(moving=moving, fixed=fixed)
+        name = outputName("outputTransform", self.selection.fixedVolume, self.selection.movingVolume)
         return scene.AddNewNodeByClass("vtkMRMLGridTransformNode", scene.GenerateUniqueName(name))
 
     def _fill(self, transform: slicer.vtkMRMLTransformNode, answer: dict[str, Any], report: dict[str, Any]) -> None:
@@ -167,10 +131,28 @@ class RegistrationJob(SceneJob[Result]):
         gridTransformFromField(answer["field"], transform)
         setRegistrationReferences(transform, chosen.fixedVolume, chosen.movingVolume)
         transform.SetAttribute(REPORT, json.dumps(report))
+        self._fillMaps(answer)
+        self._place(transform)
+
+    def _fillMaps(self, answer: dict[str, Any]) -> None:
+        """The further outputs."""
+        chosen = self.selection
+        if chosen.outputInverse is not None:
+            gridTransformFromField(answer["inverse"], chosen.outputInverse)
+        if chosen.outputJacobian is not None:
+            fillMap(chosen.outputJacobian, answer["jacobian"], 2.0, 1.0)
+        if chosen.outputSpread is not None:
+            fillMap(chosen.outputSpread, answer["spread"], 20.0, 10.0)
+
+    def _place(self, transform: slicer.vtkMRMLTransformNode) -> None:
+        """Show the moving nodes where the fixed scan has them, unless copies on its voxels were asked for."""
+        chosen = self.selection
         if chosen.outputVolume is None and chosen.movingVolume is not chosen.fixedVolume:
-            placeUnder(chosen.movingVolume, transform)
+            placeUnder(chosen.movingVolume, transform, chosen.ignored(chosen.movingVolume))
+            if chosen.movingPoints is not None:
+                placeUnder(chosen.movingPoints, transform, chosen.ignored(chosen.movingPoints))
         if chosen.outputSegmentation is None and chosen.movingSegmentation not in (None, chosen.fixedSegmentation):
-            placeUnder(chosen.movingSegmentation, transform)
+            placeUnder(chosen.movingSegmentation, transform, chosen.ignored(chosen.movingSegmentation))
 
 
 def reportOf(transformNode: slicer.vtkMRMLTransformNode | None) -> dict[str, Any] | None:
@@ -182,10 +164,3 @@ def reportOf(transformNode: slicer.vtkMRMLTransformNode | None) -> dict[str, Any
         return json.loads(text)
     except ValueError:
         return None
-
-
-def _isUnder(node: slicer.vtkMRMLTransformableNode, transform: slicer.vtkMRMLTransformNode) -> bool:
-    parent = node.GetParentTransformNode()
-    while parent is not None and parent is not transform:
-        parent = parent.GetParentTransformNode()
-    return parent is not None

@@ -10,20 +10,23 @@ import slicer
 import vtk
 from slicer.i18n import tr as _
 
-from pddnet.checks import DEVICES
 from pddnet.errors import InputError
 from pddnet.image import Image
-from pddnet.presets import PRESETS
 
 from .compare_panel import ComparePanel
-from .job import RegistrationJob, Result, Selection, reportOf
+from .job import RegistrationJob, Result, reportOf
+from .labels import showText
+from .output_nodes import outputName
+from .run_log import MOST_LINES, RunLog
 from .run_report import privateNames, runReport, saveRunReport
+from .run_times import rememberRun
+from .selection import NODES, OutputTaken, Selection
+from .settings_panel import SettingsPanel, adjustOf
+from .start_panel import StartPanel
 from .summary import stageText, summaryText
+from .time_left import TimeLeft
 from .torch_setup import offerTorch
 from .worker_process import Failure, noMemory
-
-NODES = tuple(name for name in Selection.__dataclass_fields__ if name not in ("preset", "device"))
-DEVICE_NAMES = {"auto": _("automatic"), "cpu": _("CPU"), "cuda": _("GPU (CUDA)")}
 
 
 class Panel:
@@ -39,12 +42,13 @@ class Panel:
         self._job: RegistrationJob | None = None
         self._jobParameters: Any = None  # what the run was started from: the panel may be left meanwhile
         self._failedRun: dict[str, Any] | None = None
-        for name in PRESETS:
-            ui.presetComboBox.addItem(name, name)
-        for name in DEVICES:
-            ui.deviceComboBox.addItem(DEVICE_NAMES[name], name)
-        ui.presetComboBox.connect("currentIndexChanged(int)", self._onPresetChosen)
-        ui.deviceComboBox.connect("currentIndexChanged(int)", self._onDeviceChosen)
+        self._timeLeft = TimeLeft()
+        self._settings = SettingsPanel(ui, lambda: logic.worker)
+        self._start = StartPanel(ui, compare.showAfter)
+        ui.logText.maximumBlockCount = MOST_LINES
+        self._log = RunLog(ui.logText.appendPlainText)
+        ui.copyLogButton.connect("clicked(bool)", self._onCopyLogClicked)
+        ui.newTransformButton.connect("clicked(bool)", self._onNewTransformClicked)
         ui.applyButton.connect("clicked(bool)", self._onApplyClicked)
         ui.saveReportButton.connect("clicked(bool)", self._onSaveReportClicked)
 
@@ -54,9 +58,14 @@ class Panel:
             self._parameters.disconnectGui(self._guiTag)
             self._parameters.parameterNode.RemoveObserver(self._observer)
         self._parameters, self._guiTag, self._observer = parameters, None, None
+        self._settings.show(None)
+        self._start.show(None)
         if parameters is None:
             return
+        self._mend()
         self._guiTag = parameters.connectGui(self.ui)
+        self._settings.show(parameters)
+        self._start.show(parameters)
         self._observer = parameters.parameterNode.AddObserver(vtk.vtkCommand.ModifiedEvent, self._onModified)
         self._onModified()
 
@@ -72,70 +81,81 @@ class Panel:
 
     def _mend(self) -> None:
         """A scene of another version or machine may name what is not here: say so, and take the usual one."""
-        known = {"preset": tuple(PRESETS), "device": DEVICES}
-        values = {name: getattr(self._parameters, name) for name in known}
-        unknown = {name: value for name, value in values.items() if value not in known[name]}
-        text = _("The scene asks for the {kind} '{value}', which does not exist here; '{usual}' is used instead.")
-        for name in unknown:
-            setattr(self._parameters, name, known[name][0])
-        if unknown:
-            texts = [text.format(kind=_(name), value=unknown[name], usual=known[name][0]) for name in unknown]
-            self.ui.statusLabel.text = " ".join(texts)
+        text = self._settings.mend(self._parameters)
+        if text:
+            showText(self.ui.statusLabel, text)
 
     def _onModified(self, caller: object = None, event: object = None) -> None:
         """The parameter node has changed."""
         self._mend()
-        parameters, ui = self._parameters, self.ui
-        for combo, value in ((ui.presetComboBox, parameters.preset), (ui.deviceComboBox, parameters.device)):
-            combo.setCurrentIndex(max(combo.findData(value), 0))
-        ui.presetNote.text = PRESETS[parameters.preset].purpose
+        self._settings.refresh()
+        self._start.refresh()
+        self._nameOutputs()
         if self._job is None:
             self._showResult()
         self._updateApply()
 
-    def _onPresetChosen(self, index: int) -> None:
-        if self._parameters is not None:
-            self._parameters.preset = self.ui.presetComboBox.itemData(index)
+    def _nameOutputs(self) -> None:
+        """New outputs are called after the inputs."""
+        parameters = self._parameters
+        inputs = (parameters.fixedVolume, parameters.movingVolume, parameters.movingSegmentation)
+        for output in (name for name in NODES if name.startswith("output")):
+            getattr(self.ui, f"{output}Selector").baseName = outputName(output, *inputs)
 
-    def _onDeviceChosen(self, index: int) -> None:
-        if self._parameters is not None:
-            self._parameters.device = self.ui.deviceComboBox.itemData(index)
-
-    def _missing(self) -> str:
-        """What keeps Apply from being pressed; nothing if it can be."""
+    def _missing(self) -> InputError | None:
+        """What keeps Apply from being pressed; None if it can be."""
         if self._parameters.fixedVolume is None:
-            return _("Choose a fixed volume.")
+            return InputError(_("Choose a fixed volume."))
         if self._parameters.movingVolume is None:
-            return _("Choose a moving volume.")
+            return InputError(_("Choose a moving volume."))
         try:
             self._selection().check()
         except InputError as error:
-            return str(error)
-        return ""
+            return error
+        return None
 
     def _selection(self) -> Selection:
         parameters = self._parameters
-        nodes = {name: getattr(parameters, name) for name in NODES}
-        return Selection(**nodes, preset=parameters.preset, device=parameters.device)
+        return Selection(
+            **{name: getattr(parameters, name) for name in NODES},
+            preset=parameters.preset,
+            device=parameters.device,
+            fixedMaskSegment=parameters.fixedMaskSegment,
+            movingMaskSegment=parameters.movingMaskSegment,
+            guide=parameters.guide,
+            adjust=adjustOf(parameters),
+        )
 
     def _updateApply(self) -> None:
         button = self.ui.applyButton
         if self._job is not None:
             button.text, button.enabled = _("Cancel"), True
             button.toolTip = _("Stop the run; the scene stays as it is.")
+            self._offerNewTransform(None)
             return
         missing = self._missing()
-        button.text, button.enabled = _("Apply"), not missing
-        button.toolTip = missing or _("Register the moving volume to the fixed one.")
+        button.text, button.enabled = _("Apply"), missing is None
+        button.toolTip = str(missing) if missing else _("Register the moving volume to the fixed one.")
+        self._offerNewTransform(missing)
+
+    def _offerNewTransform(self, missing: InputError | None) -> None:
+        """The way out where the chosen transform is in use for something else."""
+        taken = type(missing) is OutputTaken
+        showText(self.ui.takenLabel, str(missing) if taken else "")
+        self.ui.newTransformButton.visible = taken
+
+    def _onNewTransformClicked(self, checked: bool = False) -> None:
+        if self._parameters is not None:
+            self._parameters.outputTransform = None
 
     def _onApplyClicked(self, checked: bool = False) -> None:
         if self._job is not None:
-            self.ui.statusLabel.text = _("Cancelling...")
+            showText(self.ui.statusLabel, _("Cancelling..."))
             self.cancel()
             return
-        self._start()
+        self._begin()
 
-    def _start(self, torchBroken: str = "") -> None:
+    def _begin(self, torchBroken: str = "") -> None:
         """torchBroken: why the last run could not load PyTorch."""
         self.ui.applyButton.enabled = False  # installing PyTorch takes minutes, in which the window may work
         try:
@@ -143,11 +163,11 @@ class Panel:
             if self._parameters is not None:
                 self._startRun()
         except InputError as error:
-            self.ui.statusLabel.text = str(error)
+            showText(self.ui.statusLabel, str(error))
         except MemoryError:
-            self.ui.statusLabel.text = noMemory()
+            showText(self.ui.statusLabel, noMemory())
         except Exception:
-            self.ui.statusLabel.text = _("The registration could not be started; the Python console says why.")
+            showText(self.ui.statusLabel, _("The registration could not be started; the Python console says why."))
             raise
         finally:
             if self._parameters is not None:
@@ -160,27 +180,36 @@ class Panel:
             job = self.logic.start(self._selection(), self._onProgress, self._onFinished, self._onFailed)
         if not job.isRunning:  # it has failed at once, and said so
             return
-        self._job, self._jobParameters = job, self._parameters
-        self.ui.verdictLabel.text = ""
-        self.ui.progressBar.value = 0
+        self._job, self._jobParameters, self._timeLeft = job, self._parameters, TimeLeft()
+        self._log.begin(job.selection, job.request)
+        showText(self.ui.verdictLabel, "")
+        self.ui.progressBar.value, self.ui.progressBar.format = 0, "%p %"
         self.ui.progressBar.visible = True
-        self.ui.statusLabel.text = _("Starting")
+        showText(self.ui.statusLabel, _("Starting"))
 
     def _onProgress(self, fraction: float, stage: str) -> None:
         self.ui.progressBar.value = int(100 * fraction)
-        self.ui.statusLabel.text = stageText(stage)
+        self.ui.progressBar.format = self._timeLeft.text(fraction)
+        showText(self.ui.statusLabel, stageText(stage))
+        self._log.stage(stage)
 
     def _onFinished(self, result: Result) -> None:
         self._spread = result.transform.GetID(), result.spread
         self._jobParameters.outputTransform = result.transform
+        self._log.finish(result.report, self.logic.worker.log)
+        self._settings.showGpu(result.gpu)
+        rememberRun(result.report)
         self._end("")
         if self._parameters is not None:
+            self._settings.refresh()
             self._showResult()
             self._compare.start()
             self._afterRun()
 
     def _onFailed(self, failure: Failure) -> None:
         job = self._job
+        if job is not None:
+            self._log.fail(failure, self.logic.worker.log)
         self._end(failure.message)
         if failure.kind in ("cancelled", "input") or job is None:
             return
@@ -192,12 +221,12 @@ class Panel:
 
     def _offerTorchAgain(self, reason: str) -> None:
         if self._parameters is not None and self._job is None:
-            self._start(torchBroken=reason)
+            self._begin(torchBroken=reason)
 
     def _end(self, text: str) -> None:
         self._job = self._jobParameters = None
         self.ui.progressBar.visible = False
-        self.ui.statusLabel.text = text
+        showText(self.ui.statusLabel, text)
         if self._parameters is not None:
             self._updateApply()
 
@@ -217,9 +246,12 @@ class Panel:
         )
         report = reportOf(transform)
         try:
-            self.ui.verdictLabel.text = summaryText(report) if report else ""
+            showText(self.ui.verdictLabel, summaryText(report) if report else "")
         except (LookupError, TypeError, ValueError, AttributeError):  # another version wrote it
-            self.ui.verdictLabel.text = ""
+            showText(self.ui.verdictLabel, "")
+
+    def _onCopyLogClicked(self, checked: bool = False) -> None:
+        slicer.app.clipboard().setText(self.ui.logText.toPlainText())
 
     def _onSaveReportClicked(self, checked: bool = False) -> None:
         path = qt.QFileDialog.getSaveFileName(

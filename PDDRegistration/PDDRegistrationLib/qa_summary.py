@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 from .job import reportOf
 from .qa_references import referencesFor
 from .summary import verdictText
+from .theme import warningColour
 
 if TYPE_CHECKING:
     from .qa import QaFindings
@@ -23,7 +24,6 @@ SUMMARY_COLUMNS = (  # name, title, description
     ("Reference", _("Reference"), _("Published numbers to read this one by; no limit")),
     ("Source", _("Source"), _("Where they were published")),
 )
-WARNING = "#d33"
 
 Row = tuple[str, str, str, str, str, str]
 
@@ -32,6 +32,7 @@ def summaryRows(transform: slicer.vtkMRMLTransformNode, findings: QaFindings) ->
     """The rows of the table, see `SUMMARY_COLUMNS`; what was not measured has none."""
     return [
         *_verdictRows(transform),
+        *_guideRows(transform),
         *_segmentRows(findings),
         *_pointRows(findings),
         *_jacobianRows(findings.jacobian),
@@ -65,6 +66,13 @@ def _status(transform: slicer.vtkMRMLTransformNode) -> str:
 def _verdictRows(transform: slicer.vtkMRMLTransformNode) -> list[Row]:
     status = _status(transform)
     return [_row(_("Verdict of PDD Registration"), None, _verdict(status))] if status else []
+
+
+def _guideRows(transform: slicer.vtkMRMLTransformNode) -> list[Row]:
+    """What led the transform says little about it."""
+    report = reportOf(transform)
+    guided = isinstance(report, dict) and report.get("guided")
+    return [_row(_("Segmentations guided this transform"), None, _("their Dice is no evaluation"))] if guided else []
 
 
 def _segmentRows(findings: QaFindings) -> list[Row]:
@@ -164,7 +172,7 @@ def _region(region: str) -> str:
 
 def _coloured(text: str, alarming: bool) -> str:
     escaped = html.escape(text)
-    return f'<span style="color:{WARNING}">{escaped}</span>' if alarming else escaped
+    return f'<span style="color:{warningColour()}">{escaped}</span>' if alarming else escaped
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -25,7 +25,7 @@ from .worker_process import Failure
 
 _PERSONAL = ("DICOM.Patient", "DICOM.Study")
 _SHORT = 3  # letters; a shorter name is hidden only where it stands alone: a volume may be called "a"
-_SETTINGS = ("do", "preset", "device", "align", "jacobian")
+_SETTINGS = ("do", "preset", "adjust", "device", "align", "jacobian", "inverse")
 
 
 def runReport(

@@ -10,8 +10,6 @@ from slicer.i18n import tr as _
 from .borrowed import Borrowed
 from .geometry import isSame, linearMatrix, linearTransform, parentChain, transformToWorld
 
-REPRESENTATIONS = ("Binary labelmap", "Closed surface")
-
 
 def isUnder(node: slicer.vtkMRMLTransformableNode, transform: slicer.vtkMRMLTransformNode) -> bool:
     """Whether the transform is among the node's parents."""
@@ -26,11 +24,12 @@ def standIn(
 ) -> slicer.vtkMRMLTransformableNode:
     """What shows a scalar volume or a segmentation with the transform (`registered`) or without it.
 
-    That is the node itself where it lies so, else a hidden node that shares its voxels; its other parents apply.
+    That is the node itself where it lies so, else a hidden node: it shares the voxels of a volume, and has a copy of a
+    segmentation's; its other parents apply.
     """
     if isUnder(node, transform) == registered:
         return node
-    copy = _sharingCopy(borrowed, node)
+    copy = _hiddenCopy(borrowed, node)
     toWorld = transformToWorld(node, transform)
     parent = transform if registered else None
     if not (toWorld.IsA("vtkLinearTransform") and np.array_equal(linearMatrix(toWorld), np.eye(4))):
@@ -63,30 +62,17 @@ def ownCopy(transform: vtk.vtkAbstractTransform) -> vtk.vtkAbstractTransform:
     return copy
 
 
-def _sharingCopy(borrowed: Borrowed, node: slicer.vtkMRMLTransformableNode) -> slicer.vtkMRMLDisplayableNode:
+def _hiddenCopy(borrowed: Borrowed, node: slicer.vtkMRMLTransformableNode) -> slicer.vtkMRMLDisplayableNode:
     copy = borrowed.add(node.GetScene(), node.GetClassName(), node.GetName())
     if node.IsA("vtkMRMLSegmentationNode"):
-        copy.SetAndObserveSegmentation(_sharingSegmentation(node.GetSegmentation()))
+        # voxels of its own: where segments share a label map, a removed segmentation wipes them out of it
+        segmentation = slicer.vtkSegmentation()
+        segmentation.DeepCopy(node.GetSegmentation())
+        copy.SetAndObserveSegmentation(segmentation)
     else:
         matrix = vtk.vtkMatrix4x4()
         node.GetIJKToRASMatrix(matrix)
         copy.SetIJKToRASMatrix(matrix)
         copy.SetAndObserveImageData(node.GetImageData())
     showLike(borrowed, copy, node)
-    return copy
-
-
-def _sharingSegmentation(source: slicer.vtkSegmentation) -> slicer.vtkSegmentation:
-    """The same label maps and surfaces in segments of their own."""
-    copy = slicer.vtkSegmentation()
-    copy.SetSourceRepresentationName(source.GetSourceRepresentationName())
-    for number in range(source.GetNumberOfSegments()):
-        identifier = source.GetNthSegmentID(number)
-        segment, model = slicer.vtkSegment(), source.GetSegment(identifier)
-        segment.DeepCopyMetadata(model)
-        segment.SetLabelValue(model.GetLabelValue())
-        for name in REPRESENTATIONS:
-            if model.GetRepresentation(name) is not None:
-                segment.AddRepresentation(name, model.GetRepresentation(name))
-        copy.AddSegment(segment, identifier)
     return copy

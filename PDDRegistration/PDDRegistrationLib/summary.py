@@ -7,6 +7,8 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
+from .theme import warningColour
+
 STAGES = {
     "start": _("Starting"),
     "prepare": _("Preparing"),
@@ -14,6 +16,7 @@ STAGES = {
     "finish": _("Finishing"),
     "warp": _("Warping"),
     "measure": _("Measuring"),
+    "invert": _("Inverting"),
 }
 
 
@@ -39,7 +42,7 @@ def summaryText(report: dict[str, Any]) -> str:
     verdict, jacobian = report["verdict"], report["jacobian"]
     title = html.escape(verdictText(verdict["status"]))
     if verdict["status"] == "failed":
-        title = f'<span style="color:#d33">{title}</span>'
+        title = f'<span style="color:{warningColour()}">{title}</span>'
     lines = [f"<b>{title}</b>", *(f"&bull; {html.escape(reason)}" for reason in verdict["reasons"])]
     lines.append(
         _("Folding in {folding} % of the body; {seconds} s on {device}, preset {preset}").format(
@@ -49,18 +52,27 @@ def summaryText(report: dict[str, Any]) -> str:
             preset=html.escape(report["preset"]),
         )
     )
-    lines += [html.escape(line) for line in organLines(report.get("organs", []))]
+    how = {name: bool(report.get(name)) for name in ("guided", "started")}
+    lines += [html.escape(line) for line in organLines(report.get("organs", []), **how)]
     lines += [_("Note: {warning}").format(warning=html.escape(warning)) for warning in report["warnings"]]
     return "<br>".join(lines)
 
 
-def organLines(organs: list[dict[str, Any]]) -> list[str]:
-    """The mean Dice of the organs that both segmentations have; all of them stand in the report."""
+def organLines(organs: list[dict[str, Any]], guided: bool = False, started: bool = False) -> list[str]:
+    """The mean Dice of the organs that both segmentations have; all of them stand in the report.
+
+    guided: whether the segmentations led the registration: then this is no evaluation.
+    started: whether the numbers before are those of the transform or the points that the run started from.
+    """
     known = [row for row in organs if row["dice_before"] is not None and row["dice_after"] is not None]
     if not known:
         return []
     before, after = (sum(row[f"dice_{side}"] for row in known) / len(known) for side in ("before", "after"))
     text = _("Mean Dice of {count} organs: {before} before, {after} after")
+    if started:
+        text = _("Mean Dice of {count} organs: {before} at the start, {after} after")
+    if guided:
+        text += _("; guided by them, so no evaluation")
     return [text.format(count=len(known), before=_number(before, 2), after=_number(after, 2))]
 
 

@@ -115,9 +115,20 @@ def _add_register(parser: argparse.ArgumentParser) -> None:
     start = inputs.add_mutually_exclusive_group()
     start.add_argument("--initial-transform", metavar="I", help="ITK transform, fixed to moving, to start from")
     start.add_argument("--no-alignment", action="store_true", help="start from where the scans lie")
+    inputs.add_argument(
+        "--fixed-points", metavar="P", help="two or more landmarks to start from, as evaluate reads them"
+    )
+    inputs.add_argument("--moving-points", metavar="Q", help="the landmarks of the same names in the moving scan")
     how = parser.add_argument_group("how")
     how.add_argument("--preset", default="default", help="fast, default, paper or multimodal (default: %(default)s)")
     how.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
+    how.add_argument("--capture-range", type=float, metavar="MM", help="largest displacement that is searched")
+    how.add_argument("--control-spacing", type=float, metavar="MM", help="between control points, of the last stage")
+    how.add_argument("--smoothness", type=float, metavar="X", help="how stiff, as a multiple of the preset's")
+    how.add_argument("--iterations", type=int, metavar="N", help="steps of the optimisation; 0 leaves it out")
+    ways = how.add_mutually_exclusive_group()
+    ways.add_argument("--both-ways", action="store_true", default=None, help="register both directions, and average")
+    ways.add_argument("--one-way", action="store_false", dest="both_ways", help="register one direction only")
     outputs = parser.add_argument_group("outputs (volumes: .nii.gz .nii .nrrd .mha)")
     outputs.add_argument(
         "--output-transform", required=True, metavar="T", help="fixed to moving, LPS mm: .h5 .tfm .txt .mat or a volume"

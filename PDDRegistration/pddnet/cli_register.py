@@ -10,17 +10,23 @@ import numpy as np
 import SimpleITK as sitk
 
 from . import files, report
+from .adjust import adjusted
 from .checks import DEVICES, check_device, check_overlap
 from .cli import OK, VERDICT_FAILED
 from .clock import Clock
 from .console import Console
 from .errors import InputError
 from .image import Image
+from .landmarks import affine_transform, start_from_points
 from .outputs import IMAGES, REPORTS, TRANSFORMS, OutputFiles
-from .presets import find_preset
+from .points import match_points
+from .presets import Preset, find_preset
 from .registration import Registration
 
-_INPUTS = ("fixed", "moving", "fixed_labels", "moving_labels", "fixed_mask", "moving_mask", "initial_transform")
+_INPUTS = (
+    *("fixed", "moving", "fixed_labels", "moving_labels", "fixed_mask", "moving_mask"),
+    *("initial_transform", "fixed_points", "moving_points"),
+)
 
 
 @dataclass
@@ -77,8 +83,23 @@ def run(args: argparse.Namespace) -> int:
     return VERDICT_FAILED if result.verdict.status == "failed" else OK
 
 
+def _preset(args: argparse.Namespace) -> Preset:
+    return adjusted(
+        find_preset(args.preset),
+        capture_range=args.capture_range,
+        control_spacing=args.control_spacing,
+        smoothness=args.smoothness,
+        iterations=args.iterations,
+        both_ways=args.both_ways,
+    )
+
+
 def _check_arguments(args: argparse.Namespace) -> None:
-    find_preset(args.preset)
+    _preset(args)
+    if bool(args.fixed_points) != bool(args.moving_points):
+        raise InputError("--fixed-points and --moving-points belong together; give both or neither")
+    if args.fixed_points and (args.initial_transform or args.no_alignment):
+        raise InputError("a run starts from points, from a transform or from where the scans lie; give one of them")
     if args.device not in DEVICES:
         check_device(args.device)
     if args.fixed_labels and not args.moving_labels:
@@ -118,7 +139,11 @@ def _read(args: argparse.Namespace) -> _Inputs:
                 inputs.warnings += more
     if args.initial_transform:
         inputs.initial_transform = files.read_transform(args.initial_transform)
-    if args.initial_transform or args.no_alignment:
+    if args.fixed_points:
+        _, *pairs, more = match_points(args.fixed_points, args.moving_points)
+        inputs.initial_transform = affine_transform(start_from_points(*pairs))
+        inputs.warnings += more
+    if inputs.initial_transform is not None or args.no_alignment:
         check_overlap(fixed.grid, moving.grid, inputs.initial_transform)
     return inputs
 
@@ -130,7 +155,7 @@ def _register(args: argparse.Namespace, inputs: _Inputs, console: Console) -> Re
     return pipeline.register(
         inputs.fixed,
         inputs.moving,
-        args.preset,
+        _preset(args),
         fixed_mask=inputs.fixed_mask,
         moving_mask=inputs.moving_mask,
         fixed_labels=inputs.fixed_labels if guided else None,

@@ -40,11 +40,14 @@ def jacobian(transform: sitk.Transform | DisplacementField, fixed: Image) -> dic
     return {"region": region, "spacing_mm": float(field.grid.spacing.max()), **statistics}
 
 
-def inverse_error(transform: sitk.Transform, fixed: Image, inverse: sitk.Transform | None = None) -> dict[str, Any]:
+def inverse_error(
+    transform: sitk.Transform, fixed: Image, inverse: sitk.Transform | None = None, within: Grid | None = None
+) -> dict[str, Any]:
     """How far from p the inverse takes T(p), in mm, at points p spread evenly over the fixed body.
 
     inverse: the transform to try, moving to fixed. Without one T is inverted here, exactly if it is linear, else by
     Newton's method on a grid: where T folds there is no inverse, and the error is large.
+    within: the moving scan's grid: of a given inverse, which may end with that scan, only points T(p) in there count.
 
     Returns:
         mean, p95 and max in mm, points (how many), and inverse: 'given', 'exact' or 'numerical'.
@@ -52,6 +55,8 @@ def inverse_error(transform: sitk.Transform, fixed: Image, inverse: sitk.Transfo
     points = _body_points(fixed)
     landed = moved(transform, points)
     kind = "given" if inverse is not None else "exact" if transform.IsLinear() else "numerical"
+    if kind == "given" and within is not None and (inside := within.contains(landed)).any():
+        points, landed = points[inside], landed[inside]
     if kind == "numerical":
         field = DisplacementField.from_transform(transform, _grid(fixed.grid, SPACING))
         back = field.invert(_around(landed, fixed.grid))[0].transform_points(landed)

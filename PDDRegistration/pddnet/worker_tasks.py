@@ -13,12 +13,15 @@ import numpy as np
 import SimpleITK as sitk
 
 from . import files, measuring, metrics, report
+from .adjust import adjusted
 from .checks import check_device, check_overlap, check_volume
 from .clock import Clock
 from .errors import InputError
 from .field import DisplacementField
 from .grid import Grid
 from .image import AIR, Image
+from .landmarks import affine_transform
+from .presets import find_preset
 from .registration import Progress
 
 Transform = sitk.Transform | DisplacementField | np.ndarray
@@ -38,11 +41,7 @@ def warm(progress: Progress) -> dict[str, Any]:
     check_device("auto")
     import torch
 
-    cuda = None
-    if torch.cuda.is_available():
-        free, total = torch.cuda.mem_get_info()
-        cuda = {"name": torch.cuda.get_device_name(), "memory_free": free, "memory_total": total}
-    return {"torch": torch.__version__, "threads": torch.get_num_threads(), "cuda": cuda}
+    return {"torch": torch.__version__, "threads": torch.get_num_threads(), "cuda": _gpu()}
 
 
 def register(
@@ -51,6 +50,7 @@ def register(
     fixed: Image,
     moving: Image,
     preset: str = "default",
+    adjust: dict[str, Any] | None = None,
     device: str = "auto",
     align: bool = True,
     initial_transform: Transform | None = None,
@@ -62,24 +62,29 @@ def register(
     warp_labels: dict[str, Image] | None = None,
     evaluate: dict[str, dict[str, Image]] | None = None,
     jacobian: bool = False,
+    inverse: bool = False,
 ) -> dict[str, Any]:
     """Register as `pddnet register` does, then warp and measure.
 
     Args:
+        adjust: settings that replace the preset's, see `adjust.adjusted`.
         fixed_labels, moving_labels: label maps that guide the registration; give both or neither.
         warp, warp_labels: volumes and label maps of the moving space to bring to the fixed grid, by name.
         evaluate: pairs of label maps, {"fixed": ..., "moving": ...} by name, that are only measured.
         jacobian: whether to return the determinant as an image too.
+        inverse: whether to return the inverse too, moving to fixed, on a grid over the moving scan.
 
     Returns:
         report (as `--report` writes it), field, spread, warped and warped_labels (images by name), evaluation (a label
-        section by name, see `report.label_section`), jacobian (an `Image` or None).
+        section by name, see `report.label_section`), jacobian (an `Image` or None), inverse (a `DisplacementField` or
+        None), cuda (as `warm` says it).
 
     Raises:
         InputError, TorchMissing, Cancelled, MemoryError: as `pipeline.register`.
     """
     clock = Clock()
     progress(0.0, "start")
+    settings = adjusted(find_preset(preset), **(adjust or {}))
     check_device(device)
     from . import pipeline
 
@@ -96,7 +101,7 @@ def register(
     result = pipeline.register(
         fixed,
         scan,
-        preset,
+        settings,
         **guides,
         initial_transform=start,
         align=align,
@@ -114,8 +119,13 @@ def register(
     evaluation = _evaluated(progress, transform, evaluate or {}, start=start, guided=guided)
     determinant = result.field.jacobian_determinant()
     clock.lap("measure")
+    back, residual = None, None
+    if inverse:
+        progress((1 + _REGISTERED) / 2, "invert")
+        back, residual = result.inverse(scan.grid)
+        clock.lap("invert")
     summary = report.registration_report(
-        result, fixed, scan.grid, determinant, seconds=clock.seconds, warnings=warnings
+        result, fixed, scan.grid, determinant, seconds=clock.seconds, warnings=warnings, inverse_residual=residual
     )
     return {
         "report": summary,
@@ -125,6 +135,8 @@ def register(
         "warped_labels": warped_labels,
         "evaluation": evaluation,
         "jacobian": Image(determinant, result.field.grid) if jacobian else None,
+        "inverse": back,
+        "cuda": _gpu(),
     }
 
 
@@ -183,7 +195,8 @@ def evaluate(
         progress(_LABELS, "measure")
         jacobian = measuring.jacobian(transform if isinstance(transform, DisplacementField) else itk, fixed)
         progress((1 + _LABELS) / 2, "measure")
-        error = measuring.inverse_error(itk, fixed, as_transform(inverse))
+        within = moving.grid if moving is not None else None
+        error = measuring.inverse_error(itk, fixed, as_transform(inverse), within)
     if fixed is not None and moving is not None:
         progress(0.97, "measure")
         alike = measuring.similarity(fixed, moving, itk)
@@ -216,10 +229,17 @@ def as_transform(value: Transform | None) -> sitk.Transform | None:
         return value
     if value.shape != (4, 4):
         raise InputError(f"a linear transform is a 4 x 4 matrix, this array has shape {value.shape}; correct it")
-    affine = sitk.AffineTransform(3)
-    affine.SetMatrix(value[:3, :3].ravel().tolist())
-    affine.SetTranslation(value[:3, 3].tolist())
-    return affine
+    return affine_transform(value)
+
+
+def _gpu() -> dict[str, Any] | None:
+    """Name, memory_free and memory_total (bytes) of the GPU; None without one."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return None
+    free, total = torch.cuda.mem_get_info()
+    return {"name": torch.cuda.get_device_name(), "memory_free": free, "memory_total": total}
 
 
 def _guides(*sides: tuple[str, Image, Image | None, Image | None]) -> tuple[dict[str, Image | None], list[str]]:

@@ -46,6 +46,40 @@ def choose(selector: object, text: str) -> None:
     assert box.currentText.startswith(text), f"'{text}' was typed, '{box.currentText}' is chosen"
 
 
+def pick(selector: object, text: str) -> None:
+    """Open a combo box and click the first entry that begins with `text`, such as "Create new"."""
+    import qt
+    from PySide6.QtTest import QTest
+
+    boxes = selector.findChildren(qt.QComboBox)
+    box = boxes[0] if boxes else selector
+    row = next(n for n in range(box.count) if box.itemText(n).startswith(text))
+    box.showPopup()
+    view = box.view()
+    place = view.visualRect(box.model().index(row, 0)).center()
+    QTest.mouseMove(view.viewport(), place)
+    QTest.mouseClick(view.viewport(), qt.Qt.LeftButton, qt.Qt.NoModifier, place)
+    box.hidePopup()
+
+
+def unfold(section: object) -> None:
+    """Click the heading of a section; what is folded opens, what is open folds."""
+    import qt
+    from PySide6.QtTest import QTest
+
+    QTest.mouseClick(section, qt.Qt.LeftButton, qt.Qt.NoModifier, qt.QPoint(60, 12))
+
+
+def type_into(box: object, text: str) -> None:
+    """Type a number into a spin box, and Enter."""
+    import qt
+    from PySide6.QtTest import QTest
+
+    box.selectAll()
+    QTest.keyClicks(box, text)
+    QTest.keyClick(box, qt.Qt.Key_Return)
+
+
 def apply(host: Host, widget: object) -> None:
     """Click Apply and wait for the end of the run."""
 

@@ -406,6 +406,41 @@ def test_the_tools_by_mouse(host: Host, panel):
     assert {node.GetID() for node in all_nodes()} == nodes
 
 
+def test_segments_that_share_a_label_map_keep_their_voxels(host: Host, panel):
+    """Slicer wipes them out of it when a segmentation that shares it is removed: the stand-ins must not share it."""
+    import slicer
+
+    panel, pair = panel(), make_pair(host)
+    for node in (pair.fixedSegmentation, pair.movingSegmentation):
+        segmentation = node.GetSegmentation()
+        data, other = segmentation.GetSegment("organ").GetRepresentation("Binary labelmap"), slicer.vtkSegment()
+        scalars = data.GetPointData().GetScalars()
+        half = [n for n in range(scalars.GetNumberOfValues()) if scalars.GetValue(n)][::2]
+        for n in half:
+            scalars.SetValue(n, 2)
+        other.SetName("other")
+        other.SetLabelValue(2)
+        other.AddRepresentation("Binary labelmap", data)
+        segmentation.AddSegment(other, "other")
+        assert segmentation.GetNumberOfLayers() == 1
+    before = [voxels(node) for node in (pair.fixedSegmentation, pair.movingSegmentation)]
+    assert set(before[1]) == {0, 1, 2}
+    panel.show(pair.transform, *pair.nodes[:4])
+    panel.start()
+    for button in (panel.ui.beforeButton, panel.ui.beforeButton, panel.ui.compareButton):
+        click(button)
+        host.processEvents(0.1)
+    panel.close()
+    host.processEvents(0.1)
+    assert [voxels(node) for node in (pair.fixedSegmentation, pair.movingSegmentation)] == before
+
+
+def voxels(segmentation) -> bytes:
+    data = segmentation.GetSegmentation().GetSegment("organ").GetRepresentation("Binary labelmap")
+    scalars = data.GetPointData().GetScalars()
+    return bytes(int(scalars.GetValue(n)) for n in range(scalars.GetNumberOfValues()))
+
+
 def all_nodes() -> list:
     import slicer
 

@@ -306,8 +306,9 @@ def test_the_module_describes_itself(logic):
 def test_everything_that_can_be_used_has_a_tooltip(logic):
     """All of them different, and each one a sentence."""
     ui = slicer.modules.PDDRegistrationWidget.ui
-    names = [name for name in vars(ui) if name.endswith(("Selector", "ComboBox", "applyButton", "saveReportButton"))]
-    assert len(names) == 11
+    endings = ("Selector", "ComboBox", "SpinBox", "CheckBox", "Button")
+    names = [name for name in vars(ui) if name.endswith(endings) and not name.endswith("CollapsibleButton")]
+    assert len(names) == 33
     tips = [getattr(ui, name).toolTip for name in names]
     assert all(tip.endswith(".") and len(tip) > 20 for tip in tips), dict(zip(names, tips, strict=True))
     assert len(set(tips)) == len(tips)
@@ -316,4 +317,7 @@ def test_everything_that_can_be_used_has_a_tooltip(logic):
 def test_every_node_parameter_has_its_selector(logic):
     ui, parameters = slicer.modules.PDDRegistrationWidget.ui, logic.getParameterNode()
     bound = {widget.property("SlicerParameterName") for widget in vars(ui).values()} - {None}
-    assert bound | {"preset", "device"} == set(parameters.allParameters)
+    by_hand = {"preset", "device", "fixedMaskSegment", "movingMaskSegment", "captureRange", "controlSpacing"}
+    by_hand |= {"smoothness", "optimisationSteps", "inverseConsistency"}
+    assert bound.isdisjoint(by_hand)
+    assert bound | by_hand == set(parameters.allParameters)

@@ -203,7 +203,7 @@ def test_every_preset_explains_itself(scene: Scene):
     for name in (*reversed(PRESETS), "fast"):
         clicks.choose(scene.ui.presetComboBox, name)
         assert scene.parameters.preset == name
-        assert scene.ui.presetNote.text == PRESETS[name].purpose
+        assert scene.ui.presetNote.text.startswith(PRESETS[name].purpose)
 
 
 def test_the_device_is_chosen_by_its_name(scene: Scene):
@@ -224,7 +224,7 @@ def test_the_panel_follows_the_parameter_node(scene: Scene):
     assert ui.outputVolumeSelector.currentNode() is output
     assert ui.movingSegmentationSelector.currentNode() is scene.movingOrgans
     assert (ui.presetComboBox.currentText, ui.deviceComboBox.currentText) == ("paper", "GPU (CUDA)")
-    assert ui.presetNote.text == PRESETS["paper"].purpose
+    assert ui.presetNote.text.startswith(PRESETS["paper"].purpose)
     assert ui.applyButton.enabled
     parameters.movingVolume = None
     assert (ui.movingVolumeSelector.currentNode(), ui.applyButton.enabled) == (None, False)

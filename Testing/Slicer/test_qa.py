@@ -244,9 +244,13 @@ def test_the_verdict_and_the_colours(scene, transform, worker):
         ("doubtful", good | {"folding_percent": 0.4}, 1),
     ):
         transform.SetAttribute(REPORT, f'{{"verdict": {{"status": "{status}"}}}}')
-        assert summaryHtml(transform, jacobian).count("color:#d33") == red, status
+        assert summaryHtml(transform, jacobian).count("color:#") == red, status
     rows = cells(measure(worker, scene.selection(transform, "fixedVolume")).tables.summary)
     assert rows[0]["After"].startswith("Doubtful")
+    assert not any("guided" in row["Measure"] for row in rows)
+    transform.SetAttribute(REPORT, '{"verdict": {"status": "ok"}, "guided": true}')
+    rows = cells(measure(worker, scene.selection(transform, "fixedVolume")).tables.summary)
+    assert [row["After"] for row in rows if "guided" in row["Measure"]] == ["their Dice is no evaluation"]
     transform.SetAttribute(REPORT, '{"verdict": ["from the future"]}')
     assert summaryHtml(transform, good) == "Folding in 0.000 % of the fixed body"
 

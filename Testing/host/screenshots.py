@@ -30,7 +30,8 @@ def main() -> int:
 
 
 def draw(host: Host) -> None:
-    """inputs.png: the pair as loaded; result.png: after Apply; transform.png: its grid; panel.png: the panel alone."""
+    """inputs.png: the pair as loaded; result.png: after Apply; transform.png: its grid; panel.png: the panel alone;
+    measure.png: Compare and Measure; sections.png: all that is folded away at first; dark.png: in a dark theme."""
     import slicer
 
     from host.sample_scene import open_pair
@@ -50,6 +51,34 @@ def draw(host: Host) -> None:
     host.screenshot(FOLDER / "transform.png")
     show_measures(host, widget, nodes)
     host.screenshot(FOLDER / "measure.png", size=(1400, 1080))
+    show_sections(widget, nodes)
+    host.processEvents(0.3)
+    host.screenshot(FOLDER / "sections.png", size=(1400, 1300), widget=widget.parent)
+    darken()
+    host.screenshot(FOLDER / "dark.png", size=(1400, 1300))
+
+
+def show_sections(widget: object, nodes: dict[str, object]) -> None:
+    """The panel with its folded sections open, the others closed, and something chosen in them."""
+    ui = widget.ui
+    for name in ("inputs", "outputs", "settings", "start", "moreOutputs", "advanced", "log"):
+        getattr(ui, f"{name}CollapsibleButton").collapsed = False
+    widget.compareUi.compareCollapsibleButton.collapsed = widget.qaUi.qaCollapsibleButton.collapsed = True
+    ui.fixedMaskSelector.setCurrentNode(nodes["fixedSegmentation"])
+    ui.fixedPointsSelector.setCurrentNode(nodes["fixedPoints"])
+    ui.movingPointsSelector.setCurrentNode(nodes["movingPoints"])
+    ui.outputJacobianSelector.addNode()
+    ui.captureRangeSpinBox.value = 60
+
+
+def darken() -> None:
+    """The colours that Slicer's dark style has, roughly."""
+    import qt
+    import slicer
+
+    palette = qt.QPalette(qt.QColor(53, 53, 53), qt.QColor(45, 45, 45))
+    palette.setColor(qt.QPalette.Highlight, qt.QColor(42, 130, 218))
+    slicer.app.setPalette(palette)
 
 
 def show_measures(host: Host, widget: object, nodes: dict[str, object]) -> None:

@@ -149,7 +149,7 @@ def test_settings_reach_the_registration(tmp_path: Path, calls: list[dict]) -> N
     more = ["--no-alignment", "--preset", "fast", "--device", "cpu", "--moving-mask", str(mask)]
     assert main(_register(pair, tmp_path, *more)) == 0
     call = calls[0]
-    assert (call["align"], call["preset"], call["device"]) == (False, "fast", "cpu")
+    assert (call["align"], call["preset"].name, call["device"]) == (False, "fast", "cpu")
     assert call["fixed_mask"] is None
     assert np.array_equal(call["moving_mask"].array, ball(MOVING, FIXED.centre, 20))
 
@@ -311,3 +311,30 @@ def test_labels_that_are_only_measured_leave_the_transform_bit_identical(tmp_pat
         fields.append(sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / f"{name}.nii.gz"))))
     assert np.array_equal(fields[0], fields[1])
     assert np.abs(fields[0] - fields[2]).max() > 0.5
+
+
+def test_settings_in_place_of_the_presets_reach_the_registration(tmp_path: Path, calls: list[dict]) -> None:
+    pair = write_pair(tmp_path)
+    more = ["--capture-range", "60", "--smoothness", "2", "--iterations", "5", "--one-way"]
+    assert main(_register(pair, tmp_path, *more)) == 0
+    preset = calls[0]["preset"]
+    assert preset.name == "default (changed)"
+    assert (preset.stages[0].reach, preset.stages[0].iterations, preset.stages[0].both_ways) == (60, 5, False)
+    assert main(_register(pair, tmp_path, "--control-spacing", "3")) == 2
+
+
+def test_a_run_starts_from_points(tmp_path: Path, calls: list[dict], capsys: pytest.CaptureFixture) -> None:
+    """Their start is a transform: fixed points to moving ones."""
+    pair = write_pair(tmp_path)
+    places = FIXED.centre + np.array([[20.0, -15, 10], [-25, 5, 18], [3, 22, -30]])
+    for name, points in (("P", places), ("Q", places + SHIFT)):
+        rows = [f"{n},{x},{y},{z}" for n, (x, y, z) in enumerate(points)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["name,x,y,z", *rows]))
+    points = ["--fixed-points", str(tmp_path / "P.csv"), "--moving-points", str(tmp_path / "Q.csv")]
+    assert main(_register(pair, tmp_path, *points)) == 0
+    start = calls[0]["initial_transform"]
+    assert np.allclose(start.TransformPoint(FIXED.centre.tolist()), FIXED.centre + SHIFT, atol=1e-6)
+    assert main(_register(pair, tmp_path, *points[:2])) == 2
+    assert "--fixed-points and --moving-points belong together" in capsys.readouterr().err
+    assert main(_register(pair, tmp_path, *points, "--no-alignment")) == 2
+    assert "a run starts from points" in capsys.readouterr().err

@@ -82,6 +82,18 @@ def test_a_huge_scan_is_looked_at_more_coarsely():
 # --- the inverse ---
 
 
+def test_a_given_inverse_counts_where_the_moving_scan_is():
+    """A field ends with it: outside ITK moves nothing."""
+    shift = np.array([7.0, -13, 29])
+    forward = sitk.TranslationTransform(3, shift.tolist())
+    within = Grid((10, 22, 26), FIXED.spacing, FIXED.origin + shift, FIXED.direction)
+    back = DisplacementField(np.broadcast_to(-shift, (*within.shape, 3)).astype(np.float32), within).to_sitk()
+    assert measuring.inverse_error(forward, SCAN, back)["max"] == pytest.approx(np.linalg.norm(shift))
+    found = measuring.inverse_error(forward, SCAN, back, within)
+    assert found["max"] < 1e-3
+    assert found["points"] < measuring.inverse_error(forward, SCAN, back)["points"]
+
+
 def test_a_linear_transform_has_an_exact_inverse():
     found = measuring.inverse_error(SHEARED.sitk(), SCAN)
     assert found["inverse"] == "exact"

@@ -1,0 +1,54 @@
+"""`chooseDefaults`: the inputs, where the scene leaves no doubt."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import slicer
+
+OUTPUTS = ("outputTransform", "outputVolume", "outputSegmentation")
+
+
+def chooseDefaults(parameters: Any, scene: slicer.vtkMRMLScene) -> None:
+    """Choose both volumes and their segmentations where the scene has exactly two volumes and nothing is chosen yet.
+
+    The fixed one is the one that is called so, else the first. A segmentation belongs to the volume that it was drawn
+    on, or whose name its own begins with; where two would do, none is chosen.
+    """
+    chosen = ("fixedVolume", "movingVolume", "fixedSegmentation", "movingSegmentation", *OUTPUTS)
+    if scene.IsImporting() or any(getattr(parameters, name) is not None for name in chosen):
+        return
+    volumes = _shown(scene, "vtkMRMLScalarVolumeNode")
+    if len(volumes) != 2:
+        return
+    fixed, moving = reversed(volumes) if _isSecondFixed(*volumes) else volumes
+    parameters.fixedVolume, parameters.movingVolume = fixed, moving
+    segmentations = _shown(scene, "vtkMRMLSegmentationNode")
+    for name, volume in (("fixedSegmentation", fixed), ("movingSegmentation", moving)):
+        own = [node for node in segmentations if _owner(node, volumes) is volume]
+        if len(own) == 1:
+            setattr(parameters, name, own[0])
+
+
+def _shown(scene: slicer.vtkMRMLScene, className: str) -> list[slicer.vtkMRMLNode]:
+    """The nodes of just this class that a user sees."""
+    nodes = slicer.util.getNodesByClass(className, scene)
+    return [node for node in nodes if node.GetClassName() == className and not node.GetHideFromEditors()]
+
+
+def _isSecondFixed(first: slicer.vtkMRMLNode, second: slicer.vtkMRMLNode) -> bool:
+    """By the words in their names, as far as just one of them has one."""
+    names = [node.GetName().lower() for node in (first, second)]
+    fixed, moving = (["fixed" in name for name in names], ["moving" in name for name in names])
+    return (fixed == [False, True] and not moving[1]) or (moving == [True, False] and not fixed[0])
+
+
+def _owner(
+    segmentation: slicer.vtkMRMLSegmentationNode, volumes: list[slicer.vtkMRMLNode]
+) -> slicer.vtkMRMLNode | None:
+    role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
+    drawn = segmentation.GetNodeReference(role)
+    if drawn is not None:
+        return drawn
+    named = [volume for volume in volumes if segmentation.GetName().startswith(volume.GetName())]
+    return named[0] if len(named) == 1 else None

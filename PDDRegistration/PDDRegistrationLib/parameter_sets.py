@@ -1,0 +1,56 @@
+"""`ParameterSets`: several set-ups in one scene, each a parameter node, and the selector that changes between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import slicer
+from slicer.i18n import tr as _
+
+MODULE = "PDDRegistration"
+NODE = "vtkMRMLScriptedModuleNode"
+CHOSEN = "PDDRegistration.ParameterSet"
+"""Role of the reference from the module's first parameter node to the one that is chosen."""
+
+
+def chosenSet(first: slicer.vtkMRMLScriptedModuleNode) -> slicer.vtkMRMLScriptedModuleNode:
+    """The parameter node that is chosen in the scene; `first`, which is always there, if none is."""
+    return first.GetNodeReference(CHOSEN) or first
+
+
+def chooseSet(first: slicer.vtkMRMLScriptedModuleNode, node: slicer.vtkMRMLScriptedModuleNode) -> None:
+    """Make a parameter node the chosen one; the scene remembers it."""
+    first.SetNodeReferenceID(CHOSEN, None if node is first else node.GetID())
+
+
+class ParameterSets:
+    """The selector. A set that was just made begins as a copy of the one before it, without its outputs."""
+
+    def __init__(self, selector: Any, logic: Any, onChosen: Callable[[], None]) -> None:
+        """Args: a qMRMLNodeComboBox; PDDRegistrationLogic; called when another set is to be shown."""
+        self._selector, self._logic, self._onChosen = selector, logic, onChosen
+        self._current: Any = None
+        selector.addAttribute(NODE, "ModuleName", MODULE)
+        selector.setNodeTypeLabel(_("parameter set"), NODE)
+        selector.connect("currentNodeChanged(vtkMRMLNode*)", self._onNodeChanged)
+
+    def show(self, parameters: Any) -> None:
+        """Show which set is in use; None: no set is to be chosen now."""
+        self._current = None
+        if parameters is not None:
+            self._selector.setCurrentNode(parameters.parameterNode)
+        self._current = parameters
+
+    def _onNodeChanged(self, node: slicer.vtkMRMLScriptedModuleNode | None) -> None:
+        current, scene = self._current, slicer.mrmlScene
+        if current is None or node is None or node is current.parameterNode or scene.IsImporting() or scene.IsClosing():
+            return
+        self._current = None
+        fresh = not node.GetParameterNamesAsCommaSeparatedList()
+        chosen = self._logic.chooseParameterNode(node)
+        if fresh:
+            for name in current.allParameters:
+                if not name.startswith("output"):
+                    setattr(chosen, name, getattr(current, name))
+        self._onChosen()
