@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from pddnet.features import semantic
 from pddnet.features.semantic import CODE, SemanticNet, codes, inputs, load, named, probabilities, save
 from pddnet.grid import Grid
 from pddnet.image import Image
+from pddnet.pipeline import register
+from pddnet.presets import PRESETS, Stage
 from pddnet.scan import Affine, Scan, prepare
 from pddnet.structures import LEVELS, NUMBER, STRUCTURES
 from pddnet.tensors import to_tensor
@@ -249,3 +252,20 @@ def test_weights_of_another_table_width_or_network(net: SemanticNet, tmp_path: P
         assert path.name in str(error.value)
     with pytest.raises(InputError, match="cannot read"):
         load(tmp_path / "none.npz")
+
+
+def test_registration_uses_the_structures_when_the_preset_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    grid = oblique_grid((24, 30, 32))
+    fixed = ct(grid, 1)
+    moving = Image(ct(grid, 2).array, dataclasses.replace(grid, origin=grid.origin + [6.0, -4.0, 5.0]))
+    stage = Stage(24.0, 24.0, 7, 8.0, 300.0, 0.005, iterations=5)
+    plain = dataclasses.replace(PRESETS["fast"], stages=(stage,))
+    loaded = []
+    monkeypatch.setattr(semantic, "load", lambda *given, **settings: loaded.append(1) or Threshold())
+    without = register(fixed, moving, plain, align=False)
+    assert not loaded
+    assert "agreement" not in without.verdict.measures
+    learned = register(fixed, moving, dataclasses.replace(plain, semantic=2.0), align=False)
+    assert loaded == [1]
+    assert 0.5 < learned.verdict.measures["agreement"] <= 1.0
+    assert np.abs(learned.field.array - without.field.array).max() > 0.1
