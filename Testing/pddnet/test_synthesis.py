@@ -12,7 +12,10 @@ from torch import Tensor
 from trunk import MIDDLE, NAMES, anatomy, label_at, oblique_grid, place
 
 from pddnet import synthesis
+from pddnet.anatomy import Anatomy
+from pddnet.errors import InputError
 from pddnet.grid import Grid
+from pddnet.image import Image
 from pddnet.structures import NUMBER, structure_of
 from pddnet.synthesis import MATERIALS, Frame, Noise, Sample, Source, indices, synthesise
 from pddnet.tensors import to_tensor
@@ -213,6 +216,14 @@ def test_the_pose_keeps_the_directions_of_the_body() -> None:
         x, y, z = (np.gradient(points[c].numpy(), 10.0, axis=2 - c) for c in range(3))
         for slope in (x, y, z):  # mm of the anatomy for a mm of the scan
             assert 0.6 < np.mean(slope) < 1.6
+
+
+def test_a_map_of_next_to_nothing_is_refused() -> None:
+    array = np.zeros((8, 8, 8), np.uint8)
+    array[3, 3, 3] = 1
+    speck = Anatomy.of("speck", Image(array, Grid((8, 8, 8), (4.0,) * 3, (0, 0, 0), np.eye(3))), {1: "liver"})
+    with pytest.raises(InputError, match="speck"):
+        Source(speck)
 
 
 def test_noise_of_unit_variance_and_its_own_length() -> None:
