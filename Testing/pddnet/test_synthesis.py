@@ -73,6 +73,13 @@ def test_the_code_at_points_of_an_oblique_map(source: Source) -> None:
     assert source.at(to_tensor(outside.T)).tolist() == [0, 0, 0]
 
 
+def test_the_nearest_voxel_counts(source: Source) -> None:
+    rng, grid, codes = np.random.default_rng(3), source.anatomy.grid, source.anatomy.codes
+    index = rng.integers(0, grid.size, (4000, 3))
+    points = grid.index_to_point(index + rng.uniform(-0.45, 0.45, index.shape))
+    assert np.array_equal(source.at(to_tensor(points.T)).numpy(), codes[index[:, 2], index[:, 1], index[:, 0]])
+
+
 def test_indices_run_along_the_array_axes() -> None:
     grid = oblique_grid()
     point = grid.index_to_point(np.array([3.25, 17.5, 40.0]))
