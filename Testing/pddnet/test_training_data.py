@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from trunk import MIDDLE, NAMES, label_at, write_case
+from trunk import MIDDLE, NAMES, label_at, oblique_grid, write_case
 
 from pddnet import training_scans
 from pddnet.grid import Grid
@@ -100,15 +100,18 @@ def test_a_scan_drawn_without_a_pose_is_the_scan(source: ScanSource, monkeypatch
     assert abs(np.mean(shift)) < 50
 
 
-def test_beyond_the_scan_nothing_is_seen(source: ScanSource, monkeypatch: pytest.MonkeyPatch) -> None:
-    points = _unposed(monkeypatch, (30, 16, 16), (0, 0, 110))
-    drawn = source.draw((30, 16, 16), 4)
+def test_beyond_the_scan_nothing_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = write_case(tmp_path, "narrow", grid=oblique_grid((24, 30, 32)))  # organs reach its sides
+    source = ScanSource(LabelledScan(case / "ct.nii.gz", case / "labels.nii.gz", NAMES))
+    points = _unposed(monkeypatch, (30, 30, 30))
+    drawn = source.draw((30, 30, 30), 4)
     index = source.scan.grid.point_to_index(points)
     beyond = ((index < 0) | (index > source.scan.grid.size - 1)).any(-1)
     assert 0.3 < beyond.mean() < 0.95
     assert (drawn.values[1:, torch.as_tensor(beyond)] == 0).all()
     assert (drawn.values[0, torch.as_tensor(beyond)] == -1000).all()
     assert not drawn.structures[torch.as_tensor(beyond)].any()
+    assert (label_at(points)[beyond] > 0).sum() > 100
 
 
 def test_a_seed_gives_the_same_copy(source: ScanSource) -> None:

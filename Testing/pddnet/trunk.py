@@ -85,11 +85,11 @@ def ct(grid: Grid, seed: int = 0) -> Image:
     return Image(np.where(away < 95, hu, -1000).astype(np.int16), grid)
 
 
-def write_case(folder: Path, name: str, seed: int = 0) -> Path:
+def write_case(folder: Path, name: str, seed: int = 0, grid: Grid | None = None) -> Path:
     """FOLDER/NAME with ct.nii.gz and labels.nii.gz; FOLDER/labels.json."""
     case = folder / name
     case.mkdir(parents=True)
-    grid = oblique_grid()
+    grid = grid or oblique_grid()
     sitk.WriteImage(ct(grid, seed).to_sitk(), str(case / "ct.nii.gz"), True)
     sitk.WriteImage(label_map(grid).to_sitk(), str(case / "labels.nii.gz"), True)
     (folder / "labels.json").write_text(json.dumps(NAMES))
