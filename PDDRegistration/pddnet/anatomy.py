@@ -22,6 +22,7 @@ from .structures import NUMBER, structure_of
 HULL = 36.0  # mm: gaps between structures up to twice as wide lie inside the trunk
 HULL_SPACING = 4.0
 WITHIN = 8.0  # mm of muscle at least over whatever is labelled
+MOST_LAYERS = 254  # codes are bytes, and a label may take two
 
 # What shows what is not a structure of the common table, and the inner layer of what is not of one piece: material of
 # the shell, of the core, and the shell's thickness in mm.
@@ -95,6 +96,10 @@ class Anatomy:
             if core is not None:
                 codes[_deeper(mask, labels.grid, thickness)] = len(layers)
                 layers.append(Layer(label, structure, core))
+            if len(layers) > MOST_LAYERS:
+                raise InputError(
+                    f"{name}: more structures than can be told apart, about {MOST_LAYERS}; name fewer of them"
+                )
         if len(layers) == 1:
             raise InputError(f"{name}: none of the label names means a structure of the body")
         height, height_grid = _height(Image((codes > 0).astype(np.uint8), labels.grid))

@@ -170,7 +170,9 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _left(error: BaseException) -> str:
-    """What an interrupted command leaves; `OutputFiles` notes when the interrupt came too late."""
+    """What an interrupted command leaves: as the command says, or as `OutputFiles` notes if it came too late."""
+    if left := getattr(error, "left", ""):
+        return left
     return "the outputs are complete" if getattr(error, "outputs_written", False) else "nothing was written"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .cli import OK
+from .cli import OK, Terminated
 from .cohort_files import write_cohort
 from .console import Console
 from .errors import InputError
@@ -17,8 +17,12 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("--count must be 1 or more, --seed 0 or more, and --spacing between 1 and 10 mm")
     console = Console()
     anatomies = Path(args.anatomy) if args.anatomy else None
-    folders = write_cohort(
-        Path(args.out), args.count, args.seed, anatomies=anatomies, spacing=args.spacing, report=console
-    )
+    try:
+        folders = write_cohort(
+            Path(args.out), args.count, args.seed, anatomies=anatomies, spacing=args.spacing, report=console
+        )
+    except (KeyboardInterrupt, Terminated) as error:
+        error.left = "the patients written so far are whole"
+        raise
     console.line(f"{len(folders)} patients in {args.out}")
     return OK

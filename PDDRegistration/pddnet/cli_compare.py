@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from .cli import OK
 from .comparing import compare, find_configurations, pairs, read_cases, table
 from .console import Console
+from .errors import InputError
 from .outputs import REPORTS, OutputFiles
+from .report import to_json
 
 
 def run(args: argparse.Namespace) -> int:
     """The subcommand; returns the exit code. Raises InputError, KeyboardInterrupt or Terminated."""
+    if args.pairs is not None and args.pairs < 1:
+        raise InputError("--pairs must be 1 or more")
     presets = find_configurations(args.preset, args.configuration)
     console = Console()
     with OutputFiles({"json": (args.json, REPORTS)}) as outputs:
@@ -26,6 +29,6 @@ def run(args: argparse.Namespace) -> int:
         console.line(table(rows))
         if args.json:
             named = [f"{fixed.name} / {moving.name}" for fixed, moving in couples]
-            outputs.write_text("json", json.dumps({"pairs": named, "rows": rows}, indent=1) + "\n")
+            outputs.write_text("json", to_json({"pairs": named, "rows": rows}))
         outputs.commit()
     return OK

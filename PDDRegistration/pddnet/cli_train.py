@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from .checks import check_device
-from .cli import OK
+from .cli import OK, Terminated
 from .console import Console
 from .training_config import read_config
 
@@ -19,14 +19,19 @@ def run(args: argparse.Namespace) -> int:
 
     console = Console()
     console.line(f"training in {config.out}; interrupt it when you like, the same command goes on")
-    outcome = train(
-        config,
-        init=Path(args.init) if args.init else None,
-        minutes=args.minutes,
-        device=args.device,
-        report=console,
-        warn=lambda text: console.line(f"warning: {text}"),
-    )
+    try:
+        outcome = train(
+            config,
+            init=Path(args.init) if args.init else None,
+            minutes=args.minutes,
+            device=args.device,
+            report=console,
+            warn=lambda text: console.line(f"warning: {text}"),
+        )
+    except (KeyboardInterrupt, Terminated) as error:
+        error.left = "the same command goes on from the last checkpoint"
+        raise
     console.line(f"{outcome.iterations} of {config.iterations} iterations; best validation Dice {outcome.dice:.3f}")
-    console.line(f"weights: {outcome.weights}")
+    if outcome.weights.exists():
+        console.line(f"weights: {outcome.weights}")
     return OK

@@ -36,7 +36,10 @@ def write_cohort(
         InputError: the folder holds no label map that can be used, or a file cannot be written.
     """
     draw = _from_maps(anatomies, spacing) if anatomies else _virtual(spacing)
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{out}: the folder cannot be made ({error.strerror}); choose another one") from None
     folders = [out / f"patient_{number:04d}" for number in range(seed, seed + count)]
     for n, folder in enumerate(folders):
         report(n / count, folder.name)
@@ -84,8 +87,9 @@ def _from_maps(folder: Path, spacing: float) -> Callable[[int], Drawn]:
 
 
 def _write(folder: Path, image: Image, labels: Image, names: dict[int, str], landmarks: dict[str, np.ndarray]) -> None:
-    part = Path(tempfile.mkdtemp(prefix=".part-", dir=folder.parent))
+    part = None
     try:
+        part = Path(tempfile.mkdtemp(prefix=".part-", dir=folder.parent))
         sitk.WriteImage(image.to_sitk(), str(part / "ct.nii.gz"), True)
         sitk.WriteImage(labels.to_sitk(), str(part / "labels.nii.gz"), True)
         (part / "labels.json").write_text(json.dumps(names, indent=1) + "\n")
@@ -94,7 +98,8 @@ def _write(folder: Path, image: Image, labels: Image, names: dict[int, str], lan
                 csv.writer(file).writerows([("name", "x", "y", "z"), *((n, *p.round(2)) for n, p in landmarks.items())])
         part.chmod(0o755)
         part.rename(folder)
-    except RuntimeError as error:
+    except (OSError, RuntimeError) as error:
         raise InputError(f"{folder}: cannot be written ({error}); is the disk full?") from None
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        if part is not None:
+            shutil.rmtree(part, ignore_errors=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -42,30 +43,51 @@ def configurations(preset: Preset) -> dict[str, Preset | None]:
 
 @dataclass(frozen=True)
 class Case:
-    """A labelled scan; landmarks (3,) LPS mm by name, where there are any."""
+    """A labelled scan; landmarks (3,) LPS mm by name, and what the labels' numbers mean, where that is known."""
 
     name: str
     image: Image
     labels: Image
     landmarks: dict[str, np.ndarray]
+    names: dict[int, str] = field(default_factory=dict)
 
 
 def read_cases(folder: Path) -> list[Case]:
-    """CASE/ct.nii.gz with CASE/labels.nii.gz, and CASE/landmarks.csv where it is there.
+    """CASE/ct.nii.gz with CASE/labels.nii.gz; CASE/landmarks.csv, and labels.json in CASE or FOLDER, if there are any.
 
     Raises:
         InputError: there are fewer than two, or a file cannot be used.
     """
     cases = []
-    for path in sorted(folder.glob("*/ct.nii.gz")):
+    for path in sorted(folder.glob("[!.]*/ct.nii.gz")):
         image = read_volume(path)[0]
         points = path.with_name("landmarks.csv")
         landmarks = read_points(points) if points.exists() else {}
         labels = read_labels(path.with_name("labels.nii.gz"), image.grid)[0]
-        cases.append(Case(path.parent.name, image, labels, landmarks))
+        cases.append(Case(path.parent.name, image, labels, landmarks, _names(path.parent, folder)))
     if len(cases) < 2:
         raise InputError(f"{folder}: fewer than two cases with ct.nii.gz and labels.nii.gz; there is nothing to pair")
     return cases
+
+
+def _names(*folders: Path) -> dict[int, str]:
+    for path in (folder / "labels.json" for folder in folders):
+        if path.is_file():
+            try:
+                return {int(number): str(name) for number, name in json.loads(path.read_text()).items()}
+            except (OSError, ValueError, AttributeError):
+                raise InputError(f"{path}: not a table of label numbers and names; correct or remove it") from None
+    return {}
+
+
+def common_labels(fixed: Case, moving: Case) -> list[tuple[int, int]]:
+    """The label in either scan of every structure that both hold: by name where both have names, else by number."""
+    here, there = (set(np.unique(case.labels.array).tolist()) - {0} for case in (fixed, moving))
+    number = {name: label for label, name in moving.names.items()}
+    found = [(label, number.get(name, 0)) for label, name in fixed.names.items()]
+    if not (fixed.names and moving.names):
+        found = [(label, label) for label in sorted(here)]
+    return [(ours, theirs) for ours, theirs in found if ours in here and theirs in there]
 
 
 def pairs(cases: list[Case], limit: int | None) -> list[tuple[Case, Case]]:
@@ -91,14 +113,12 @@ def compare(
     return rows
 
 
-def _row(fixed: Case, moving: Case, field: DisplacementField | None, seconds: float) -> dict[str, float]:
+def _row(fixed: Case, moving: Case, found: DisplacementField | None, seconds: float) -> dict[str, float]:
     """One pair's numbers, over the structures that both scans hold; a structure moved out of the view has Dice 0."""
-    moved = moving.labels.resample(fixed.image.grid, None if field is None else field.to_sitk(), labels=True).array
+    moved = moving.labels.resample(fixed.image.grid, None if found is None else found.to_sitk(), labels=True).array
     dices, far = [], []
-    for label in np.intersect1d(fixed.labels.array, moving.labels.array):
-        here, there = fixed.labels.array == label, moved == label
-        if label == 0:
-            continue
+    for ours, theirs in common_labels(fixed, moving):
+        here, there = fixed.labels.array == ours, moved == theirs
         dices.append(metrics.dice(here, there))
         if there.any():
             far.append(metrics.hausdorff95(*metrics.surface_distances(here, there, fixed.image.grid.spacing)))
@@ -106,9 +126,9 @@ def _row(fixed: Case, moving: Case, field: DisplacementField | None, seconds: fl
     row |= {"dice": 100 * _mean(dices), "dice30": 100 * metrics.dice30(dices), "hd95": _mean(far)}
     if names := [name for name in fixed.landmarks if name in moving.landmarks]:
         points = (np.array([case.landmarks[name] for name in names]) for case in (fixed, moving))
-        row["tre"] = _mean(metrics.tre(*points, np.asarray if field is None else field.transform_points))
-    if field is not None:
-        statistics = metrics.jacobian_statistics(field.jacobian_determinant())
+        row["tre"] = _mean(metrics.tre(*points, np.asarray if found is None else found.transform_points))
+    if found is not None:
+        statistics = metrics.jacobian_statistics(found.jacobian_determinant())
         row |= {"jacobian_std": statistics["std"], "folding": statistics["folding_percent"], "seconds": seconds}
     return row
 

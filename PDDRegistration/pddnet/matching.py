@@ -55,13 +55,13 @@ def match(
     cost = correlate(interpolate(fixed.features, at_fixed), moving.features, where, offsets, work)
     counts = interpolate(fixed.weight[None], at_fixed)[0].permute(1, 2, 0)  # (nH, nW, nD)
     shown = Displaced(moving.weight > 0.5, where, offsets)
-    cost = centred(cost, shown, counts * sharpness, work)
+    cost = centred(cost, shown, counts * sharpness, work, lowered=weights is not None)
     if weights is not None:
         cost = regularise(cost, weights, work)
     return DisplacementDistribution(cost, (steps, steps, steps))
 
 
-def centred(cost: Tensor, shown: Displaced, counts: Tensor, work: Work = ALONE) -> Tensor:
+def centred(cost: Tensor, shown: Displaced, counts: Tensor, work: Work = ALONE, *, lowered: bool = True) -> Tensor:
     """The cost less its mean, neutral where the moving scan shows nothing, times how much every control point counts.
 
     Piece by piece, because a pass over the whole tensor costs as much as all of them in a core's cache. In place where
@@ -69,6 +69,7 @@ def centred(cost: Tensor, shown: Displaced, counts: Tensor, work: Work = ALONE) 
 
     Args:
         cost: (nH, nW, LD, LH, LW, nD); counts: (nH, nW, nD), times the share of what is shown (SEEN).
+        lowered: whether a min-convolution follows, which lowers all that is seen.
     """
     import torch
 
@@ -76,17 +77,17 @@ def centred(cost: Tensor, shown: Displaced, counts: Tensor, work: Work = ALONE) 
     chunk = max(1, work.at_once(cost.device) // max(cost[0, 0].numel(), 1))
     parts = [(h, slice(w, min(w + chunk, n_w))) for h in range(n_h) for w in range(0, n_w, chunk)]
     if torch.is_grad_enabled() and cost.requires_grad:
-        rows = [_centred(cost[at], shown.part(*at), counts[at]) for at in parts]
+        rows = [_centred(cost[at], shown.part(*at), counts[at], lowered) for at in parts]
         return torch.cat(rows).view(cost.shape)
 
     def overwrite(h: int, columns: slice) -> None:
-        cost[h, columns] = _centred(cost[h, columns], shown.part(h, columns), counts[h, columns])
+        cost[h, columns] = _centred(cost[h, columns], shown.part(h, columns), counts[h, columns], lowered)
 
     work.each(overwrite, parts, cost.device)
     return cost
 
 
-def _centred(cost: Tensor, seen: Tensor, counts: Tensor) -> Tensor:
+def _centred(cost: Tensor, seen: Tensor, counts: Tensor, lowered: bool) -> Tensor:
     """Costs (g, LD, LH, LW, nD) of a few columns of control points; `seen` likewise, counts (g, nD)."""
     import torch
 
@@ -99,9 +100,10 @@ def _centred(cost: Tensor, seen: Tensor, counts: Tensor) -> Tensor:
     total = total.clamp(min=1)
     cost = (cost - (cost * seen).sum(area, keepdim=True) / total).mul_(seen)
     # min-convolution lowers what is seen: neutral is the mean of what it becomes, or all would be drawn into view
-    lowered = (min_convolution(cost[None])[0] * seen).sum(area, keepdim=True) / total
+    becomes = min_convolution(cost[None])[0] if lowered else cost
+    neutral = (becomes * seen).sum(area, keepdim=True) / total
     counts = counts[:, None, None, None] * ((share - SEEN[0]) / (SEEN[1] - SEEN[0])).clamp(0, 1)
-    return cost.add((1 - seen).mul_(lowered)).mul_(counts)  # a new tensor: the gradient needs what was lowered
+    return cost.add((1 - seen).mul_(neutral)).mul_(counts)  # a new tensor: the gradient needs what was lowered
 
 
 class Displaced:

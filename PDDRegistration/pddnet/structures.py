@@ -48,9 +48,9 @@ _PATTERNS = tuple(
         (r"autochthon|erector", "erector_spinae"),
         (r"gluteus", "gluteus"),
         (r"costal_cart|sternum", "sternum"),
-        (r"rib", "rib"),
+        (r"(?:^|_)ribs?(?:_|\d|$)", "rib"),
         (r"sacrum|vertebrae?_s1", "sacrum"),
-        (r"hip|^pelvis", "hip"),
+        (r"(?:^|_)hip(?:_|$)|^pelvis", "hip"),
         (r"femur", "femur"),
     )
 )

@@ -14,6 +14,7 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from .anatomy import Anatomy
+from .errors import InputError
 from .grid import Grid
 from .lattice import sample
 from .structures import NUMBER
@@ -93,6 +94,8 @@ class Source:
         self.structure = torch.tensor([layer.structure for layer in anatomy.layers], device=device)
         self.material = torch.tensor([INDEX.get(layer.material, -1) for layer in anatomy.layers], device=device)
         middles = [anatomy.middle(code) for code in range(1, len(anatomy.layers))]
+        if all(middle is None for middle in middles):
+            raise InputError(f"{anatomy.name}: its structures are too small to synthesise patients from")
         upper = [m[2] for m in map(anatomy.middle, _abdominal(anatomy)) if m is not None]
         self.frame = Frame.around(np.array([m for m in middles if m is not None]), np.array(upper))
 

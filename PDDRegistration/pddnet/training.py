@@ -103,6 +103,8 @@ def _sources(config: TrainingConfig, warn: Callable[[str], None]) -> tuple[list[
         drawn[2] = [ScanSource(case) for case in _usable(config.scans, warn)]
     if not any(drawn):
         raise InputError("nothing is left to learn from; correct the files named above")
+    if not sum(share for share, kind in zip(config.shares, drawn, strict=True) if kind):
+        raise InputError("'shares' are zero for all that is left to learn from; correct them or the files named above")
     shares = [share / len(kind) for share, kind in zip(config.shares, drawn, strict=True) for _ in kind]
     return [source for kind in drawn for source in kind], shares
 
@@ -168,7 +170,7 @@ class _Run:
         if run.checkpoint.exists():
             numbers = read_state(run.checkpoint, net, average, run.adam)
             run.number, run.best = int(numbers["number"]), numbers["best"]
-            run._forget_later()
+        run._forget_later()
         net.to(memory_format=torch.channels_last_3d)
         return run
 
@@ -227,7 +229,7 @@ class _Run:
         if overlaps and mean <= self.best:
             return
         self.best = mean
-        settings = {key: str(value) for key, value in vars(self.config).items() if key not in ("out", "data")}
+        settings = {key: _shown(value) for key, value in vars(self.config).items() if key not in ("out", "data")}
         training = {"version": __version__, "iterations": self.number, "settings": settings}
         save(self.average, self.weights, {"data": self.config.data, "training": training, "validation_dice": mean})
 
@@ -258,12 +260,19 @@ class _Run:
             return list(csv.DictReader(file))
 
     def _forget_later(self) -> None:
-        """Drop the lines of the log that a kill made untrue: those after the checkpoint."""
+        """Drop the lines of the log that a kill made untrue: those after the checkpoint, all where there is none."""
         rows = [row for row in self._rows() if int(row["iteration"]) <= self.number]
         with self.log_file.open("w", newline="") as file:
             writer = csv.DictWriter(file, ["iteration", "loss", "dice", "validation"])
             writer.writeheader()
             writer.writerows(rows)
+
+
+def _shown(value: object) -> str:
+    """A setting for the weights' metadata: of a path its last part alone, because weights are given to others."""
+    if isinstance(value, tuple):
+        return ", ".join(map(_shown, value))
+    return value.name if isinstance(value, Path) else str(value)
 
 
 def _has_bfloat16(device: torch.device) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,20 +78,33 @@ def read_config(path: Path) -> TrainingConfig:
 
 def _value(name: str, value: Any, folder: Path) -> Any:
     """A setting as the configuration holds it; raises ValueError."""
-    if name in ("out", "scans", "validation"):
-        return folder / str(value)
+    if name in ("out", "scans", "validation", "data"):
+        if not isinstance(value, str):
+            raise ValueError(f"'{name}' must be a text, not {value!r}")
+        return value if name == "data" else folder / value
     if name == "anatomies":
-        return tuple(folder / str(entry) for entry in value)
+        if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
+            raise ValueError(f"'anatomies' must be a list of files, not {value!r}")
+        return tuple(folder / entry for entry in value)
     if name == "shares":
-        shares = tuple(float(entry) for entry in value)
-        if len(shares) != 3 or min(shares) < 0 or sum(shares) == 0:
+        if not isinstance(value, list) or len(value) != 3 or not all(map(_is_amount, value)) or sum(value) == 0:
             raise ValueError("'shares' are three numbers, none negative: anatomies, virtual patients, scans")
-        return shares
-    if name == "data":
-        return str(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        return tuple(map(float, value))
+    if not _is_amount(value):
         raise ValueError(f"'{name}' must be a number that is not negative, not {value!r}")
-    return float(value) if name in ("learning_rate", "seconds_kept") else int(value)
+    if name in ("learning_rate", "seconds_kept"):
+        return float(value)
+    if value != int(value) or (name in ("iterations", "validate_every") and value < 1):
+        raise ValueError(
+            f"'{name}' must be a whole number{'' if name in ('seed', 'virtual') else ' from 1 on'}, not {value!r}"
+        )
+    if name == "width" and (value < 8 or value % 8):
+        raise ValueError(f"'width' must be a multiple of 8, not {value!r}")
+    return int(value)
+
+
+def _is_amount(value: Any) -> bool:
+    return not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value) and value >= 0
 
 
 def labelled_scans(folder: Path) -> tuple[list[LabelledScan], list[str]]:
@@ -102,7 +116,7 @@ def labelled_scans(folder: Path) -> tuple[list[LabelledScan], list[str]]:
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder of scans")
     found, problems = [], []
-    for image in sorted(folder.glob("*/ct.nii.gz")):
+    for image in sorted(folder.glob("[!.]*/ct.nii.gz")):  # hidden: patients that are still being written
         case = image.parent
         try:
             found.append(LabelledScan(image, _existing(case / "labels.nii.gz"), _names(case, folder)))

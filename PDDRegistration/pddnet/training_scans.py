@@ -37,7 +37,7 @@ class ScanSource:
         inside = ((index >= 0) & (index <= size - 1)).all(0)
         hu, body, view = sample(self.scan.values, index) * inside
         k, j, i = torch.minimum(index.round().long().clamp(min=0), size - 1)
-        structures = torch.as_tensor(self._structures)[k, j, i] * (inside & (body > 0.5))
+        structures = to_tensor(self._structures).long()[k, j, i] * (inside & (body > 0.5))
         soft = (hu > -200) & (hu < 300)
         hu = hu + soft * rng.normal(0, 15) + rng.uniform(0, 20) * noise.white(*shape)
         hu = torch.where(inside & (body > 0.5), hu.clamp(-1000, 1000), -1000.0)

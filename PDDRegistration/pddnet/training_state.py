@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from torch import nn
 
 from .errors import InputError
 from .tensors import to_array, to_tensor
+from .weights import read_arrays
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
@@ -37,8 +37,7 @@ def read_state(path: Path, net: nn.Module, average: nn.Module, adam: torch.optim
         InputError: the file is damaged or of another network.
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
+        arrays = read_arrays(path)
         device = next(net.parameters()).device
         for prefix, module in (("net.", net), ("average.", average)):
             values = {n.removeprefix(prefix): to_tensor(a, device) for n, a in arrays.items() if n.startswith(prefix)}
@@ -47,7 +46,7 @@ def read_state(path: Path, net: nn.Module, average: nn.Module, adam: torch.optim
             if f"step.{name}" in arrays:
                 adam.state[parameter] = {key: to_tensor(arrays[f"{key}.{name}"], device) for key in _MOMENTS}
                 adam.state[parameter]["step"] = torch.tensor(float(arrays[f"step.{name}"]))
-    except (OSError, ValueError, KeyError, RuntimeError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError, RuntimeError) as error:
         advice = "remove it to begin anew, or choose another 'out'"
         raise InputError(f"{path}: the checkpoint is damaged or of another network ({error}); {advice}") from None
     return {name.removeprefix("number."): float(a) for name, a in arrays.items() if name.startswith("number.")}

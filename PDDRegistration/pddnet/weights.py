@@ -6,10 +6,10 @@ A bundled file's SHA-256 stands in `BUNDLED`; what was changed on its way is ref
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -48,10 +48,10 @@ def read_weights(path: Path, kind: str) -> tuple[dict[str, np.ndarray], dict[str
     if path.parent == FOLDER and hashlib.sha256(content).hexdigest() != BUNDLED.get(path.name):
         raise InputError(f"{path}: not the weights that belong to this version (SHA-256 differs); {advice}")
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name].astype(np.float32) for name in stored.files if name != _METADATA}
-            metadata = json.loads(str(stored[_METADATA]))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
+        arrays = read_arrays(io.BytesIO(content))
+        metadata = json.loads(str(arrays.pop(_METADATA)))
+        arrays = {name: array.astype(np.float32) for name, array in arrays.items()}
+    except (ValueError, KeyError) as error:
         raise InputError(f"{path}: not a weights file, or a damaged one ({error}); {advice}") from None
     if not isinstance(metadata, dict) or metadata.get("format") != FORMAT or metadata.get("kind") != kind:
         found = metadata.get("kind") if isinstance(metadata, dict) else None
@@ -59,3 +59,16 @@ def read_weights(path: Path, kind: str) -> tuple[dict[str, np.ndarray], dict[str
     if not all(np.isfinite(array).all() for array in arrays.values()):
         raise InputError(f"{path}: the weights hold values that are no numbers; {advice}")
     return arrays, metadata
+
+
+def read_arrays(file: Path | BinaryIO) -> dict[str, np.ndarray]:
+    """All arrays of an .npz file, read without executing anything.
+
+    Raises:
+        ValueError: it is none, or damaged.
+    """
+    try:
+        with np.load(file, allow_pickle=False) as stored:
+            return {name: np.asarray(stored[name]) for name in stored.files}
+    except Exception as error:  # zipfile, zlib and numpy raise all kinds where bytes are damaged
+        raise ValueError(str(error) or type(error).__name__) from None

@@ -126,18 +126,22 @@ def load(path: Path = BUNDLED, device: torch.device | str = "cpu") -> SemanticNe
     Raises:
         InputError: the file is missing, damaged, or made for other structures.
     """
-    return _loaded(path).to(device)
+    return _bundled(str(device)) if path == BUNDLED else _read(path).to(device)
 
 
 @cache
-def _loaded(path: Path) -> SemanticNet:
+def _bundled(device: str) -> SemanticNet:
+    return _read(BUNDLED).to(device)
+
+
+def _read(path: Path) -> SemanticNet:
     arrays, metadata = read_weights(path, KIND)
-    if tuple(metadata.get("structures", ())) != STRUCTURES:
+    if metadata.get("structures") != list(STRUCTURES):
         raise InputError(f"{path}: weights for another table of structures; train again")
-    net = SemanticNet(int(metadata["width"]))
     try:
+        net = SemanticNet(int(metadata["width"]))
         net.load_state_dict({name: to_tensor(array) for name, array in arrays.items()})
-    except RuntimeError as error:
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"{path}: the weights do not fit the network ({error})") from None
     return net.eval().requires_grad_(False)
 

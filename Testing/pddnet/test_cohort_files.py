@@ -1,0 +1,138 @@
+"""Patients as folders of files: whole or not at all, the same for a seed, labels and landmarks where they belong."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from trunk import NAMES, write_anatomy
+
+from pddnet import anatomy, cohort, cohort_files
+from pddnet.cohort_files import write_cohort
+from pddnet.errors import InputError
+from pddnet.grid import Grid
+from pddnet.image import Image
+from pddnet.points import read_points
+
+FILES = ["ct.nii.gz", "labels.json", "labels.nii.gz"]
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cohort_files, "EXTENT", (160.0, 200.0))
+    monkeypatch.setattr(cohort_files, "HEIGHTS", (120.0, 160.0))
+    monkeypatch.setattr(anatomy, "HULL_SPACING", 8.0)
+
+
+@pytest.fixture
+def maps(tmp_path: Path) -> Path:
+    folder = tmp_path / "maps"
+    folder.mkdir()
+    write_anatomy(folder)
+    return folder
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    arrays = {p: sitk.GetArrayFromImage(sitk.ReadImage(str(p))).tobytes() for p in folder.glob("*.nii.gz")}
+    arrays |= {p: p.read_bytes() for p in folder.iterdir() if p not in arrays}
+    return {path.name: content for path, content in arrays.items()}
+
+
+def test_patients_from_a_map(maps: Path, tmp_path: Path) -> None:
+    told = []
+    folders = write_cohort(
+        tmp_path / "out", 3, 8, anatomies=maps, spacing=8.0, report=lambda share, text: told.append((share, text))
+    )
+    assert [folder.name for folder in folders] == ["patient_0008", "patient_0009", "patient_0010"]
+    assert sorted(os.listdir(tmp_path / "out")) == [folder.name for folder in folders]
+    assert told[0] == (0.0, "patient_0008") and told[-1] == (1.0, "done")
+    structures = []
+    for folder in folders:
+        assert sorted(os.listdir(folder)) == FILES
+        ct, labels = (sitk.ReadImage(str(folder / name)) for name in ("ct.nii.gz", "labels.nii.gz"))
+        assert ct.GetSpacing() == labels.GetSpacing() == (8.0, 8.0, 8.0)
+        assert ct.GetSize()[:2] == labels.GetSize()[:2] == (25, 20)
+        assert 120 <= ct.GetSize()[2] * 8.0 <= 164
+        assert ct.GetOrigin() == pytest.approx([-(n - 1) * 4.0 for n in ct.GetSize()])
+        hu, label = sitk.GetArrayFromImage(ct), sitk.GetArrayFromImage(labels)
+        assert hu.dtype == np.int16 and hu.min() == -1000 and hu.max() > 0
+        names = {int(n): name for n, name in json.loads((folder / "labels.json").read_text()).items()}
+        assert set(names.values()) == set(NAMES.values()) - {"a nameless thing"}
+        assert set(np.unique(label)) <= {0, *names}
+        structures.append({names[n] for n in np.unique(label) if n})
+        lung = next(n for n, name in names.items() if "lung" in name)
+        if (label == lung).sum() > 20:
+            assert np.median(hu[label == lung]) < -500
+    assert {"liver"} <= set.union(*structures)
+    assert len({(folder / "ct.nii.gz").stat().st_size for folder in folders}) == 3
+
+
+@pytest.mark.parametrize("virtual", [False, True])
+def test_a_seed_gives_the_same_files_and_what_exists_is_left_alone(maps: Path, tmp_path: Path, virtual: bool) -> None:
+    settings = {"anatomies": None if virtual else maps, "spacing": 9.0}
+    first = write_cohort(tmp_path / "one", 1, 4, **settings)[0]
+    (tmp_path / "two" / "patient_0003").mkdir(parents=True)
+    (tmp_path / "two" / "patient_0003" / "mine.txt").write_text("left alone")
+    write_cohort(tmp_path / "two", 2, 3, **settings)
+    assert _contents(tmp_path / "two" / "patient_0003") == {"mine.txt": b"left alone"}
+    assert _contents(tmp_path / "two" / "patient_0004") == _contents(first)
+
+
+def test_virtual_patients_have_landmarks_within_the_scan(tmp_path: Path) -> None:
+    folder = write_cohort(tmp_path, 1, 4, spacing=9.0)[0]
+    assert sorted(os.listdir(folder)) == sorted([*FILES, "landmarks.csv"])
+    image = Image.from_sitk(sitk.ReadImage(str(folder / "ct.nii.gz")))
+    points = read_points(folder / "landmarks.csv")
+    assert len(points) >= 5
+    assert image.grid.contains(np.array(list(points.values()))).all()
+    body = cohort.virtual_patient(4, Grid((2, 2, 2), (50.0,) * 3, (0, 0, 0), np.eye(3))).landmarks
+    for name, point in points.items():
+        assert np.allclose(point, body[name], atol=0.01)
+    names = {int(n): name for n, name in json.loads((folder / "labels.json").read_text()).items()}
+    assert names == cohort.LABELS
+
+
+def test_an_interrupted_patient_leaves_no_folder(maps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, count = sitk.WriteImage, iter(range(100))
+
+    def interrupted(*given: object) -> None:
+        write(*given)
+        if next(count) == 2:  # the second patient's scan
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(cohort_files.sitk, "WriteImage", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_cohort(tmp_path / "out", 3, 1, anatomies=maps, spacing=10.0)
+    assert os.listdir(tmp_path / "out") == ["patient_0001"]
+    assert sorted(os.listdir(tmp_path / "out" / "patient_0001")) == FILES
+
+
+def test_what_cannot_be_read_or_written(maps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "empty").mkdir()
+    for folder in (tmp_path / "empty", tmp_path / "none"):
+        with pytest.raises(InputError, match="no label map"):
+            write_cohort(tmp_path / "out", 1, 1, anatomies=folder, spacing=10.0)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="file"):
+        write_cohort(tmp_path / "file", 1, 1, anatomies=maps, spacing=10.0)
+    with pytest.raises(InputError, match="file"):
+        write_cohort(tmp_path / "file" / "below", 1, 1, anatomies=maps, spacing=10.0)
+
+    def full(*given: object) -> None:
+        raise RuntimeError("ITK: no space left")
+
+    monkeypatch.setattr(cohort_files.sitk, "WriteImage", full)
+    with pytest.raises(InputError, match=r"patient_0001.*disk"):
+        write_cohort(tmp_path / "out", 1, 1, anatomies=maps, spacing=10.0)
+    assert os.listdir(tmp_path / "out") == []
+
+    def denied(*given: object, **settings: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(cohort_files.tempfile, "mkdtemp", denied)
+    with pytest.raises(InputError, match=r"patient_0001.*denied"):
+        write_cohort(tmp_path / "out", 1, 1, anatomies=maps, spacing=10.0)

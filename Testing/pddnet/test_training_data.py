@@ -1,0 +1,137 @@
+"""What training draws: the same scan for a number, as often as asked; copies of a labelled scan; their Dice."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from trunk import MIDDLE, NAMES, label_at, oblique_grid, write_case
+
+from pddnet import training_scans
+from pddnet.grid import Grid
+from pddnet.structures import NUMBER, STRUCTURES, structure_of
+from pddnet.synthesis import Sample
+from pddnet.tensors import to_tensor
+from pddnet.training_config import LabelledScan
+from pddnet.training_data import MOST_VOXELS, SIZES, Drawn
+from pddnet.training_scans import ScanSource, dice
+
+
+class Fixed:
+    """A source that tells who drew, at which size and with which seed."""
+
+    def __init__(self, number: int) -> None:
+        self.number, self.annotated = number, frozenset({number})
+
+    def draw(self, shape: tuple[int, int, int], seed: int) -> Sample:
+        return Sample(torch.tensor([self.number, *shape, seed]), torch.tensor([self.number]))
+
+
+def _drawn(shares: list[float], count: int, seed: int = 1, first: int = 0) -> list[list[int]]:
+    sources = [Fixed(3 + n) for n in range(len(shares))]
+    return [item[0].tolist() for item in itertools.islice(Drawn(sources, shares, seed, first), count)]
+
+
+def test_a_number_is_the_same_scan_wherever_drawing_begins() -> None:
+    whole = _drawn([1, 2], 12)
+    assert _drawn([1, 2], 12) == whole
+    assert _drawn([1, 2], 5, first=7) == whole[7:]
+    assert _drawn([1, 2], 12, seed=2) != whole
+    assert len({tuple(item) for item in whole}) == 12
+
+
+def test_sources_are_drawn_as_often_as_their_shares_say() -> None:
+    count = Counter(item[0] for item in _drawn([1.0, 3.0, 0.0], 600))
+    assert count[5] == 0
+    assert abs(count[4] / 600 - 0.75) < 0.06  # three standard deviations
+
+
+def test_sizes_fit_the_network_and_the_memory() -> None:
+    for _, *shape, _ in _drawn([1], 200):
+        assert all(n % 8 == 0 and n in sizes for n, sizes in zip(shape, SIZES, strict=True))
+        assert np.prod(shape) <= MOST_VOXELS
+    assert len({item[1] for item in _drawn([1], 200)}) == len(SIZES[0])  # from slabs to the trunk
+
+
+def test_what_is_annotated_includes_the_background() -> None:
+    _, structures, annotated = next(iter(Drawn([Fixed(7)], [1.0], 1, 0)))
+    assert annotated.nonzero()[:, 0].tolist() == [0, 7]
+    assert len(annotated) == len(STRUCTURES)
+    assert structures.tolist() == [7]
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> ScanSource:
+    case = write_case(tmp_path_factory.mktemp("scans"), "ball")
+    return ScanSource(LabelledScan(case / "ct.nii.gz", case / "labels.nii.gz", NAMES))
+
+
+def _unposed(patch: pytest.MonkeyPatch, shape: tuple[int, int, int], offset: tuple = (0, 0, 0)) -> np.ndarray:
+    """The LPS points (D, H, W, 3) that the voxels of the next scans show."""
+    grid = Grid(shape, np.full(3, 4.0), MIDDLE + offset - (np.array(shape[::-1]) - 1) * 2.0, np.eye(3))
+    where = to_tensor(np.moveaxis(grid.points(), -1, 0))
+    patch.setattr(training_scans, "pose", lambda frame, size, rng, noise: where)
+    return grid.points()
+
+
+def test_a_scan_drawn_without_a_pose_is_the_scan(source: ScanSource, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert source.annotated == {NUMBER[n] for n in ("liver", "spleen", "kidney", "vertebra_L1", "lung")}
+    shape = (30, 30, 30)
+    points = _unposed(monkeypatch, shape)
+    expected = label_at(points, edge=7.0)
+    drawn = source.draw(shape, 4)
+    hu, body, view = drawn.values.numpy()
+    near = np.linalg.norm((points - MIDDLE) / [1.0, 0.9, 1.3], axis=-1)
+    assert (body[near < 55] == 1).all() and (body[near > 105] == 0).all()
+    assert (view[near < 60] == 1).all()
+    assert (hu[body == 0] == -1000).all()
+    for label, name in NAMES.items():
+        here = (expected == label) & (near < 85)
+        number = NUMBER.get(structure_of(name) or "", 0)
+        if here.sum() > 3:
+            assert (drawn.structures.numpy()[here] == number).all(), name
+    shift = [hu[(expected == n) & (near < 85)].mean() - 40 * n for n in (2, 3, 5)]
+    assert np.ptp(shift) < 12  # all soft tissue is brighter or darker by the same
+    assert abs(np.mean(shift)) < 50
+
+
+def test_beyond_the_scan_nothing_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = write_case(tmp_path, "narrow", grid=oblique_grid((24, 30, 32)))  # organs reach its sides
+    source = ScanSource(LabelledScan(case / "ct.nii.gz", case / "labels.nii.gz", NAMES))
+    points = _unposed(monkeypatch, (30, 30, 30))
+    drawn = source.draw((30, 30, 30), 4)
+    index = source.scan.grid.point_to_index(points)
+    beyond = ((index < 0) | (index > source.scan.grid.size - 1)).any(-1)
+    assert 0.3 < beyond.mean() < 0.95
+    assert (drawn.values[1:, torch.as_tensor(beyond)] == 0).all()
+    assert (drawn.values[0, torch.as_tensor(beyond)] == -1000).all()
+    assert not drawn.structures[torch.as_tensor(beyond)].any()
+    assert (label_at(points)[beyond] > 0).sum() > 100
+
+
+def test_a_seed_gives_the_same_copy(source: ScanSource) -> None:
+    one, same, other = (source.draw((16, 24, 24), seed) for seed in (5, 5, 6))
+    assert torch.equal(one.values, same.values) and torch.equal(one.structures, same.structures)
+    assert not torch.equal(one.values, other.values)
+    assert one.structures.dtype == torch.int64
+
+
+def _one_hot(labels: np.ndarray) -> Tensor:
+    return torch.nn.functional.one_hot(torch.as_tensor(labels), len(STRUCTURES)).movedim(-1, 0).float()
+
+
+def test_dice_of_every_annotated_structure(tmp_path: Path) -> None:
+    liver, spleen, lung = (NUMBER[name] for name in ("liver", "spleen", "lung"))
+    truth = np.array([[[liver, liver, liver, spleen, 0, 0]]])
+    found = np.array([[[liver, liver, spleen, spleen, lung, 0]]])
+    assert dice(_one_hot(found), truth, frozenset({liver, spleen})) == {
+        "liver": pytest.approx(2 * 2 / 5),
+        "spleen": pytest.approx(2 * 1 / 3),
+    }
+    assert dice(_one_hot(found) * 0, truth, frozenset({liver})) == {"liver": 0.0}  # no body: background
+    assert dice(_one_hot(truth), truth, frozenset({spleen, liver})) == {"spleen": 1.0, "liver": 1.0}
