@@ -63,7 +63,7 @@ def coarsen(scan: Scan, axes: np.ndarray, describe: Callable[[Tensor], Tensor]) 
     fine = _cover(scan.grid, axes, SPACING / 2)
     view = scan.warped(fine, Affine.identity())
     weight = view.values[2]
-    features = functional.avg_pool3d((describe(view.everything) * weight)[None], 2)[0]
+    features = functional.avg_pool3d((describe(view.values) * weight)[None], 2)[0]
     weight = functional.avg_pool3d(weight[None, None], 2)[0, 0]
     body = functional.avg_pool3d(view.values[1:2][None], 2)[0, 0] * weight
     grid = Grid(weight.shape, fine.spacing * 2, fine.index_to_point(np.full(3, 0.5)), fine.direction)

@@ -24,7 +24,7 @@ from .presets import Preset, find_preset
 from .progress import Ticker
 from .registration import Progress, Registration
 from .scan import Affine, Scan, prepare
-from .similarity import Similarity
+from .similarity import Similarity, agreement
 from .tensors import choose_device, to_array
 from .unfold import determinant, unfold
 from .verdict import judge
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 SCORE_SLACK = 0.03  # the affine fit follows finer features than the score sees; more loss than this is a wrong fit
 SAME = 12.0  # mm, up to which two candidates are one place
-ALIGN_CODES = 2.0  # weight of structures beside tissues in the alignment
 BORDER = 8.0  # mm around the body's box that the deformation covers
 ELSEWHERE = 25.0  # mm, from which on two candidates are different places
 
@@ -128,35 +127,37 @@ class _Job:
     def run(self, device: torch.device, work: Work, progress: Progress | None, warnings: list[str]) -> Registration:
         """All stages on one device."""
         preset, warnings = self.preset, list(warnings)
-        shares = {"prepare": 1.0, "align": 2.0} | {f"match {i + 1}": 4.0 for i in range(len(preset.stages))}
+        shares = {"prepare": 1.0} | ({"structures": 2.0} if preset.semantic else {}) | {"align": 2.0}
+        shares |= {f"match {i + 1}": 4.0 for i in range(len(preset.stages))}
         ticker = Ticker(progress, shares | {"finish": 1.0})
         work = dataclasses.replace(work, tick=ticker.tick)
         ticker.stage("prepare")
-        fixed, moving = self._prepare(device, ticker)
+        plain = fixed, moving = self._prepare(device, ticker)
         warnings += [
             f"{n} volume: no body found; the whole volume counts"
             for n, s in (("fixed", fixed), ("moving", moving))
             if s.whole
         ]
+        if preset.semantic:
+            ticker.stage("structures")
+            fixed, moving = self._named(plain, device, ticker.tick)
         ticker.stage("align")
         lattice = fixed.box.isotropic(preset.field, BORDER)
         field = fixed.values.new_zeros((3, *lattice.shape))
         here = fixed.warped(lattice, Affine.identity())
-        aligned = [self._aligning(scan) for scan in (fixed, moving, here)]
-        similarity = Similarity(aligned[2], aligned[1], self._describe, local=preset.hu)
-        alike = Similarity(here, moving, self._intensities, local=preset.hu)
+        similarity = Similarity(here, plain[1], self._describe, local=preset.hu)
         affine, candidates = Affine.identity(), []
         if self.initial_transform is not None:
             affine, field = split(self.initial_transform, lattice, device)
         elif self.align:
-            coarse = [coarsen(scan, fixed.grid.direction, self._describe) for scan in aligned[:2]]
+            coarse = [coarsen(scan, fixed.grid.direction, self._describe) for scan in plain]
             candidates = _ranked(similarity, fixed.box, align(*coarse, work), work)
             affine = candidates[0].affine if candidates else _centred(fixed.box, moving.box)
             if candidates:
                 fitted = judge_affine(*coarse, refine(fixed, moving, affine, preset, work))
                 if fitted.score > candidates[0].coarse_score - SCORE_SLACK:
                     affine = fitted.affine
-        before = alike(affine, field)[0]
+        before = similarity(affine, field)[0]
         steps = []
         for number, stage in enumerate(preset.stages):
             ticker.stage(f"match {number + 1}")
@@ -166,11 +167,10 @@ class _Job:
         ticker.stage("finish")
         folded = _share(determinant(field, lattice) <= 0, here)
         field = unfold(field, lattice, work)
-        result = self._finish(here, alike(affine, field), affine, field, steps, work.tick)
+        result = self._finish(here, similarity(affine, field), affine, field, steps, work.tick)
         measures = result.pop("measures") | {"similarity_before": before, "unfolded_percent": folded}
         if preset.semantic:
-            structures = Similarity(aligned[2], aligned[1], lambda values: values[3:], local=True)
-            measures["agreement"] = structures(affine, field)[0]
+            measures["agreement"] = agreement(here, moving.warped(lattice, affine, field))
         if candidates:
             measures["peak_ratio"] = _peak_ratio(candidates, fixed.box)
         ticker.close()
@@ -196,31 +196,21 @@ class _Job:
                     tick=ticker.tick,
                 )
             )
-        if self.preset.semantic:
-            from .features import semantic
-
-            net = semantic.load(device=device)
-            for number, scan in enumerate(scans):
-                scans[number] = semantic.named(scan, net, self.preset.semantic)
-                ticker.tick()
         return scans[0], scans[1]
 
-    def _aligning(self, scan: Scan) -> Scan:
-        """The scan with those codes alone that the alignment compares."""
-        if not self.preset.semantic:
-            return dataclasses.replace(scan, codes=scan.codes[:0])
-        from .features.semantic import ALIGNING
+    def _named(self, scans: tuple[Scan, Scan], device: torch.device, tick: Callable[[], None]) -> tuple[Scan, Scan]:
+        """The scans with what the network says is where."""
+        from .features import semantic
 
-        return dataclasses.replace(scan, codes=scan.codes[list(ALIGNING)])
+        net = semantic.load(device=device)
+        named = []
+        for scan in scans:
+            named.append(semantic.named(scan, net, self.preset.semantic))
+            tick()
+        return named[0], named[1]
 
     def _describe(self, values: Tensor) -> Tensor:
-        """The features (C, ...) that the alignment compares, from a scan's values and codes (3 + E, ...)."""
-        import torch
-
-        return torch.cat([self._intensities(values), ALIGN_CODES * values[3:]])
-
-    def _intensities(self, values: Tensor) -> Tensor:
-        """What the intensities alone tell: tissues (or MIND) and the body, from (3 + E, ...)."""
+        """The features (C, ...) that the alignment and the similarity compare, from a scan's values (3, ...)."""
         import torch
 
         if self.preset.hu:

@@ -45,7 +45,9 @@ _PAPER = Stage(control=0.0, reach=70.0, steps=15, features=4.0, sharpness=300.0,
 PRESETS: dict[str, Preset] = {
     preset.name: preset
     for preset in (
-        Preset("default", "CT of one patient or of different patients", (_COARSE, _FINE), fitted_risk=True),
+        Preset(
+            "default", "CT of one patient or of different patients", (_COARSE, _FINE), semantic=2.0, fitted_risk=True
+        ),
         Preset("mind", "as default, without the network that names structures", (_COARSE, _FINE)),
         Preset("fast", "a first look: one coarse stage, one direction", (_QUICK,)),
         Preset("paper", "the paper's sizes: one stage of 32^3 points, 15^3 displacements", (_PAPER,)),

@@ -65,22 +65,10 @@ class Scan:
         codes = sample(self.codes, index) if len(self.codes) else self.codes.new_zeros((0, *lattice.shape))
         return Scan(self._values(index, inside), codes * inside, lattice, lattice, self.whole)
 
-    @property
-    def everything(self) -> Tensor:
-        """(3 + E, D, H, W) values and codes."""
-        import torch
-
-        return torch.cat([self.values, self.codes])
-
     def values_at(self, where: Tensor, lattice: Grid, affine: Affine) -> Tensor:
-        """(3 + E, ...) values and codes at affine(x), for positions x (3, ...) in mm along D, H, W from the lattice's
-        first node."""
-        import torch
-
+        """(3, ...) values at affine(x), for positions x (3, ...) in mm along D, H, W from the lattice's first node."""
         index = self._index(where, lattice, affine)
-        inside = self._inside(index)
-        values = self._values(index, inside)
-        return torch.cat([values, sample(self.codes, index) * inside]) if len(self.codes) else values
+        return self._values(index, self._inside(index))
 
     def _index(self, where: Tensor, lattice: Grid, affine: Affine) -> Tensor:
         """(3, ...) voxel indices in the order D, H, W."""

@@ -18,10 +18,8 @@ class Similarity:
     """Compares the moving scan, mapped in one way or another, with a fixed scan that is described once."""
 
     def __init__(self, here: Scan, moving: Scan, describe: Callable[[Tensor], Tensor], *, local: bool) -> None:
-        """A fixed scan, described once.
+        """here: the fixed scan on the lattice to compare on; describe: a scan's values (3, ...) to features (C, ...).
 
-        Args:
-        here: the fixed scan on the lattice to compare on. describe: values and codes (3 + E, ...) to features (C, ...).
         local: whether features depend on the values at their own place alone; then only the body's are computed.
         """
         self._moving, self._describe, self._lattice = moving, describe, here.grid
@@ -29,7 +27,7 @@ class Similarity:
         self._nodes = body.flatten().nonzero()[:, 0] if local else None
         self._where = self._picked(mesh(here.grid, body.device))
         self._body = self._picked(body[None])[0]
-        self._features = describe(self._picked(here.everything))
+        self._features = describe(self._picked(here.values))
         moving_body = float((moving.values[1] * moving.values[2]).sum()) * float(moving.grid.spacing.prod())
         self._moving_cells = moving_body / float(here.grid.spacing.prod())
 
@@ -55,3 +53,10 @@ class Similarity:
     def _picked(self, x: Tensor) -> Tensor:
         """(C, D, H, W) at the nodes that are compared: (C, N), or all as they are."""
         return x if self._nodes is None else x.flatten(1).index_select(1, self._nodes)
+
+
+def agreement(here: Scan, there: Scan) -> float:
+    """Cosine between the codes of two scans on one lattice, -1..1, where both show the fixed body; 0 without codes."""
+    weight = here.values[1] * here.values[2] * there.values[2]
+    f, m = here.codes * weight, there.codes * weight
+    return float((f * m).sum() / (f.square().sum() * m.square().sum()).clamp(min=1e-6).sqrt())

@@ -202,7 +202,9 @@ class _Run:
         loss, overlap = segmentation_loss(logits[:, inside], structures[inside], annotated)
         self.adam.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
+        norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
+        if not bool(norm.isfinite()):  # half precision can overflow: one such step would undo all before it
+            return
         self.adam.step()
         keep = min(AVERAGED, self.number / (self.number + 20))
         with torch.no_grad():

@@ -29,7 +29,7 @@ def _refused(path: Path, match: str | None = None, kind: str = "test") -> str:
         read_weights(path, kind)
     text = str(error.value)
     assert str(path) in text
-    assert "learned features off" in text
+    assert "the preset 'mind'" in text
     return text
 
 

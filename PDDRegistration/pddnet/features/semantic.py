@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..lattice import resample
-from ..scan import Affine, Scan
+from ..scan import HU_RANGE, Affine, Scan
 from ..structures import LEVELS, NUMBER, STRUCTURES
 from ..tensors import to_array, to_tensor
 from ..weights import FOLDER, read_weights, write_weights
@@ -42,8 +42,8 @@ _CHANNELS = (
     (("rib", "sternum"), ("hip", "sacrum", "femur")),
 )
 _PERIOD = 8  # vertebrae per turn of the angle that encodes a level
+_LEVEL = 0.4  # length of a vertebra's code: the network may be one off, and bone tells itself apart from all else
 CODE = len(_CHANNELS) + 2
-ALIGNING = (0, 2, 7, 8, 9)  # the channels that the alignment compares: liver, lungs, kidneys, bones, levels
 
 
 def codes() -> np.ndarray:
@@ -57,7 +57,7 @@ def codes() -> np.ndarray:
             table[[NUMBER[name] for name in names], channel] = sign
     for n, level in enumerate(LEVELS):
         angle = 2 * math.pi * n / _PERIOD
-        table[NUMBER[f"vertebra_{level}"], -2:] = math.cos(angle), math.sin(angle)
+        table[NUMBER[f"vertebra_{level}"], -2:] = _LEVEL * math.cos(angle), _LEVEL * math.sin(angle)
     return table
 
 
@@ -99,14 +99,15 @@ def probabilities(net: SemanticNet, values: Tensor) -> Tensor:
     shape = values.shape[1:]
     pad = [p for n in reversed(shape) for p in (0, -n % MULTIPLE)]
     x = functional.pad(inputs(values), pad)
-    x[:2, shape[0] :], x[:2, :, shape[1] :], x[:2, :, :, shape[2] :] = -1.5, -1.5, -1.5
+    air = inputs(values.new_tensor([HU_RANGE[0], 0, 0]).view(3, 1, 1, 1))
+    x[:, shape[0] :], x[:, :, shape[1] :], x[:, :, :, shape[2] :] = air, air, air
     with torch.no_grad():
         logits = net(x[None])[0, :, : shape[0], : shape[1], : shape[2]]
     return logits.softmax(0)
 
 
 def named(scan: Scan, net: SemanticNet, strength: float, work: Work = ALONE) -> Scan:
-    """The scan with the expected codes (CODE, D, H, W) of its structures, times strength, before what codes it has."""
+    """The scan with the expected codes (CODE, D, H, W) of its structures, times strength, after what codes it has."""
     lattice = scan.box.isotropic(SPACING)
     found = probabilities(net, scan.warped(lattice, Affine.identity()).values)
     work.tick()
@@ -117,7 +118,7 @@ def named(scan: Scan, net: SemanticNet, strength: float, work: Work = ALONE) -> 
     everywhere[(slice(None), *window)] = (
         resample(expected, lattice, scan.box) * (scan.values[1] * scan.values[2])[window]
     )
-    return dataclasses.replace(scan, codes=torch.cat([everywhere, scan.codes]))
+    return dataclasses.replace(scan, codes=torch.cat([scan.codes, everywhere]))
 
 
 def load(path: Path = BUNDLED, device: torch.device | str = "cpu") -> SemanticNet:
