@@ -46,7 +46,7 @@ PRESETS: dict[str, Preset] = {
     preset.name: preset
     for preset in (
         Preset(
-            "default", "CT of one patient or of different patients", (_COARSE, _FINE), semantic=2.0, fitted_risk=True
+            "default", "CT of one patient or of different patients", (_COARSE, _FINE), semantic=2.5, fitted_risk=True
         ),
         Preset("mind", "as default, without the network that names structures", (_COARSE, _FINE)),
         Preset("fast", "a first look: one coarse stage, one direction", (_QUICK,)),

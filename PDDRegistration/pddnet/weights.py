@@ -16,7 +16,7 @@ import numpy as np
 from .errors import InputError
 
 FOLDER = Path(__file__).parent / "weights"
-BUNDLED: dict[str, str] = {"semantic.npz": "42fc9a2f8d9a54d9221d178120c6bac1bc0caea43cf8c373b4702f9c241ab680"}
+BUNDLED: dict[str, str] = {"semantic.npz": "5f0cd7f626c572f15e62830ee7906c40e46ede1e1a6d6b13136028b9c991c4f6"}
 FORMAT = 1
 _METADATA = "metadata"
 
