@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from .outputs import IMAGES, REPORTS, TRANSFORMS, OutputFiles
 from .points import match_points
 from .presets import Preset, find_preset
 from .registration import Registration
+from .weights import read_weights
 
 _INPUTS = (
     *("fixed", "moving", "fixed_labels", "moving_labels", "fixed_mask", "moving_mask"),
@@ -102,6 +104,8 @@ def _check_arguments(args: argparse.Namespace) -> None:
         raise InputError("a run starts from points, from a transform or from where the scans lie; give one of them")
     if args.device not in DEVICES:
         check_device(args.device)
+    if args.weights:
+        read_weights(Path(args.weights), "semantic")  # a wrong file is told before the scans are read
     if args.fixed_labels and not args.moving_labels:
         raise InputError("--fixed-labels needs --moving-labels, to compare with; give both or neither")
     if args.output_labels and not args.moving_labels:
@@ -163,6 +167,7 @@ def _register(args: argparse.Namespace, inputs: _Inputs, console: Console) -> Re
         initial_transform=inputs.initial_transform,
         align=not args.no_alignment,
         device=args.device,
+        weights=Path(args.weights) if args.weights else None,
         progress=console,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,6 +53,7 @@ def register(
     initial_transform: sitk.Transform | None = None,
     align: bool = True,
     device: str = "auto",
+    weights: Path | None = None,
     progress: Progress | None = None,
 ) -> Registration:
     """Find the transform that lays the moving scan over the fixed one.
@@ -64,6 +66,7 @@ def register(
         initial_transform: fixed to moving points (LPS mm); it replaces the alignment.
         align: whether to search for the alignment when no initial transform is given.
         device: auto, cpu or cuda. A GPU that runs out of memory is tried once more in smaller pieces, then the CPU.
+        weights: of the network that names structures, where the preset uses it; None for the bundled ones.
         progress: called with (fraction, stage) at least once a second of work; it may raise `Cancelled`.
 
     Raises:
@@ -75,7 +78,9 @@ def register(
     fixed, warnings = check_volume(fixed, "fixed volume", smallest=smallest)
     moving, more = check_volume(moving, "moving volume", smallest=smallest)
     where = choose_device(device)
-    job = _Job(fixed, moving, preset, fixed_mask, moving_mask, fixed_labels, moving_labels, initial_transform, align)
+    job = _Job(
+        fixed, moving, preset, fixed_mask, moving_mask, fixed_labels, moving_labels, initial_transform, align, weights
+    )
     attempts = [(where, Work())]
     if where.type == "cuda":
         attempts += [(where, Work(gpu_values=1 << 22)), (choose_device("cpu"), Work())]
@@ -123,6 +128,7 @@ class _Job:
     moving_labels: Image | None
     initial_transform: sitk.Transform | None
     align: bool
+    weights: Path | None
 
     def run(self, device: torch.device, work: Work, progress: Progress | None, warnings: list[str]) -> Registration:
         """All stages on one device."""
@@ -202,7 +208,7 @@ class _Job:
         """The scans with what the network says is where."""
         from .features import semantic
 
-        net = semantic.load(device=device)
+        net = semantic.load(self.weights or semantic.BUNDLED, device)
         named = []
         for scan in scans:
             named.append(semantic.named(scan, net, self.preset.semantic))

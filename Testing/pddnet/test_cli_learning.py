@@ -166,3 +166,14 @@ def test_what_an_interrupted_training_leaves(tmp_path: Path, capsys, monkeypatch
     monkeypatch.setattr(training, "train", interrupted)
     assert main(["train", str(config)]) == 130
     assert capsys.readouterr().err == "pddnet: interrupted; the same command goes on from the last checkpoint\n"
+
+
+def test_register_refuses_weights_that_are_none(tmp_path: Path, capsys) -> None:
+    """Before a scan is read: a wrong file costs no time."""
+    weights = tmp_path / "w.npz"
+    weights.write_bytes(b"not weights")
+    scan = tmp_path / "scan.nii.gz"
+    scan.write_bytes(b"")
+    argv = ["register", "--fixed", str(scan), "--moving", str(scan), "--output-transform", str(tmp_path / "t.h5")]
+    _fails(capsys, [*argv, "--weights", str(weights)], "w.npz", "the preset 'mind'")
+    assert not (tmp_path / "t.h5").exists()
