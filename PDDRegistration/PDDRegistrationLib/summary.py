@@ -12,6 +12,7 @@ from .theme import warningColour
 STAGES = {
     "start": _("Starting"),
     "prepare": _("Preparing"),
+    "structures": _("Finding structures"),
     "align": _("Aligning"),
     "finish": _("Finishing"),
     "warp": _("Warping"),
