@@ -11,12 +11,13 @@ DOUBTFUL, FAILED = 0.25, 0.75  # of the risk
 # The risk is a logistic function of these: measure -> (its mean, weight per unit above it). Fitted by
 # Testing/benchmarks/validate.py --fit to the 112 pairs of its validation, for the default preset: chance of a median
 # error above 20 mm. Overlap, folding and spread added nothing there; what is extreme in them the reasons say.
-BIAS = -0.3906
+BIAS = -0.4129
 WEIGHTS: dict[str, tuple[float, float]] = {
-    "peak_ratio": (0.8758, 3.038),
-    "similarity": (0.4709, -6.339),
-    "gain": (0.1266, -9.41),
-    "inverse_consistency": (13.2, 0.06911),
+    "peak_ratio": (0.8758, 2.326),
+    "similarity": (0.5049, -7.366),
+    "gain": (0.1616, -5.935),
+    "agreement": (0.7724, -3.307),
+    "inverse_consistency": (11.8, 0.07833),
 }
 
 ALIKE = ("peak_ratio", "similarity")
@@ -29,7 +30,8 @@ def judge(measures: dict[str, float], *, fitted: bool = True) -> Verdict:
         measures: overlap (share of the smaller body that both scans show), similarity_before and similarity
             (correlation within the overlap, -1..1), folding_percent, unfolded_percent (of the body, before folds were
             smoothed away), spread (mm); and where they were measured, peak_ratio (score of the best place elsewhere
-            over the score reached) and inverse_consistency (mm, of the first stage).
+            over the score reached), inverse_consistency (mm, of the first stage) and agreement (cosine of what the
+            network says is where, -1..1).
         fitted: whether the run used stages like those of the pairs that the risk was fitted to; otherwise only what
             any run measures alike (ALIKE) counts.
     """

@@ -168,7 +168,7 @@ def test_progress_rises_and_ends_in_the_last_stage(pair: tuple[Image, Image]) ->
     fractions = [fraction for fraction, _ in seen]
     assert fractions == sorted(fractions)
     assert 0 <= fractions[0] <= fractions[-1] <= 1
-    assert list(dict.fromkeys(stage for _, stage in seen)) == ["prepare", "align", "match 1", "finish"]
+    assert list(dict.fromkeys(stage for _, stage in seen)) == ["prepare", "structures", "align", "match 1", "finish"]
 
 
 @pytest.mark.parametrize("stage", ["prepare", "align", "match 1", "finish"])
