@@ -73,4 +73,4 @@ def test_the_landmarks_come_together(run: Run):
     after = clicks.moved(run.transform.GetTransformFromParent(), before)
     assert len(names) >= 8
     assert np.median(np.linalg.norm(before - there, axis=1)) > 300
-    assert np.median(np.linalg.norm(after - there, axis=1)) < 15
+    assert np.median(np.linalg.norm(after - there, axis=1)) < 20  # above it the validation calls a result wrong
