@@ -5,7 +5,6 @@ What a map leaves open, a scan would show: the wall of the trunk, the fat under 
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from .errors import InputError
 from .files import read_labels
 from .grid import Grid
 from .image import Image
+from .label_names import read_names
 from .structures import NUMBER, structure_of
 
 HULL = 36.0  # mm: gaps between structures up to twice as wide lie inside the trunk
@@ -119,11 +119,7 @@ def read_anatomy(path: Path) -> Anatomy:
         InputError: a file is missing or says nothing that can be used.
     """
     stem = re.sub(r"\.(nii\.gz|nii|nrrd|mha)$", "", path.name)
-    beside = path.with_name(f"{stem}.json")
-    try:
-        names = {int(number): str(label) for number, label in json.loads(beside.read_text()).items()}
-    except (OSError, ValueError, AttributeError) as error:
-        raise InputError(f"{beside}: no table of label numbers and names beside {path.name}: {error}") from None
+    names = read_names(path.with_name(f"{stem}.json"))
     return Anatomy.of(stem, read_labels(path)[0], names)
 
 

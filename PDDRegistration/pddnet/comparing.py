@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from .errors import InputError
 from .field import DisplacementField
 from .files import read_labels, read_volume
 from .image import Image
+from .label_names import find_names
 from .points import read_points
 from .presets import Preset, find_preset
 
@@ -64,20 +64,10 @@ def read_cases(folder: Path) -> list[Case]:
         points = path.with_name("landmarks.csv")
         landmarks = read_points(points) if points.exists() else {}
         labels = read_labels(path.with_name("labels.nii.gz"), image.grid)[0]
-        cases.append(Case(path.parent.name, image, labels, landmarks, _names(path.parent, folder)))
+        cases.append(Case(path.parent.name, image, labels, landmarks, find_names(path.parent, folder)))
     if len(cases) < 2:
         raise InputError(f"{folder}: fewer than two cases with ct.nii.gz and labels.nii.gz; there is nothing to pair")
     return cases
-
-
-def _names(*folders: Path) -> dict[int, str]:
-    for path in (folder / "labels.json" for folder in folders):
-        if path.is_file():
-            try:
-                return {int(number): str(name) for number, name in json.loads(path.read_text()).items()}
-            except (OSError, ValueError, AttributeError):
-                raise InputError(f"{path}: not a table of label numbers and names; correct or remove it") from None
-    return {}
 
 
 def common_labels(fixed: Case, moving: Case) -> list[tuple[int, int]]:

@@ -15,12 +15,12 @@ from torch import Tensor
 
 from .anatomy import Anatomy
 from .errors import InputError
+from .features.semantic import SPACING
 from .grid import Grid
 from .lattice import sample
 from .structures import NUMBER
 from .tensors import to_tensor
 
-SPACING = 4.0  # mm, voxels of a synthesised scan
 AIR = -1000.0
 
 # HU in a native, an arterial and a portal venous scan; how much patients differ; texture (standard deviations)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import InputError
+from .label_names import find_names
 
 
 @dataclass(frozen=True)
@@ -131,11 +132,7 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def _names(*folders: Path) -> dict[int, str]:
-    for path in (folder / "labels.json" for folder in folders):
-        if path.is_file():
-            try:
-                return {int(number): str(name) for number, name in json.loads(path.read_text()).items()}
-            except (ValueError, AttributeError):
-                raise InputError(f"{path}: not a table of label numbers and names; the scan is left out") from None
-    raise InputError(f"{folders[0] / 'labels.json'}: there are no names for the labels; the scan is left out")
+def _names(case: Path, folder: Path) -> dict[int, str]:
+    if names := find_names(case, folder):
+        return names
+    raise InputError(f"{case / 'labels.json'}: there are no names for the labels; the scan is left out")
