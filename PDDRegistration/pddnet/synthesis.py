@@ -20,6 +20,7 @@ from .grid import Grid
 from .lattice import sample
 from .structures import NUMBER
 from .tensors import to_tensor
+from .variation import EXCHANGED, HARD, Exchange, parts, rearranged
 
 AIR = -1000.0
 
@@ -52,6 +53,8 @@ MATERIALS: dict[str, tuple[float, float, float, float, float]] = {
     "mesentery": (30, 45, 55, 20, 25),
 }
 INDEX = {name: number for number, name in enumerate(MATERIALS)}
+REARRANGED = 0.6  # share of patients whose structures lie nearer to, or farther from, where another anatomy has them
+MOST_EXCHANGED = 3  # organs taken from others
 MAY_MISS = ("kidney", "spleen", "gallbladder", "bladder", "stomach")
 
 
@@ -85,7 +88,7 @@ class Frame:
 
 
 class Source:
-    """An anatomy on a device, ready to be drawn from."""
+    """An anatomy on a device, ready to be drawn from; `others` lend it their arrangement and organs."""
 
     def __init__(self, anatomy: Anatomy, device: torch.device | str = "cpu") -> None:
         self.anatomy, self.device, self.annotated = anatomy, torch.device(device), anatomy.annotated
@@ -96,6 +99,7 @@ class Source:
         middles = [anatomy.middle(code) for code in range(1, len(anatomy.layers))]
         if all(middle is None for middle in middles):
             raise InputError(f"{anatomy.name}: its structures are too small to synthesise patients from")
+        self.parts, self.others = parts(anatomy), list[Source]()
         upper = [m[2] for m in map(anatomy.middle, _abdominal(anatomy)) if m is not None]
         self.frame = Frame.around(np.array([m for m in middles if m is not None]), np.array(upper))
 
@@ -144,19 +148,22 @@ def synthesise(source: Source, shape: tuple[int, int, int], seed: int, spacing: 
     rng = np.random.default_rng(seed)
     noise = Noise(seed, source.device, spacing)
     points = pose(source.frame, shape, rng, noise)
-    layers = _Layers.drawn(source, rng)
-    hu, body = _paint(source, layers, points, rng, noise)
+    patient = _Patient.drawn(source, rng)
+    if source.others and rng.random() < REARRANGED:
+        other = source.others[rng.integers(len(source.others))]
+        points = rearranged(points, source.parts, other.parts, rng.uniform(-0.6, 1.0))
+    hu, body = _paint(patient, points, rng, noise)
     hu = functional.avg_pool3d(hu[None, None], 2)[0, 0]
     body = functional.avg_pool3d(body[None, None].float(), 2)[0, 0] > 0.5
-    hu = _scanned(hu, rng, noise)
+    hu = scanned(hu, rng, noise)
     hu = torch.where(body, hu.clamp(-1000, 1000), AIR)
     view = source.shown(points)
     if rng.random() < 0.15:  # a round field of view
         view = view * _circle(shape, rng, source.device)
     hu, body = torch.where(view > 0, hu, AIR), body & (view > 0)
-    codes = source.at(points) * body
-    codes = torch.where(layers.gone[codes], 0, codes)
-    return Sample(torch.stack([hu, body.float(), view]), layers.structure[codes], codes)
+    codes = patient.own[patient.codes(points) * body]
+    codes = torch.where(patient.gone[codes], 0, codes)
+    return Sample(torch.stack([hu, body.float(), view]), patient.structure[codes], codes)
 
 
 class Noise:
@@ -195,7 +202,7 @@ def pose(frame: Frame, shape: tuple[int, int, int], rng: np.random.Generator, no
     moved = moved + to_tensor(centre, noise.device).view(3, 1, 1, 1)
     # breathing and posture: what lies before the spine moves along it
     front = torch.sigmoid((float(frame.centre[1]) + 10 - moved[1]) / 25)
-    moved = torch.stack([moved[0], moved[1], moved[2] + rng.normal(0, 12) * front])
+    moved = torch.stack([moved[0], moved[1], moved[2] + rng.normal(0, 20) * front])
     for _ in range(rng.integers(0, 6)):  # organs larger or smaller than usual
         middle = frame.middles[rng.integers(len(frame.middles))]
         away = moved - to_tensor(middle, noise.device).view(3, 1, 1, 1)
@@ -211,16 +218,22 @@ def _rotation(angles: np.ndarray) -> np.ndarray:
     return Rotation.from_rotvec(angles).as_matrix()
 
 
-@dataclass(frozen=True)
-class _Layers:
-    """What each code shows in one patient; a missing organ shows what surrounds it."""
+@dataclass(frozen=True, eq=False)
+class _Patient:
+    """What each code shows in one patient: those of its anatomy, then those of organs taken from others.
 
+    A missing organ shows what surrounds it. `own`: the code of the anatomy that an exchanged organ's stands for.
+    """
+
+    source: Source
     structure: Tensor
     material: Tensor
     gone: Tensor  # bool
+    own: Tensor
+    exchanges: tuple[Exchange, ...] = ()
 
     @classmethod
-    def drawn(cls, source: Source, rng: np.random.Generator) -> _Layers:
+    def drawn(cls, source: Source, rng: np.random.Generator) -> _Patient:
         """One patient in about three lacks something."""
         structure, material = source.structure.clone(), source.material.clone()
         missing = torch.zeros_like(structure, dtype=torch.bool)
@@ -230,18 +243,52 @@ class _Layers:
                 gone = torch.tensor([other == label for other in labels], device=source.device)
                 structure[gone], material[gone] = 0, -1
                 missing |= gone
-        return cls(structure, material, missing)
+        patient = cls(source, structure, material, missing, torch.arange(len(labels), device=source.device))
+        for _ in range(rng.integers(0, MOST_EXCHANGED + 1) if source.others else 0):
+            patient = patient._with(source.others[rng.integers(len(source.others))], rng)
+        return patient
+
+    def _with(self, other: Source, rng: np.random.Generator) -> _Patient:
+        """The patient with one organ from another anatomy, a little aside, larger or smaller."""
+        common = [key for key in sorted(self.source.parts.keys() & other.parts.keys()) if key[0] in EXCHANGED]
+        if not common:
+            return self
+        key = common[rng.integers(len(common))]
+        mine, theirs = self.source.parts[key], other.parts[key]
+        scale, aside = float(np.exp(rng.normal(0, 0.12))), rng.normal(0, 6, 3)
+        if bool(self.gone[mine.codes[0]]):
+            return self
+        device, offset = self.source.device, len(self.structure)
+        exchange = Exchange(
+            mine,
+            removed=torch.isin(self.own, torch.tensor(mine.codes, device=device)),
+            hard=torch.isin(self.material, torch.tensor([INDEX[name] for name in HARD], device=device)),
+            added=torch.isin(torch.arange(len(other.structure), device=device), torch.tensor(theirs.codes)),
+            offset=offset, at=other.at, scale=scale, shift=theirs.middle + aside, radius=scale * theirs.radius + 15,
+        )  # fmt: skip
+        return _Patient(
+            self.source,
+            torch.cat([self.structure, other.structure]),
+            torch.cat([self.material, other.material]),
+            torch.cat([self.gone, torch.zeros_like(other.structure, dtype=torch.bool)]),
+            torch.cat([self.own, torch.full_like(other.structure, mine.codes[0])]),
+            (*self.exchanges, exchange),
+        )
+
+    def codes(self, points: Tensor) -> Tensor:
+        """What LPS points (3, D, H, W) show; int64 (D, H, W)."""
+        codes = self.source.at(points)
+        for exchange in self.exchanges:
+            codes = exchange.applied(codes, points)
+        return codes
 
 
-def _paint(
-    source: Source, layers: _Layers, points: Tensor, rng: np.random.Generator, noise: Noise
-) -> tuple[Tensor, Tensor]:
+def _paint(patient: _Patient, points: Tensor, rng: np.random.Generator, noise: Noise) -> tuple[Tensor, Tensor]:
     """HU and the body on half-voxels (2D, 2H, 2W); points (3, D, H, W). Smooth things are computed per voxel."""
     shape = points.shape[1:]
     fine = functional.interpolate(points[None], scale_factor=2, mode="trilinear", align_corners=False)[0]
-    codes = source.at(fine)
-    material = layers.material[codes]
-    height = source.above_wall(points)
+    material = patient.material[patient.codes(fine)]
+    height = patient.source.above_wall(points)
     fat = (rng.uniform(2, 32) + rng.uniform(2, 10) * noise.smooth(shape, 120)[0]).clamp(min=1.5)
     wall, skin = -rng.uniform(5, 16), 2.5
     above = functional.interpolate(torch.stack([height, height - fat])[None], scale_factor=2, mode="trilinear")[0]
@@ -253,7 +300,7 @@ def _paint(
     bare = material < 0
     material = torch.where(bare, inside, material)
     body = ~bare | (above[1] < 0)
-    mean, grain = _contrast(rng, source.device)
+    mean, grain = _contrast(rng, points.device)
     texture = 0.9 * noise.white(*fine.shape[1:]) + _double(
         0.8 * noise.smooth(shape, 8)[0] + 0.6 * noise.smooth(shape, 24)[0]
     )
@@ -306,7 +353,7 @@ def _lesions(points: Tensor, rng: np.random.Generator) -> Tensor:
     return hu
 
 
-def _scanned(hu: Tensor, rng: np.random.Generator, noise: Noise) -> Tensor:
+def scanned(hu: Tensor, rng: np.random.Generator, noise: Noise) -> Tensor:
     """What the scanner adds: slices of up to 9 mm, noise, streaks."""
     thickness = rng.uniform(1, 9)
     if thickness > noise.spacing:

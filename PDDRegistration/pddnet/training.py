@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,12 +18,13 @@ from .errors import InputError
 from .features.semantic import SemanticNet, inputs, load, probabilities, save
 from .files import read_labels, read_volume
 from .loss_plot import course
+from .scan import Scan
 from .segmentation_loss import segmentation_loss
 from .synthesis import Source
 from .tensors import choose_device
 from .training_config import LabelledScan, TrainingConfig, labelled_scans
 from .training_data import Drawable, Drawn
-from .training_scans import ScanSource, dice, prepared
+from .training_scans import ScanSource, dice, prepared, unlabelled
 from .training_state import read_state, write_state
 
 VIRTUAL_SEED, VIRTUAL_SPACING = 500, 3.0  # first seed, and mm of the label maps of virtual patients
@@ -61,12 +62,11 @@ def train(
     place = choose_device(device)
     config.out.mkdir(parents=True, exist_ok=True)
     run = _Run.started(config, init, place)
-    sources, shares = _sources(config, warn)
+    learned = _Learned.of(config, warn)
     validation = _validation(config, warn)
-    loader = DataLoader(Drawn(sources, shares, config.seed, run.number), batch_size=None, num_workers=1)
     begun = saved = time.monotonic()
     first = run.number
-    for values, structures, annotated in _moved(loader, place):
+    for values, structures, annotated in _moved(learned.drawn(run), place):
         if run.number >= config.iterations:
             break
         run.step(values, structures, annotated)
@@ -85,28 +85,73 @@ def train(
     return Outcome(run.number, run.weights, run.best, run.number >= config.iterations)
 
 
-def _moved(loader: DataLoader, device: torch.device) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    for batch in loader:
+Batch = tuple[Tensor, Tensor, Tensor]
+
+
+def _moved(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]:
+    for batch in batches:
         yield tuple(tensor.to(device) for tensor in batch)
 
 
-def _sources(config: TrainingConfig, warn: Callable[[str], None]) -> tuple[list[Drawable], list[float]]:
-    """What can be drawn from, and how often each; whatever is bad is named and left out."""
-    drawn: list[list[Drawable]] = [[], [], []]
-    for path in config.anatomies:
-        try:
-            drawn[0].append(Source(read_anatomy(path)))
-        except InputError as error:
-            warn(f"{error}; the anatomy is left out")
-    drawn[1] = [Source(_virtual(VIRTUAL_SEED + n)) for n in range(config.virtual)]
-    if config.scans is not None:
-        drawn[2] = [ScanSource(case) for case in _usable(config.scans, warn)]
+@dataclass(frozen=True)
+class _Learned:
+    """What can be drawn from, by kind as in KINDS; unlabelled scans become sources when there is a network to guess."""
+
+    config: TrainingConfig
+    known: tuple[list[Drawable], list[Drawable], list[Drawable]]
+    unlabelled: list[Scan]
+
+    @classmethod
+    def of(cls, config: TrainingConfig, warn: Callable[[str], None]) -> _Learned:
+        """Whatever is bad is named and left out."""
+        scans, problems = unlabelled(config.unlabelled) if config.unlabelled else ([], [])
+        for problem in problems:
+            warn(problem)
+        return cls(config, _sources(config, warn), scans)
+
+    def drawn(self, run: _Run) -> Iterator[Batch]:
+        """Endless; what the network guesses is guessed anew whenever it has been validated."""
+        while True:
+            guessed = [ScanSource.guessed(scan, run.average.eval()) for scan in self.unlabelled]
+            sources, shares = _shared((*self.known, [source for source in guessed if source]), self.config.shares)
+            drawn = Drawn(sources, shares, self.config.seed, run.number)
+            for batch in DataLoader(drawn, batch_size=None, num_workers=1):
+                yield batch
+                if self.unlabelled and run.number % self.config.validate_every == 0:
+                    break
+
+
+def _shared(kinds: Sequence[list[Drawable]], shares: Sequence[float]) -> tuple[list[Drawable], list[float]]:
+    """All sources, and how often each is drawn."""
+    each = [share / len(kind) for share, kind in zip(shares, kinds, strict=True) for _ in kind]
+    return [source for kind in kinds for source in kind], each
+
+
+def _sources(
+    config: TrainingConfig, warn: Callable[[str], None]
+) -> tuple[list[Drawable], list[Drawable], list[Drawable]]:
+    """Anatomies, virtual patients and labelled scans."""
+    maps, donors = (_readable(paths, warn) for paths in (config.anatomies, config.donors))
+    virtual = [Source(_virtual(VIRTUAL_SEED + n)) for n in range(config.virtual)]
+    for source in maps + virtual:
+        source.others = [other for other in maps + virtual + donors if other is not source]
+    scans = [] if config.scans is None else [ScanSource.read(case) for case in _usable(config.scans, warn)]
+    drawn = list(maps), list(virtual), list(scans)
     if not any(drawn):
         raise InputError("nothing is left to learn from; correct the files named above")
-    if not sum(share for share, kind in zip(config.shares, drawn, strict=True) if kind):
+    if not sum(share for share, kind in zip(config.shares, drawn, strict=False) if kind):
         raise InputError("'shares' are zero for all that is left to learn from; correct them or the files named above")
-    shares = [share / len(kind) for share, kind in zip(config.shares, drawn, strict=True) for _ in kind]
-    return [source for kind in drawn for source in kind], shares
+    return drawn
+
+
+def _readable(paths: tuple[Path, ...], warn: Callable[[str], None]) -> list[Source]:
+    sources = []
+    for path in paths:
+        try:
+            sources.append(Source(read_anatomy(path)))
+        except InputError as error:
+            warn(f"{error}; the anatomy is left out")
+    return sources
 
 
 def _virtual(seed: int) -> Anatomy:
@@ -171,7 +216,6 @@ class _Run:
             numbers = read_state(run.checkpoint, net, average, run.adam)
             run.number, run.best = int(numbers["number"]), numbers["best"]
         run._forget_later()
-        net.to(memory_format=torch.channels_last_3d)
         return run
 
     @property
@@ -191,15 +235,15 @@ class _Run:
         share = self.number / self.config.iterations
         rate = self.config.learning_rate * min(1.0, (self.number + 1) / WARM_UP) * (1 - share) ** 0.9
         self.number += 1
-        inside = values[1] > 0.5
-        if int(inside.sum()) < LEAST_BODY:
+        inside = ((values[1] > 0.5) & (structures >= 0)).flatten().nonzero()[:, 0]
+        if len(inside) < LEAST_BODY:
             return
         for group in self.adam.param_groups:
             group["lr"] = rate
-        x = inputs(values)[None].contiguous(memory_format=torch.channels_last_3d)
         with torch.autocast(values.device.type, torch.bfloat16, enabled=_has_bfloat16(values.device)):
-            logits = self.net(x)[0]
-        loss, overlap = segmentation_loss(logits[:, inside], structures[inside], annotated)
+            logits = self.net(inputs(values)[None])[0]
+        found = logits.flatten(1).index_select(1, inside)
+        loss, overlap = segmentation_loss(found, structures.flatten()[inside], annotated)
         self.adam.zero_grad(set_to_none=True)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)

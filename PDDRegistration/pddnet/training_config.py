@@ -12,6 +12,8 @@ from typing import Any
 from .errors import InputError
 from .label_names import find_names
 
+KINDS = ("anatomies", "virtual patients", "labelled scans", "unlabelled scans")
+
 
 @dataclass(frozen=True)
 class LabelledScan:
@@ -29,19 +31,24 @@ class TrainingConfig:
     Attributes:
         out: the folder of its files: checkpoint, log, plot, best weights.
         anatomies: label maps (NAME.nii.gz with NAME.json beside it) to synthesise patients from.
+        donors: label maps that only lend organs and their arrangement: too little is labelled to paint a patient.
         virtual: how many of the project's own virtual patients take part as anatomies.
         scans, validation: folders of CASE/ct.nii.gz with CASE/labels.nii.gz, and labels.json (label number -> name)
             beside them or in the folder; to train on, and to choose the best weights by.
-        shares: how often an anatomy, a virtual patient and a scan are drawn, all of a kind together.
+        unlabelled: a folder of CASE/ct.nii.gz; the network's own surest guesses are their labels.
+        shares: how often an anatomy, a virtual patient, a labelled and an unlabelled scan are drawn, all of a kind
+            together.
         width: channels of the network's first level. seconds_kept: at most so much work is lost by a kill.
     """
 
     out: Path
     anatomies: tuple[Path, ...] = ()
+    donors: tuple[Path, ...] = ()
     virtual: int = 0
     scans: Path | None = None
     validation: Path | None = None
-    shares: tuple[float, float, float] = (0.84, 0.16, 1.0)
+    unlabelled: Path | None = None
+    shares: tuple[float, float, float, float] = (0.84, 0.16, 1.0, 0.25)
     width: int = 32
     iterations: int = 6000
     learning_rate: float = 3e-3
@@ -79,17 +86,22 @@ def read_config(path: Path) -> TrainingConfig:
 
 def _value(name: str, value: Any, folder: Path) -> Any:
     """A setting as the configuration holds it; raises ValueError."""
-    if name in ("out", "scans", "validation", "data"):
+    if name in ("out", "scans", "validation", "unlabelled", "data"):
         if not isinstance(value, str):
             raise ValueError(f"'{name}' must be a text, not {value!r}")
         return value if name == "data" else folder / value
-    if name == "anatomies":
+    if name in ("anatomies", "donors"):
         if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
-            raise ValueError(f"'anatomies' must be a list of files, not {value!r}")
+            raise ValueError(f"'{name}' must be a list of files, not {value!r}")
         return tuple(folder / entry for entry in value)
     if name == "shares":
-        if not isinstance(value, list) or len(value) != 3 or not all(map(_is_amount, value)) or sum(value) == 0:
-            raise ValueError("'shares' are three numbers, none negative: anatomies, virtual patients, scans")
+        if (
+            not isinstance(value, list)
+            or len(value) != len(KINDS)
+            or not all(map(_is_amount, value))
+            or sum(value) == 0
+        ):
+            raise ValueError(f"'shares' are {len(KINDS)} numbers, none negative: {', '.join(KINDS)}")
         return tuple(map(float, value))
     if not _is_amount(value):
         raise ValueError(f"'{name}' must be a number that is not negative, not {value!r}")

@@ -179,7 +179,7 @@ def test_all_voxels_of_a_missing_organ_are_gone(source: Source) -> None:
         def random(self) -> float:
             return 0.0
 
-    layers = synthesis._Layers.drawn(source, Always())
+    layers = synthesis._Patient.drawn(source, Always())
     for code, layer in enumerate(source.anatomy.layers):
         gone = "kidney" in layer.label or "spleen" in layer.label
         assert bool(layers.gone[code]) == gone

@@ -287,12 +287,12 @@ def test_nothing_left_to_learn_from(data: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such folder"):
         _train(_config(tmp_path / "run", data, scans=tmp_path / "none"))
     with pytest.raises(InputError, match="shares"):
-        _train(_config(tmp_path / "run", data, scans=None, shares=(0.0, 1.0, 1.0)))
+        _train(_config(tmp_path / "run", data, scans=None, shares=(0.0, 1.0, 1.0, 1.0)))
 
 
 def test_virtual_patients_take_part(data: Path) -> None:
-    config = _config(data, data, virtual=1, shares=(3.0, 2.0, 4.0))
-    sources, shares = training._sources(config, pytest.fail)
+    config = _config(data, data, virtual=1, shares=(3.0, 2.0, 4.0, 1.0))
+    sources, shares = training._shared((*training._sources(config, pytest.fail), []), config.shares)
     assert shares == [3.0, 2.0, 4.0]
     assert [type(source).__name__ for source in sources] == ["Source", "Source", "ScanSource"]
     names = ("liver", "sacrum", "vertebra_L3", "colon", "kidney")

@@ -20,14 +20,15 @@ def _write(folder: Path, text: str | dict) -> Path:
 def test_settings_are_read_and_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     given = {
         "out": "run", "anatomies": ["a/one.nii.gz", "/abs/two.nii.gz"], "virtual": 3, "scans": "s", "validation": "v",
-        "shares": [1, 0.5, 0], "width": 16, "iterations": 1e3, "learning_rate": 0.01, "seed": 7, "validate_every": 5,
+        "shares": [1, 0.5, 0, 2], "unlabelled": "more", "donors": ["c.nii.gz"],
+        "width": 16, "iterations": 1e3, "learning_rate": 0.01, "seed": 7, "validate_every": 5,
         "seconds_kept": 30, "data": "ours, CC BY",
     }  # fmt: skip
     config = read_config(_write(tmp_path, given))
     assert config.out == tmp_path / "run"
     assert config.anatomies == (tmp_path / "a/one.nii.gz", Path("/abs/two.nii.gz"))
     assert (config.scans, config.validation) == (tmp_path / "s", tmp_path / "v")
-    assert config.shares == (1.0, 0.5, 0.0)
+    assert config.shares == (1.0, 0.5, 0.0, 2.0)
     assert (config.virtual, config.width, config.iterations, config.seed, config.validate_every) == (3, 16, 1000, 7, 5)
     assert isinstance(config.iterations, int)
     assert (config.learning_rate, config.seconds_kept, config.data) == (0.01, 30.0, "ours, CC BY")
@@ -47,10 +48,10 @@ def test_at_most_five_minutes_are_lost_by_default(tmp_path: Path) -> None:
         ({"anatomies": [1]}, "'anatomies'"),
         ({"anatomies": 5}, "'anatomies'"),
         ({"scans": ["s"]}, "'scans'"),
-        ({"shares": [1, 2]}, "'shares'"),
-        ({"shares": [1, -2, 1]}, "'shares'"),
-        ({"shares": [0, 0, 0]}, "'shares'"),
-        ({"shares": ["a", 1, 1]}, "'shares'"),
+        ({"shares": [1, 2, 3]}, "'shares'"),
+        ({"shares": [1, -2, 1, 1]}, "'shares'"),
+        ({"shares": [0, 0, 0, 0]}, "'shares'"),
+        ({"shares": ["a", 1, 1, 1]}, "'shares'"),
         ({"shares": 1}, "'shares'"),
         ({"virtual": -1}, "'virtual'"),
         ({"virtual": 1.5}, "'virtual'"),

@@ -68,7 +68,7 @@ def test_what_is_annotated_includes_the_background() -> None:
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> ScanSource:
     case = write_case(tmp_path_factory.mktemp("scans"), "ball")
-    return ScanSource(LabelledScan(case / "ct.nii.gz", case / "labels.nii.gz", NAMES))
+    return ScanSource.read(LabelledScan(case / "ct.nii.gz", case / "labels.nii.gz", NAMES))
 
 
 def _unposed(patch: pytest.MonkeyPatch, shape: tuple[int, int, int], offset: tuple = (0, 0, 0)) -> np.ndarray:
@@ -102,7 +102,7 @@ def test_a_scan_drawn_without_a_pose_is_the_scan(source: ScanSource, monkeypatch
 
 def test_beyond_the_scan_nothing_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     case = write_case(tmp_path, "narrow", grid=oblique_grid((24, 30, 32)))  # organs reach its sides
-    source = ScanSource(LabelledScan(case / "ct.nii.gz", case / "labels.nii.gz", NAMES))
+    source = ScanSource.read(LabelledScan(case / "ct.nii.gz", case / "labels.nii.gz", NAMES))
     points = _unposed(monkeypatch, (30, 30, 30))
     drawn = source.draw((30, 30, 30), 4)
     index = source.scan.grid.point_to_index(points)
