@@ -95,7 +95,7 @@ def _add_cohort(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Train the network that names structures. Goes on where it was stopped."
+    parser.description = "Train the network that names structures, or the paper's own. Goes on where it was stopped."
     parser.add_argument("config", metavar="CONFIG.json", help="what to learn from, and for how long; see the README")
     parser.add_argument("--init", metavar="W.npz", help="weights to start from")
     parser.add_argument("--minutes", type=float, metavar="M", help="stop after so many; the same command goes on")

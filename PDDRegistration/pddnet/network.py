@@ -5,8 +5,10 @@ torch is imported with this file, as with features/obelisk.py.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,12 +17,16 @@ from torch.utils.checkpoint import checkpoint
 
 from .correlation import correlate
 from .deform import near_body
+from .errors import InputError
+from .features import mind
 from .features.obelisk import CHANNELS, SPACING, Obelisk
 from .grid import Grid
 from .inference import DisplacementDistribution, mean_field, min_convolution
 from .lattice import interpolate, positions
 from .matching import Displaced, FeatureMap, centred, match
 from .scan import Affine, Scan
+from .tensors import to_array, to_tensor
+from .weights import PDD, read_weights, write_weights
 from .work import ALONE, Work
 
 SHARPNESS = 100.0  # of a first softmax that has preferences, but not one alone
@@ -81,6 +87,42 @@ class PDDNet(nn.Module):
         ours, theirs = (FeatureMap(x, weight, lattice) for x, weight in zip(features, weights, strict=True))
         matched = match_in_pieces if torch.is_grad_enabled() else match
         return matched(ours, theirs, control, steps, self.sharpness, self.weights, work)
+
+
+def described(scan: Scan, net: PDDNet, sharpness: float) -> Scan:
+    """The scan with the network's features (channels, D, H, W) after what codes it has.
+
+    They are scaled so that their part of the costs, beside the channels of MIND and at the matching's `sharpness`, is
+    what the network was trained to give.
+    """
+    with torch.no_grad():
+        features = net.features([scan], scan.grid)[0]
+        scale = (net.sharpness / sharpness * mind.CHANNELS / net.features.channels).sqrt()
+    return dataclasses.replace(scan, codes=torch.cat([scan.codes, scale * features]))
+
+
+def load(path: Path, device: torch.device | str = "cpu") -> PDDNet:
+    """The network with weights from a file, ready to be used.
+
+    Raises:
+        InputError: the file is missing, damaged or of another network.
+    """
+    arrays, metadata = read_weights(path, PDD)
+    try:
+        net = PDDNet(int(metadata["channels"]), float(metadata["spacing"]))
+        counts = {name: value for name, value in net.state_dict().items() if not value.is_floating_point()}
+        net.load_state_dict({name: to_tensor(array) for name, array in arrays.items()} | counts)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{path}: the weights do not fit the network ({error})") from None
+    return net.to(device).eval().requires_grad_(False)
+
+
+def save(net: PDDNet, path: Path, metadata: dict[str, Any]) -> None:
+    """Write the network's weights; metadata: data, training and measurements, whatever JSON holds."""
+    arrays = {name: to_array(value) for name, value in net.state_dict().items() if value.is_floating_point()}
+    write_weights(
+        path, arrays, {"kind": PDD, "channels": net.features.channels, "spacing": net.features.spacing, **metadata}
+    )
 
 
 def match_in_pieces(

@@ -1,37 +1,43 @@
-"""The training loop: draws scans, takes steps, keeps a checkpoint, a log, a plot and the best weights."""
+"""The training loop: draws scans, takes steps, keeps a checkpoint, a log, a plot and the best weights.
+
+What differs from network to network is a `Task`.
+"""
 
 from __future__ import annotations
 
 import csv
+import dataclasses
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from . import __version__, cohort
 from .anatomy import Anatomy, read_anatomy
 from .errors import InputError
-from .features.semantic import SemanticNet, inputs, load, probabilities, save
 from .files import read_labels, read_volume
 from .loss_plot import course
 from .scan import Scan
-from .segmentation_loss import segmentation_loss
 from .synthesis import Source
 from .tensors import choose_device
 from .training_config import LabelledScan, TrainingConfig, labelled_scans
-from .training_data import Drawable, Drawn
-from .training_scans import ScanSource, dice, prepared, unlabelled
+from .training_data import Drawable
+from .training_pdd import PDDTask
+from .training_scans import ScanSource, prepared, unlabelled
+from .training_semantic import SemanticTask
 from .training_state import read_state, write_state
+from .training_task import LabelledScans, Task
 
 VIRTUAL_SEED, VIRTUAL_SPACING = 500, 3.0  # first seed, and mm of the label maps of virtual patients
 LEAST_BODY = 3000  # voxels; a view with less teaches nothing
 WARM_UP = 100  # steps until the full learning rate
 AVERAGED = 0.998  # of the running average of the weights, which is what validation and registration use
 LOG_EVERY = 50
+TASKS: dict[str, Callable[[TrainingConfig], Task]] = {"semantic": SemanticTask, "pdd": PDDTask}
 Report = Callable[[float, str], None]  # the share done, and what to show
 
 
@@ -66,10 +72,10 @@ def train(
     validation = _validation(config, warn)
     begun = saved = time.monotonic()
     first = run.number
-    for values, structures, annotated in _moved(learned.drawn(run), place):
+    for batch in _moved(learned.drawn(run), place):
         if run.number >= config.iterations:
             break
-        run.step(values, structures, annotated)
+        run.step(*batch)
         if run.number % LOG_EVERY == 0 or run.number == config.iterations:
             pace = (time.monotonic() - begun) / (run.number - first)
             report(run.number / config.iterations, run.log(pace * (config.iterations - run.number)))
@@ -85,7 +91,7 @@ def train(
     return Outcome(run.number, run.weights, run.best, run.number >= config.iterations)
 
 
-Batch = tuple[Tensor, Tensor, Tensor]
+Batch = tuple[Tensor, ...]
 
 
 def _moved(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]:
@@ -114,7 +120,7 @@ class _Learned:
         while True:
             guessed = [ScanSource.guessed(scan, run.average.eval()) for scan in self.unlabelled]
             sources, shares = _shared((*self.known, [source for source in guessed if source]), self.config.shares)
-            drawn = Drawn(sources, shares, self.config.seed, run.number)
+            drawn = run.task.drawn(sources, shares, run.number)
             for batch in DataLoader(drawn, batch_size=None, num_workers=1):
                 yield batch
                 if self.unlabelled and run.number % self.config.validate_every == 0:
@@ -177,7 +183,7 @@ def _usable(folder: Path, warn: Callable[[str], None]) -> list[LabelledScan]:
     return good
 
 
-def _validation(config: TrainingConfig, warn: Callable[[str], None]) -> list[tuple]:
+def _validation(config: TrainingConfig, warn: Callable[[str], None]) -> LabelledScans:
     if config.validation is None:
         return []
     scans = []
@@ -192,8 +198,9 @@ class _Run:
     """The network, its optimiser and its files."""
 
     config: TrainingConfig
-    net: SemanticNet
-    average: SemanticNet
+    task: Task
+    net: nn.Module
+    average: nn.Module
     adam: torch.optim.AdamW
     number: int = 0  # scans drawn so far
     best: float = float("nan")
@@ -204,14 +211,13 @@ class _Run:
     def started(cls, config: TrainingConfig, init: Path | None, device: torch.device) -> _Run:
         """From the checkpoint in the folder, else from `init`, else from random weights."""
         torch.manual_seed(config.seed)
-        net, average = (SemanticNet(config.width).to(device) for _ in range(2))
+        task = TASKS[config.network](config)
+        net, average = (task.network().to(device) for _ in range(2))
         if init is not None:
-            given = load(init)
-            if given.width != config.width:
-                raise InputError(f"{init}: its width is {given.width}; set 'width' to that")
-            net.load_state_dict(given.state_dict())
+            net.load_state_dict(task.load(init).state_dict())
         average.load_state_dict(net.state_dict())
-        run = cls(config, net, average, torch.optim.AdamW(net.parameters(), weight_decay=1e-4))
+        groups = [{**group, "factor": group["lr"]} for group in task.groups(net)]
+        run = cls(config, task, net, average, torch.optim.AdamW(groups))
         if run.checkpoint.exists():
             numbers = read_state(run.checkpoint, net, average, run.adam)
             run.number, run.best = int(numbers["number"]), numbers["best"]
@@ -230,32 +236,40 @@ class _Run:
     def log_file(self) -> Path:
         return self.config.out / "log.csv"
 
-    def step(self, values: Tensor, structures: Tensor, annotated: Tensor) -> None:
-        """Learn from one scan."""
+    def step(self, *batch: Tensor) -> None:
+        """Learn from one batch, as the task draws them."""
         share = self.number / self.config.iterations
         rate = self.config.learning_rate * min(1.0, (self.number + 1) / WARM_UP) * (1 - share) ** 0.9
         self.number += 1
-        inside = ((values[1] > 0.5) & (structures >= 0)).flatten().nonzero()[:, 0]
-        if len(inside) < LEAST_BODY:
+        if _least_known(*batch[:2]) < LEAST_BODY:
             return
         for group in self.adam.param_groups:
-            group["lr"] = rate
-        with torch.autocast(values.device.type, torch.bfloat16, enabled=_has_bfloat16(values.device)):
-            logits = self.net(inputs(values)[None])[0]
-        found = logits.flatten(1).index_select(1, inside)
-        loss, overlap = segmentation_loss(found, structures.flatten()[inside], annotated)
+            group["lr"] = rate * group["factor"]
+        device = batch[0].device
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.task.half and _has_bfloat16(device)):
+            found = self.task.loss(self.net, *batch)
+        if found is None:
+            return
+        loss, overlap = found
         self.adam.zero_grad(set_to_none=True)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
         if not bool(norm.isfinite()):  # half precision can overflow: one such step would undo all before it
             return
         self.adam.step()
-        keep = min(AVERAGED, self.number / (self.number + 20))
-        with torch.no_grad():
-            for mean, value in zip(self.average.parameters(), self.net.parameters(), strict=True):
-                mean.lerp_(value, 1 - keep)
+        self._average()
         self.recent = (self.recent[0] + float(loss.detach()), self.recent[1] + overlap)
         self.count += 1
+
+    def _average(self) -> None:
+        """The running average follows, what its layers count of their inputs too."""
+        keep = min(AVERAGED, self.number / (self.number + 20))
+        means, values = self.average.state_dict(), self.net.state_dict()
+        for name, mean in means.items():
+            if mean.is_floating_point():
+                mean.lerp_(values[name], 1 - keep)
+            else:
+                mean.copy_(values[name])
 
     def log(self, seconds_left: float) -> str:
         """Write a line of the log; returns what to show."""
@@ -264,12 +278,9 @@ class _Run:
         self._add_row(loss, overlap, float("nan"))
         return f"{self.number}: loss {loss:.3f}, best validation {self.best:.3f}, {seconds_left / 60:.0f} min left"
 
-    def validate(self, scans: list[tuple]) -> None:
+    def validate(self, scans: LabelledScans) -> None:
         """Measure the averaged network on labelled scans and keep it if it is the best; without any, keep the last."""
-        overlaps = []
-        for scan, structures, annotated in scans:
-            found = probabilities(self.average.eval(), scan.values.to(next(self.net.parameters()).device)).cpu()
-            overlaps += dice(found * scan.values[1], structures, annotated).values()
+        overlaps = self.task.overlaps(self.average.eval(), scans)
         mean = sum(overlaps) / len(overlaps) if overlaps else float("nan")
         self._add_row(float("nan"), float("nan"), mean)
         if overlaps and mean <= self.best:
@@ -277,7 +288,9 @@ class _Run:
         self.best = mean
         settings = {key: _shown(value) for key, value in vars(self.config).items() if key not in ("out", "data")}
         training = {"version": __version__, "iterations": self.number, "settings": settings}
-        save(self.average, self.weights, {"data": self.config.data, "training": training, "validation_dice": mean})
+        self.task.save(
+            self.average, self.weights, {"data": self.config.data, "training": training, "validation_dice": mean}
+        )
 
     def write(self) -> None:
         """The checkpoint."""
@@ -314,10 +327,18 @@ class _Run:
             writer.writerows(rows)
 
 
+def _least_known(values: Tensor, structures: Tensor) -> int:
+    """Voxels of the body of which something is known, in the scan of a batch that has the fewest."""
+    known = (values.select(-4, 1) > 0.5) & (structures >= 0)
+    return int(known.flatten(-3).sum(-1).min())
+
+
 def _shown(value: object) -> str:
     """A setting for the weights' metadata: of a path its last part alone, because weights are given to others."""
     if isinstance(value, tuple):
         return ", ".join(map(_shown, value))
+    if dataclasses.is_dataclass(value):
+        return "; ".join(f"{name} {_shown(part)}" for name, part in vars(value).items())
     return value.name if isinstance(value, Path) else str(value)
 
 

@@ -12,6 +12,8 @@ from typing import Any
 from .errors import InputError
 from .label_names import find_names
 
+NETWORKS = ("semantic", "pdd")
+LEAST_VIEW = 16  # voxels
 KINDS = ("anatomies", "virtual patients", "labelled scans", "unlabelled scans")
 
 
@@ -25,11 +27,33 @@ class LabelledScan:
 
 
 @dataclass(frozen=True)
+class PairSettings:
+    """How pdd-net sees a pair of scans in training; small enough by default for two CPU cores.
+
+    Attributes:
+        view: voxels of 4 mm that are drawn along D, H, W (LPS z, y, x).
+        control: mm between control points. reach, steps: the largest displacement in mm along each axis, and how many
+            there are per axis.
+        channels, spacing: features per point, and mm between those that are compared; the paper has 16, and 6 mm.
+        smoothness: weight of the diffusion penalty, whose value `losses.diffusion` explains: the paper's 1.5.
+    """
+
+    view: tuple[int, int, int] = (48, 56, 72)
+    control: float = 16.0
+    reach: float = 40.0
+    steps: int = 11
+    channels: int = 16
+    spacing: float = 8.0
+    smoothness: float = 0.006
+
+
+@dataclass(frozen=True)
 class TrainingConfig:
     """A training: what it learns from, for how long, and where its files go. Paths are relative to the file.
 
     Attributes:
         out: the folder of its files: checkpoint, log, plot, best weights.
+        network: "semantic" names structures; "pdd", the paper's own, learns features from pairs of scans.
         anatomies: label maps (NAME.nii.gz with NAME.json beside it) to synthesise patients from.
         donors: label maps that only lend organs and their arrangement: too little is labelled to paint a patient.
         virtual: how many of the project's own virtual patients take part as anatomies.
@@ -38,10 +62,12 @@ class TrainingConfig:
         unlabelled: a folder of CASE/ct.nii.gz; the network's own surest guesses are their labels.
         shares: how often an anatomy, a virtual patient, a labelled and an unlabelled scan are drawn, all of a kind
             together.
-        width: channels of the network's first level. seconds_kept: at most so much work is lost by a kill.
+        width: channels of the semantic network's first level. pairs: settings of pdd-net alone.
+        seconds_kept: at most so much work is lost by a kill.
     """
 
     out: Path
+    network: str = "semantic"
     anatomies: tuple[Path, ...] = ()
     donors: tuple[Path, ...] = ()
     virtual: int = 0
@@ -50,6 +76,7 @@ class TrainingConfig:
     unlabelled: Path | None = None
     shares: tuple[float, float, float, float] = (0.84, 0.16, 1.0, 0.25)
     width: int = 32
+    pairs: PairSettings = PairSettings()
     iterations: int = 6000
     learning_rate: float = 3e-3
     seed: int = 1
@@ -70,18 +97,24 @@ def read_config(path: Path) -> TrainingConfig:
         raise InputError(f"{path}: cannot read the configuration: {error}") from None
     if not isinstance(given, dict):
         raise InputError(f"{path}: the configuration is not a table of names and values")
-    known = {field.name: field for field in dataclasses.fields(TrainingConfig)}
-    if unknown := sorted(set(given) - set(known)):
-        raise InputError(f"{path}: unknown setting '{unknown[0]}'; known are {', '.join(known)}")
     if "out" not in given:
         raise InputError(f"{path}: 'out' is missing, the folder for the training's files")
     try:
+        _check_names(given, TrainingConfig)
         config = TrainingConfig(**{name: _value(name, value, path.parent) for name, value in given.items()})
     except (TypeError, ValueError) as error:
         raise InputError(f"{path}: {error}") from None
     if not (config.anatomies or config.virtual or config.scans):
         raise InputError(f"{path}: nothing to learn from; give 'anatomies', 'virtual' or 'scans'")
+    if config.unlabelled and config.network != "semantic":
+        raise InputError(f"{path}: 'unlabelled' scans teach the network 'semantic' alone; leave them out")
     return config
+
+
+def _check_names(given: dict[str, Any], settings: type) -> None:
+    known = [field.name for field in dataclasses.fields(settings)]
+    if unknown := sorted(set(given) - set(known)):
+        raise ValueError(f"unknown setting '{unknown[0]}'; known are {', '.join(known)}")
 
 
 def _value(name: str, value: Any, folder: Path) -> Any:
@@ -90,6 +123,12 @@ def _value(name: str, value: Any, folder: Path) -> Any:
         if not isinstance(value, str):
             raise ValueError(f"'{name}' must be a text, not {value!r}")
         return value if name == "data" else folder / value
+    if name == "network":
+        if value not in NETWORKS:
+            raise ValueError(f"'network' must be one of {', '.join(NETWORKS)}, not {value!r}")
+        return value
+    if name == "pairs":
+        return _pairs(value)
     if name in ("anatomies", "donors"):
         if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
             raise ValueError(f"'{name}' must be a list of files, not {value!r}")
@@ -114,6 +153,32 @@ def _value(name: str, value: Any, folder: Path) -> Any:
     if name == "width" and (value < 8 or value % 8):
         raise ValueError(f"'width' must be a multiple of 8, not {value!r}")
     return int(value)
+
+
+def _pairs(given: Any) -> PairSettings:
+    """The settings of pdd-net; raises ValueError."""
+    if not isinstance(given, dict):
+        raise ValueError(f"'pairs' must be a table of names and values, not {given!r}")
+    _check_names(given, PairSettings)
+    if "view" in given:
+        view = given["view"]
+        if not isinstance(view, list) or len(view) != 3 or not all(_is_whole(n) and n >= LEAST_VIEW for n in view):
+            raise ValueError(f"'view' are three whole numbers of voxels from {LEAST_VIEW} on, not {view!r}")
+        given = given | {"view": map(int, view)}
+    for name in set(given) & {"control", "reach", "spacing"}:
+        if not _is_amount(given[name]) or not given[name]:
+            raise ValueError(f"'{name}' must be a number above zero, not {given[name]!r}")
+    if not _is_amount(given.get("smoothness", 0)):
+        raise ValueError(f"'smoothness' must be a number that is not negative, not {given['smoothness']!r}")
+    for name, least in (("steps", 3), ("channels", 1)):
+        if name in given and not (_is_whole(given[name]) and given[name] >= least):
+            raise ValueError(f"'{name}' must be a whole number from {least} on, not {given[name]!r}")
+    kinds = {"view": tuple, "steps": int, "channels": int}
+    return PairSettings(**{name: kinds.get(name, float)(value) for name, value in given.items()})
+
+
+def _is_whole(value: Any) -> bool:
+    return _is_amount(value) and value == int(value)
 
 
 def _is_amount(value: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -37,16 +38,26 @@ class Drawn(IterableDataset):
         self._sources, self._shares = sources, np.array(shares) / np.sum(shares)
         self._seed, self._first = seed, first
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        number = self._first
-        while True:
-            rng = np.random.default_rng([self._seed, number])
-            source = self._sources[rng.choice(len(self._sources), p=self._shares)]
-            sample = source.draw(_shape(rng), int(rng.integers(2**62)))
-            annotated = torch.zeros(len(STRUCTURES), dtype=torch.bool)
-            annotated[[0, *source.annotated]] = True
-            yield sample.values, sample.structures, annotated
-            number += 1
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        for number in itertools.count(self._first):
+            yield self.item(np.random.default_rng([self._seed, number]))
+
+    def item(self, rng: np.random.Generator) -> tuple[Tensor, ...]:
+        """One item."""
+        source = self.chosen(rng)
+        sample = source.draw(_shape(rng), int(rng.integers(2**62)))
+        return sample.values, sample.structures, among(source.annotated)
+
+    def chosen(self, rng: np.random.Generator) -> Drawable:
+        """A source, by the shares."""
+        return self._sources[rng.choice(len(self._sources), p=self._shares)]
+
+
+def among(annotated: frozenset[int]) -> Tensor:
+    """(structures,) bool: what is told apart, the background among it."""
+    result = torch.zeros(len(STRUCTURES), dtype=torch.bool)
+    result[[0, *annotated]] = True
+    return result
 
 
 def _shape(rng: np.random.Generator) -> tuple[int, int, int]:

@@ -18,6 +18,7 @@ from .errors import InputError
 FOLDER = Path(__file__).parent / "weights"
 BUNDLED: dict[str, str] = {"semantic.npz": "5f0cd7f626c572f15e62830ee7906c40e46ede1e1a6d6b13136028b9c991c4f6"}
 FORMAT = 1
+SEMANTIC, PDD = "semantic", "pdd"  # kinds: features/semantic.py's network and network.py's
 _METADATA = "metadata"
 
 
@@ -31,11 +32,11 @@ def write_weights(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str,
     temporary.replace(path)
 
 
-def read_weights(path: Path, kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def read_weights(path: Path, *kinds: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The arrays (float32) and the metadata of a weights file.
 
     Args:
-        kind: which network the weights must be for, as the metadata say.
+        kinds: which networks the weights may be for, as the metadata say.
 
     Raises:
         InputError: the file is missing, damaged, of another kind or format, or not the bundled one of its name.
@@ -53,9 +54,10 @@ def read_weights(path: Path, kind: str) -> tuple[dict[str, np.ndarray], dict[str
         arrays = {name: array.astype(np.float32) for name, array in arrays.items()}
     except (ValueError, KeyError) as error:
         raise InputError(f"{path}: not a weights file, or a damaged one ({error}); {advice}") from None
-    if not isinstance(metadata, dict) or metadata.get("format") != FORMAT or metadata.get("kind") != kind:
+    if not isinstance(metadata, dict) or metadata.get("format") != FORMAT or metadata.get("kind") not in kinds:
         found = metadata.get("kind") if isinstance(metadata, dict) else None
-        raise InputError(f"{path}: weights of kind '{found}' where '{kind}' of format {FORMAT} is needed; {advice}")
+        wanted = "' or '".join(kinds)
+        raise InputError(f"{path}: weights of kind '{found}' where '{wanted}' of format {FORMAT} is needed; {advice}")
     if not all(np.isfinite(array).all() for array in arrays.values()):
         raise InputError(f"{path}: the weights hold values that are no numbers; {advice}")
     return arrays, metadata

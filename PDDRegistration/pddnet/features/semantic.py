@@ -21,11 +21,10 @@ from ..lattice import resample
 from ..scan import HU_RANGE, Affine, Scan
 from ..structures import LEVELS, NUMBER, STRUCTURES
 from ..tensors import to_array, to_tensor
-from ..weights import FOLDER, read_weights, write_weights
+from ..weights import FOLDER, SEMANTIC, read_weights, write_weights
 from ..work import ALONE, Work
 
 SPACING = 4.0  # mm, voxels that the network sees and names
-KIND = "semantic"
 BUNDLED = FOLDER / "semantic.npz"
 MULTIPLE = 8  # input sizes are padded to multiples of it
 
@@ -136,7 +135,7 @@ def _bundled(device: str) -> SemanticNet:
 
 
 def _read(path: Path) -> SemanticNet:
-    arrays, metadata = read_weights(path, KIND)
+    arrays, metadata = read_weights(path, SEMANTIC)
     if metadata.get("structures") != list(STRUCTURES):
         raise InputError(f"{path}: weights for another table of structures; train again")
     try:
@@ -150,7 +149,7 @@ def _read(path: Path) -> SemanticNet:
 def save(net: SemanticNet, path: Path, metadata: dict) -> None:
     """Write the network's weights; metadata: data, training and measurements, whatever JSON holds."""
     arrays = {name: to_array(value) for name, value in net.state_dict().items()}
-    write_weights(path, arrays, {"kind": KIND, "width": net.width, "structures": STRUCTURES, **metadata})
+    write_weights(path, arrays, {"kind": SEMANTIC, "width": net.width, "structures": STRUCTURES, **metadata})
 
 
 def _block(inside: int, outside: int) -> nn.Sequential:
