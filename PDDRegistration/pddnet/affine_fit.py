@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from .deform import coarse_displacements
-from .presets import Preset, Stage
+from .presets import SHARPNESS, Preset, Stage
 from .scan import Affine, Scan
 from .work import ALONE, Work
 
-COARSE = Stage(control=32.0, reach=32.0, steps=9, features=8.0, sharpness=300.0, smoothness=0.0, iterations=0)
+COARSE = Stage(control=32.0, reach=32.0, steps=9, features=8.0, sharpness=SHARPNESS, smoothness=0.0, iterations=0)
 TOLERANCE = 15.0  # mm: displacements that deviate by more count little
 PRIOR = 40.0  # mm; the body must extend further than this along an axis to be scaled or sheared along it
 

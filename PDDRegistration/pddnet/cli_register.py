@@ -23,7 +23,7 @@ from .outputs import IMAGES, REPORTS, TRANSFORMS, OutputFiles
 from .points import match_points
 from .presets import Preset, find_preset
 from .registration import Registration
-from .weights import read_weights
+from .weights import PDD, SEMANTIC, read_weights
 
 _INPUTS = (
     *("fixed", "moving", "fixed_labels", "moving_labels", "fixed_mask", "moving_mask"),
@@ -105,7 +105,7 @@ def _check_arguments(args: argparse.Namespace) -> None:
     if args.device not in DEVICES:
         check_device(args.device)
     if args.weights:
-        read_weights(Path(args.weights), "semantic")  # a wrong file is told before the scans are read
+        read_weights(Path(args.weights), SEMANTIC, PDD)  # a wrong file is told before the scans are read
     if args.fixed_labels and not args.moving_labels:
         raise InputError("--fixed-labels needs --moving-labels, to compare with; give both or neither")
     if args.output_labels and not args.moving_labels:

@@ -46,12 +46,16 @@ def control_grid(box: Grid, stage: Stage) -> Grid:
     return Grid((stage.points,) * 3, spacing, origin, box.direction)
 
 
-def describe(scan: Scan, lattice: Grid, spacing: float) -> FeatureMap:
-    """MIND (and what guides) of a scan on `lattice`, averaged within the view to about `spacing` mm."""
+def describe(scan: Scan, lattice: Grid, spacing: float, *, similarity: bool = True) -> FeatureMap:
+    """MIND (and what guides) of a scan on `lattice`, averaged within the view to about `spacing` mm.
+
+    similarity: whether MIND takes part where there is something else.
+    """
     import torch
     import torch.nn.functional as functional
 
-    features = torch.cat([mind(scan.values[0], noise=NOISE), scan.codes])
+    own = [mind(scan.values[0], noise=NOISE)] if similarity or not len(scan.codes) else []
+    features = torch.cat([*own, scan.codes])
     features *= (len(features) / CHANNELS) ** 0.5  # costs are means over channels: MIND weighs the same beside others
     factor = max(round(spacing / float(lattice.spacing[0])), 1)
     weight = scan.values[2]
@@ -95,7 +99,7 @@ class _Match:
         work.tick()
         there = moving.warped(lattice, affine, None if field is None else resample(field, field_grid, lattice))
         work.tick()
-        maps = tuple(describe(scan, lattice, stage.features) for scan in (here, there))
+        maps = tuple(describe(scan, lattice, stage.features, similarity=preset.mind) for scan in (here, there))
         return cls(lattice, (here, there), maps, control_grid(box, stage), stage, preset.regularised)
 
     def distribution(self, source: int, work: Work) -> tuple[DisplacementDistribution, Tensor]:

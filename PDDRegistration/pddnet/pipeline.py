@@ -15,13 +15,14 @@ from .affine_fit import refine
 from .alignment import OVERLAP_POWER, PEAKS, Candidate, align, coarsen, distinct, judge_affine
 from .checks import check_volume
 from .deform import Step, deform
+from .errors import InputError
 from .features.guide import code_book
 from .features.mind import mind
 from .features.tissue import WEIGHTS, tissue
 from .grid import Grid
 from .image import Image
 from .lattice import compose, resample
-from .presets import Preset, find_preset
+from .presets import SHARPNESS, Preset, find_preset
 from .progress import Ticker
 from .registration import Progress, Registration
 from .scan import Affine, Scan, prepare
@@ -29,6 +30,7 @@ from .similarity import Similarity, agreement
 from .tensors import choose_device, to_array
 from .unfold import determinant, unfold
 from .verdict import judge
+from .weights import PDD, SEMANTIC, read_weights
 from .work import Work
 
 if TYPE_CHECKING:
@@ -66,7 +68,8 @@ def register(
         initial_transform: fixed to moving points (LPS mm); it replaces the alignment.
         align: whether to search for the alignment when no initial transform is given.
         device: auto, cpu or cuda. A GPU that runs out of memory is tried once more in smaller pieces, then the CPU.
-        weights: of the network that names structures, where the preset uses it; None for the bundled ones.
+        weights: of your own training. Those of the network that names structures stand in for the bundled ones, where
+            the preset uses them; features that pdd-net learned stand beside all that the preset compares.
         progress: called with (fraction, stage) at least once a second of work; it may raise `Cancelled`.
 
     Raises:
@@ -78,9 +81,15 @@ def register(
     fixed, warnings = check_volume(fixed, "fixed volume", smallest=smallest)
     moving, more = check_volume(moving, "moving volume", smallest=smallest)
     where = choose_device(device)
+    learned = None
+    if weights is not None and read_weights(weights, SEMANTIC, PDD)[1]["kind"] == PDD:
+        weights, learned = None, weights
+        if not preset.hu:
+            raise InputError(f"{learned}: its features are of CT, which the preset '{preset.name}' is not for")
     job = _Job(
-        fixed, moving, preset, fixed_mask, moving_mask, fixed_labels, moving_labels, initial_transform, align, weights
-    )
+        fixed, moving, preset, fixed_mask, moving_mask, fixed_labels, moving_labels, initial_transform, align, weights,
+        learned,
+    )  # fmt: skip
     attempts = [(where, Work())]
     if where.type == "cuda":
         attempts += [(where, Work(gpu_values=1 << 22)), (choose_device("cpu"), Work())]
@@ -128,12 +137,14 @@ class _Job:
     moving_labels: Image | None
     initial_transform: sitk.Transform | None
     align: bool
-    weights: Path | None
+    weights: Path | None  # of the network that names structures
+    learned: Path | None  # of pdd-net
 
     def run(self, device: torch.device, work: Work, progress: Progress | None, warnings: list[str]) -> Registration:
         """All stages on one device."""
         preset, warnings = self.preset, list(warnings)
-        shares = {"prepare": 1.0} | ({"structures": 2.0} if preset.semantic else {}) | {"align": 2.0}
+        shares = {"prepare": 1.0} | ({"structures": 2.0} if preset.semantic else {})
+        shares |= ({"features": 2.0} if self.learned else {}) | {"align": 2.0}
         shares |= {f"match {i + 1}": 4.0 for i in range(len(preset.stages))}
         ticker = Ticker(progress, shares | {"finish": 1.0})
         work = dataclasses.replace(work, tick=ticker.tick)
@@ -147,10 +158,14 @@ class _Job:
         if preset.semantic:
             ticker.stage("structures")
             fixed, moving = self._named(plain, device, ticker.tick)
+        named = fixed, moving
+        if self.learned:
+            ticker.stage("features")
+            fixed, moving = self._described(named, self.learned, device, ticker.tick)
         ticker.stage("align")
         lattice = fixed.box.isotropic(preset.field, BORDER)
         field = fixed.values.new_zeros((3, *lattice.shape))
-        here = fixed.warped(lattice, Affine.identity())
+        here = named[0].warped(lattice, Affine.identity())
         similarity = Similarity(here, plain[1], self._describe, local=preset.hu)
         affine, candidates = Affine.identity(), []
         if self.initial_transform is not None:
@@ -176,13 +191,13 @@ class _Job:
         result = self._finish(here, similarity(affine, field), affine, field, steps, work.tick)
         measures = result.pop("measures") | {"similarity_before": before, "unfolded_percent": folded}
         if preset.semantic:
-            measures["agreement"] = agreement(here, moving.warped(lattice, affine, field))
+            measures["agreement"] = agreement(here, named[1].warped(lattice, affine, field))
         if candidates:
             measures["peak_ratio"] = _peak_ratio(candidates, fixed.box)
         ticker.close()
         return Registration(
-            verdict=judge(measures, fitted=preset.fitted_risk), fixed_grid=self.fixed.grid, preset=preset.name,
-            device=str(device), seconds=ticker.seconds, warnings=tuple(warnings), **result,
+            verdict=judge(measures, fitted=preset.fitted_risk and not self.learned), fixed_grid=self.fixed.grid,
+            preset=preset.name, device=str(device), seconds=ticker.seconds, warnings=tuple(warnings), **result,
         )  # fmt: skip
 
     def _prepare(self, device: torch.device, ticker: Ticker) -> tuple[Scan, Scan]:
@@ -214,6 +229,19 @@ class _Job:
             named.append(semantic.named(scan, net, self.preset.semantic))
             tick()
         return named[0], named[1]
+
+    def _described(
+        self, scans: tuple[Scan, Scan], path: Path, device: torch.device, tick: Callable[[], None]
+    ) -> tuple[Scan, Scan]:
+        """The scans with pdd-net's features after what codes they have."""
+        from . import network
+
+        net = network.load(path, device)
+        described = []
+        for scan in scans:
+            described.append(network.described(scan, net, SHARPNESS))
+            tick()
+        return described[0], described[1]
 
     def _describe(self, values: Tensor) -> Tensor:
         """The features (C, ...) that the alignment and the similarity compare, from a scan's values (3, ...)."""

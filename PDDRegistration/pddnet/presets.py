@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from .errors import InputError
 
+SHARPNESS = 300.0  # of every stage, so that features weigh the same in all
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -31,16 +33,17 @@ class Preset:
     stages: tuple[Stage, ...]
     hu: bool = True  # Hounsfield units; otherwise intensities scaled by their own range
     semantic: float = 0.0  # weight of the learned structures beside MIND; 0: the network is not used
+    mind: bool = True  # False: only what networks, or label maps, tell; to see their worth
     working: float = 4.0  # mm, voxels in which the features are computed
     regularised: bool = True  # min-convolution and mean field over the costs; without them only to see their worth
     field: float = 4.0  # mm, spacing of the transform's grid
     fitted_risk: bool = False  # whether the verdict's risk was fitted to runs with these stages
 
 
-_COARSE = Stage(control=16.0, reach=40.0, steps=11, features=8.0, sharpness=300.0, smoothness=0.005, both_ways=True)
-_FINE = Stage(control=10.0, reach=16.0, steps=9, features=4.0, sharpness=300.0, smoothness=0.01)
-_QUICK = Stage(control=20.0, reach=40.0, steps=11, features=8.0, sharpness=300.0, smoothness=0.005)
-_PAPER = Stage(control=0.0, reach=70.0, steps=15, features=4.0, sharpness=300.0, smoothness=0.005, points=32)
+_COARSE = Stage(control=16.0, reach=40.0, steps=11, features=8.0, sharpness=SHARPNESS, smoothness=0.005, both_ways=True)
+_FINE = Stage(control=10.0, reach=16.0, steps=9, features=4.0, sharpness=SHARPNESS, smoothness=0.01)
+_QUICK = Stage(control=20.0, reach=40.0, steps=11, features=8.0, sharpness=SHARPNESS, smoothness=0.005)
+_PAPER = Stage(control=0.0, reach=70.0, steps=15, features=4.0, sharpness=SHARPNESS, smoothness=0.005, points=32)
 
 PRESETS: dict[str, Preset] = {
     preset.name: preset
