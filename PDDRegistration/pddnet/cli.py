@@ -122,7 +122,7 @@ def _add_register(parser: argparse.ArgumentParser) -> None:
     how = parser.add_argument_group("how")
     how.add_argument("--preset", default="default", help="fast, default, paper or multimodal (default: %(default)s)")
     how.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
-    how.add_argument("--weights", metavar="W.npz", help="of your own training: in place of the bundled ones, or pdd-net's features beside MIND")
+    how.add_argument("--weights", metavar="W.npz", help="of your own training, of either network")
     how.add_argument("--capture-range", type=float, metavar="MM", help="largest displacement that is searched")
     how.add_argument("--control-spacing", type=float, metavar="MM", help="between control points, of the last stage")
     how.add_argument("--smoothness", type=float, metavar="X", help="how stiff, as a multiple of the preset's")
