@@ -176,7 +176,7 @@ class _Job:
         result = self._finish(here, similarity(affine, field), affine, field, steps, work.tick)
         measures = result.pop("measures") | {"similarity_before": before, "unfolded_percent": folded}
         if preset.semantic:
-            measures["agreement"] = agreement(here, moving.warped(lattice, affine, field))
+            measures["agreement"] = agreement(fixed, moving, affine, field, lattice)
         if candidates:
             measures["peak_ratio"] = _peak_ratio(candidates, fixed.box)
         ticker.close()
