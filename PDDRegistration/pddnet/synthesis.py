@@ -263,7 +263,7 @@ class _Patient:
             mine,
             removed=torch.isin(self.own, torch.tensor(mine.codes, device=device)),
             hard=torch.isin(self.material, torch.tensor([INDEX[name] for name in HARD], device=device)),
-            added=torch.isin(torch.arange(len(other.structure), device=device), torch.tensor(theirs.codes)),
+            added=torch.isin(torch.arange(len(other.structure)), torch.tensor(theirs.codes)).to(device),
             offset=offset, at=other.at, scale=scale, shift=theirs.middle + aside, radius=scale * theirs.radius + 15,
         )  # fmt: skip
         return _Patient(

@@ -24,6 +24,7 @@ EXCHANGED = frozenset(
 HARD = ("bone", "marrow", "cartilage", "disc", "cord")  # no exchanged organ grows into it
 FEWEST = 6  # structures that two maps must share before one lends its arrangement to the other
 FARTHEST = 45.0  # mm that a structure moves at most towards where the other map has it
+ONE_SIDED = 0.8  # share of a label's voxels on one side of the body, from which on it counts as of that side
 REACH = 45.0  # mm within which a structure takes its surroundings along
 HELD = 0.3  # weight of staying where nothing is near
 STEP = 3  # voxels between the points where the arrangement is computed
@@ -36,7 +37,7 @@ Key = tuple[int, int]  # structure, side
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A structure on one side: its codes, its middle (3,) LPS mm, and how far it extends from there, mm."""
+    """A structure on one side: its codes, the largest first, its middle (3,) LPS mm, and how far it reaches, mm."""
 
     codes: tuple[int, ...]
     middle: np.ndarray
@@ -44,18 +45,19 @@ class Part:
 
 
 def parts(anatomy: Anatomy) -> dict[Key, Part]:
-    """What of an anatomy can be found in another: per structure and side (-1 right, 0 middle, 1 left)."""
+    """What of an anatomy can be found in another: per structure and side (-1 right, 0 middle or both, 1 left)."""
     counts, middles = _middles(anatomy)
-    centre = np.median(middles[counts > 0], axis=0)
+    left = _left(anatomy, float(np.median(middles[counts > 0, 0])))
     found: dict[Key, list[int]] = {}
     labels = [layer.label for layer in anatomy.layers]
     for code, layer in enumerate(anatomy.layers):
-        if layer.structure and counts[code]:
-            whole = [other for other, label in enumerate(labels) if label == layer.label]
-            aside = np.average(middles[whole], axis=0, weights=counts[whole])[0] - centre[0]
-            side = int(np.sign(aside)) if layer.structure in PAIRED else 0
+        whole = [other for other, label in enumerate(labels) if label == layer.label]
+        if layer.structure and counts[whole].any():
+            share = left[whole].sum() / counts[whole].sum()
+            side = int(share >= ONE_SIDED) - int(share <= 1 - ONE_SIDED) if layer.structure in PAIRED else 0
             found.setdefault((layer.structure, side), []).append(code)
-    return {key: _part(anatomy, tuple(codes), counts, middles) for key, codes in found.items()}
+    by_size = {key: tuple(sorted(codes, key=lambda code: -counts[code])) for key, codes in found.items()}
+    return {key: _part(anatomy, codes, counts, middles) for key, codes in by_size.items()}
 
 
 def _middles(anatomy: Anatomy) -> tuple[np.ndarray, np.ndarray]:
@@ -71,6 +73,15 @@ def _middles(anatomy: Anatomy) -> tuple[np.ndarray, np.ndarray]:
     ]
     index = 2.0 * np.stack(sums, -1) / np.maximum(counts, 1)[:, None]
     return counts, anatomy.grid.index_to_point(index)
+
+
+def _left(anatomy: Anatomy, middle: float) -> np.ndarray:
+    """(codes,) of the voxels that `_middles` counts, those to the left of x = middle, LPS mm."""
+    codes = anatomy.codes[::2, ::2, ::2]
+    z, y, x = (2.0 * axis for axis in np.ogrid[tuple(map(slice, codes.shape))])
+    across = anatomy.grid.axes[0]  # mm along x of a step along i, j, k
+    place = anatomy.grid.origin[0] + across[0] * x + across[1] * y + across[2] * z
+    return np.bincount(codes[place > middle], minlength=len(anatomy.layers))
 
 
 def _part(anatomy: Anatomy, codes: tuple[int, ...], counts: np.ndarray, middles: np.ndarray) -> Part:
