@@ -250,7 +250,8 @@ class _Patient:
 
     def _with(self, other: Source, rng: np.random.Generator) -> _Patient:
         """The patient with one organ from another anatomy, a little aside, larger or smaller."""
-        common = [key for key in sorted(self.source.parts.keys() & other.parts.keys()) if key[0] in EXCHANGED]
+        common = sorted(self.source.parts.keys() & other.parts.keys())
+        common = [key for key in common if key[0] in EXCHANGED and other.parts[key].whole]
         if not common:
             return self
         key = common[rng.integers(len(common))]

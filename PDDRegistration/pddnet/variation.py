@@ -24,6 +24,7 @@ EXCHANGED = frozenset(
 HARD = ("bone", "marrow", "cartilage", "disc", "cord")  # no exchanged organ grows into it
 FEWEST = 6  # structures that two maps must share before one lends its arrangement to the other
 FARTHEST = 45.0  # mm that a structure moves at most towards where the other map has it
+CUT = 0.25  # of a structure's largest slice: with so much of it in the map's first or last, the map's end cuts it
 ONE_SIDED = 0.8  # share of a label's voxels on one side of the body, from which on it counts as of that side
 REACH = 45.0  # mm within which a structure takes its surroundings along
 HELD = 0.3  # weight of staying where nothing is near
@@ -37,11 +38,15 @@ Key = tuple[int, int]  # structure, side
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A structure on one side: its codes, the largest first, its middle (3,) LPS mm, and how far it reaches, mm."""
+    """A structure on one side: its codes, the largest first, its middle (3,) LPS mm, and how far it reaches, mm.
+
+    whole: whether the map shows all of it; the middle of what the map's ends cut tells little.
+    """
 
     codes: tuple[int, ...]
     middle: np.ndarray
     radius: float
+    whole: bool = True
 
 
 def parts(anatomy: Anatomy) -> dict[Key, Part]:
@@ -86,9 +91,11 @@ def _left(anatomy: Anatomy, middle: float) -> np.ndarray:
 
 def _part(anatomy: Anatomy, codes: tuple[int, ...], counts: np.ndarray, middles: np.ndarray) -> Part:
     middle = np.average(middles[list(codes)], axis=0, weights=counts[list(codes)])
-    where = np.argwhere(np.isin(anatomy.codes[::4, ::4, ::4], codes))[:, ::-1] * 4.0
-    away = anatomy.grid.index_to_point(where) - middle
-    return Part(codes, middle, float(np.linalg.norm(away, axis=1).max(initial=0.0)) + 10.0)
+    shown = np.isin(anatomy.codes[::4, ::4, ::4], codes)
+    away = anatomy.grid.index_to_point(np.argwhere(shown)[:, ::-1] * 4.0) - middle
+    ends = np.isin(anatomy.codes[[0, -1], ::4, ::4], codes).sum((1, 2))
+    whole = bool(ends.max() <= CUT * shown.sum((1, 2)).max())
+    return Part(codes, middle, float(np.linalg.norm(away, axis=1).max(initial=0.0)) + 10.0, whole)
 
 
 def rearranged(points: Tensor, own: dict[Key, Part], other: dict[Key, Part], share: float) -> Tensor:
@@ -97,7 +104,7 @@ def rearranged(points: Tensor, own: dict[Key, Part], other: dict[Key, Part], sha
     Args:
         share: how much of the way; negative: away from it. Unchanged when the two have too little in common.
     """
-    common = sorted(own.keys() & other.keys())
+    common = sorted(key for key in own.keys() & other.keys() if own[key].whole and other[key].whole)
     if len(common) < FEWEST:
         return points
     here = np.array([own[key].middle for key in common])
