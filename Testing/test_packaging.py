@@ -15,7 +15,7 @@ TORCH_MODULES = {  # they hold torch's classes, or serve them alone
     f"pddnet/{name}.py"
     for name in (
         "features/obelisk", "features/semantic", "network", "segmentation_loss", "synthesis", "training",
-        "training_data", "training_scans", "training_state",
+        "training_data", "training_scans", "training_state", "variation",
     )
 }  # fmt: skip
 STANDARD = {"slicer", "vtk", "qt", "ctk", "SimpleITK", "numpy", "scipy"}  # what Slicer brings
