@@ -21,6 +21,7 @@ from .structures import NUMBER, structure_of
 
 HULL = 36.0  # mm: gaps between structures up to twice as wide lie inside the trunk
 HULL_SPACING = 4.0
+HULL_MARGIN = 100.0  # mm
 WITHIN = 8.0  # mm of muscle at least over whatever is labelled
 MOST_LAYERS = 254  # codes are bytes, and a label may take two
 
@@ -133,22 +134,31 @@ def _material(label: str) -> str | None:
 
 
 def _deeper(mask: np.ndarray, grid: Grid, depth: float) -> np.ndarray:
-    """The voxels of a mask that lie more than `depth` mm under its surface."""
+    """The voxels of a mask that lie more than `depth` mm under its surface; never its outermost ones."""
     window = ndimage.find_objects(mask.astype(np.uint8))[0]
     within = ndimage.distance_transform_edt(np.pad(mask[window], 1), sampling=grid.spacing[::-1])
+    voxel = grid.spacing.mean()
     deep = np.zeros_like(mask)
-    deep[window] = within[1:-1, 1:-1, 1:-1] > depth
+    # distances are to the nearest voxel outside; the surface of a rounded thing is about a quarter of a voxel nearer
+    deep[window] = within[1:-1, 1:-1, 1:-1] > max(depth + voxel / 4, voxel)
     return deep
 
 
 def _height(structures: Image) -> tuple[np.ndarray, Grid]:
-    """mm above the trunk's wall, on a coarse grid that reaches 100 mm beyond the map."""
-    grid = structures.grid.isotropic(HULL_SPACING, 100.0)
-    filled = structures.resample(grid, labels=True).array > 0
+    """mm above the trunk's wall, on a coarse grid that reaches HULL_MARGIN beyond the map."""
+    grid = structures.grid.isotropic(HULL_SPACING, HULL_MARGIN)
+    filled = _continued(structures).resample(grid, labels=True).array > 0
     near = ndimage.distance_transform_edt(~filled, sampling=HULL_SPACING) < HULL
-    # the map's own ends are cuts through the body: what lies beyond them is more of it
     closed = ndimage.distance_transform_edt(near, sampling=HULL_SPACING) > HULL - WITHIN
     outside = ndimage.distance_transform_edt(~closed, sampling=HULL_SPACING)
     inside = ndimage.distance_transform_edt(closed, sampling=HULL_SPACING)
     smooth = ndimage.gaussian_filter((outside - inside).astype(np.float32), 2.0)
     return smooth, grid
+
+
+def _continued(structures: Image) -> Image:
+    """With the first and last slice repeated beyond them: a map's ends are cuts through the body, not its wall."""
+    grid = structures.grid
+    more = int(np.ceil(HULL_MARGIN / grid.spacing[2])) + 1
+    array = np.pad(structures.array, ((more, more), (0, 0), (0, 0)), mode="edge")
+    return Image(array, Grid(array.shape, grid.spacing, grid.index_to_point([0, 0, -more]), grid.direction))

@@ -22,13 +22,13 @@ def run(args: argparse.Namespace) -> int:
     with OutputFiles({"json": (args.json, REPORTS)}) as outputs:
         cases = read_cases(Path(args.cases))
         couples = pairs(cases, args.pairs)
-        rows = compare(couples, presets, console)
-        console.clear()
-        console.line(f"{len(couples)} pairs of {len(cases)} scans; mean ± standard deviation over the pairs")
+        measured, rows = compare(couples, presets, console, lambda text: console.line(f"warning: {text}"))
+        left = len(couples) - len(measured)
+        out = f"; {left} left out, see the warnings" if left else ""
+        console.line(f"{len(measured)} pairs of {len(cases)} scans{out}; mean ± standard deviation over the pairs")
         console.line()
         console.line(table(rows))
         if args.json:
-            named = [f"{fixed.name} / {moving.name}" for fixed, moving in couples]
-            outputs.write_text("json", to_json({"pairs": named, "rows": rows}))
+            outputs.write_text("json", to_json({"pairs": measured, "rows": rows}))
         outputs.commit()
     return OK

@@ -28,8 +28,8 @@ def write_cohort(
     """Write `count` patients from `seed` on; each folder appears whole or not at all, what exists is left as it is.
 
     Args:
-        anatomies: a folder of label maps with names (see `read_anatomy`), drawn from in turn; None: the project's own
-            virtual patients, which have landmarks too.
+        anatomies: a folder of label maps with names (see `read_anatomy`), drawn from in turn, which lend each other
+            organs and arrangement; None: the project's own virtual patients, which have landmarks too.
         spacing: mm.
 
     Raises:
@@ -70,18 +70,24 @@ def _from_maps(folder: Path, spacing: float) -> Callable[[int], Drawn]:
     if not paths:
         raise InputError(f"{folder}: no label map NAME.nii.gz with its names in NAME.json")
     sources = [Source(read_anatomy(path)) for path in paths]
+    for source in sources:
+        source.others = [other for other in sources if other is not source]
+    # one number means one name in all patients
+    every = sorted({layer.label for source in sources for layer in source.anatomy.layers if layer.label})
+    number = {"": 0} | {name: n for n, name in enumerate(every, 1)}
+    kind = np.uint8 if len(every) <= np.iinfo(np.uint8).max else np.uint16
 
     def draw(seed: int) -> Drawn:
         source = sources[seed % len(sources)]
         height = np.random.default_rng([seed, 11]).uniform(*HEIGHTS)
         shape = tuple(round(extent / spacing) for extent in (height, *EXTENT))
         sample = synthesise(source, shape, seed, spacing)
-        names = sorted({layer.label for layer in source.anatomy.layers[1:]})
-        numbers = np.array([names.index(layer.label) + 1 if layer.label else 0 for layer in source.anatomy.layers])
+        numbers = np.array([number[layer.label] for layer in source.anatomy.layers], kind)
+        names = {n: every[n - 1] for n in sorted({*numbers.tolist()} - {0})}
         grid = Grid(shape, np.full(3, spacing), -(np.array(shape[::-1]) - 1) / 2 * spacing, np.eye(3))
         hu = np.rint(to_array(sample.values[0])).astype(np.int16)
-        labels = numbers[to_array(sample.codes).astype(int)].astype(np.uint8)
-        return Image(hu, grid), Image(labels, grid), dict(enumerate(names, 1)), {}
+        labels = numbers[to_array(sample.codes).astype(int)]
+        return Image(hu, grid), Image(labels, grid), names, {}
 
     return draw
 

@@ -88,19 +88,42 @@ def pairs(cases: list[Case], limit: int | None) -> list[tuple[Case, Case]]:
 
 
 def compare(
-    couples: list[tuple[Case, Case]], presets: dict[str, Preset | None], report: Callable[[float, str], None]
-) -> dict[str, list[dict[str, float]]]:
-    """The numbers of every pair (a row of COLUMNS; NaN where something is not there) by configuration."""
-    from .pipeline import register
+    couples: list[tuple[Case, Case]], presets: dict[str, Preset | None], report: Callable[[float, str], None],
+    warn: Callable[[str], None],
+) -> tuple[list[str], dict[str, list[dict[str, float]]]]:  # fmt: skip
+    """The pairs that were measured, and their numbers by configuration: a row of COLUMNS, NaN for what is not there.
 
+    Args:
+        warn: told of every pair that cannot be registered; such a pair is left out of all configurations.
+
+    Raises:
+        InputError: no pair could be measured.
+    """
+    measured: list[str] = []
     rows: dict[str, list[dict[str, float]]] = {name: [] for name in presets}
     for number, (fixed, moving) in enumerate(couples):
-        for place, (name, preset) in enumerate(presets.items()):
-            report((number + place / len(presets)) / len(couples), f"{fixed.name} / {moving.name}: {name}")
-            begun = time.perf_counter()
-            field = None if preset is None else register(fixed.image, moving.image, preset).field
-            rows[name].append(_row(fixed, moving, field, time.perf_counter() - begun))
-    return rows
+        pair, found = f"{fixed.name} / {moving.name}", []
+        try:
+            for place, (name, preset) in enumerate(presets.items()):
+                report((number + place / len(presets)) / len(couples), f"{pair}: {name}")
+                found.append(_measured(fixed, moving, preset))
+        except InputError as error:
+            warn(f"{pair}: {error}; the pair is left out")
+            continue
+        measured.append(pair)
+        for name, row in zip(presets, found, strict=True):
+            rows[name].append(row)
+    if not measured:
+        raise InputError(f"none of the {len(couples)} pairs could be measured; correct the scans named above")
+    return measured, rows
+
+
+def _measured(fixed: Case, moving: Case, preset: Preset | None) -> dict[str, float]:
+    from .pipeline import register
+
+    begun = time.perf_counter()
+    field = None if preset is None else register(fixed.image, moving.image, preset).field
+    return _row(fixed, moving, field, time.perf_counter() - begun)
 
 
 def _row(fixed: Case, moving: Case, found: DisplacementField | None, seconds: float) -> dict[str, float]:

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 
 def correlate(
-    fixed: Tensor, moving: Tensor, points: tuple[Tensor, ...], offsets: tuple[Tensor, ...], work: Work = ALONE
-) -> Tensor:
+    fixed: Tensor, moving: Tensor, points: tuple[Tensor, ...], offsets: tuple[Tensor, ...], work: Work = ALONE, *,
+    columns: Tensor | None = None,
+) -> Tensor:  # fmt: skip
     """Mean squared feature difference of every control point and every displacement.
 
     Args:
@@ -31,6 +32,7 @@ def correlate(
         moving: (C, D, H, W) features of the moving scan.
         points: (nD), (nH), (nW): the control points, in voxel indices of `moving`.
         offsets: (LD), (LH), (LW): the displacements, in voxels of `moving`.
+        columns: (nH, nW) bool, where any control point counts; elsewhere the cost may be left zero.
 
     Returns:
         (nH, nW, LD, LH, LW, nD); positions outside `moving` take its border value.
@@ -50,11 +52,16 @@ def correlate(
     norm = query.square().sum(2)[:, :, None, None, :]
     rows = _Rows((n_h, n_w, l_d, l_h * l_w, n_d), source, query)
 
+    wanted = None if columns is None or rows.traced else columns.tolist()
+
     def fill(h: int) -> None:
         window, hats = across[h]
         row = (hats @ source[window]).view(l_h, width, depth * channels)
         for w, (window, hats) in zip(range(0, n_w, chunk), along, strict=True):
             block = slice(w, w + chunk)
+            if wanted is not None and not any(wanted[h][block]):
+                rows.skip(h, block)
+                continue
             sampled = torch.bmm(hats.expand(l_h, -1, -1), row[:, window])  # (LH, g * LW, D * C)
             sampled = sampled.view(l_h, -1, l_w, depth, channels).transpose(0, 1).flatten(1, 2)
             rows.put(h, block, planes.interpolate(sampled, query[h, block]), norm[h, block])
@@ -103,6 +110,10 @@ class _Rows:
             self.blocks[h, block.start] = a + b
         else:
             torch.add(a, b, out=self.cost[h, block])
+
+    def skip(self, h: int, block: slice) -> None:
+        """Leave a block of row h zero."""
+        self.cost[h, block] = 0
 
     def joined(self) -> Tensor:
         import torch

@@ -46,25 +46,31 @@ def control_grid(box: Grid, stage: Stage) -> Grid:
     return Grid((stage.points,) * 3, spacing, origin, box.direction)
 
 
-def describe(scan: Scan, lattice: Grid, spacing: float, *, similarity: bool = True) -> FeatureMap:
-    """MIND (and what guides) of a scan on `lattice`, averaged within the view to about `spacing` mm.
+def matched_lattice(lattice: Grid, spacing: float) -> tuple[int, Grid]:
+    """How many voxels of `lattice` along each axis make one of about `spacing` mm, and the lattice of those."""
+    factor = max(round(spacing / float(lattice.spacing[0])), 1)
+    start = lattice.index_to_point(np.full(3, (factor - 1) / 2))
+    shape = tuple(n // factor for n in lattice.shape)
+    return factor, Grid(shape, lattice.spacing * factor, start, lattice.direction)
 
-    similarity: whether MIND takes part where there is something else.
+
+def describe(scan: Scan, codes: Tensor, spacing: float, *, similarity: bool = True) -> FeatureMap:
+    """MIND of a scan, averaged within the view to about `spacing` mm, beside the codes on the `matched_lattice`.
+
+    similarity: whether MIND takes part where there are codes.
     """
     import torch
     import torch.nn.functional as functional
 
-    own = [mind(scan.values[0], noise=NOISE)] if similarity or not len(scan.codes) else []
-    features = torch.cat([*own, scan.codes])
-    features *= (len(features) / CHANNELS) ** 0.5  # costs are means over channels: MIND weighs the same beside others
-    factor = max(round(spacing / float(lattice.spacing[0])), 1)
-    weight = scan.values[2]
+    factor, lattice = matched_lattice(scan.grid, spacing)
+    features, weight = mind(scan.values[0], noise=NOISE), scan.values[2]
     if factor > 1:
         features = functional.avg_pool3d((features * weight)[None], factor)[0]
         weight = functional.avg_pool3d(weight[None, None], factor)[0, 0]
         features = features / weight.clamp(min=0.05)
-        start = lattice.index_to_point(np.full(3, (factor - 1) / 2))
-        lattice = Grid(weight.shape, lattice.spacing * factor, start, lattice.direction)
+    if len(codes):
+        features = torch.cat([features, codes] if similarity else [codes])
+        features *= (len(features) / CHANNELS) ** 0.5  # costs are means: MIND weighs the same beside others
     return FeatureMap(features, weight, lattice)
 
 
@@ -94,12 +100,20 @@ class _Match:
     ) -> _Match:  # fmt: skip
         """The scans under affine(x + u(x)); u is `field` on `field_grid`, or zero."""
         lattice = box.isotropic(preset.working, stage.reach + preset.working)
+        coarse = matched_lattice(lattice, stage.features)[1]
+
+        def moved(target: Grid) -> Tensor | None:
+            return None if field is None else resample(field, field_grid, target)
+
         work.tick()
-        here = fixed.warped(lattice, Affine.identity())
+        here, there = fixed.warped(lattice, Affine.identity()), moving.warped(lattice, affine, moved(lattice))
         work.tick()
-        there = moving.warped(lattice, affine, None if field is None else resample(field, field_grid, lattice))
+        codes = fixed.codes_at(coarse, Affine.identity()), moving.codes_at(coarse, affine, moved(coarse))
         work.tick()
-        maps = tuple(describe(scan, lattice, stage.features, similarity=preset.mind) for scan in (here, there))
+        maps = tuple(
+            describe(scan, code, stage.features, similarity=preset.mind)
+            for scan, code in zip((here, there), codes, strict=True)
+        )
         return cls(lattice, (here, there), maps, control_grid(box, stage), stage, preset.regularised)
 
     def distribution(self, source: int, work: Work) -> tuple[DisplacementDistribution, Tensor]:

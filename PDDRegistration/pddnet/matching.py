@@ -52,8 +52,9 @@ def match(
     where = positions(control, moving.lattice, device)
     at_fixed = positions(control, fixed.lattice, device)
     offsets = tuple(steps / float(s) for s in moving.lattice.spacing[::-1])
-    cost = correlate(interpolate(fixed.features, at_fixed), moving.features, where, offsets, work)
     counts = interpolate(fixed.weight[None], at_fixed)[0].permute(1, 2, 0)  # (nH, nW, nD)
+    columns = (counts > 0).any(-1)
+    cost = correlate(interpolate(fixed.features, at_fixed), moving.features, where, offsets, work, columns=columns)
     shown = Displaced(moving.weight > 0.5, where, offsets)
     cost = centred(cost, shown, counts * sharpness, work, lowered=weights is not None)
     if weights is not None:
@@ -80,7 +81,12 @@ def centred(cost: Tensor, shown: Displaced, counts: Tensor, work: Work = ALONE, 
         rows = [_centred(cost[at], shown.part(*at), counts[at], lowered) for at in parts]
         return torch.cat(rows).view(cost.shape)
 
+    wanted = (counts > 0).any(-1).tolist()
+
     def overwrite(h: int, columns: slice) -> None:
+        if not any(wanted[h][columns]):
+            cost[h, columns] = 0
+            return
         cost[h, columns] = _centred(cost[h, columns], shown.part(h, columns), counts[h, columns], lowered)
 
     work.each(overwrite, parts, cost.device)

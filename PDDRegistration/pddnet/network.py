@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -31,6 +32,7 @@ from .work import ALONE, Work
 
 SHARPNESS = 100.0  # of a first softmax that has preferences, but not one alone
 OFFSET_RATE = 100.0  # mm: a step of Adam moves offsets as far as the published ones, which are parts of half a trunk
+AROUND = 24.0  # mm around the body's box, to which features of a scan tell something
 PIECE = 1 << 23  # cells of the cost tensor whose intermediate results are held at one time in training
 
 
@@ -90,15 +92,21 @@ class PDDNet(nn.Module):
 
 
 def described(scan: Scan, net: PDDNet, sharpness: float) -> Scan:
-    """The scan with the network's features (channels, D, H, W) after what codes it has.
+    """The scan with the network's features after what codes it has.
 
-    They are scaled so that their part of the costs, beside the channels of MIND and at the matching's `sharpness`, is
-    what the network was trained to give.
+    They are differences from those of air, which is what stands beyond them, and are scaled so that their part of the
+    costs, beside the channels of MIND and at the matching's `sharpness`, is what the network was trained to give.
     """
+    spacing = float(scan.codes_grid.spacing.min()) if len(scan.codes) else net.features.spacing
+    lattice = scan.box.isotropic(spacing, AROUND)
+    nothing = dataclasses.replace(scan, values=torch.zeros_like(scan.values))
+    node = Grid((1, 1, 1), np.full(3, net.features.spacing), lattice.origin, lattice.direction)
     with torch.no_grad():
-        features = net.features([scan], scan.grid)[0]
+        air = net.features([nothing], node)[0]
+        features = net.features([scan], lattice)[0] - air
         scale = (net.sharpness / sharpness * mind.CHANNELS / net.features.channels).sqrt()
-    return dataclasses.replace(scan, codes=torch.cat([scan.codes, scale * features]))
+    codes = torch.cat([scan.codes_at(lattice, Affine.identity()), scale * features])
+    return dataclasses.replace(scan, codes=codes, codes_grid=lattice)
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> PDDNet:

@@ -165,7 +165,7 @@ class _Job:
         ticker.stage("align")
         lattice = fixed.box.isotropic(preset.field, BORDER)
         field = fixed.values.new_zeros((3, *lattice.shape))
-        here = named[0].warped(lattice, Affine.identity())
+        here = fixed.warped(lattice, Affine.identity())
         similarity = Similarity(here, plain[1], self._describe, local=preset.hu)
         affine, candidates = Affine.identity(), []
         if self.initial_transform is not None:
@@ -191,7 +191,7 @@ class _Job:
         result = self._finish(here, similarity(affine, field), affine, field, steps, work.tick)
         measures = result.pop("measures") | {"similarity_before": before, "unfolded_percent": folded}
         if preset.semantic:
-            measures["agreement"] = agreement(here, named[1].warped(lattice, affine, field))
+            measures["agreement"] = agreement(*named, affine, field, lattice)
         if candidates:
             measures["peak_ratio"] = _peak_ratio(candidates, fixed.box)
         ticker.close()

@@ -47,38 +47,37 @@ class Affine:
 class Scan:
     """values (3, D, H, W): intensity (air outside the body), body 0..1, view 0..1, on `grid` (canonical axes).
 
-    codes (E, D, H, W): what guides the matching besides the image (E may be 0). `box`: the body's bounding box.
+    codes (E, ...) on `codes_grid`: what guides the matching besides the image (E may be 0). `box`: the body's bounding
+    box.
     """
 
     values: Tensor
     codes: Tensor
     grid: Grid
     box: Grid
+    codes_grid: Grid
     whole: bool  # no body was found: the whole volume counts
 
     def warped(self, lattice: Grid, affine: Affine, displacement: Tensor | None = None) -> Scan:
-        """The scan at affine(x + u(x)) for every node x of `lattice`; u (3, D, H, W) in mm along its array axes."""
-        where = mesh(lattice, self.values.device)
-        where = where if displacement is None else where + displacement
-        index = self._index(where, lattice, affine)
-        inside = self._inside(index)
-        codes = sample(self.codes, index) if len(self.codes) else self.codes.new_zeros((0, *lattice.shape))
-        return Scan(self._values(index, inside), codes * inside, lattice, lattice, self.whole)
+        """The scan at affine(x + u(x)) for every node x of `lattice`; u (3, D, H, W) in mm along its array axes.
+
+        Without its codes, of which few places need as many: see `codes_at`.
+        """
+        index = _index(_where(lattice, displacement, self.values.device), lattice, affine, self.grid)
+        none = self.codes.new_zeros((0, *lattice.shape))
+        return Scan(self._values(index, self._inside(index)), none, lattice, lattice, lattice, self.whole)
+
+    def codes_at(self, lattice: Grid, affine: Affine, displacement: Tensor | None = None) -> Tensor:
+        """(E, *lattice.shape): likewise the codes, averaged where the lattice is coarser; 0 where there are none."""
+        if not len(self.codes):
+            return self.codes.new_zeros((0, *lattice.shape))
+        codes, grid = _averaged(self.codes, self.codes_grid, float(lattice.spacing[0]))
+        return sample(codes, _index(_where(lattice, displacement, codes.device), lattice, affine, grid), zeros=True)
 
     def values_at(self, where: Tensor, lattice: Grid, affine: Affine) -> Tensor:
         """(3, ...) values at affine(x), for positions x (3, ...) in mm along D, H, W from the lattice's first node."""
-        index = self._index(where, lattice, affine)
+        index = _index(where, lattice, affine, self.grid)
         return self._values(index, self._inside(index))
-
-    def _index(self, where: Tensor, lattice: Grid, affine: Affine) -> Tensor:
-        """(3, ...) voxel indices in the order D, H, W."""
-        import torch
-
-        to_index = np.linalg.inv(self.grid.axes)
-        turn = (to_index @ affine.matrix @ lattice.direction[:, ::-1])[::-1]
-        start = (to_index @ (affine.points(lattice.origin) - self.grid.origin))[::-1]
-        index = torch.einsum("ij,j...->i...", to_tensor(turn, where.device), where)
-        return index + to_tensor(start, where.device).view(3, *[1] * (where.dim() - 1))
 
     def _inside(self, index: Tensor) -> Tensor:
         size = to_tensor(np.array(self.grid.shape), index.device).view(3, *[1] * (index.dim() - 1))
@@ -90,6 +89,34 @@ class Scan:
         values = sample(self.values, index)
         intensity = torch.where(inside, values[0], self.values[0].amin())
         return torch.stack([intensity, values[1] * inside, values[2] * inside])
+
+
+def _where(lattice: Grid, displacement: Tensor | None, device: torch.device) -> Tensor:
+    where = mesh(lattice, device)
+    return where if displacement is None else where + displacement
+
+
+def _index(where: Tensor, lattice: Grid, affine: Affine, grid: Grid) -> Tensor:
+    """(3, ...) voxel indices of `grid`, in the order D, H, W, of affine(x); where: see `Scan.values_at`."""
+    import torch
+
+    to_index = np.linalg.inv(grid.axes)
+    turn = (to_index @ affine.matrix @ lattice.direction[:, ::-1])[::-1]
+    start = (to_index @ (affine.points(lattice.origin) - grid.origin))[::-1]
+    index = torch.einsum("ij,j...->i...", to_tensor(turn, where.device), where)
+    return index + to_tensor(start, where.device).view(3, *[1] * (where.dim() - 1))
+
+
+def _averaged(x: Tensor, grid: Grid, spacing: float) -> tuple[Tensor, Grid]:
+    """(E, D, H, W) averaged to about `spacing` mm, and its grid."""
+    import torch.nn.functional as functional
+
+    factors = np.maximum(np.round(spacing / grid.spacing).astype(int), 1)
+    if (factors == 1).all():
+        return x, grid
+    missing = [p for n, f in zip(grid.size, factors, strict=True) for p in (0, int(-n % f))]
+    x = functional.avg_pool3d(functional.pad(x[None], missing, mode="replicate"), tuple(map(int, factors[::-1])))[0]
+    return x, Grid(x.shape[1:], grid.spacing * factors, grid.index_to_point((factors - 1) / 2), grid.direction)
 
 
 def prepare(
@@ -126,7 +153,7 @@ def prepare(
     tick()
     guide = _encode(codes, code_book, coarse.grid)
     stack = np.stack([values, body.astype(np.float32), view.astype(np.float32)])
-    return Scan(to_tensor(stack, device), to_tensor(guide, device), coarse.grid, box, whole)
+    return Scan(to_tensor(stack, device), to_tensor(guide, device), coarse.grid, box, coarse.grid, whole)
 
 
 def _encode(labels: Image | None, code_book: np.ndarray | None, grid: Grid) -> np.ndarray:

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .lattice import mesh
+from .grid import Grid
+from .lattice import mesh, resample
 from .scan import Affine, Scan
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+AGREEMENT = 8.0
 
 
 class Similarity:
@@ -55,8 +58,14 @@ class Similarity:
         return x if self._nodes is None else x.flatten(1).index_select(1, self._nodes)
 
 
-def agreement(here: Scan, there: Scan) -> float:
-    """Cosine between the codes of two scans on one lattice, -1..1, where both show the fixed body; 0 without codes."""
-    weight = here.values[1] * here.values[2] * there.values[2]
-    f, m = here.codes * weight, there.codes * weight
+def agreement(fixed: Scan, moving: Scan, affine: Affine, field: Tensor, lattice: Grid) -> float:
+    """Cosine between the codes of two scans, -1..1, where both show the fixed body; 0 without codes.
+
+    affine, field: as for `Similarity`, with u on `lattice`; compared at AGREEMENT mm, because structures are large.
+    """
+    coarse = lattice.isotropic(AGREEMENT)
+    u = resample(field, lattice, coarse)
+    here, there = fixed.warped(coarse, Affine.identity()).values, moving.warped(coarse, affine, u).values
+    weight = here[1] * here[2] * there[2]
+    f, m = fixed.codes_at(coarse, Affine.identity()) * weight, moving.codes_at(coarse, affine, u) * weight
     return float((f * m).sum() / (f.square().sum() * m.square().sum()).clamp(min=1e-6).sqrt())

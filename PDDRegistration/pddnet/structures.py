@@ -30,21 +30,21 @@ _PATTERNS = tuple(
         (r"spleen", "spleen"),
         (r"kidney", "kidney"),
         (r"gall_?bladder", "gallbladder"),
-        (r"o?esophagus", "oesophagus"),
+        (r"esophagus", "oesophagus"),  # and oesophagus
         (r"liver", "liver"),
         (r"stomach", "stomach"),
-        (r"aorta", "aorta"),
+        (r"aorta|^arota$", "aorta"),  # as AMOS spells it
         (r"vena_cava_sup|superior_vena", ""),
-        (r"vena_cava", "vena_cava"),
+        (r"vena_cava|post_?cava|(?:^|_)ivc(?:_|$)", "vena_cava"),
         (r"portal|splenic_vein", "portal_vein"),
         (r"pancreas", "pancreas"),
-        (r"adrenal", "adrenal_gland"),
+        (r"adrenal|suprarenal", "adrenal_gland"),
         (r"bladder", "bladder"),
         (r"psoas", "psoas"),
         (r"heart|atrial", "heart"),
         (r"lung", "lung"),
-        (r"colon", "colon"),
-        (r"small_bowel|duodenum|ileum|jejunum", "small_bowel"),
+        (r"colon|large_(?:bowel|intestine)", "colon"),  # bowel alone may be either, or both
+        (r"small_(?:bowel|intestine)|duodenum|ileum|jejunum", "small_bowel"),
         (r"autochthon|erector", "erector_spinae"),
         (r"gluteus", "gluteus"),
         (r"costal_cart|sternum", "sternum"),
@@ -60,8 +60,8 @@ _VERTEBRA = re.compile(r"(?:vertebrae?_|thoracic_?|lumbar_?)([tl]?)(\d+)$")
 def structure_of(name: str) -> str | None:
     """The structure of the common table that a label name means; None where it has none.
 
-    Understands the names of the TotalSegmentator data set, the SPL abdominal atlas, the HuBMAP reference organs and
-    this project's virtual patients.
+    Understands the names of the TotalSegmentator, AMOS and BTCV data sets, the SPL abdominal atlas, the HuBMAP
+    reference organs and this project's virtual patients.
     """
     name = re.sub(r"[\s\-]+", "_", name.strip().lower())
     if vertebra := _VERTEBRA.match(name):

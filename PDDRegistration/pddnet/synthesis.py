@@ -250,7 +250,8 @@ class _Patient:
 
     def _with(self, other: Source, rng: np.random.Generator) -> _Patient:
         """The patient with one organ from another anatomy, a little aside, larger or smaller."""
-        common = [key for key in sorted(self.source.parts.keys() & other.parts.keys()) if key[0] in EXCHANGED]
+        common = sorted(self.source.parts.keys() & other.parts.keys())
+        common = [key for key in common if key[0] in EXCHANGED and other.parts[key].whole]
         if not common:
             return self
         key = common[rng.integers(len(common))]
@@ -263,7 +264,7 @@ class _Patient:
             mine,
             removed=torch.isin(self.own, torch.tensor(mine.codes, device=device)),
             hard=torch.isin(self.material, torch.tensor([INDEX[name] for name in HARD], device=device)),
-            added=torch.isin(torch.arange(len(other.structure), device=device), torch.tensor(theirs.codes)),
+            added=torch.isin(torch.arange(len(other.structure)), torch.tensor(theirs.codes)).to(device),
             offset=offset, at=other.at, scale=scale, shift=theirs.middle + aside, radius=scale * theirs.radius + 15,
         )  # fmt: skip
         return _Patient(

@@ -85,7 +85,7 @@ def train(
         if over or time.monotonic() - saved > config.seconds_kept or run.number == config.iterations:
             run.write()
             saved = time.monotonic()
-        if over:
+        if over or run.number == config.iterations:  # before more is drawn, or guessed
             break
     run.draw_plot()
     return Outcome(run.number, run.weights, run.best, run.number >= config.iterations)
@@ -273,7 +273,7 @@ class _Run:
 
     def log(self, seconds_left: float) -> str:
         """Write a line of the log; returns what to show."""
-        loss, overlap = (value / max(self.count, 1) for value in self.recent)
+        loss, overlap = (value / self.count if self.count else float("nan") for value in self.recent)
         self.recent, self.count = (0.0, 0.0), 0
         self._add_row(loss, overlap, float("nan"))
         return f"{self.number}: loss {loss:.3f}, best validation {self.best:.3f}, {seconds_left / 60:.0f} min left"

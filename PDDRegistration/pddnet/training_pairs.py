@@ -35,13 +35,13 @@ class Labelled:
         middle = np.zeros(3) if shift is None else np.asarray(shift, np.float64)
         shape = tuple(structures.shape)
         grid = Grid(shape, np.full(3, SPACING), middle - (np.array(shape[::-1]) - 1) / 2 * SPACING, np.eye(3))
-        return cls(Scan(values, values.new_zeros(0, *shape), grid, grid, False), structures)
+        return cls(Scan(values, values.new_zeros(0, *shape), grid, grid, grid, False), structures)
 
     def moved(self, shift: np.ndarray) -> Labelled:
         """The same (3,) LPS mm away."""
-        grid = dataclasses.replace(self.scan.grid, origin=self.scan.grid.origin + shift)
-        box = dataclasses.replace(self.scan.box, origin=self.scan.box.origin + shift)
-        return Labelled(dataclasses.replace(self.scan, grid=grid, box=box), self.structures)
+        grids = {name: getattr(self.scan, name) for name in ("grid", "box", "codes_grid")}
+        grids = {name: dataclasses.replace(grid, origin=grid.origin + shift) for name, grid in grids.items()}
+        return Labelled(dataclasses.replace(self.scan, **grids), self.structures)
 
     def only(self, common: Tensor) -> Labelled:
         """With the background in place of structures that are not told apart in both; common (structures,) bool."""

@@ -24,6 +24,8 @@ EXCHANGED = frozenset(
 HARD = ("bone", "marrow", "cartilage", "disc", "cord")  # no exchanged organ grows into it
 FEWEST = 6  # structures that two maps must share before one lends its arrangement to the other
 FARTHEST = 45.0  # mm that a structure moves at most towards where the other map has it
+CUT = 0.25  # of a structure's largest slice: with so much of it in the map's first or last, the map's end cuts it
+ONE_SIDED = 0.8  # share of a label's voxels on one side of the body, from which on it counts as of that side
 REACH = 45.0  # mm within which a structure takes its surroundings along
 HELD = 0.3  # weight of staying where nothing is near
 STEP = 3  # voxels between the points where the arrangement is computed
@@ -36,26 +38,31 @@ Key = tuple[int, int]  # structure, side
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A structure on one side: its codes, its middle (3,) LPS mm, and how far it extends from there, mm."""
+    """A structure on one side: its codes, the largest first, its middle (3,) LPS mm, and how far it reaches, mm.
+
+    whole: whether the map shows all of it; the middle of what the map's ends cut tells little.
+    """
 
     codes: tuple[int, ...]
     middle: np.ndarray
     radius: float
+    whole: bool = True
 
 
 def parts(anatomy: Anatomy) -> dict[Key, Part]:
-    """What of an anatomy can be found in another: per structure and side (-1 right, 0 middle, 1 left)."""
+    """What of an anatomy can be found in another: per structure and side (-1 right, 0 middle or both, 1 left)."""
     counts, middles = _middles(anatomy)
-    centre = np.median(middles[counts > 0], axis=0)
+    left = _left(anatomy, float(np.median(middles[counts > 0, 0])))
     found: dict[Key, list[int]] = {}
     labels = [layer.label for layer in anatomy.layers]
     for code, layer in enumerate(anatomy.layers):
-        if layer.structure and counts[code]:
-            whole = [other for other, label in enumerate(labels) if label == layer.label]
-            aside = np.average(middles[whole], axis=0, weights=counts[whole])[0] - centre[0]
-            side = int(np.sign(aside)) if layer.structure in PAIRED else 0
+        whole = [other for other, label in enumerate(labels) if label == layer.label]
+        if layer.structure and counts[whole].any():
+            share = left[whole].sum() / counts[whole].sum()
+            side = int(share >= ONE_SIDED) - int(share <= 1 - ONE_SIDED) if layer.structure in PAIRED else 0
             found.setdefault((layer.structure, side), []).append(code)
-    return {key: _part(anatomy, tuple(codes), counts, middles) for key, codes in found.items()}
+    by_size = {key: tuple(sorted(codes, key=lambda code: -counts[code])) for key, codes in found.items()}
+    return {key: _part(anatomy, codes, counts, middles) for key, codes in by_size.items()}
 
 
 def _middles(anatomy: Anatomy) -> tuple[np.ndarray, np.ndarray]:
@@ -73,11 +80,22 @@ def _middles(anatomy: Anatomy) -> tuple[np.ndarray, np.ndarray]:
     return counts, anatomy.grid.index_to_point(index)
 
 
+def _left(anatomy: Anatomy, middle: float) -> np.ndarray:
+    """(codes,) of the voxels that `_middles` counts, those to the left of x = middle, LPS mm."""
+    codes = anatomy.codes[::2, ::2, ::2]
+    z, y, x = (2.0 * axis for axis in np.ogrid[tuple(map(slice, codes.shape))])
+    across = anatomy.grid.axes[0]  # mm along x of a step along i, j, k
+    place = anatomy.grid.origin[0] + across[0] * x + across[1] * y + across[2] * z
+    return np.bincount(codes[place > middle], minlength=len(anatomy.layers))
+
+
 def _part(anatomy: Anatomy, codes: tuple[int, ...], counts: np.ndarray, middles: np.ndarray) -> Part:
     middle = np.average(middles[list(codes)], axis=0, weights=counts[list(codes)])
-    where = np.argwhere(np.isin(anatomy.codes[::4, ::4, ::4], codes))[:, ::-1] * 4.0
-    away = anatomy.grid.index_to_point(where) - middle
-    return Part(codes, middle, float(np.linalg.norm(away, axis=1).max(initial=0.0)) + 10.0)
+    shown = np.isin(anatomy.codes[::4, ::4, ::4], codes)
+    away = anatomy.grid.index_to_point(np.argwhere(shown)[:, ::-1] * 4.0) - middle
+    ends = np.isin(anatomy.codes[[0, -1], ::4, ::4], codes).sum((1, 2))
+    whole = bool(ends.max() <= CUT * shown.sum((1, 2)).max())
+    return Part(codes, middle, float(np.linalg.norm(away, axis=1).max(initial=0.0)) + 10.0, whole)
 
 
 def rearranged(points: Tensor, own: dict[Key, Part], other: dict[Key, Part], share: float) -> Tensor:
@@ -86,7 +104,7 @@ def rearranged(points: Tensor, own: dict[Key, Part], other: dict[Key, Part], sha
     Args:
         share: how much of the way; negative: away from it. Unchanged when the two have too little in common.
     """
-    common = sorted(own.keys() & other.keys())
+    common = sorted(key for key in own.keys() & other.keys() if own[key].whole and other[key].whole)
     if len(common) < FEWEST:
         return points
     here = np.array([own[key].middle for key in common])

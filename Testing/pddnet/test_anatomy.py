@@ -77,11 +77,26 @@ def test_the_core_lies_as_deep_as_its_layer_says(label: str, shell: str, core: s
     found = Anatomy.of("ball", Image((deep > 0).astype(np.uint8), grid), {1: label})
     assert [layer.material for layer in found.layers] == ["", shell, core]
     deep = 18.0 - np.linalg.norm(found.grid.points() - MIDDLE, axis=-1)
-    # the nearest voxel outside is at least as far as the surface, and at most two half diagonals (1.1 mm) farther
-    assert (found.codes[deep > thickness] == 2).all()
-    assert deep[found.codes == 2].min() > thickness - 2.2
-    assert (found.codes[(deep > 0) & (deep < thickness - 2.2)] == 1).all()
+    # a voxel's half diagonal is 1.1 mm
+    assert (found.codes[deep > thickness + 1.1] == 2).all()
+    assert (found.codes[(deep > 0) & (deep < thickness - 1.1)] == 1).all()
+    radius = (3 / (4 * np.pi) * (found.codes == 2).sum() * grid.spacing.prod()) ** (1 / 3)
+    assert 18.0 - radius == pytest.approx(thickness, abs=0.25)
     assert (found.codes[deep < 0] == 0).all()
+
+
+@pytest.mark.parametrize("spacing", [1.5, 2.0, 3.0])
+def test_bones_have_a_shell_at_any_voxel_size(spacing: float) -> None:
+    shape = tuple(2 * [round(76 / spacing)] + [round(80 / spacing)])
+    direction = rotation(8, -6, 11) @ np.diag([1.0, -1.0, 1.0])
+    middle = (np.array(shape[::-1]) - 1) / 2 * spacing
+    grid = Grid(shape, (spacing,) * 3, MIDDLE - direction @ middle, direction)
+    away = np.linalg.norm(grid.points() - MIDDLE, axis=-1)
+    found = Anatomy.of("ball", Image((away < 30).astype(np.uint8), grid), {1: "femur_left"})
+    radius = (3 / (4 * np.pi) * (found.codes == 2).sum() * spacing**3) ** (1 / 3)
+    assert 30.0 - radius == pytest.approx(2.0, abs=0.7)
+    outer = (found.codes > 0) & ~ndimage.binary_erosion(found.codes > 0)
+    assert {found.layers[code].material for code in np.unique(found.codes[outer])} == {"bone"}
 
 
 def test_materials_of_what_is_no_structure() -> None:
@@ -104,6 +119,25 @@ def test_height_is_mm_above_a_wall_over_the_structures() -> None:
     assert np.abs(heights).max() < 4.0  # its grid has voxels of 4 mm
     assert abs(np.mean(heights)) < 2.0
     assert found.height_grid.contains(found.grid.corners() * 1.0).all()
+
+
+@pytest.mark.parametrize("up", [False, True])
+def test_the_ends_of_a_map_are_cuts_through_the_body(up: bool) -> None:
+    """A thick cylinder along the body, cut by the map: its wall is beside it, not across it."""
+    direction = (rotation(4, -3, 5) @ np.diag([1.0, -1.0, -1.0 if up else 1.0]))[:, [2, 0, 1]]
+    shape, spacing = (36, 40, 30), np.array([4.5, 3.5, 4.0])  # along j, k, i: z, x, y nearly
+    grid = Grid(shape, spacing, MIDDLE - direction @ ((np.array(shape[::-1]) - 1) / 2 * spacing), direction)
+    axis, half = rotation(4, -3, 5)[:, 2], shape[2] * spacing[0] / 2
+    away = grid.points() - MIDDLE
+    away = away - (away @ axis)[..., None] * axis
+    found = Anatomy.of("trunk", Image((np.linalg.norm(away, axis=-1) < 45).astype(np.uint8), grid), {1: "liver"})
+    for side in (rotation(4, -3, 5)[:, 0], -rotation(4, -3, 5)[:, 1]):
+        levels = np.array([-half - 60, -half + 2, 0.0, half - 2, half + 60])
+        points = MIDDLE + levels[:, None, None] * axis + np.array([22.0, 40.0, 65.0])[:, None] * side
+        index = np.moveaxis(found.height_grid.point_to_index(points)[..., ::-1], -1, 0)
+        heights = ndimage.map_coordinates(found.height, index, order=1)
+        assert np.ptp(heights, axis=0).max() < 1.0  # the same at every level, beyond the map too
+        assert np.allclose(heights, np.array([22, 40, 65]) - 53, atol=8.0)  # two of the voxels in which it is computed
 
 
 def test_gaps_between_structures_are_inside() -> None:

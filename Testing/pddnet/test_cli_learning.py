@@ -11,6 +11,7 @@ from trunk import write_case
 
 from pddnet import cohort_files, comparing, pipeline, training
 from pddnet.cli import main
+from pddnet.errors import InputError
 from pddnet.training import Outcome
 
 
@@ -112,6 +113,29 @@ def test_compare_prints_the_table_and_writes_strict_json(cases: Path, tmp_path: 
     assert list(found["rows"]) == ["before", "full"]
     assert found["rows"]["before"][0] == dict.fromkeys(comparing.COLUMNS) | {"dice": 100, "dice30": 100, "hd95": 0}
     assert found["rows"]["full"][1]["dice"] < 90  # the stand-in always finds the same shift
+
+
+def test_compare_goes_on_after_a_pair_that_cannot_be_registered(cases: Path, tmp_path: Path, capsys, monkeypatch):
+    found, calls = fake_register(), iter(range(10))
+
+    def register(*given: object, **settings: object) -> object:
+        if next(calls) in bad:
+            raise InputError("nothing in common")
+        return found(*given, **settings)
+
+    monkeypatch.setattr(pipeline, "register", register)
+    argv = ["compare", str(cases), "--configuration", "full", "--json", str(tmp_path / "r.json")]
+    bad = [0]
+    assert main(argv) == 0
+    out = capsys.readouterr().out
+    assert "warning: one / two: nothing in common; the pair is left out" in out
+    assert "1 pairs of 2 scans; 1 left out" in out
+    written = json.loads((tmp_path / "r.json").read_text())
+    assert written["pairs"] == ["two / one"] and len(written["rows"]["full"]) == 1
+    (tmp_path / "r.json").unlink()
+    bad = [2, 3]  # the first two calls are spent
+    _fails(capsys, argv, "none of the 2 pairs")
+    assert not (tmp_path / "r.json").exists()
 
 
 @pytest.mark.parametrize(

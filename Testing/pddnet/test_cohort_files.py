@@ -11,7 +11,7 @@ import pytest
 import SimpleITK as sitk
 from trunk import NAMES, write_anatomy
 
-from pddnet import anatomy, cohort, cohort_files
+from pddnet import anatomy, cohort, cohort_files, synthesis
 from pddnet.cohort_files import write_cohort
 from pddnet.errors import InputError
 from pddnet.grid import Grid
@@ -69,6 +69,61 @@ def test_patients_from_a_map(maps: Path, tmp_path: Path) -> None:
             assert np.median(hu[label == lung]) < -500
     assert {"liver"} <= set.union(*structures)
     assert len({(folder / "ct.nii.gz").stat().st_size for folder in folders}) == 3
+
+
+def test_a_number_means_one_name_in_the_patients_of_all_maps(maps: Path, tmp_path: Path) -> None:
+    write_anatomy(maps, "other")
+    here = {2: "liver", 3: "aorta", 5: "kidney_left", 6: "vertebrae_L1"}
+    (maps / "other.json").write_text(json.dumps(here))
+    one, two = write_cohort(tmp_path / "out", 2, 8, anatomies=maps, spacing=8.0)
+    numbers = {}
+    for folder, names in ((one, set(here.values())), (two, set(NAMES.values()) - {"a nameless thing"})):
+        found = json.loads((folder / "labels.json").read_text())
+        assert set(found.values()) == names  # what its own map tells apart
+        for number, name in found.items():
+            assert numbers.setdefault(number, name) == name
+        image = sitk.ReadImage(str(folder / "labels.nii.gz"))
+        assert image.GetPixelID() == sitk.sitkUInt8
+        assert set(np.unique(sitk.GetArrayFromImage(image)).tolist()) <= {0, *map(int, found)}
+    assert sorted(numbers.values()) == sorted({*NAMES.values(), "aorta"} - {"a nameless thing"})
+    assert {int(number) for number in numbers} == set(range(1, 7))
+
+
+def test_more_names_than_a_byte_can_count(tmp_path: Path) -> None:
+    """In two maps, because one holds no more than 254."""
+    grid = Grid((14, 30, 30), (6.0,) * 3, (0, 0, 0), np.eye(3))
+    array = np.zeros(grid.shape, np.uint8)
+    for n in range(130):
+        k, j, i = 4 * (n // 49), 4 * (n // 7 % 7), 4 * (n % 7)
+        array[k : k + 4, j : j + 4, i : i + 4] = n + 1
+    (tmp_path / "maps").mkdir()
+    for name in ("a", "b"):
+        sitk.WriteImage(Image(array, grid).to_sitk(), str(tmp_path / "maps" / f"{name}.nii.gz"))
+        names = {n: f"{name} aorta {n:03d}" for n in range(1, 131)}
+        (tmp_path / "maps" / f"{name}.json").write_text(json.dumps(names))
+    last, first = write_cohort(tmp_path / "out", 2, 1, anatomies=tmp_path / "maps", spacing=8.0)
+    for folder, name, start in ((first, "a", 1), (last, "b", 131)):
+        found = {int(n): text for n, text in json.loads((folder / "labels.json").read_text()).items()}
+        assert found == {start + n: f"{name} aorta {n + 1:03d}" for n in range(130)}
+        image = sitk.ReadImage(str(folder / "labels.nii.gz"))
+        assert image.GetPixelID() == sitk.sitkUInt16
+        shown = set(np.unique(sitk.GetArrayFromImage(image)).tolist()) - {0}
+        assert len(shown) > 20 and shown <= found.keys()
+
+
+def test_maps_of_a_folder_lend_to_each_other(maps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("other", "third"):
+        write_anatomy(maps, name)
+    lent = []
+
+    def noted(source: synthesis.Source, *given: object) -> synthesis.Sample:
+        lent.append((source.anatomy.name, sorted(other.anatomy.name for other in source.others)))
+        return synthesise(source, *given)
+
+    synthesise = synthesis.synthesise
+    monkeypatch.setattr(synthesis, "synthesise", noted)
+    write_cohort(tmp_path / "out", 3, 0, anatomies=maps, spacing=10.0)
+    assert lent == [("other", ["third", "trunk"]), ("third", ["other", "trunk"]), ("trunk", ["other", "third"])]
 
 
 @pytest.mark.parametrize("virtual", [False, True])

@@ -63,12 +63,13 @@ def moves(monkeypatch: pytest.MonkeyPatch) -> Callable[[np.ndarray], list[str]]:
     return set_shift
 
 
-def _quiet(share: float, text: str) -> None:
-    pass
+def _compare(couples: list[tuple[Case, Case]], presets: dict) -> dict[str, list[dict[str, float]]]:
+    """The numbers of pairs that can all be measured."""
+    return compare(couples, presets, lambda share, text: None, pytest.fail)[1]
 
 
 def test_before_a_known_shift_by_hand() -> None:
-    row = compare([(_case("f"), _case("m", (5, -3, 2)))], {"before": None}, _quiet)["before"][0]
+    row = _compare([(_case("f"), _case("m", (5, -3, 2)))], {"before": None})["before"][0]
     overlap = (5 * 7 * 8) / BOX**3
     assert row["dice"] == pytest.approx(100 * overlap)
     assert row["dice30"] == pytest.approx(100 * overlap)
@@ -79,7 +80,7 @@ def test_before_a_known_shift_by_hand() -> None:
 
 def test_the_distance_of_surfaces_by_hand() -> None:
     """Boxes moved along one axis: a fifth of either surface lies the whole shift from the other."""
-    row = compare([(_case("f"), _case("m", (0, 0, 4)))], {"before": None}, _quiet)["before"][0]
+    row = _compare([(_case("f"), _case("m", (0, 0, 4)))], {"before": None})["before"][0]
     assert row["hd95"] == pytest.approx(8.0)
     assert row["dice"] == pytest.approx(60.0)
 
@@ -87,7 +88,7 @@ def test_the_distance_of_surfaces_by_hand() -> None:
 def test_the_right_translation_leaves_nothing(moves: Callable) -> None:
     called = moves(SHIFT)
     preset = find_preset("fast")
-    row = compare([(_case("f"), _case("m", (5, -3, 2)))], {"full": preset}, _quiet)["full"][0]
+    row = _compare([(_case("f"), _case("m", (5, -3, 2)))], {"full": preset})["full"][0]
     assert called == [preset]
     assert (row["dice"], row["dice30"], row["hd95"], row["folding"]) == (100, 100, 0, 0)
     assert row["tre"] == pytest.approx(0, abs=1e-4)
@@ -97,7 +98,7 @@ def test_the_right_translation_leaves_nothing(moves: Callable) -> None:
 
 def test_the_opposite_translation_is_worse_than_none(moves: Callable) -> None:
     moves(-SHIFT)
-    row = compare([(_case("f"), _case("m", (5, -3, 2)))], {"full": find_preset("fast")}, _quiet)["full"][0]
+    row = _compare([(_case("f"), _case("m", (5, -3, 2)))], {"full": find_preset("fast")})["full"][0]
     assert row["dice"] == 0
     assert row["tre"] == pytest.approx(2 * math.sqrt(152), abs=1e-3)
 
@@ -105,14 +106,14 @@ def test_the_opposite_translation_is_worse_than_none(moves: Callable) -> None:
 def test_a_structure_that_was_moved_out_of_view_counts_as_lost(moves: Callable) -> None:
     moves(np.array([0, 0, 46.0]))  # the second box, at most 34 voxels up, is looked for beyond the scan's end
     fixed, moving = _case("f"), _case("m")
-    row = compare([(fixed, moving)], {"full": find_preset("fast")}, _quiet)["full"][0]
+    row = _compare([(fixed, moving)], {"full": find_preset("fast")})["full"][0]
     assert row["dice"] == 0
     moves(np.array([36.0, 0, 0]))
     lost = _case("m", labels=(1,))
     _box(lost.labels.array, (38, 26, 24), 2)  # found at 20, 26, 24; and box 1 beyond the left end
     _box(lost.labels.array, (12, 12, 12), 0)
     _box(lost.labels.array, (0, 0, 0), 1)
-    row = compare([(fixed, lost)], {"full": find_preset("fast")}, _quiet)["full"][0]
+    row = _compare([(fixed, lost)], {"full": find_preset("fast")})["full"][0]
     assert row["dice"] == pytest.approx((0 + 100 * 0.2) / 2)
     assert row["dice30"] == 0
     assert row["hd95"] == pytest.approx(16.0)  # of the one that is there
@@ -120,21 +121,21 @@ def test_a_structure_that_was_moved_out_of_view_counts_as_lost(moves: Callable) 
 
 def test_only_what_both_scans_hold_is_measured() -> None:
     fixed, moving = _case("f", labels=(1, 2)), _case("m", labels=(1, 3))
-    row = compare([(fixed, moving)], {"before": None}, _quiet)["before"][0]
+    row = _compare([(fixed, moving)], {"before": None})["before"][0]
     assert row["dice"] == 100
-    nothing = compare([(fixed, _case("m", labels=(7, 8)))], {"before": None}, _quiet)["before"][0]
+    nothing = _compare([(fixed, _case("m", labels=(7, 8)))], {"before": None})["before"][0]
     assert math.isnan(nothing["dice"]) and math.isnan(nothing["dice30"])
     alone = replace(moving, landmarks={"c": np.zeros(3)})
-    assert math.isnan(compare([(fixed, alone)], {"before": None}, _quiet)["before"][0]["tre"])
+    assert math.isnan(_compare([(fixed, alone)], {"before": None})["before"][0]["tre"])
 
 
 def test_structures_are_matched_by_name_where_there_are_names() -> None:
     """Every label map numbers its structures in its own way."""
     fixed = replace(_case("f", labels=(1, 2)), names={1: "liver", 2: "spleen", 3: "aorta"})
     moving = replace(_case("m", labels=(2, 5)), names={2: "liver", 5: "spleen", 1: "colon"})
-    assert compare([(fixed, moving)], {"before": None}, _quiet)["before"][0]["dice"] == 100
+    assert _compare([(fixed, moving)], {"before": None})["before"][0]["dice"] == 100
     nameless = replace(moving, names={})
-    assert compare([(fixed, nameless)], {"before": None}, _quiet)["before"][0]["dice"] == 0  # label 2 by number
+    assert _compare([(fixed, nameless)], {"before": None})["before"][0]["dice"] == 0  # label 2 by number
 
 
 def test_pairs_in_order() -> None:
@@ -150,9 +151,33 @@ def test_progress_names_the_pair_and_the_configuration(moves: Callable) -> None:
     told = []
     both = {"before": None, "full": find_preset("fast")}
     couples = pairs([_case("a"), _case("b")], None)
-    rows = compare(couples, both, lambda share, text: told.append((share, text)))
+    measured, rows = compare(couples, both, lambda share, text: told.append((share, text)), pytest.fail)
+    assert measured == ["a / b", "b / a"]
     assert told == [(0, "a / b: before"), (0.25, "a / b: full"), (0.5, "b / a: before"), (0.75, "b / a: full")]
     assert [len(found) for found in rows.values()] == [2, 2]
+
+
+def test_a_pair_that_cannot_be_registered_is_named_and_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def register(fixed: Image, moving: Image, preset: object) -> object:
+        if fixed is bad.image:
+            raise InputError("the scans do not overlap")
+        grid = fixed.grid.isotropic(4.0, 16.0)
+        return type("Result", (), {"field": DisplacementField(np.zeros((*grid.shape, 3), np.float32), grid)})
+
+    cases = [_case("a"), _case("b", (5, -3, 2)), _case("c", (0, 0, 4))]
+    bad = cases[1]
+    monkeypatch.setattr(pipeline, "register", register)
+    both = {"before": None, "full": find_preset("fast")}
+    told: list[str] = []
+    measured, rows = compare(pairs(cases, 4), both, lambda share, text: None, told.append)
+    assert told == ["b / c: the scans do not overlap; the pair is left out"]
+    assert measured == ["a / b", "c / a", "a / c"]
+    # row for row the same pairs, also in what was measured before the fault
+    for found in rows.values():
+        assert [row["dice"] for row in found] == pytest.approx([28, 60, 60])
+    with pytest.raises(InputError, match="none of the 1 pairs"):
+        compare([(bad, cases[0])], both, lambda share, text: None, told.append)
+    assert len(told) == 2
 
 
 def test_the_table() -> None:

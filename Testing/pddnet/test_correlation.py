@@ -102,3 +102,21 @@ def test_taps_at_the_borders() -> None:
     assert low.tolist() == [[0, 0, 1], [1, 2, 2]]
     assert high.tolist() == [[1, 1, 2], [2, 3, 3]]
     assert weight.tolist() == [[0, 0.25, 0], [0.5, 1, 1]]  # below 0: the first voxel; above 3: the last
+
+
+@pytest.mark.parametrize("cached", [1, 3000, 1 << 30])
+def test_columns_that_do_not_count_are_left_out(monkeypatch: pytest.MonkeyPatch, cached: int) -> None:
+    monkeypatch.setattr("pddnet.work.CACHED", cached)
+    fixed, moving, points, offsets = CASES["several sizes"]
+    columns = torch.rand(fixed.shape[2:], generator=torch.Generator().manual_seed(3)) > 0.6
+    assert 0 < columns.sum() < columns.numel()
+    whole, part = correlate(fixed, moving, points, offsets), correlate(fixed, moving, points, offsets, columns=columns)
+    assert torch.equal(part[columns], whole[columns])
+    left = part[~columns]
+    assert bool(((left == 0) | (left == whole[~columns])).all())
+    if cached == 1:  # one column at a time
+        assert not left.any()
+    fixed.requires_grad_(True)
+    traced = correlate(fixed, moving, points, offsets, columns=columns)
+    fixed.requires_grad_(False)
+    assert torch.allclose(traced.detach(), whole)

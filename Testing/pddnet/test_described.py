@@ -98,15 +98,15 @@ def test_features_weigh_as_they_were_trained_to(scan: Scan) -> None:
     torch.manual_seed(2)
     net = PDDNet(6, 8.0).eval().requires_grad_(False)
     net.log_sharpness += 0.7
-    features = net.features([scan], scan.grid)[0]
-    lattice = scan.box.isotropic(4.0)
+    lattice = scan.box.isotropic(net.features.spacing)
 
     def cost(given: Scan, **settings: bool) -> Tensor:
-        maps = describe(given.warped(lattice, Affine.identity()), lattice, 4.0, **settings).features
-        return SHARPNESS * (maps - maps[:, 10:11, 12:13, 9:10]).square().mean(0)
+        codes = given.codes_at(lattice, Affine.identity())
+        maps = describe(given.warped(lattice, Affine.identity()), codes, 8.0, **settings).features
+        return SHARPNESS * (maps - maps[:, 5:6, 6:7, 4:5]).square().mean(0)
 
-    there = dataclasses.replace(scan, codes=features).warped(lattice, Affine.identity()).codes
-    expected = net.sharpness * (there - there[:, 10:11, 12:13, 9:10]).square().mean(0)
+    features = net.features([scan], lattice)[0]
+    expected = net.sharpness * (features - features[:, 5:6, 6:7, 4:5]).square().mean(0)
     both = described(scan, net, SHARPNESS)
     assert expected.std() > 0
     assert torch.allclose(cost(both, similarity=False), expected, rtol=1e-3, atol=1e-4 * float(expected.max()))
@@ -114,12 +114,25 @@ def test_features_weigh_as_they_were_trained_to(scan: Scan) -> None:
     assert torch.allclose(cost(both), together, rtol=1e-3, atol=1e-4 * float(together.max()))
 
 
+def test_where_nothing_is_features_are_zero(scan: Scan) -> None:
+    """As codes are beyond their lattice: air there is no other air."""
+    net = PDDNet(4, 8.0).eval()
+    with torch.no_grad():
+        net.features.offsets.clamp_(-9, 9)
+    found = described(scan, net, SHARPNESS)
+    body = scan.warped(found.codes_grid, Affine.identity()).values[1:2]
+    away = torch.nn.functional.max_pool3d(body[None], 9, 1, 4)[0, 0] == 0  # 32 mm: a filter, an offset, a convolution
+    assert away.sum() > 20
+    assert found.codes[:, away].abs().max() < 1e-4 * found.codes.abs().max()
+
+
 def test_features_stand_after_those_that_guide(pair: tuple[Image, Image]) -> None:
     labels = Image((pair[0].array > 0).astype(np.uint8), pair[0].grid)
     guided = prepare(pair[0], 4.0, CPU, codes=labels, code_book=np.array([[0.0, 0], [1, 2]]))
     found = described(guided, PDDNet(4, 8.0).eval(), SHARPNESS)
-    assert found.codes.shape == (2 + 4, *guided.grid.shape)
-    assert torch.equal(found.codes[:2], guided.codes)
+    assert found.codes.shape == (2 + 4, *found.codes_grid.shape)
+    assert np.allclose(found.codes_grid.spacing, guided.grid.spacing.min())
+    assert torch.allclose(found.codes[:2], guided.codes_at(found.codes_grid, Affine.identity()))
     assert not found.codes.requires_grad
     assert torch.equal(found.values, guided.values)
 
@@ -133,9 +146,12 @@ def test_every_kind_of_weights_goes_where_it_belongs(
     load, load_features, agreement = semantic.load, network.load, pipeline.agreement
     monkeypatch.setattr(semantic, "load", lambda p, device: named.append(p) or load(tmp_path / "names.npz", device))
     monkeypatch.setattr(network, "load", lambda p, device: learned.append(p) or load_features(p, device))
-    monkeypatch.setattr(
-        pipeline, "agreement", lambda a, b: compared.append((len(a.codes), len(b.codes))) or agreement(a, b)
-    )
+
+    def compare(fixed: Scan, moving: Scan, *more: object) -> float:
+        compared.append((len(fixed.codes), len(moving.codes)))
+        return agreement(fixed, moving, *more)
+
+    monkeypatch.setattr(pipeline, "agreement", compare)
     both = dataclasses.replace(PLAIN, semantic=2.0)
     register(*pair, both, align=False, device="cpu", weights=tmp_path / "names.npz")
     assert (named, learned) == ([tmp_path / "names.npz"], [])

@@ -11,7 +11,7 @@ from torch import Tensor
 from pddnet.grid import Grid
 from pddnet.inference import DisplacementDistribution
 from pddnet.lattice import positions
-from pddnet.matching import Displaced, FeatureMap, match
+from pddnet.matching import Displaced, FeatureMap, centred, match
 
 SHIFT = torch.tensor([8.0, -12.0, 16.0])  # mm along D, H, W: fixed -> moving
 VOXEL, REACH = 4.0, 24.0
@@ -131,3 +131,15 @@ def test_displaced_is_the_mask_at_the_nearest_voxel() -> None:
         k, j, i = (round(float(p)) for p in place)
         inside = 0 <= k < 5 and 0 <= j < 6 and 0 <= i < 7
         assert value == (inside and bool(mask[k, j, i]))
+
+
+def test_columns_that_do_not_count_become_zero_without_being_computed() -> None:
+    cost = torch.rand(2, 3, 3, 3, 3, 4, generator=torch.Generator().manual_seed(1))
+    where = tuple(torch.linspace(1, 8, n) for n in (4, 2, 3))
+    shown = Displaced(torch.ones(10, 10, 10, dtype=torch.bool), where, (torch.linspace(-1, 1, 3),) * 3)
+    counts = torch.ones(2, 3, 4)
+    counts[1] = 0
+    expected = centred(cost.clone(), shown, counts)
+    assert expected[0].abs().max() > 0.1 and not expected[1].any()
+    cost[1] = float("nan")
+    assert torch.equal(centred(cost, shown, counts), expected)

@@ -42,7 +42,7 @@ def _phantom(shift: tuple[float, float, float] = (0, 0, 0), grid: Grid | None = 
         inside = np.linalg.norm(points - random.uniform(-28, 28, 3), axis=-1) < random.uniform(10, 18)
         hu[inside], labels[inside] = random.uniform(-90, 250), organ
     values = torch.tensor(np.stack([hu, body, np.ones(grid.shape)]).astype(np.float32))
-    scan = Scan(values, values.new_zeros(0, *grid.shape), grid, grid, False)
+    scan = Scan(values, values.new_zeros(0, *grid.shape), grid, grid, grid, False)
     return scan, LabelMap(torch.tensor(labels), torch.ones(grid.shape), grid)
 
 

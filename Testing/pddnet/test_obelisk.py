@@ -27,7 +27,7 @@ def _centred(shape: tuple[int, ...], spacing: tuple[float, ...] | float, directi
 def _scan(hu: np.ndarray, grid: Grid, body: np.ndarray | float = 1.0, view: np.ndarray | float = 1.0) -> Scan:
     stack = np.stack([np.broadcast_to(x, grid.shape) for x in (hu, body, view)]).astype(np.float32)
     values = torch.tensor(stack)
-    return Scan(values, values.new_zeros(0, *grid.shape), grid, grid, False)
+    return Scan(values, values.new_zeros(0, *grid.shape), grid, grid, grid, False)
 
 
 def _of(grid: Grid, formula: Callable[[np.ndarray], np.ndarray]) -> Scan:
@@ -186,7 +186,7 @@ def test_gradients_by_finite_differences(name: str) -> None:
     generator = torch.Generator().manual_seed(1)
     grid = _centred((14, 12, 15), (4.0, 3.1, 5.3), rotation(13, -21, 34))
     scan, nodes = _scan(_noise(grid), grid), _centred((4, 3, 5), SPACING, np.eye(3))
-    scan = Scan(scan.values.double(), scan.codes, grid, grid, False)
+    scan = Scan(scan.values.double(), scan.codes, grid, grid, grid, False)
     module = _module(channels=2).double()
     upstream = torch.randn(1, 2, *nodes.shape, generator=generator, dtype=torch.float64)
     parameter = dict(module.named_parameters())[name]

@@ -27,7 +27,7 @@ def _labelled(grid: Grid, shift: np.ndarray | float = 0.0) -> Labelled:
     labels = label_at(node_points(grid) - shift)
     structures = torch.tensor(np.vectorize(NUMBERS.get)(labels))
     values = torch.ones(3, *grid.shape)
-    return Labelled(Scan(values, values[:0], grid, grid, False), structures)
+    return Labelled(Scan(values, values[:0], grid, grid, grid, False), structures)
 
 
 def _other_grid() -> Grid:
@@ -81,7 +81,7 @@ def test_overlaps_by_hand() -> None:
     grid = Grid((1, 1, 6), (4.0,) * 3, (0.0,) * 3, np.eye(3))
     liver, spleen = NUMBER["liver"], NUMBER["spleen"]
     values = torch.ones(3, 1, 1, 6)
-    scan = Scan(values, values[:0], grid, grid, False)
+    scan = Scan(values, values[:0], grid, grid, grid, False)
     fixed = Labelled(scan, torch.tensor([[[liver, liver, spleen, spleen, 0, -1]]]))
     moving = Labelled(scan, torch.tensor([[[0, liver, liver, liver, spleen, spleen]]]))
     one = torch.zeros(3, 1, 1, 6)
@@ -92,7 +92,7 @@ def test_overlaps_by_hand() -> None:
     assert overlaps(fixed, moving, one, among(frozenset({spleen}))) == [found[spleen]]
     unseen = values.clone()
     unseen[2, ..., 3] = 0  # what the third voxel of the fixed scan finds: that one does not count then
-    half = Labelled(Scan(unseen, values[:0], grid, grid, False), moving.structures)
+    half = Labelled(Scan(unseen, values[:0], grid, grid, grid, False), moving.structures)
     assert overlaps(fixed, half, one, common) == pytest.approx([2 * 1 / (1 + 2), 2 * 2 / (2 + 2)])
 
 
@@ -110,7 +110,7 @@ def test_views_are_alike_by_the_structures_that_both_show() -> None:
 def test_what_is_not_told_apart_in_both_is_background() -> None:
     grid = Grid((1, 1, 3), (4.0,) * 3, (0.0,) * 3, np.eye(3))
     values = torch.ones(3, 1, 1, 3)
-    given = Labelled(Scan(values, values[:0], grid, grid, False), torch.tensor([[[NUMBER["liver"], 7, -1]]]))
+    given = Labelled(Scan(values, values[:0], grid, grid, grid, False), torch.tensor([[[NUMBER["liver"], 7, -1]]]))
     assert given.only(among(frozenset({7}))).structures.tolist() == [[[0, 7, -1]]]
 
 

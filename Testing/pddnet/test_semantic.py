@@ -15,12 +15,12 @@ from trunk import MIDDLE, ORGANS, ct, label_at, oblique_grid, place
 
 from pddnet.errors import InputError
 from pddnet.features import semantic
-from pddnet.features.semantic import CODE, SemanticNet, codes, inputs, load, named, probabilities, save
+from pddnet.features.semantic import CODE, SPACING, SemanticNet, codes, inputs, load, named, probabilities, save
 from pddnet.grid import Grid
 from pddnet.image import Image
 from pddnet.pipeline import register
 from pddnet.presets import PRESETS, Stage
-from pddnet.scan import Scan, prepare
+from pddnet.scan import Affine, Scan, prepare
 from pddnet.structures import LEVELS, NUMBER, STRUCTURES
 
 CPU = torch.device("cpu")
@@ -49,7 +49,7 @@ def _scan(image: Image, mask: Image | None = None) -> Scan:
 
 def _at(scan: Scan, points: np.ndarray) -> np.ndarray:
     """(E, N) codes at LPS points (N, 3), by scipy."""
-    index = scan.grid.point_to_index(points)[:, ::-1].T
+    index = scan.codes_grid.point_to_index(points)[:, ::-1].T
     return np.stack([ndimage.map_coordinates(code, index, order=1, mode="nearest") for code in scan.codes.numpy()])
 
 
@@ -140,7 +140,8 @@ def test_padding_stands_at_the_far_ends_and_is_no_body() -> None:
 
 def test_codes_lie_where_the_structure_is_on_an_oblique_grid() -> None:
     scan = named(_scan(ct(oblique_grid())), Threshold(), 3.0)
-    assert scan.codes.shape == (CODE, *scan.grid.shape)
+    assert scan.codes.shape == (CODE, *scan.codes_grid.shape)
+    assert np.allclose(scan.codes_grid.spacing, SPACING)
     rng = np.random.default_rng(1)
     points = MIDDLE + rng.uniform(-80, 80, (6000, 3))
     label = label_at(points, edge=9.0)
@@ -172,11 +173,12 @@ def test_no_codes_outside_the_body_or_the_view(net: SemanticNet) -> None:
     image = ct(oblique_grid())
     half = (image.grid.points()[..., 0] < MIDDLE[0]).astype(np.uint8)
     scan = named(_scan(image, Image(half, image.grid)), net, 1.0)
-    out = (scan.values[1] * scan.values[2]) == 0
-    assert 0.4 < out.float().mean() < 0.95
+    seen = scan.warped(scan.codes_grid, Affine.identity()).values
+    out = (seen[1] * seen[2]) == 0
+    assert 0.2 < out.float().mean() < 0.95
     assert (scan.codes[:, out] == 0).all()
     assert (scan.codes[:, ~out].abs().sum(0) > 0).float().mean() > 0.99
-    right = scan.grid.points()[..., 0] > MIDDLE[0] + 5
+    right = scan.codes_grid.points()[..., 0] > MIDDLE[0] + 5
     assert not scan.codes[:, torch.as_tensor(right)].any()
 
 
@@ -186,7 +188,8 @@ def test_codes_are_scaled_and_stand_after_those_that_guide(net: SemanticNet) -> 
     guided = prepare(image, 4.0, CPU, codes=labels, code_book=np.array([[0.0, 0], [1, 2]]))
     one, three = named(guided, net, 1.0), named(guided, net, 3.0)
     assert one.codes.shape[0] == 2 + CODE
-    assert torch.equal(one.codes[:2], guided.codes)
+    assert torch.equal(one.codes[:2], guided.codes_at(one.codes_grid, Affine.identity()))
+    assert float(one.codes[:2].max()) > 1.9
     assert torch.allclose(3 * one.codes[2:], three.codes[2:], atol=1e-6)
     assert torch.equal(guided.values, one.values)
 

@@ -52,12 +52,28 @@ def test_every_structure_of_the_table_means_itself() -> None:
         ("Pelvis", "hip"),
         ("Thoracic9", "vertebra_T9"),
         ("Lumbar4", "vertebra_L4"),
+        # AMOS and BTCV
+        ("right kidney", "kidney"),
+        ("gall bladder", "gallbladder"),
+        ("arota", "aorta"),
+        ("postcava", "vena_cava"),
+        ("left adrenal gland", "adrenal_gland"),
+        ("bladder", "bladder"),
+        ("portal vein and splenic vein", "portal_vein"),
         # HuBMAP, and hand-written names
         ("aorta_and_branches", "aorta"),
         ("small_bowel", "small_bowel"),
         (" Gall Bladder ", "gallbladder"),
         ("Vertebra-T11", "vertebra_T11"),
         ("ribs", "rib"),
+        ("IVC", "vena_cava"),
+        ("IVC_infrarenal", "vena_cava"),
+        ("Large Bowel", "colon"),
+        ("large intestine", "colon"),
+        ("small intestine", "small_bowel"),
+        ("small-bowel", "small_bowel"),
+        ("Oesophagus", "oesophagus"),
+        ("left suprarenal gland", "adrenal_gland"),
     ],
 )
 def test_names_of_other_data_sets(name: str, structure: str) -> None:
@@ -73,10 +89,24 @@ def test_names_of_other_data_sets(name: str, structure: str) -> None:
         "vertebrae_C7", "vertebrae_L6", "vertebra_T0", "vertebra_T13", "vertebrae_5", "trachea", "prostate", "skull",
         "scapula_left", "humerus_right", "rectus abdominis muscle", "label 699", "ureter", "femoral vein", "brain",
         "hippocampus", "left chip", "tribe", "attributes",
+        "bowel", "intestine", "prostate/uterus", "SVC", "superior vena cava", "left suprarenal vein", "carotid",
+        "archive", "pivchar",
     ],
 )  # fmt: skip
 def test_names_that_are_none_of_ours(name: str) -> None:
     assert structure_of(name) is None
+
+
+AMOS_AND_BTCV = [
+    "spleen", "right kidney", "left kidney", "gall bladder", "esophagus", "liver", "stomach", "aorta", "postcava",
+    "pancreas", "right adrenal gland", "left adrenal gland", "duodenum", "bladder", "gallbladder", "inferior vena cava",
+]  # fmt: skip
+
+
+def test_all_organs_of_amos_and_btcv_are_known() -> None:
+    found = [structure_of(name) for name in AMOS_AND_BTCV]
+    assert None not in found
+    assert len(set(found)) == 12  # kidneys, adrenal glands, gallbladders and cavae come twice
 
 
 def test_all_labels_of_virtual_patients_but_the_discs_are_known() -> None:

@@ -18,14 +18,17 @@ import torch
 from trunk import anatomy, ct, label_map, oblique_grid, write_anatomy, write_case
 
 from pddnet import anatomy as anatomies
-from pddnet import training, training_data
+from pddnet import training, training_data, training_scans, training_semantic
 from pddnet.errors import InputError
-from pddnet.features.semantic import SemanticNet, load, save
+from pddnet.features.semantic import SemanticNet, inputs, load, save
+from pddnet.scan import Scan
+from pddnet.segmentation_loss import segmentation_loss
 from pddnet.structures import NUMBER
 from pddnet.synthesis import Source
 from pddnet.training import Outcome, train
 from pddnet.training_config import TrainingConfig
 from pddnet.training_data import Drawn
+from pddnet.training_scans import ScanSource
 from pddnet.weights import read_arrays, read_weights
 
 SEED = 3  # of its scans the first have a body
@@ -253,6 +256,103 @@ def test_a_view_with_hardly_a_body_teaches_nothing(data: Path, tmp_path: Path) -
     run.step(values, torch.zeros(16, 16, 16, dtype=torch.long), torch.ones(42, dtype=torch.bool))
     assert run.number == 1
     assert all(torch.equal(value, before[name]) for name, value in run.net.state_dict().items())
+
+
+def test_a_log_without_a_step_tells_no_loss(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "LEAST_BODY", 10**9)
+    told = []
+    _train(_config(tmp_path, data), report=lambda share, text: told.append(text))
+    assert [row["loss"] for row in _log(tmp_path)] == 4 * ["nan"]
+    assert [row["dice"] for row in _log(tmp_path)] == 4 * ["nan"]
+    assert all("loss nan" in text for text in told)
+    assert (tmp_path / "log.svg").exists()
+
+
+def test_what_is_unknown_neither_helps_nor_harms(data: Path, tmp_path: Path) -> None:
+    """The loss of a step is that of the known voxels, computed by hand."""
+    values, structures, annotated = next(iter(Drawn([Source(anatomy())], [1.0], 2, 0)))
+    structures = structures.clone()
+    structures[:, :, ::2] = -1
+    run = training._Run.started(_config(tmp_path, data), None, torch.device("cpu"))
+    known = (structures >= 0) & (values[1] > 0.5)
+    assert known.sum() > 50 and structures[known].any()
+    with torch.no_grad():
+        logits = run.net(inputs(values)[None])[0]
+    expected, overlap = segmentation_loss(logits[:, known], structures[known], annotated)
+    run.step(values, structures, annotated)
+    assert run.recent == pytest.approx((float(expected), overlap), rel=1e-4)
+    nothing = training._Run.started(_config(tmp_path, data), None, torch.device("cpu"))
+    nothing.step(values, torch.full_like(structures, -1), annotated)
+    assert (nothing.number, nothing.count) == (1, 0)
+
+
+@pytest.fixture
+def unlabelled(tmp_path: Path) -> Path:
+    """A folder of a scan without labels, and one that cannot be read."""
+    for name in ("one", "bad"):
+        (write_case(tmp_path / "more", name) / "labels.nii.gz").unlink()
+    (tmp_path / "more" / "bad" / "ct.nii.gz").write_bytes(b"no image")
+    return tmp_path / "more"
+
+
+def test_unlabelled_scans_are_guessed_anew_at_every_validation(
+    data: Path, unlabelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training_scans, "SURE", 0.0)  # nothing has been learned yet
+    monkeypatch.setattr(training_scans, "FEWEST", 1)
+    guessed, drawn, folder = [], [], tmp_path / "run"
+    guess = ScanSource.guessed
+
+    def noted(scan: Scan, net: SemanticNet) -> ScanSource | None:
+        best = folder / "best.npz"
+        guessed.append(read_weights(best, "semantic")[1]["training"]["iterations"] if best.exists() else 0)
+        assert not net.training
+        return guess(scan, net)
+
+    class Noted(Drawn):
+        def __init__(self, sources: list, shares: list[float], seed: int, first: int) -> None:
+            drawn.append(([type(source).__name__ for source in sources], shares, first))
+            super().__init__(sources, shares, seed, first)
+
+    monkeypatch.setattr(training.ScanSource, "guessed", staticmethod(noted))
+    monkeypatch.setattr(training_semantic, "Drawn", Noted)
+    config = _config(
+        folder, data, scans=None, validation=None, unlabelled=unlabelled, validate_every=2, iterations=5,
+        shares=(0.25, 0.0, 1.0, 0.75),
+    )  # fmt: skip
+    outcome, told = _train(config)
+    assert outcome.finished and outcome.iterations == 5
+    assert guessed == [0, 2, 4]  # with what had just been validated
+    assert drawn == [(["Source", "ScanSource"], [0.25, 0.75], first) for first in (0, 2, 4)]
+    assert len(told) == 1 and str(unlabelled / "bad" / "ct.nii.gz") in told[0] and "\n" not in told[0]
+    losses = [float(row["loss"]) for row in _log(folder) if row["loss"] != "nan"]
+    assert len(losses) == 3 and all(0 < loss < 10 for loss in losses)
+
+
+def test_where_nothing_is_guessed_yet_the_others_are_drawn(
+    data: Path, unlabelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training_scans, "SURE", 1.01)
+    outcome, _ = _train(_config(tmp_path / "run", data, scans=None, unlabelled=unlabelled, iterations=1))
+    assert outcome.finished
+    with pytest.raises(InputError, match="none: there is no such folder"):
+        _train(_config(tmp_path / "b", data, unlabelled=tmp_path / "none"))
+
+
+def test_donors_lend_and_are_not_drawn(data: Path, tmp_path: Path) -> None:
+    lender, mine = write_anatomy(tmp_path, "lender"), write_anatomy(tmp_path, "mine")
+    told: list[str] = []
+    config = _config(
+        tmp_path, data, anatomies=(mine, data / "trunk.nii.gz"), donors=(lender, tmp_path / "none.nii.gz"), scans=None
+    )
+    drawn, virtual, scans = training._sources(config, told.append)
+    assert [source.anatomy.name for source in drawn] == ["mine", "trunk"]
+    assert (virtual, scans) == ([], [])
+    others = {source.anatomy.name: [other.anatomy.name for other in source.others] for source in drawn}
+    assert others == {"mine": ["trunk", "lender"], "trunk": ["mine", "lender"]}
+    assert len(told) == 1 and "none" in told[0] and "\n" not in told[0]
+    with pytest.raises(InputError, match="nothing is left to learn from"):
+        training._sources(dataclasses.replace(config, anatomies=(), donors=(lender,)), told.append)
 
 
 def test_bad_files_are_named_and_left_out(data: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pddnet.errors import InputError
-from pddnet.training_config import labelled_scans, read_config
+from pddnet.training_config import KINDS, labelled_scans, read_config
 
 
 def _write(folder: Path, text: str | dict) -> Path:
@@ -29,9 +29,16 @@ def test_settings_are_read_and_paths_are_relative_to_the_file(tmp_path: Path) ->
     assert config.anatomies == (tmp_path / "a/one.nii.gz", Path("/abs/two.nii.gz"))
     assert (config.scans, config.validation) == (tmp_path / "s", tmp_path / "v")
     assert config.shares == (1.0, 0.5, 0.0, 2.0)
+    assert (config.donors, config.unlabelled) == ((tmp_path / "c.nii.gz",), tmp_path / "more")
     assert (config.virtual, config.width, config.iterations, config.seed, config.validate_every) == (3, 16, 1000, 7, 5)
     assert isinstance(config.iterations, int)
     assert (config.learning_rate, config.seconds_kept, config.data) == (0.01, 30.0, "ours, CC BY")
+
+
+def test_nothing_lends_and_nothing_is_guessed_unless_told(tmp_path: Path) -> None:
+    config = read_config(_write(tmp_path, {"out": "o", "virtual": 1}))
+    assert (config.donors, config.unlabelled) == ((), None)
+    assert len(config.shares) == len(KINDS) == 4
 
 
 def test_at_most_five_minutes_are_lost_by_default(tmp_path: Path) -> None:
@@ -48,9 +55,15 @@ def test_at_most_five_minutes_are_lost_by_default(tmp_path: Path) -> None:
         ({"anatomies": [1]}, "'anatomies'"),
         ({"anatomies": 5}, "'anatomies'"),
         ({"scans": ["s"]}, "'scans'"),
+        ({"donors": "a.nii.gz"}, "'donors'"),
+        ({"donors": [None]}, "'donors'"),
+        ({"unlabelled": ["s"]}, "'unlabelled'"),
+        ({"unlabelled": True}, "'unlabelled'"),
+        ({"virtual": 0, "donors": ["a.nii.gz"], "unlabelled": "s"}, "nothing to learn from"),
         ({"shares": [1, 2, 3]}, "'shares'"),
         ({"shares": [1, -2, 1, 1]}, "'shares'"),
         ({"shares": [0, 0, 0, 0]}, "'shares'"),
+        ({"shares": [1, 1, 1, 1, 1]}, "'shares'.*unlabelled scans"),
         ({"shares": ["a", 1, 1, 1]}, "'shares'"),
         ({"shares": 1}, "'shares'"),
         ({"virtual": -1}, "'virtual'"),

@@ -10,16 +10,19 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from trunk import MIDDLE, NAMES, label_at, oblique_grid, write_case
+from trunk import MIDDLE, NAMES, label_at, oblique_grid, place, write_case
 
 from pddnet import training_scans
+from pddnet.errors import InputError
+from pddnet.features.semantic import SemanticNet
 from pddnet.grid import Grid
+from pddnet.scan import Scan
 from pddnet.structures import NUMBER, STRUCTURES, structure_of
 from pddnet.synthesis import Sample
 from pddnet.tensors import to_tensor
 from pddnet.training_config import LabelledScan
 from pddnet.training_data import MOST_VOXELS, SIZES, Drawn
-from pddnet.training_scans import ScanSource, dice
+from pddnet.training_scans import SURE, ScanSource, dice, unlabelled
 
 
 class Fixed:
@@ -119,6 +122,101 @@ def test_a_seed_gives_the_same_copy(source: ScanSource) -> None:
     assert torch.equal(one.values, same.values) and torch.equal(one.structures, same.structures)
     assert not torch.equal(one.values, other.values)
     assert one.structures.dtype == torch.int64
+
+
+def _guessing(
+    monkeypatch: pytest.MonkeyPatch, grid: Grid, names: dict[int, str], sure: dict[str, float]
+) -> SemanticNet:
+    """A network that names the balls of the trunk, sure by 0.9 or as said, and calls all air a liver."""
+
+    def found(net: SemanticNet, values: Tensor) -> Tensor:
+        assert not net.training
+        labels = label_at(grid.points())
+        result = torch.full((len(STRUCTURES), *grid.shape), 0.001)
+        result[0] = torch.where(torch.as_tensor(labels == 0), 0.9, 0.0)
+        for label, name in names.items():
+            here = torch.as_tensor(labels == label)
+            result[NUMBER.get(structure_of(name) or "", 0)][here] = sure.get(name, 0.9)
+        result[NUMBER["liver"]][values[1] < 0.5] = 0.99
+        return result
+
+    monkeypatch.setattr(training_scans, "probabilities", found)
+    return SemanticNet(8).eval()
+
+
+@pytest.fixture
+def guessable(tmp_path: Path) -> Scan:
+    """An unlabelled scan of the trunk."""
+    write_case(tmp_path, "one")
+    (scan,), problems = unlabelled(tmp_path)
+    assert problems == []
+    return scan
+
+
+def test_what_is_guessed_is_learned_from_where_it_is_sure(guessable: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = NAMES | {11: "stomach"}
+    net = _guessing(monkeypatch, guessable.grid, names, {"spleen": SURE - 0.02, "kidney_left": SURE + 0.02})
+    source = ScanSource.guessed(guessable, net)
+    assert source.annotated == set(range(1, len(STRUCTURES)))
+    shape = (30, 30, 30)
+    points = _unposed(monkeypatch, shape)
+    drawn = source.draw(shape, 4)
+    structures, body = drawn.structures.numpy(), drawn.values[1].numpy() > 0
+    expected = label_at(points, edge=5.0)
+    known = {name: NUMBER[structure_of(name)] for name in names.values()}
+    known |= {"spleen": -1, "vertebrae_L1": -1}  # unsure, and sure of what may be one off
+    for label, name in names.items():
+        here = (expected == label) & body
+        assert here.sum() > 3 and (structures[here] == known[name]).all(), name
+    assert (structures[(expected == 0) & body] == 0).all()
+    assert (structures[~body] == 0).all()  # whatever the network says of the air
+    assert drawn.structures.dtype == torch.int64
+
+
+def test_air_that_a_network_names_is_no_structure(guessable: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither to be learned from, nor to aim a view at, nor one of the structures that a scan must show."""
+    names = {3: "spleen", 5: "kidney_left", 9: "lung_lower_lobe_left", 6: "vertebrae_L1"}
+    assert ScanSource.guessed(guessable, _guessing(monkeypatch, guessable.grid, names, {})) is None
+    source = ScanSource.guessed(guessable, _guessing(monkeypatch, guessable.grid, names | {11: "stomach"}, {}))
+    assert np.allclose(sorted(source._frame.middles[:, 2]), sorted(place(n)[2] for n in (3, 5, 9, 11)), atol=3.0)
+
+
+def test_scans_of_which_too_little_is_guessed_are_left_out(guessable: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = NAMES | {11: "stomach"}
+    few = dict.fromkeys(("liver", "spleen"), SURE - 0.02)  # and vertebrae do not count
+    assert ScanSource.guessed(guessable, _guessing(monkeypatch, guessable.grid, names, few)) is None
+    assert (
+        ScanSource.guessed(guessable, _guessing(monkeypatch, guessable.grid, names, {"liver": SURE - 0.02})) is not None
+    )
+
+
+def test_unlabelled_scans_of_a_folder(tmp_path: Path) -> None:
+    for name in ("b", "a", "bad", ".part-c"):
+        write_case(tmp_path, name)
+    (tmp_path / "a" / "labels.nii.gz").unlink()  # needs none
+    (tmp_path / "bad" / "ct.nii.gz").write_bytes(b"no image")
+    scans, problems = unlabelled(tmp_path)
+    assert len(scans) == 2
+    for scan in scans:
+        assert np.allclose(scan.grid.spacing, 4.0)
+        assert scan.grid.contains(np.array([place(n) for n in NAMES])).all()
+    assert len(problems) == 1 and str(tmp_path / "bad" / "ct.nii.gz") in problems[0]
+    with pytest.raises(InputError, match=r"none: there is no such folder"):
+        unlabelled(tmp_path / "none")
+
+
+def test_one_copy_in_three_is_tinted_by_structure(source: ScanSource) -> None:
+    structures = torch.arange(-1, len(STRUCTURES)).repeat_interleave(2)
+    tints = [source._tinted(structures, np.random.default_rng(seed)) for seed in range(150)]
+    tinted = [tint for tint in tints if isinstance(tint, Tensor)]
+    assert 30 < len(tinted) < 70
+    for tint in tinted:
+        assert tint.shape == structures.shape
+        assert (tint[:2] == 0).all()  # what is unknown has no tint
+        assert torch.equal(tint[::2], tint[1::2])
+        assert len(tint.unique()) == len(STRUCTURES) + 1
+    values = torch.stack(tinted)[:, 2:]
+    assert abs(float(values.std()) - 30) < 3 and abs(float(values.mean())) < 4
 
 
 def _one_hot(labels: np.ndarray) -> Tensor:

@@ -17,7 +17,6 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..lattice import resample
 from ..scan import HU_RANGE, Affine, Scan
 from ..structures import LEVELS, NUMBER, STRUCTURES
 from ..tensors import to_array, to_tensor
@@ -106,18 +105,14 @@ def probabilities(net: SemanticNet, values: Tensor) -> Tensor:
 
 
 def named(scan: Scan, net: SemanticNet, strength: float, work: Work = ALONE) -> Scan:
-    """The scan with the expected codes (CODE, D, H, W) of its structures, times strength, after what codes it has."""
+    """The scan with the expected codes of its structures, times strength, after what codes it has; at SPACING."""
     lattice = scan.box.isotropic(SPACING)
-    found = probabilities(net, scan.warped(lattice, Affine.identity()).values)
+    seen = scan.warped(lattice, Affine.identity()).values
+    found = probabilities(net, seen)
     work.tick()
     expected = (to_tensor(strength * codes().T, found.device) @ found.flatten(1)).view(-1, *lattice.shape)
-    everywhere = scan.values.new_zeros((CODE, *scan.grid.shape))
-    start = scan.grid.point_to_index(scan.box.origin).round().astype(int)[::-1]
-    window = tuple(slice(i, i + n) for i, n in zip(start, scan.box.shape, strict=True))
-    everywhere[(slice(None), *window)] = (
-        resample(expected, lattice, scan.box) * (scan.values[1] * scan.values[2])[window]
-    )
-    return dataclasses.replace(scan, codes=torch.cat([scan.codes, everywhere]))
+    given = scan.codes_at(lattice, Affine.identity())
+    return dataclasses.replace(scan, codes=torch.cat([given, expected * (seen[1] * seen[2])]), codes_grid=lattice)
 
 
 def load(path: Path = BUNDLED, device: torch.device | str = "cpu") -> SemanticNet:
