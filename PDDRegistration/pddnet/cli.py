@@ -82,6 +82,7 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--preset", default="default", help="the preset to take apart (default: %(default)s)")
     parser.add_argument("--configuration", action="append", metavar="NAME", help="only these; may be repeated")
     parser.add_argument("--pairs", type=int, metavar="N", help="only the first N pairs")
+    parser.add_argument("--weights", metavar="W.npz", help="of your own training, of either network")
     parser.add_argument("--json", metavar="R.json", help="the numbers of every pair")
 
 

@@ -11,6 +11,7 @@ from .console import Console
 from .errors import InputError
 from .outputs import REPORTS, OutputFiles
 from .report import to_json
+from .weights import PDD, SEMANTIC, read_weights
 
 
 def run(args: argparse.Namespace) -> int:
@@ -18,11 +19,14 @@ def run(args: argparse.Namespace) -> int:
     if args.pairs is not None and args.pairs < 1:
         raise InputError("--pairs must be 1 or more")
     presets = find_configurations(args.preset, args.configuration)
+    weights = Path(args.weights) if args.weights else None
+    if weights:
+        read_weights(weights, SEMANTIC, PDD)  # a wrong file is told before the scans are read
     console = Console()
     with OutputFiles({"json": (args.json, REPORTS)}) as outputs:
         cases = read_cases(Path(args.cases))
         couples = pairs(cases, args.pairs)
-        measured, rows = compare(couples, presets, console, lambda text: console.line(f"warning: {text}"))
+        measured, rows = compare(couples, presets, console, lambda text: console.line(f"warning: {text}"), weights)
         left = len(couples) - len(measured)
         out = f"; {left} left out, see the warnings" if left else ""
         console.line(f"{len(measured)} pairs of {len(cases)} scans{out}; mean ± standard deviation over the pairs")

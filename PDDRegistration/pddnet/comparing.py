@@ -38,6 +38,7 @@ def configurations(preset: Preset) -> dict[str, Preset | None]:
     }
     if preset.semantic:
         found["MIND alone"] = replace(preset, semantic=0.0)
+        found["structures alone"] = replace(preset, mind=False)
     return found
 
 
@@ -89,12 +90,13 @@ def pairs(cases: list[Case], limit: int | None) -> list[tuple[Case, Case]]:
 
 def compare(
     couples: list[tuple[Case, Case]], presets: dict[str, Preset | None], report: Callable[[float, str], None],
-    warn: Callable[[str], None],
+    warn: Callable[[str], None], weights: Path | None = None,
 ) -> tuple[list[str], dict[str, list[dict[str, float]]]]:  # fmt: skip
     """The pairs that were measured, and their numbers by configuration: a row of COLUMNS, NaN for what is not there.
 
     Args:
         warn: told of every pair that cannot be registered; such a pair is left out of all configurations.
+        weights: see `register`; "MIND alone" does without those of the network that names structures.
 
     Raises:
         InputError: no pair could be measured.
@@ -106,7 +108,7 @@ def compare(
         try:
             for place, (name, preset) in enumerate(presets.items()):
                 report((number + place / len(presets)) / len(couples), f"{pair}: {name}")
-                found.append(_measured(fixed, moving, preset))
+                found.append(_measured(fixed, moving, preset, weights))
         except InputError as error:
             warn(f"{pair}: {error}; the pair is left out")
             continue
@@ -118,11 +120,11 @@ def compare(
     return measured, rows
 
 
-def _measured(fixed: Case, moving: Case, preset: Preset | None) -> dict[str, float]:
+def _measured(fixed: Case, moving: Case, preset: Preset | None, weights: Path | None) -> dict[str, float]:
     from .pipeline import register
 
     begun = time.perf_counter()
-    field = None if preset is None else register(fixed.image, moving.image, preset).field
+    field = None if preset is None else register(fixed.image, moving.image, preset, weights=weights).field
     return _row(fixed, moving, field, time.perf_counter() - begun)
 
 

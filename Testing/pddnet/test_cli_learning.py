@@ -115,6 +115,11 @@ def test_compare_prints_the_table_and_writes_strict_json(cases: Path, tmp_path: 
     assert found["rows"]["full"][1]["dice"] < 90  # the stand-in always finds the same shift
 
 
+def test_compare_refuses_foreign_weights(cases: Path, tmp_path: Path, capsys) -> None:
+    (tmp_path / "w.npz").write_bytes(b"nothing")
+    _fails(capsys, ["compare", str(cases), "--weights", str(tmp_path / "w.npz")], "w.npz")
+
+
 def test_compare_goes_on_after_a_pair_that_cannot_be_registered(cases: Path, tmp_path: Path, capsys, monkeypatch):
     found, calls = fake_register(), iter(range(10))
 

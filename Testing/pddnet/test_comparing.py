@@ -47,8 +47,8 @@ def moves(monkeypatch: pytest.MonkeyPatch) -> Callable[[np.ndarray], list[str]]:
     def set_shift(shift: np.ndarray) -> list:
         called = []
 
-        def register(fixed: Image, moving: Image, preset: object) -> object:
-            called.append(preset)
+        def register(fixed: Image, moving: Image, preset: object, weights: object = None) -> object:
+            called.append((preset, weights))
             grid = fixed.grid.isotropic(4.0, 16.0)
             array = np.broadcast_to(np.asarray(shift, np.float32), (*grid.shape, 3)).copy()
 
@@ -89,7 +89,9 @@ def test_the_right_translation_leaves_nothing(moves: Callable) -> None:
     called = moves(SHIFT)
     preset = find_preset("fast")
     row = _compare([(_case("f"), _case("m", (5, -3, 2)))], {"full": preset})["full"][0]
-    assert called == [preset]
+    assert called == [(preset, None)]
+    compare([(_case("f"), _case("m"))], {"full": preset}, lambda share, text: None, pytest.fail, Path("w.npz"))
+    assert called[1] == (preset, Path("w.npz"))
     assert (row["dice"], row["dice30"], row["hd95"], row["folding"]) == (100, 100, 0, 0)
     assert row["tre"] == pytest.approx(0, abs=1e-4)
     assert row["jacobian_std"] == pytest.approx(0, abs=1e-5)
@@ -158,7 +160,7 @@ def test_progress_names_the_pair_and_the_configuration(moves: Callable) -> None:
 
 
 def test_a_pair_that_cannot_be_registered_is_named_and_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    def register(fixed: Image, moving: Image, preset: object) -> object:
+    def register(fixed: Image, moving: Image, preset: object, weights: object = None) -> object:
         if fixed is bad.image:
             raise InputError("the scans do not overlap")
         grid = fixed.grid.isotropic(4.0, 16.0)
@@ -203,6 +205,7 @@ def test_every_configuration_lacks_what_it_says_and_nothing_else(name: str) -> N
     assert found.pop("alignment alone") == replace(preset, stages=())
     assert found.pop("no mean field") == replace(preset, regularised=False)
     assert found.pop("MIND alone") == replace(preset, semantic=0.0)
+    assert found.pop("structures alone") == replace(preset, mind=False)
     one = found.pop("one stage")
     assert one.stages == preset.stages[:1] and replace(one, stages=preset.stages) == preset
     for part, change in (("no optimisation", {"iterations": 0}), ("one direction", {"both_ways": False})):
@@ -210,7 +213,7 @@ def test_every_configuration_lacks_what_it_says_and_nothing_else(name: str) -> N
         assert other.stages == tuple(replace(stage, **change) for stage in preset.stages)
         assert replace(other, stages=preset.stages) == preset
     assert found == {}
-    assert "MIND alone" not in configurations(replace(preset, semantic=0.0))
+    assert not {"MIND alone", "structures alone"} & configurations(replace(preset, semantic=0.0)).keys()
 
 
 def test_configurations_by_name() -> None:
