@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 NOISE = 20.0  # HU: differences below it mean nothing
 SYMMETRISE = 5
-MOST_CELLS = 6e7  # of a cost tensor; a longer body gets fewer control points per mm
+MOST_CELLS = 3e7  # of a cost tensor; a longer body gets fewer control points per mm
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import numpy as np
 from .errors import InputError
 
 FOLDER = Path(__file__).parent / "weights"
-BUNDLED: dict[str, str] = {"semantic.npz": "5f0cd7f626c572f15e62830ee7906c40e46ede1e1a6d6b13136028b9c991c4f6"}
+BUNDLED: dict[str, str] = {"semantic.npz": "5b6d68b46b1b363efba2fb194f4ad6ac42832bf8562a5993357eb6685e9b85a2"}
 FORMAT = 1
 SEMANTIC, PDD = "semantic", "pdd"  # kinds: features/semantic.py's network and network.py's
 _METADATA = "metadata"
