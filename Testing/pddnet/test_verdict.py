@@ -7,7 +7,7 @@ import pytest
 from pddnet.verdict import judge
 
 GOOD = {
-    "overlap": 0.9, "peak_ratio": 0.85, "similarity": 0.65, "similarity_before": 0.45, "folding_percent": 0.05,
+    "overlap": 0.9, "peak_ratio": 0.85, "similarity": 0.65, "similarity_before": 0.45, "agreement": 0.9, "folding_percent": 0.05,
     "inverse_consistency": 6.0, "spread": 7.5,
 }  # fmt: skip
 
@@ -39,7 +39,7 @@ def test_every_bad_sign_is_a_reason(change: dict[str, float], words: str) -> Non
 
 @pytest.mark.parametrize(
     "change",
-    [{"similarity": 0.3}, {"peak_ratio": 0.99}, {"inverse_consistency": 20.0}, {"similarity_before": 0.62}],
+    [{"similarity": 0.3}, {"agreement": 0.6}, {"inverse_consistency": 20.0}, {"similarity_before": 0.62}],
 )
 def test_bad_signs_raise_the_risk(change: dict[str, float]) -> None:
     assert judge(GOOD | change).risk > judge(GOOD).risk
