@@ -7,8 +7,8 @@ import pytest
 from pddnet.verdict import judge
 
 GOOD = {
-    "overlap": 0.9, "peak_ratio": 0.85, "similarity": 0.65, "similarity_before": 0.45, "agreement": 0.9, "folding_percent": 0.05,
-    "inverse_consistency": 6.0, "spread": 7.5,
+    "overlap": 0.9, "peak_ratio": 0.85, "similarity": 0.65, "similarity_before": 0.45, "agreement": 0.9,
+    "folding_percent": 0.05, "inverse_consistency": 6.0, "spread": 7.5,
 }  # fmt: skip
 
 
@@ -46,7 +46,7 @@ def test_bad_signs_raise_the_risk(change: dict[str, float]) -> None:
 
 
 def test_other_presets_are_judged_by_what_all_runs_measure_alike() -> None:
-    coarse = GOOD | {"spread": 21.0, "similarity_before": 0.6}
+    coarse = GOOD | {"spread": 21.0, "similarity_before": 0.6, "agreement": 0.7}
     assert judge(coarse).risk > judge(coarse, fitted=False).risk
     assert judge(coarse, fitted=False).risk == judge(coarse | {"spread": 40.0}, fitted=False).risk
     assert judge(coarse | {"similarity": 0.2}, fitted=False).risk > judge(coarse, fitted=False).risk
