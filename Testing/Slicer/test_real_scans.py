@@ -21,7 +21,7 @@ from pddnet.points import read_points
 if TYPE_CHECKING:
     from host.host import Host
 
-FIXED, MOVING = "ts_example", "tcga_BC-A10X"  # the smallest files: 3 mm and 2 x 2 x 8 mm voxels
+FIXED, MOVING = "ts_example", "acrin_flt_breast_001"  # 3 mm and 2 x 2 x 4.25 mm voxels; most landmarks in common
 
 pytestmark = pytest.mark.skipif(
     validation_pairs.data_folder() is None, reason="no folder of real scans (PDDNET_DATA) on this machine"
@@ -66,11 +66,11 @@ def test_a_verdict_is_shown_with_the_preset(run: Run):
 
 
 def test_the_landmarks_come_together(run: Run):
-    """The files' points are LPS mm; 740 mm apart before, as each scanner counts from somewhere else."""
+    """The files' points are LPS mm; hundreds of mm apart before, as each scanner counts from somewhere else."""
     fixed, moving = (read_points(run.folder / name / "landmarks.csv") for name in (FIXED, MOVING))
     names = sorted(fixed.keys() & moving.keys())
     before, there = (np.array([points[name] for name in names]) for points in (fixed, moving))
     after = clicks.moved(run.transform.GetTransformFromParent(), before)
-    assert len(names) >= 8
+    assert len(names) >= 16
     assert np.median(np.linalg.norm(before - there, axis=1)) > 300
-    assert np.median(np.linalg.norm(after - there, axis=1)) < 20  # above it the validation calls a result wrong
+    assert np.median(np.linalg.norm(after - there, axis=1)) < 15
