@@ -50,7 +50,7 @@ def test_large_organs_are_found_however_the_scan_is_stored(patients: tuple, mirr
         )
         image = Image(image.array[:, ::-1], flipped)
     found, lattice = _found(image)
-    for structure, least in {"liver": 0.85, "lung": 0.85, "spleen": 0.75, "kidney": 0.75, "hip": 0.7}.items():
+    for structure, least in {"liver": 0.9, "lung": 0.9, "spleen": 0.75, "kidney": 0.65, "hip": 0.7}.items():
         overlap = dice(found == NUMBER[structure], _truth(patients[0].labels, structure, lattice))
         assert overlap > least, (structure, overlap)
 
