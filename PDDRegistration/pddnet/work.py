@@ -36,7 +36,7 @@ class Work:
 
         On a CPU one thread per core, each with torch's own threads off: operations on a few thousand values cost less
         than two threads need to meet after each of them. They follow the caller's gradient mode, which torch keeps per
-        thread.
+        thread, as it does how many threads it takes: a thread that was not told would round its sums in another order.
         """
         import torch
 
@@ -53,7 +53,7 @@ class Work:
                 function(*part)
 
         torch.set_num_threads(1)
-        pool = ThreadPoolExecutor(cores)
+        pool = ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,))
         try:
             for done in as_completed([pool.submit(one, *part) for part in parts]):
                 self.tick()
