@@ -120,3 +120,15 @@ def test_columns_that_do_not_count_are_left_out(monkeypatch: pytest.MonkeyPatch,
     traced = correlate(fixed, moving, points, offsets, columns=columns)
     fixed.requires_grad_(False)
     assert torch.allclose(traced.detach(), whole)
+
+
+def test_however_many_threads_take_part_the_result_is_the_same_to_the_last_bit() -> None:
+    case = _case((22, 26, 28), (4, 4, 4), (11,) * 3, spacing=(4.2, 4.4, 4.1), reach=(5, 5, 5), channels=12)
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 2, 3, 3, 4):
+            torch.set_num_threads(threads)
+            found.append(correlate(*case))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(found[0], other) for other in found[1:])
