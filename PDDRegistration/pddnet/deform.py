@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .features.mind import CHANNELS, mind
+from .feature_maps import FeatureMaps
 from .grid import Grid
 from .inference import DisplacementDistribution
 from .lattice import carried, compose, resample, to_lps
-from .matching import FeatureMap, match
+from .matching import match
 from .optimise import optimise
 from .presets import Preset, Stage
 from .scan import Affine, Scan
@@ -21,7 +21,6 @@ from .work import Work
 if TYPE_CHECKING:
     from torch import Tensor
 
-NOISE = 20.0  # HU: differences below it mean nothing
 SYMMETRISE = 5
 MOST_CELLS = 3e7  # of a cost tensor; a longer body gets fewer control points per mm
 
@@ -46,49 +45,11 @@ def control_grid(box: Grid, stage: Stage) -> Grid:
     return Grid((stage.points,) * 3, spacing, origin, box.direction)
 
 
-def matched_lattice(lattice: Grid, spacing: float) -> tuple[int, Grid]:
-    """How many voxels of `lattice` along each axis make one of about `spacing` mm, and the lattice of those."""
-    factor = max(round(spacing / float(lattice.spacing[0])), 1)
-    start = lattice.index_to_point(np.full(3, (factor - 1) / 2))
-    shape = tuple(n // factor for n in lattice.shape)
-    return factor, Grid(shape, lattice.spacing * factor, start, lattice.direction)
-
-
-def describe(scan: Scan, codes: Tensor, spacing: float, *, similarity: bool = True) -> FeatureMap:
-    """MIND of a scan, averaged within the view to about `spacing` mm, beside the codes on the `matched_lattice`.
-
-    similarity: whether MIND takes part where there are codes.
-    """
-    import torch
-    import torch.nn.functional as functional
-
-    factor, lattice = matched_lattice(scan.grid, spacing)
-    features, weight = mind(scan.values[0], noise=NOISE), scan.values[2]
-    if factor > 1:
-        features = functional.avg_pool3d((features * weight)[None], factor)[0]
-        weight = functional.avg_pool3d(weight[None, None], factor)[0, 0]
-        features = features / weight.clamp(min=0.05)
-    if len(codes):
-        features = torch.cat([features, codes] if similarity else [codes])
-        features *= (len(features) / CHANNELS) ** 0.5  # costs are means: MIND weighs the same beside others
-    return FeatureMap(features, weight, lattice)
-
-
-def near_body(scan: Scan, lattice: Grid, target: Grid) -> Tensor:
-    """(D, H, W) on `target`: 1 within the body and about one voxel around it."""
-    import torch.nn.functional as functional
-
-    body = resample(scan.values[1:2], lattice, target)
-    return functional.max_pool3d(body[None], 3, 1, 1)[0, 0]
-
-
 @dataclass(frozen=True)
 class _Match:
     """What both directions of one matching step have in common."""
 
-    lattice: Grid
-    scans: tuple[Scan, Scan]  # fixed and moving, under the map so far
-    maps: tuple[FeatureMap, FeatureMap]
+    both: FeatureMaps
     control: Grid
     stage: Stage
     regularised: bool
@@ -100,34 +61,20 @@ class _Match:
     ) -> _Match:  # fmt: skip
         """The scans under affine(x + u(x)); u is `field` on `field_grid`, or zero."""
         lattice = box.isotropic(preset.working, stage.reach + preset.working)
-        coarse = matched_lattice(lattice, stage.features)[1]
-
-        def moved(target: Grid) -> Tensor | None:
-            return None if field is None else resample(field, field_grid, target)
-
-        work.tick()
-        here, there = fixed.warped(lattice, Affine.identity()), moving.warped(lattice, affine, moved(lattice))
-        work.tick()
-        codes = fixed.codes_at(coarse, Affine.identity()), moving.codes_at(coarse, affine, moved(coarse))
-        work.tick()
-        maps = tuple(
-            describe(scan, code, stage.features, similarity=preset.mind)
-            for scan, code in zip((here, there), codes, strict=True)
-        )
-        return cls(lattice, (here, there), maps, control_grid(box, stage), stage, preset.regularised)
+        spacing, mind = stage.features, preset.mind
+        both = FeatureMaps.of(fixed, moving, lattice, affine, field, field_grid, spacing, work, similarity=mind)
+        return cls(both, control_grid(box, stage), stage, preset.regularised)
 
     def distribution(self, source: int, work: Work) -> tuple[DisplacementDistribution, Tensor]:
         """Displacements from one scan (0: fixed, 1: moving) to the other, and the share of what both show around."""
         import torch
 
-        seen, target = self.maps[source], self.maps[1 - source]
-        weight = seen.weight * near_body(self.scans[source], self.lattice, seen.lattice)
-        steps = torch.linspace(-self.stage.reach, self.stage.reach, self.stage.steps, device=weight.device)
-        seen = FeatureMap(seen.features, weight, seen.lattice)
+        seen, target = self.both.near_body(source), self.both.maps[1 - source]
+        steps = torch.linspace(-self.stage.reach, self.stage.reach, self.stage.steps, device=seen.weight.device)
         weights = (1.0, 1.0) if self.regularised else None
         matched = match(seen, target, self.control, steps, self.stage.sharpness, weights, work)
         work.tick()
-        return matched, resample((weight * target.weight)[None], seen.lattice, self.control)[0]
+        return matched, resample((seen.weight * target.weight)[None], seen.lattice, self.control)[0]
 
 
 def deform(

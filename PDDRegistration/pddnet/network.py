@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from .correlation import correlate
-from .deform import near_body
 from .errors import InputError
+from .feature_maps import near_body
 from .features import mind
 from .features.obelisk import CHANNELS, SPACING, Obelisk
 from .grid import Grid

@@ -25,6 +25,15 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class Refinement:
+    """The descent after the matching, see `refinement.py`."""
+
+    control: float = 8.0  # mm between control points
+    smoothness: float = 0.01  # weight of the diffusion penalty
+    iterations: int = 40
+
+
+@dataclass(frozen=True)
 class Preset:
     """What a registration run uses."""
 
@@ -32,6 +41,7 @@ class Preset:
     purpose: str
     stages: tuple[Stage, ...]
     hu: bool = True  # Hounsfield units; otherwise intensities scaled by their own range
+    refinement: Refinement | None = None
     semantic: float = 0.0  # weight of the learned structures beside MIND; 0: the network is not used
     mind: bool = True  # False: only what networks, or label maps, tell; to see their worth
     working: float = 4.0  # mm, voxels in which the features are computed

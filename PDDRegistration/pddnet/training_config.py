@@ -58,7 +58,8 @@ class TrainingConfig:
         donors: label maps that only lend organs and their arrangement: too little is labelled to paint a patient.
         virtual: how many of the project's own virtual patients take part as anatomies.
         scans, validation: folders of CASE/ct.nii.gz with CASE/labels.nii.gz, and labels.json (label number -> name)
-            beside them or in the folder; to train on, and to choose the best weights by.
+            beside them or in the folder; to train on, and to choose the best weights by. What is named "unknown" is
+            neither.
         unlabelled: a folder of CASE/ct.nii.gz; the network's own surest guesses are their labels. That lowered the Dice
             when the bundled weights were trained (see the model card).
         shares: how often an anatomy, a virtual patient, a labelled and an unlabelled scan are drawn, all of a kind

@@ -20,6 +20,7 @@ from .tensors import to_array, to_tensor
 from .training_config import LabelledScan
 
 SURE = 0.7  # least probability of a guess that is learned from
+UNKNOWN = "unknown"  # name of a label: nobody knows what is there
 FEWEST = 4  # structures that a scan must show to be learned from unlabelled
 
 
@@ -99,20 +100,23 @@ def _coarse(image: Image) -> Scan:
 
 
 def prepared(image: Image, labels: Image, case: LabelledScan) -> tuple[Scan, np.ndarray, frozenset[int]]:
-    """A scan on a lattice of SPACING over its body, its structures there (D, H, W) int64, and which are told apart."""
+    """A scan on a lattice of SPACING over its body, its structures there (D, H, W) int64, and which are told apart.
+
+    -1 where the label map says UNKNOWN.
+    """
     scan = _coarse(image)
     near = labels.resample(scan.grid, labels=True).array
     structures = np.zeros(near.shape, np.int64)
     for value, name in case.names.items():
-        structures[near == value] = NUMBER.get(structure_of(name) or "", 0)
-    annotated = frozenset(np.unique(structures).tolist()) - {0}
+        structures[near == value] = -1 if name == UNKNOWN else NUMBER.get(structure_of(name) or "", 0)
+    annotated = frozenset(np.unique(structures).tolist()) - {0, -1}
     return scan, structures, annotated
 
 
 def dice(found: Tensor, structures: np.ndarray, annotated: frozenset[int]) -> dict[str, float]:
-    """Dice of every annotated structure; found (structures, D, H, W) probabilities."""
-    best = found.argmax(0)
+    """Dice of every annotated structure where something is known; found (structures, D, H, W) probabilities."""
     truth = to_tensor(structures).long()
+    best = torch.where(truth < 0, -1, found.argmax(0))
     result = {}
     for number in sorted(annotated):
         ours, theirs = best == number, truth == number

@@ -13,8 +13,8 @@ from trunk import MIDDLE, anatomy, ct, oblique_grid
 
 from pddnet import network, pipeline
 from pddnet.cli import main
-from pddnet.deform import describe
 from pddnet.errors import InputError
+from pddnet.feature_maps import describe
 from pddnet.features import semantic
 from pddnet.features.semantic import CODE, SemanticNet
 from pddnet.image import Image

@@ -233,3 +233,19 @@ def test_dice_of_every_annotated_structure(tmp_path: Path) -> None:
     }
     assert dice(_one_hot(found) * 0, truth, frozenset({liver})) == {"liver": 0.0}  # no body: background
     assert dice(_one_hot(truth), truth, frozenset({spleen, liver})) == {"spleen": 1.0, "liver": 1.0}
+    doubtful = np.array([[[liver, liver, -1, spleen, -1, 0]]])
+    assert dice(_one_hot(found), doubtful, frozenset({liver, spleen})) == {"liver": 1.0, "spleen": 1.0}
+
+
+def test_what_is_named_unknown_is_neither_a_structure_nor_background(
+    source: ScanSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = write_case(tmp_path, "doubtful")
+    names = {**NAMES, 3: "unknown"}
+    doubtful = ScanSource.read(LabelledScan(case / "ct.nii.gz", case / "labels.nii.gz", names))
+    assert doubtful.annotated == source.annotated - {NUMBER["spleen"]}
+    shape = (30, 30, 30)
+    _unposed(monkeypatch, shape)
+    known, ours = (s.draw(shape, 4).structures for s in (source, doubtful))
+    assert torch.equal(ours == -1, known == NUMBER["spleen"])
+    assert torch.equal(ours[ours >= 0], known[ours >= 0])

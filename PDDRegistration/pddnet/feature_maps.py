@@ -1,0 +1,95 @@
+"""`FeatureMaps`: both scans under the map so far, as the features that are compared, on one lattice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .features.mind import CHANNELS, mind
+from .grid import Grid
+from .lattice import resample
+from .matching import FeatureMap
+from .scan import Affine, Scan
+from .work import Work
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+NOISE = 20.0  # HU: differences below it mean nothing
+
+
+def matched_lattice(lattice: Grid, spacing: float) -> tuple[int, Grid]:
+    """How many voxels of `lattice` along each axis make one of about `spacing` mm, and the lattice of those."""
+    factor = max(round(spacing / float(lattice.spacing[0])), 1)
+    start = lattice.index_to_point(np.full(3, (factor - 1) / 2))
+    shape = tuple(n // factor for n in lattice.shape)
+    return factor, Grid(shape, lattice.spacing * factor, start, lattice.direction)
+
+
+def describe(scan: Scan, codes: Tensor, spacing: float, *, similarity: bool = True) -> FeatureMap:
+    """MIND of a scan, averaged within the view to about `spacing` mm, beside the codes on the `matched_lattice`.
+
+    similarity: whether MIND takes part where there are codes.
+    """
+    import torch
+    import torch.nn.functional as functional
+
+    factor, lattice = matched_lattice(scan.grid, spacing)
+    features, weight = mind(scan.values[0], noise=NOISE), scan.values[2]
+    if factor > 1:
+        features = functional.avg_pool3d((features * weight)[None], factor)[0]
+        weight = functional.avg_pool3d(weight[None, None], factor)[0, 0]
+        features = features / weight.clamp(min=0.05)
+    if len(codes):
+        features = torch.cat([features, codes] if similarity else [codes])
+        features *= (len(features) / CHANNELS) ** 0.5  # costs are means: MIND weighs the same beside others
+    return FeatureMap(features, weight, lattice)
+
+
+def near_body(scan: Scan, lattice: Grid, target: Grid) -> Tensor:
+    """(D, H, W) on `target`: 1 within the body and about one voxel around it."""
+    import torch.nn.functional as functional
+
+    body = resample(scan.values[1:2], lattice, target)
+    return functional.max_pool3d(body[None], 3, 1, 1)[0, 0]
+
+
+@dataclass(frozen=True)
+class FeatureMaps:
+    """Fixed and moving scan on `lattice`, and their features on the coarser lattice that goes with it."""
+
+    lattice: Grid
+    scans: tuple[Scan, Scan]
+    maps: tuple[FeatureMap, FeatureMap]
+
+    @classmethod
+    def of(
+        cls, fixed: Scan, moving: Scan, lattice: Grid, affine: Affine, field: Tensor | None, field_grid: Grid | None,
+        spacing: float, work: Work, *, similarity: bool = True,
+    ) -> FeatureMaps:  # fmt: skip
+        """The scans under affine(x + u(x)); u is `field` (3, D, H, W) on `field_grid`, mm along its axes, or zero.
+
+        spacing, similarity: see `describe`.
+        """
+        coarse = matched_lattice(lattice, spacing)[1]
+
+        def moved(target: Grid) -> Tensor | None:
+            return None if field is None else resample(field, field_grid, target)
+
+        work.tick()
+        scans = fixed.warped(lattice, Affine.identity()), moving.warped(lattice, affine, moved(lattice))
+        work.tick()
+        codes = fixed.codes_at(coarse, Affine.identity()), moving.codes_at(coarse, affine, moved(coarse))
+        work.tick()
+        maps = tuple(
+            describe(scan, code, spacing, similarity=similarity) for scan, code in zip(scans, codes, strict=True)
+        )
+        return cls(lattice, scans, maps)
+
+    def near_body(self, side: int) -> FeatureMap:
+        """The features of one scan (0: fixed, 1: moving), which count within the body and about a voxel around it."""
+        seen = self.maps[side]
+        weight = seen.weight * near_body(self.scans[side], self.lattice, seen.lattice)
+        return FeatureMap(seen.features, weight, seen.lattice)

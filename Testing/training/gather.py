@@ -1,0 +1,63 @@
+"""Lays out what the bundled weights were trained on under .data/, by links to the folder of real scans (PDDNET_DATA).
+
+Usage: python Testing/training/gather.py
+Makes .data/anatomy (label maps), .data/validation (the labelled scan) and .data/outlined/train and test (scans with the
+outlines of Testing/labels; test are the held-back ones, for `pddnet compare` alone).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPOSITORY / "Testing" / "benchmarks"))
+
+from validation_labels import OUTLINES  # noqa: E402
+from validation_pairs import data_folder  # noqa: E402
+from validation_tables import SPLITS  # noqa: E402
+
+
+def main() -> int:
+    data = data_folder()
+    if data is None:
+        print("the real scans are not here: set PDDNET_DATA to their folder")
+        return 1
+    target = REPOSITORY / ".data"
+    for path in sorted((data / "anatomy").iterdir()):
+        _link(path, target / "anatomy" / path.name)
+    splits = json.loads(SPLITS.read_text(encoding="utf-8"))["ct"]
+    for name in splits["validation"]:
+        _case(data, name, target / "validation" / name)
+    for name in (*splits["validation"], *splits["tune"]):
+        _case(data, name, target / "outlined" / "train" / name)
+    for name in splits["held_back"]:
+        _case(data, name, target / "outlined" / "test" / name)
+    return 0
+
+
+def _case(data: Path, name: str, folder: Path) -> None:
+    """A scan, its landmarks, and its label map with names: its own, or the outlines of this project."""
+    scan = data / "ct" / name
+    for file in ("ct.nii.gz", "landmarks.csv"):
+        _link(scan / file, folder / file)
+    own = (scan / "labels.nii.gz").exists()
+    _link((scan if own else OUTLINES / name) / "labels.nii.gz", folder / "labels.nii.gz")
+    _link(OUTLINES / name / "labels.json" if own else OUTLINES / "labels.json", folder / "labels.json")
+
+
+def _link(source: Path, place: Path) -> None:
+    """A link to a file; what is no link is never replaced, and nothing is written where the source itself lies."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if place.parent.resolve() == source.parent.resolve():
+        return  # the folder is itself a link to the source's: removing the place would remove the source
+    if place.is_symlink():
+        place.unlink()
+    if place.exists():
+        raise SystemExit(f"{place}: is a file of its own; move it away, links to {source.parent} go there")
+    place.symlink_to(source.resolve())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
