@@ -31,8 +31,9 @@ def adjusted(
     Args:
         capture_range: mm, the largest displacement per axis of the first stage, in steps as fine as before. Later
             stages refine what it found; theirs only shrinks, where it would be larger.
-        control_spacing: mm between control points of the last stage; earlier stages change by the same factor.
-        smoothness: factor on every stage's weight of the diffusion penalty.
+        control_spacing: mm between control points of the last stage; earlier ones and the refinement change by the
+            same factor.
+        smoothness: factor on every stage's weight of the diffusion penalty, and the refinement's.
         iterations: of the instance optimisation, in every stage; 0 leaves it out.
         both_ways: whether the first stage is averaged with the inverse of the opposite direction; no later stage is.
 
@@ -49,17 +50,25 @@ def adjusted(
     stages = list(preset.stages)
     if capture_range is not None:
         stages = [_reaching(stages[0], capture_range), *(_within(stage, capture_range) for stage in stages[1:])]
+    refinement = preset.refinement
     if control_spacing is not None:
+        if refinement:
+            finer = control_spacing / stages[-1].control
+            refinement = dataclasses.replace(refinement, control=refinement.control * finer)
         stages = _spaced(stages, control_spacing)
     if smoothness is not None:
         stages = [dataclasses.replace(stage, smoothness=smoothness * stage.smoothness) for stage in stages]
+        if refinement:
+            refinement = dataclasses.replace(refinement, smoothness=smoothness * refinement.smoothness)
     if iterations is not None:
         stages = [dataclasses.replace(stage, iterations=int(iterations)) for stage in stages]
     if both_ways is not None:
         stages = [dataclasses.replace(stage, both_ways=both_ways and n == 0) for n, stage in enumerate(stages)]
     if tuple(stages) == preset.stages:
         return preset
-    return dataclasses.replace(preset, name=f"{preset.name} (changed)", stages=tuple(stages), fitted_risk=False)
+    return dataclasses.replace(
+        preset, name=f"{preset.name} (changed)", stages=tuple(stages), refinement=refinement, fitted_risk=False
+    )
 
 
 def _check(name: str, value: float | None) -> None:

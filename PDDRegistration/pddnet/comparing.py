@@ -29,11 +29,14 @@ def configurations(preset: Preset) -> dict[str, Preset | None]:
     stages = preset.stages
     found: dict[str, Preset | None] = {
         "before": None,
-        "alignment alone": replace(preset, stages=()),
+        "alignment alone": replace(preset, stages=(), refinement=None),
         "no mean field": replace(preset, regularised=False),
-        "no optimisation": replace(preset, stages=tuple(replace(stage, iterations=0) for stage in stages)),
+        "no optimisation": replace(
+            preset, stages=tuple(replace(stage, iterations=0) for stage in stages), refinement=None
+        ),
+        "no refinement": replace(preset, refinement=None),
         "one direction": replace(preset, stages=tuple(replace(stage, both_ways=False) for stage in stages)),
-        "one stage": replace(preset, stages=stages[:1]),
+        "one stage": replace(preset, stages=stages[:1], refinement=None),
         "full": preset,
     }
     if preset.semantic:

@@ -24,6 +24,7 @@ from .image import Image
 from .lattice import compose, resample
 from .presets import SHARPNESS, Preset, find_preset
 from .progress import Ticker
+from .refinement import refined
 from .registration import Progress, Registration
 from .scan import Affine, Scan, prepare
 from .similarity import Similarity, agreement
@@ -146,6 +147,7 @@ class _Job:
         shares = {"prepare": 1.0} | ({"structures": 2.0} if preset.semantic else {})
         shares |= ({"features": 2.0} if self.learned else {}) | {"align": 2.0}
         shares |= {f"match {i + 1}": 4.0 for i in range(len(preset.stages))}
+        shares |= {"refine": 3.0} if preset.refinement else {}
         ticker = Ticker(progress, shares | {"finish": 1.0})
         work = dataclasses.replace(work, tick=ticker.tick)
         ticker.stage("prepare")
@@ -185,6 +187,11 @@ class _Job:
             step = deform(fixed, moving, fixed.box, affine, field, lattice, stage, preset, work)
             field = compose(field, resample(step.field, step.control, lattice), lattice)
             steps.append(step)
+        if preset.refinement:
+            ticker.stage("refine")
+            # without folds: a descent that begins within one ends within it
+            field = unfold(field, lattice, work)
+            field = refined(fixed, moving, affine, field, lattice, preset.refinement, preset, work)
         ticker.stage("finish")
         folded = _share(determinant(field, lattice) <= 0, here)
         field = unfold(field, lattice, work)

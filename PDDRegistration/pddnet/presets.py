@@ -30,7 +30,7 @@ class Refinement:
 
     control: float = 8.0  # mm between control points
     smoothness: float = 0.01  # weight of the diffusion penalty
-    iterations: int = 40
+    iterations: int = 60
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Preset:
     name: str
     purpose: str
     stages: tuple[Stage, ...]
+    refinement: Refinement | None = None  # after the last stage
     hu: bool = True  # Hounsfield units; otherwise intensities scaled by their own range
-    refinement: Refinement | None = None
     semantic: float = 0.0  # weight of the learned structures beside MIND; 0: the network is not used
     mind: bool = True  # False: only what networks, or label maps, tell; to see their worth
     working: float = 4.0  # mm, voxels in which the features are computed
@@ -51,7 +51,7 @@ class Preset:
 
 
 _COARSE = Stage(control=16.0, reach=40.0, steps=11, features=8.0, sharpness=SHARPNESS, smoothness=0.005, both_ways=True)
-_FINE = Stage(control=10.0, reach=16.0, steps=9, features=4.0, sharpness=SHARPNESS, smoothness=0.01)
+_FINE = Stage(control=12.0, reach=12.0, steps=7, features=4.0, sharpness=SHARPNESS, smoothness=0.01)
 _QUICK = Stage(control=20.0, reach=40.0, steps=11, features=8.0, sharpness=SHARPNESS, smoothness=0.005)
 _PAPER = Stage(control=0.0, reach=70.0, steps=15, features=4.0, sharpness=SHARPNESS, smoothness=0.005, points=32)
 
@@ -59,12 +59,23 @@ PRESETS: dict[str, Preset] = {
     preset.name: preset
     for preset in (
         Preset(
-            "default", "CT of one patient or of different patients", (_COARSE, _FINE), semantic=2.5, fitted_risk=True
+            "default",
+            "CT of one patient or of different patients",
+            (_COARSE, _FINE),
+            refinement=Refinement(),
+            semantic=3.0,
+            fitted_risk=True,
         ),
-        Preset("mind", "as default, without the network that names structures", (_COARSE, _FINE)),
+        Preset("mind", "as default, without the network that names structures", (_COARSE, _FINE), Refinement()),
         Preset("fast", "a first look: one coarse stage, one direction", (_QUICK,)),
         Preset("paper", "the paper's sizes: one stage of 32^3 points, 15^3 displacements", (_PAPER,)),
-        Preset("multimodal", "scans of different kinds (untested for lack of data)", (_COARSE, _FINE), hu=False),
+        Preset(
+            "multimodal",
+            "scans of different kinds (untested for lack of data)",
+            (_COARSE, _FINE),
+            Refinement(),
+            hu=False,
+        ),
     )
 }
 

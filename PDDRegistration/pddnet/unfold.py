@@ -12,14 +12,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 LEAST = 0.05  # Jacobian determinant to reach
-ROUNDS = 24
-SAME_WIDTH = 3  # rounds before the averages become wider
+ROUNDS = 80
+NEAR = 2  # nodes around a fold that are averaged at first
+WIDER = 8  # rounds before it is one node more
 
 
 def unfold(field: Tensor, lattice: Grid, work: Work = ALONE) -> Tensor:
     """The field averaged around its folds, again and again and more and more widely, until none is left.
 
-    Where nothing folds it is returned as it is; after ROUNDS with what is left.
+    Less so towards the border of what is averaged: an edge there would be a new fold. Where nothing folds the field is
+    returned as it is; after ROUNDS with what is left.
 
     Args:
         field: (3, D, H, W) displacements on `lattice`, mm along its array axes.
@@ -31,14 +33,13 @@ def unfold(field: Tensor, lattice: Grid, work: Work = ALONE) -> Tensor:
         folded = determinant(field, lattice) < LEAST
         if not bool(folded.any()):
             break
-        radius = 1 + count // SAME_WIDTH
-        near = _by_axes(functional.max_pool3d, folded[None].to(field.dtype), radius + 1, pad=True)[0]
-        part = _box(near > 0, radius)  # the average reads so many nodes around what it changes
+        reach = NEAR + count // WIDER
+        near = _by_axes(functional.max_pool3d, folded[None].to(field.dtype), reach, pad=True)
+        near = _averaged(near, reach - 1)[0]
+        part = _box(near > 0, 1)  # the average reads one node around what it changes
         inner = field[(slice(None), *part)]
-        smooth = functional.pad(inner[None], (radius,) * 6, mode="replicate")
-        smooth = _by_axes(functional.avg_pool3d, smooth, radius)[0]
         field = field.clone()
-        field[(slice(None), *part)] += near[part] * (smooth - inner)
+        field[(slice(None), *part)] += near[part] * (_averaged(inner, 1) - inner)
     return field
 
 
@@ -52,6 +53,13 @@ def determinant(field: Tensor, lattice: Grid) -> Tensor:
         rows[c][c] += 1.0
     a, b, c = rows
     return (a * torch.linalg.cross(b, c, dim=0)).sum(0)
+
+
+def _averaged(x: Tensor, radius: int) -> Tensor:
+    """(C, D, H, W) averaged over (2 radius + 1)^3 nodes, the border repeated."""
+    import torch.nn.functional as functional
+
+    return _by_axes(functional.avg_pool3d, functional.pad(x[None], (radius,) * 6, mode="replicate")[0], radius)
 
 
 def _by_axes(pool: Callable[..., Tensor], x: Tensor, radius: int, *, pad: bool = False) -> Tensor:

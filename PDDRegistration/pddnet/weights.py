@@ -16,7 +16,7 @@ import numpy as np
 from .errors import InputError
 
 FOLDER = Path(__file__).parent / "weights"
-BUNDLED: dict[str, str] = {"semantic.npz": "5b6d68b46b1b363efba2fb194f4ad6ac42832bf8562a5993357eb6685e9b85a2"}
+BUNDLED: dict[str, str] = {"semantic.npz": "d6dc03af8fa0ced696c27b9ae6f659064391b25fcede0b23a685d40761177263"}
 FORMAT = 1
 SEMANTIC, PDD = "semantic", "pdd"  # kinds: features/semantic.py's network and network.py's
 _METADATA = "metadata"

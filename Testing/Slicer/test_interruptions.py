@@ -14,7 +14,18 @@ import runs
 if TYPE_CHECKING:
     from host.host import Host
 
-STAGES = ["start", "prepare", "structures", "align", "match 1", "match 2", "finish", "warp", "measure"]  # of 'default'
+STAGES = [
+    "start",
+    "prepare",
+    "structures",
+    "align",
+    "match 1",
+    "match 2",
+    "refine",
+    "finish",
+    "warp",
+    "measure",
+]  # of 'default'
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the launcher is a script")
 
 

@@ -21,9 +21,11 @@ import numpy as np
 import validation_tables
 from console import progress
 from scipy import ndimage
-from validation_pairs import KINDS, REPOSITORY, all_pairs, common, data_folder
+from validation_labels import organ_dice, outlines
+from validation_pairs import KINDS, REPOSITORY, Pair, all_pairs, common, data_folder
 
 from pddnet.errors import InputError
+from pddnet.field import DisplacementField
 from pddnet.image import Image
 from pddnet.metrics import tre
 from pddnet.presets import PRESETS
@@ -116,11 +118,21 @@ def measure(key: str, preset: str, threads: int | None = None) -> dict:
         row["before"] = np.linalg.norm(here - there, axis=1).tolist()
         row["after"] = tre(here, there, result.field.transform_points).tolist()
         row["spread"] = value_at(result.spread, here).tolist()
+        row["dice"] = _organs(pair, result.field)
     verdict = result.verdict
     return row | {
         "measures": verdict.measures, "status": verdict.status, "risk": verdict.risk, "reasons": verdict.reasons,
         "warnings": result.warnings,
     }  # fmt: skip
+
+
+def _organs(pair: Pair, field: DisplacementField) -> dict[str, dict[str, float]]:
+    """Dice of the organs outlined in both scans, before and after; empty where there are none."""
+    sides = [outlines(name) for name in (pair.fixed, pair.moving)] if pair.kind == "real" else [None]
+    if any(side is None for side in sides):
+        return {}
+    still = DisplacementField(np.zeros_like(field.array), field.grid)
+    return {"before": organ_dice(*sides, still), "after": organ_dice(*sides, field)}
 
 
 def value_at(image: Image, points: np.ndarray) -> np.ndarray:

@@ -34,6 +34,7 @@ def summary(rows: list[dict]) -> None:
         return
     _by_kind(rows)
     _held_back(rows)
+    _organs(rows)
     _ranking(rows)
     _confusion(rows)
     _spread(rows)
@@ -92,9 +93,29 @@ def _held_back(rows: list[dict]) -> None:
     table(("", "pairs", "median of medians", "mean of medians", "median of means", "mean of means"), body)
 
 
-def _with_interval(statistic: Callable[[np.ndarray], float], values: np.ndarray) -> str:
+def _organs(rows: list[dict]) -> None:
+    """Overlap of what is outlined in both scans of a real pair."""
+    rows = [row for row in rows if row.get("dice")]
+    if not rows:
+        return
+    title("real pairs: Dice of the outlined organs, mean of the pairs' means with 95 % bootstrap intervals")
+    unseen = set(json.loads(SPLITS.read_text())["ct"]["held_back"])
+    body, organs = [], {}
+    for name, wanted in (("with a held-back scan", True), ("the others: trained on", False)):
+        part = [row["dice"] for row in rows if bool(unseen & set(row["scans"])) == wanted]
+        if part:
+            means = [np.array([np.mean(list(d[when].values())) for d in part]) for when in ("before", "after")]
+            body.append((name, str(len(part)), *(_with_interval(np.mean, m, digits=3) for m in means)))
+            names = sorted({organ for d in part for organ in d["after"]})
+            organs[name] = {organ: [d["after"][organ] for d in part if organ in d["after"]] for organ in names}
+    table(("", "pairs", "before", "after"), body)
+    for name, found in organs.items():
+        line(name, ", ".join(f"{organ} {np.mean(values):.2f}" for organ, values in found.items()))
+
+
+def _with_interval(statistic: Callable[[np.ndarray], float], values: np.ndarray, digits: int = 1) -> str:
     low, high = interval(statistic, values)
-    return f"{statistic(values):.1f} ({low:.1f}-{high:.1f})"
+    return f"{statistic(values):.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"
 
 
 def _ranking(rows: list[dict]) -> None:

@@ -11,7 +11,7 @@ from samples import FIXED, MOVING, body
 from pddnet import pipeline, worker_tasks
 from pddnet.adjust import LIMITS, adjusted
 from pddnet.errors import InputError
-from pddnet.presets import PRESETS, Preset, Stage
+from pddnet.presets import PRESETS, Preset, Refinement, Stage
 
 COARSE = Stage(control=16.0, reach=40.0, steps=11, features=8.0, sharpness=300.0, smoothness=0.005, both_ways=True)
 FINE = Stage(control=10.0, reach=16.0, steps=9, features=4.0, sharpness=300.0, smoothness=0.01, iterations=12)
@@ -92,3 +92,10 @@ def test_a_run_uses_them_and_says_so() -> None:
     assert (done["inverse"].array == inverse.array).all()
     assert done["report"]["inverse_residual_mm"] == residual
     assert {"name", "memory_free"} <= set(done["cuda"] or {"name": 0, "memory_free": 0})
+
+
+def test_the_refinement_follows_in_spacing_and_smoothness() -> None:
+    preset = dataclasses.replace(TWO, refinement=Refinement(control=6.0, smoothness=0.01, iterations=60))
+    assert adjusted(preset, control_spacing=15).refinement == Refinement(9.0, 0.01, 60)
+    assert adjusted(preset, smoothness=3).refinement == Refinement(6.0, pytest.approx(0.03), 60)
+    assert adjusted(preset, iterations=0).refinement == preset.refinement
