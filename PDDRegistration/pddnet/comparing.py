@@ -16,7 +16,7 @@ from .errors import InputError
 from .field import DisplacementField
 from .files import read_labels, read_volume
 from .image import Image
-from .label_names import find_names
+from .label_names import UNKNOWN, find_names
 from .points import read_points
 from .presets import Preset, find_preset
 
@@ -31,14 +31,13 @@ def configurations(preset: Preset) -> dict[str, Preset | None]:
         "before": None,
         "alignment alone": replace(preset, stages=(), refinement=None),
         "no mean field": replace(preset, regularised=False),
-        "no optimisation": replace(
-            preset, stages=tuple(replace(stage, iterations=0) for stage in stages), refinement=None
-        ),
-        "no refinement": replace(preset, refinement=None),
+        "no optimisation": replace(preset, stages=tuple(replace(stage, iterations=0) for stage in stages)),
         "one direction": replace(preset, stages=tuple(replace(stage, both_ways=False) for stage in stages)),
-        "one stage": replace(preset, stages=stages[:1], refinement=None),
+        "one stage": replace(preset, stages=stages[:1]),
         "full": preset,
     }
+    if preset.refinement:
+        found["no refinement"] = replace(preset, refinement=None)
     if preset.semantic:
         found["MIND alone"] = replace(preset, semantic=0.0)
         found["structures alone"] = replace(preset, mind=False)
@@ -78,7 +77,7 @@ def common_labels(fixed: Case, moving: Case) -> list[tuple[int, int]]:
     """The label in either scan of every structure that both hold: by name where both have names, else by number."""
     here, there = (set(np.unique(case.labels.array).tolist()) - {0} for case in (fixed, moving))
     number = {name: label for label, name in moving.names.items()}
-    found = [(label, number.get(name, 0)) for label, name in fixed.names.items()]
+    found = [(label, number.get(name, 0)) for label, name in fixed.names.items() if name != UNKNOWN]
     if not (fixed.names and moving.names):
         found = [(label, label) for label in sorted(here)]
     return [(ours, theirs) for ours, theirs in found if ours in here and theirs in there]
@@ -135,8 +134,9 @@ def _row(fixed: Case, moving: Case, found: DisplacementField | None, seconds: fl
     """One pair's numbers, over the structures that both scans hold; a structure moved out of the view has Dice 0."""
     moved = moving.labels.resample(fixed.image.grid, None if found is None else found.to_sitk(), labels=True).array
     dices, far = [], []
+    known = ~(np.isin(fixed.labels.array, _unknown(fixed)) | np.isin(moved, _unknown(moving)))
     for ours, theirs in common_labels(fixed, moving):
-        here, there = fixed.labels.array == ours, moved == theirs
+        here, there = (fixed.labels.array == ours) & known, (moved == theirs) & known
         dices.append(metrics.dice(here, there))
         if there.any():
             far.append(metrics.hausdorff95(*metrics.surface_distances(here, there, fixed.image.grid.spacing)))
@@ -149,6 +149,10 @@ def _row(fixed: Case, moving: Case, found: DisplacementField | None, seconds: fl
         statistics = metrics.jacobian_statistics(found.jacobian_determinant())
         row |= {"jacobian_std": statistics["std"], "folding": statistics["folding_percent"], "seconds": seconds}
     return row
+
+
+def _unknown(case: Case) -> list[int]:
+    return [label for label, name in case.names.items() if name == UNKNOWN]
 
 
 def _mean(values: Sequence[float] | np.ndarray) -> float:

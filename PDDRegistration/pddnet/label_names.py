@@ -7,6 +7,8 @@ from pathlib import Path
 
 from .errors import InputError
 
+UNKNOWN = "unknown"  # name of a label: nobody knows what is there, so it is neither learned from nor measured
+
 
 def read_names(path: Path) -> dict[int, str]:
     """The names in a file.

@@ -12,6 +12,7 @@ from .errors import InputError
 from .features.semantic import SemanticNet, probabilities
 from .files import read_labels, read_volume
 from .image import Image
+from .label_names import UNKNOWN
 from .lattice import sample
 from .scan import Affine, Scan, prepare
 from .structures import LEVELS, NUMBER, STRUCTURES, structure_of
@@ -20,7 +21,6 @@ from .tensors import to_array, to_tensor
 from .training_config import LabelledScan
 
 SURE = 0.7  # least probability of a guess that is learned from
-UNKNOWN = "unknown"  # name of a label: nobody knows what is there
 FEWEST = 4  # structures that a scan must show to be learned from unlabelled
 
 

@@ -28,19 +28,30 @@ def unfold(field: Tensor, lattice: Grid, work: Work = ALONE) -> Tensor:
     """
     import torch.nn.functional as functional
 
+    folded = determinant(field, lattice) < LEAST
+    if bool(folded.any()):
+        field = field.clone()
     for count in range(ROUNDS):
         work.tick()
-        folded = determinant(field, lattice) < LEAST
         if not bool(folded.any()):
             break
         reach = NEAR + count // WIDER
-        near = _by_axes(functional.max_pool3d, folded[None].to(field.dtype), reach, pad=True)
+        part = _box(folded, 2 * reach + 2)  # what changes, all whose determinant that changes, and one node more
+        near = _by_axes(functional.max_pool3d, folded[part][None].to(field.dtype), reach, pad=True)
         near = _averaged(near, reach - 1)[0]
-        part = _box(near > 0, 1)  # the average reads one node around what it changes
         inner = field[(slice(None), *part)]
-        field = field.clone()
-        field[(slice(None), *part)] += near[part] * (_averaged(inner, 1) - inner)
+        inner += near * (_averaged(inner, 1) - inner)
+        inside, core = _core(part, folded.shape)
+        folded[inside] = (determinant(inner, lattice) < LEAST)[core]
     return field
+
+
+def _core(part: tuple[slice, ...], shape: tuple[int, ...]) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """A part of an array without its outermost nodes, save where the array ends there; and the same within the part."""
+    first = [int(p.start > 0) for p in part]
+    last = [int(p.stop < n) for p, n in zip(part, shape, strict=True)]
+    within = [slice(f, p.stop - p.start - g) for p, f, g in zip(part, first, last, strict=True)]
+    return tuple(slice(p.start + w.start, p.start + w.stop) for p, w in zip(part, within, strict=True)), tuple(within)
 
 
 def determinant(field: Tensor, lattice: Grid) -> Tensor:

@@ -7,10 +7,10 @@ from functools import lru_cache
 import numpy as np
 from validation_pairs import REPOSITORY, data_folder
 
+from pddnet import label_names
 from pddnet.field import DisplacementField
 from pddnet.files import read_labels, read_volume
 from pddnet.image import Image
-from pddnet.label_names import find_names
 from pddnet.structures import NUMBER, structure_of
 
 OUTLINES = REPOSITORY / "Testing" / "labels"
@@ -30,11 +30,11 @@ def outlines(name: str) -> Image | None:
     if not path.exists():
         return None
     grid = read_volume(data_folder() / "ct" / name / "ct.nii.gz")[0].grid
-    names = find_names(OUTLINES / name, OUTLINES)
+    names = label_names.find_names(OUTLINES / name, OUTLINES)
     labels = read_labels(path, grid)[0].canonical()
     numbers = np.zeros(256, np.uint8)
     for label, text in names.items():
-        numbers[label] = UNKNOWN if text == "unknown" else NUMBER.get(structure_of(text) or "", 0)
+        numbers[label] = UNKNOWN if text == label_names.UNKNOWN else NUMBER.get(structure_of(text) or "", 0)
     return Image(numbers[labels.array], labels.grid)
 
 

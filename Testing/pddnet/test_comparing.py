@@ -131,6 +131,21 @@ def test_only_what_both_scans_hold_is_measured() -> None:
     assert math.isnan(_compare([(fixed, alone)], {"before": None})["before"][0]["tre"])
 
 
+def test_what_is_unknown_in_either_scan_is_not_measured() -> None:
+    fixed = replace(_case("f"), names={1: "liver", 2: "spleen", 9: "unknown"})
+    moving = replace(_case("m", shift=(5, 0, 0)), names={1: "liver", 2: "spleen", 9: "unknown"})
+    assert _compare([(fixed, moving)], {"before": None})["before"][0]["dice"] == pytest.approx(50)
+    array = fixed.labels.array.copy()
+    array[:, :, :17] = np.where(array[:, :, :17] == 1, 9, array[:, :, :17])  # the half that the moving box has left
+    doubtful = replace(fixed, labels=Image(array, GRID))
+    row = _compare([(doubtful, moving)], {"before": None})["before"][0]
+    assert row["dice"] == pytest.approx((200 * 5 / (5 + 10) + 50) / 2)
+    array = moving.labels.array.copy()
+    array[:, :, 22:27] = np.where(array[:, :, 22:27] == 1, 9, array[:, :, 22:27])
+    row = _compare([(doubtful, replace(moving, labels=Image(array, GRID)))], {"before": None})["before"][0]
+    assert row["dice"] == pytest.approx((100 + 50) / 2)
+
+
 def test_structures_are_matched_by_name_where_there_are_names() -> None:
     """Every label map numbers its structures in its own way."""
     fixed = replace(_case("f", labels=(1, 2)), names={1: "liver", 2: "spleen", 3: "aorta"})
@@ -202,7 +217,8 @@ def test_every_configuration_lacks_what_it_says_and_nothing_else(name: str) -> N
     found = configurations(preset)
     assert found.pop("before") is None
     assert found.pop("full") == preset
-    assert found.pop("alignment alone") == replace(preset, stages=())
+    assert found.pop("alignment alone") == replace(preset, stages=(), refinement=None)
+    assert found.pop("no refinement", None) == (replace(preset, refinement=None) if preset.refinement else None)
     assert found.pop("no mean field") == replace(preset, regularised=False)
     assert found.pop("MIND alone") == replace(preset, semantic=0.0)
     assert found.pop("structures alone") == replace(preset, mind=False)
