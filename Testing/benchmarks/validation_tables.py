@@ -101,8 +101,9 @@ def _organs(rows: list[dict]) -> None:
     title("real pairs: Dice of the outlined organs, mean of the pairs' means with 95 % bootstrap intervals")
     unseen = set(json.loads(SPLITS.read_text())["ct"]["held_back"])
     body, organs = [], {}
-    for name, wanted in (("with a held-back scan", True), ("the others: trained on", False)):
-        part = [row["dice"] for row in rows if bool(unseen & set(row["scans"])) == wanted]
+    groups = (("with a held-back scan", (1, 2)), ("both held back", (2,)), ("the others: trained on", (0,)))
+    for name, wanted in groups:
+        part = [row["dice"] for row in rows if len(unseen & set(row["scans"])) in wanted]
         if part:
             means = [np.array([np.mean(list(d[when].values())) for d in part]) for when in ("before", "after")]
             body.append((name, str(len(part)), *(_with_interval(np.mean, m, digits=3) for m in means)))
