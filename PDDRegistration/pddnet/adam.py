@@ -15,7 +15,7 @@ TINY = 1e-8
 
 
 class Adam:
-    """Steps of one leaf tensor along the gradient that `backward` left in it."""
+    """Steps of one tensor along the gradient in its `grad`, which `backward` left there or whoever works it out."""
 
     def __init__(self, parameter: Tensor) -> None:
         import torch

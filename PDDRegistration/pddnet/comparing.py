@@ -33,14 +33,16 @@ def configurations(preset: Preset) -> dict[str, Preset | None]:
         "no mean field": replace(preset, regularised=False),
         "no optimisation": replace(preset, stages=tuple(replace(stage, iterations=0) for stage in stages)),
         "one direction": replace(preset, stages=tuple(replace(stage, both_ways=False) for stage in stages)),
-        "one stage": replace(preset, stages=stages[:1]),
         "full": preset,
     }
+    if len(stages) > 1:
+        found["one stage"] = replace(preset, stages=stages[:1])
     if preset.refinement:
         found["no refinement"] = replace(preset, refinement=None)
     if preset.semantic:
         found["MIND alone"] = replace(preset, semantic=0.0)
         found["structures alone"] = replace(preset, mind=False)
+        found["preset mind"] = find_preset("mind")  # MIND alone with the stages that suit it
     return found
 
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+LEAST_SHARED = 1 << 12  # points: fewer are sampled sooner by one thread
+
+
 def positions(points: Grid, lattice: Grid, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor, Tensor]:
     """The nodes of `points` along D, H, W, in voxel indices of `lattice` (both along the same axes)."""
     start = lattice.point_to_index(points.origin)
@@ -60,10 +63,13 @@ def sample(x: Tensor, index: Tensor, *, zeros: bool = False) -> Tensor:
     shape = index.shape[1:]
     size = torch.tensor(x.shape[1:], device=x.device, dtype=x.dtype).view(3, *[1] * len(shape))
     unit = (2 * index + 1) / size - 1  # grid_sample's coordinates with align_corners=False
-    unit = unit.flip(0).flatten(1).T.reshape(1, 1, 1, -1, 3)
-    padding = "zeros" if zeros else "border"
-    out = functional.grid_sample(x[None], unit, mode="bilinear", padding_mode=padding, align_corners=False)
-    return out.view(x.shape[0], *shape)
+    unit, count = unit.flip(0).flatten(1), unit[0].numel()
+    # grid_sample's threads share a batch but not one volume: as many batches as threads, each a part of the points
+    parts = torch.get_num_threads() if x.device.type == "cpu" and count >= LEAST_SHARED else 1
+    unit = functional.pad(unit, (0, -count % parts)).T.reshape(parts, 1, 1, -1, 3)
+    padding, batch = "zeros" if zeros else "border", x.expand(parts, *x.shape)
+    out = functional.grid_sample(batch, unit, mode="bilinear", padding_mode=padding, align_corners=False)
+    return out.transpose(0, 1).flatten(1)[:, :count].reshape(len(x), *shape).contiguous()
 
 
 def carried(x: Tensor, displacement: Tensor, lattice: Grid) -> Tensor:

@@ -159,7 +159,7 @@ class _Job:
         ]
         if preset.semantic:
             ticker.stage("structures")
-            fixed, moving = self._named(plain, device, ticker.tick)
+            fixed, moving = self._named(plain, device, work)
         named = fixed, moving
         if self.learned:
             ticker.stage("features")
@@ -226,15 +226,15 @@ class _Job:
             )
         return scans[0], scans[1]
 
-    def _named(self, scans: tuple[Scan, Scan], device: torch.device, tick: Callable[[], None]) -> tuple[Scan, Scan]:
+    def _named(self, scans: tuple[Scan, Scan], device: torch.device, work: Work) -> tuple[Scan, Scan]:
         """The scans with what the network says is where."""
         from .features import semantic
 
         net = semantic.load(self.weights or semantic.BUNDLED, device)
         named = []
         for scan in scans:
-            named.append(semantic.named(scan, net, self.preset.semantic))
-            tick()
+            named.append(semantic.named(scan, net, self.preset.semantic, work))
+            work.tick()
         return named[0], named[1]
 
     def _described(

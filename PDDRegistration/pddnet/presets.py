@@ -29,8 +29,8 @@ class Refinement:
     """The descent after the matching, see `refinement.py`."""
 
     control: float = 8.0  # mm between control points
-    smoothness: float = 0.01  # weight of the diffusion penalty
-    iterations: int = 60
+    smoothness: float = 0.03  # weight of the diffusion penalty
+    iterations: int = 100
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ PRESETS: dict[str, Preset] = {
         Preset(
             "default",
             "CT of one patient or of different patients",
-            (_COARSE, _FINE),
+            (_COARSE,),
             refinement=Refinement(),
             semantic=3.0,
             fitted_risk=True,

@@ -6,9 +6,11 @@ displacements, averaged to be smooth, with a diffusion penalty.
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 from .adam import Adam
+from .correlation import linear_weights
 from .feature_maps import FeatureMaps
 from .grid import Grid
 from .lattice import compose, positions, resample
@@ -22,10 +24,10 @@ if TYPE_CHECKING:
 
     from .matching import FeatureMap
 
-PARTS = 16  # of the voxels; each step of the descent looks at another part
+STRIDE = 3  # voxels: each step of the descent looks at another one of every 3 x 3 x 3
 AVERAGES = 1  # of three control points along every axis: about a quadratic B-spline
-REACH = 12.0  # mm around the body where the moving scan is described
-RATE, LAST_RATE = 0.5, 0.15  # mm, the steps of Adam, the first and the last
+REACH = 16.0  # mm around the body where the moving scan is described
+RATE, LAST_RATE = 1.2, 0.15  # mm, the steps of Adam, the first and the last
 SHOWN = 0.05  # voxels that count less are left out
 
 
@@ -36,85 +38,130 @@ def refined(
     """The field (3, D, H, W) on `lattice`, mm along its array axes, followed to where the features differ less."""
     around = fixed.box.isotropic(preset.working, REACH)
     both = FeatureMaps.of(fixed, moving, around, affine, field, lattice, preset.working, work, similarity=preset.mind)
-    here, there = both.near_body(0), both.maps[1]
     control = fixed.box.isotropic(settings.control, settings.control)
-    problem = _Problem(here, there, control)
-    u = field.new_zeros((3, *control.shape), requires_grad=True)
+    parts, there = _parts(both.near_body(0), control), _Rows(both.maps[1])
+    u = field.new_zeros((3, *control.shape))
     adam = Adam(u)
-    for step in range(settings.iterations):
+    for step in range(settings.iterations if parts else 0):
         work.tick()
-        smooth = _smooth(u)
-        cost = SHARPNESS * problem.cost(smooth, step)
-        bending = sum(u.diff(dim=dim).square().sum() for dim in (1, 2, 3)) / u[0].numel()
-        (cost + settings.smoothness * bending).backward()
+        part = parts[step % len(parts)]
+        slope = part.slope(part.displacements(_smooth(u)), there)
+        u.grad = SHARPNESS * _smooth(part.on_control(slope)) + settings.smoothness * _bending(u)
         adam.step(RATE + (LAST_RATE - RATE) * step / settings.iterations)
-    return compose(field, resample(_smooth(u.detach()), control, lattice), lattice)
-
-
-class _Problem:
-    """The mean squared difference of the features under a displacement."""
-
-    def __init__(self, here: FeatureMap, there: FeatureMap, control: Grid) -> None:
-        import torch
-
-        device = here.weight.device
-        index = (here.weight > SHOWN).nonzero()
-        # every sixteenth: the same on every machine, and spread over the body
-        self._parts = [index[part::PARTS].T for part in range(PARTS)]
-        weights = [here.weight[tuple(at)] for at in self._parts]
-        self._weights = [weight / weight.sum() for weight in weights]
-        described = _Rows(here.features)
-        self._features = [described.nearest(at) for at in self._parts]
-        self._there = _Rows(torch.cat([there.features, there.weight[None]]))
-        self._spacing = to_tensor(here.lattice.spacing[::-1], device)[:, None]
-        first = torch.stack([axis[0] for axis in positions(here.lattice, control, device)])[:, None]
-        step = to_tensor(here.lattice.spacing[::-1] / control.spacing[::-1], device)[:, None]
-        self._on_control = [first + step * at for at in self._parts]
-
-    def cost(self, u: Tensor, step: int) -> Tensor:
-        """For u (3, ...) in mm on the control grid, over the part of the voxels that is looked at in this step."""
-        part = step % PARTS
-        displacement = _Rows(u).at(self._on_control[part]).T
-        there = self._there.at(self._parts[part] + displacement / self._spacing)
-        difference = (self._features[part] - there[:, :-1]).square().mean(1)
-        return (self._weights[part] * there[:, -1] * difference).sum()
+    return compose(field, resample(_smooth(u), control, lattice), lattice)
 
 
 class _Rows:
-    """A map (C, D, H, W) with the channels of a voxel side by side, so that one is read as fast as all."""
+    """A map with the channels of a voxel side by side, its weight last, so that one is read as fast as all.
 
-    def __init__(self, x: Tensor) -> None:
-        self._rows = x.flatten(1).T.contiguous()
-        self._shape = x.shape[1:]
+    In half precision, because reading is what the descent spends its time on.
+    """
 
-    def nearest(self, index: Tensor) -> Tensor:
-        """(N, C) values at voxels (3, N), integers."""
-        d, h, w = index
-        return self._rows.index_select(0, (d * self._shape[1] + h) * self._shape[2] + w)
+    def __init__(self, seen: FeatureMap) -> None:
+        import torch
+
+        self.shape = tuple(seen.weight.shape)
+        self._rows = torch.cat([seen.features, seen.weight[None]]).flatten(1).T.to(torch.float16).contiguous()
+        steps = [int(n > 1) * stride for n, stride in zip(self.shape, seen.weight.stride(), strict=True)]
+        corners = [sum(chosen) for chosen in itertools.product(*((0, step) for step in steps))]
+        self._corners = torch.tensor(corners, device=self._rows.device)
 
     def at(self, index: Tensor) -> Tensor:
-        """(N, C) linear values at voxel indices (3, N), differentiable in both; the border's outside."""
-        low, places = [], []
-        for axis, n in zip(index, self._shape, strict=True):
-            place = axis.clamp(0, n - 1)
-            first = place.detach().floor().clamp(max=max(n - 2, 0))
-            low.append(first.long())
-            places.append(place - first)
-        d, h, w = low
-        n_d, n_h, n_w = self._shape
-        start = (d * n_h + h) * n_w + w
-        steps = [n_h * n_w * (n_d > 1), n_w * (n_h > 1), int(n_w > 1)]
-        return self._along(0, start, steps, places)
+        """(N, C + 1) at places (N) of the flat map."""
+        return self._rows.index_select(0, index).float()
 
-    def _along(self, axis: int, start: Tensor, steps: list[int], places: list[Tensor]) -> Tensor:
-        if axis == len(steps):
-            return self._rows.index_select(0, start)
-        low, high = (self._along(axis + 1, start + step, steps, places) for step in (0, steps[axis]))
-        return low + (high - low) * places[axis][:, None]
+    def around(self, low: Tensor) -> Tensor:
+        """(N, 8, C + 1) at the corners of the cells whose lowest corners are the voxels low (3, N), integers."""
+        d, h, w = low
+        first = (d * self.shape[1] + h) * self.shape[2] + w
+        return self.at((first[:, None] + self._corners).flatten()).unflatten(0, (-1, 8))
+
+
+def _parts(here: FeatureMap, control: Grid) -> list[_Part]:
+    """The fixed scan's voxels, those of every step of the descent together."""
+    rows = _Rows(here)
+    starts = itertools.product(range(STRIDE), repeat=3)
+    windows = (tuple(slice(start, None, STRIDE) for start in along) for along in starts)
+    parts = (_Part(here, rows, control, window) for window in windows)
+    return [part for part in parts if len(part.weight)]
+
+
+class _Part:
+    """Every third voxel of the fixed scan along every axis, those that count: what they show and how they move."""
+
+    def __init__(self, here: FeatureMap, rows: _Rows, control: Grid, window: tuple[slice, ...]) -> None:
+        import torch
+
+        device = here.weight.device
+        self._nodes = (here.weight[window] > SHOWN).flatten().nonzero()[:, 0]
+        voxels = torch.arange(here.weight.numel(), device=device).view(here.weight.shape)[window].flatten()
+        voxels = voxels.index_select(0, self._nodes)
+        seen = rows.at(voxels)
+        self._features, weight = seen[:, :-1], seen[:, -1:]
+        self.weight = weight / weight.sum()
+        self._voxels = torch.stack(torch.unravel_index(voxels, rows.shape)).float()
+        self._spacing = to_tensor(here.lattice.spacing[::-1], device)[:, None]
+        on_control = positions(here.lattice, control, device)
+        self._hats = [
+            linear_weights(at[part], n) for at, part, n in zip(on_control, window, control.shape, strict=True)
+        ]
+
+    def displacements(self, u: Tensor) -> Tensor:
+        """(3, N) at the voxels, from u (3, ...) on the control grid."""
+        d, h, w = self._hats
+        across = h @ (u @ w.T)
+        return (d @ across.flatten(2)).flatten(1).index_select(1, self._nodes)
+
+    def on_control(self, slope: Tensor) -> Tensor:
+        """(3, ...) on the control grid, from (3, N) at the voxels: how a cost changes with what moves them."""
+        d, h, w = self._hats
+        everywhere = slope.new_zeros(3, len(d) * len(h) * len(w)).index_copy_(1, self._nodes, slope)
+        across = (d.T @ everywhere.view(3, len(d), -1)).unflatten(2, (len(h), len(w)))
+        return (h.T @ across) @ w
+
+    def slope(self, displacement: Tensor, there: _Rows) -> Tensor:
+        """(3, N) per mm: how the weighted mean squared difference of the features changes with displacements (3, N).
+
+        Written out, as the whole descent is: autograd keeps every corner's channels and goes through them thrice.
+        """
+        import torch
+
+        place = self._voxels + displacement / self._spacing
+        last = place.new_tensor(there.shape)[:, None] - 1
+        inside = (place > 0) & (place < last)  # the border's value holds beyond it
+        place = place.clamp(min=0).minimum(last)
+        low = place.floor().minimum((last - 1).clamp(min=0))
+        d, h, w = torch.stack([1 - (place - low), place - low], -1)  # (N, 2) each: shares of the lower and upper side
+        d, h, w = d[:, :, None, None], h[:, None, :, None], w[:, None, None, :]
+        corners = there.around(low.long())
+        seen = torch.bmm((d * h * w).view(-1, 1, 8), corners)[:, 0]
+        difference, shown = seen[:, :-1] - self._features, seen[:, -1:]
+        by_channel = torch.cat([difference * shown * (2 / difference.shape[1]), _mean_square(difference)], 1)
+        by_corner = torch.bmm(corners, (by_channel * self.weight)[:, :, None]).view(-1, 2, 2, 2)
+        sides = (by_corner * h * w).sum((2, 3)), (by_corner * d * w).sum((1, 3)), (by_corner * d * h).sum((1, 2))
+        return (
+            torch.stack([upper - lower for lower, upper in (side.unbind(1) for side in sides)]) * inside / self._spacing
+        )
+
+
+def _mean_square(x: Tensor) -> Tensor:
+    return x.square().mean(1, keepdim=True)
+
+
+def _bending(u: Tensor) -> Tensor:
+    """The slope of the diffusion penalty, the mean squared difference of neighbours."""
+    import torch
+
+    slope = torch.zeros_like(u)
+    for dim in (1, 2, 3):
+        n, step = u.shape[dim] - 1, u.diff(dim=dim).mul_(2 / u[0].numel())
+        slope.narrow(dim, 0, n).sub_(step)
+        slope.narrow(dim, 1, n).add_(step)
+    return slope
 
 
 def _smooth(u: Tensor) -> Tensor:
-    """AVERAGES moving averages of three along every axis, the border repeated."""
+    """AVERAGES moving averages of three along every axis, the border repeated; its own adjoint."""
     import torch
 
     for dim in (1, 2, 3):

@@ -59,11 +59,9 @@ def determinant(field: Tensor, lattice: Grid) -> Tensor:
     import torch
 
     spacing = [float(s) for s in lattice.spacing[::-1]]
-    rows = [torch.stack(torch.gradient(field[c], spacing=spacing)) for c in range(3)]
-    for c in range(3):
-        rows[c][c] += 1.0
-    a, b, c = rows
-    return (a * torch.linalg.cross(b, c, dim=0)).sum(0)
+    (a, b, c), (d, e, f), (g, h, i) = (torch.gradient(component, spacing=spacing) for component in field)
+    a, e, i = a + 1, e + 1, i + 1
+    return (e * i - f * h).mul_(a).sub_((d * i - f * g).mul_(b)).add_((d * h - e * g).mul_(c))
 
 
 def _averaged(x: Tensor, radius: int) -> Tensor:

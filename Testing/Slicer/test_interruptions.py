@@ -20,7 +20,6 @@ STAGES = [
     "structures",
     "align",
     "match 1",
-    "match 2",
     "refine",
     "finish",
     "warp",

@@ -10,8 +10,9 @@ from geometry import grids
 from pddnet.grid import Grid
 from pddnet.image import Image
 from pddnet.lattice import sample, to_lps
+from pddnet.matching import FeatureMap
 from pddnet.presets import PRESETS, Refinement
-from pddnet.refinement import _Rows, refined
+from pddnet.refinement import _bending, _parts, _Rows, _smooth, refined
 from pddnet.scan import Affine, Scan, prepare
 from pddnet.work import Work
 
@@ -76,16 +77,41 @@ def test_without_steps_the_field_stays() -> None:
     assert torch.allclose(same, field, atol=1e-4)
 
 
-def test_rows_are_read_as_by_the_sampler() -> None:
+def _maps(shape: tuple[int, int, int], channels: int = 5) -> tuple[FeatureMap, FeatureMap]:
     torch.manual_seed(3)
-    x = torch.rand(5, 7, 1, 9, requires_grad=True)
-    index = (torch.rand(3, 200) * 12 - 2).requires_grad_(True)
-    ours, theirs = _Rows(x).at(index).T, sample(x, index)
-    assert torch.allclose(ours, theirs, atol=1e-6)
-    weight = torch.rand_like(ours)
-    for one, other in zip(
-        torch.autograd.grad((ours * weight).sum(), (x, index)),
-        torch.autograd.grad((theirs * weight).sum(), (x, index)),
-        strict=True,
-    ):
-        assert torch.allclose(one, other, atol=1e-5)
+    lattice = Grid(shape, np.array([2.0, 3.0, 4.0]), MIDDLE, grids()["oblique"].direction)
+    both = (FeatureMap(torch.rand(channels, *shape), torch.rand(shape), lattice) for _ in range(2))
+    return tuple(FeatureMap(m.features.half().float(), m.weight.half().float(), m.lattice) for m in both)
+
+
+@pytest.mark.parametrize("shape", [(7, 8, 9), (7, 1, 9), (2, 3, 4)])
+def test_the_slope_is_that_of_the_cost(shape: tuple[int, int, int]) -> None:
+    here, there = _maps(shape)
+    control = Grid((3, 4, 3), np.array([7.0, 8.0, 9.0]), MIDDLE, here.lattice.direction)
+    spacing = torch.tensor([4.0, 3.0, 2.0])[:, None]
+    seen = 0
+    for part in _parts(here, control):
+        u = (torch.randn(3, *control.shape) * 4).requires_grad_(True)
+        moved = part.displacements(_smooth(u))
+        voxels = (here.weight > 0.05).nonzero()
+        mine = [v for v in voxels if (v % 3 == part._voxels[:, 0].long() % 3).all()]
+        at = torch.stack(mine).T
+        seen += len(mine)
+        expected = sample(_smooth(u), torch.stack(_on_control(at * spacing, control)))
+        assert torch.allclose(moved, expected, atol=1e-4)
+        looked = sample(torch.cat([there.features, there.weight[None]]), at + moved / spacing)
+        weight = here.weight[tuple(at)]
+        error = (looked[:-1] - here.features[:, at[0], at[1], at[2]]).square().mean(0)
+        cost = (weight / weight.sum() * looked[-1] * error).sum()
+        bending = sum(u.diff(dim=dim).square().sum() for dim in (1, 2, 3)) / u[0].numel()
+        whole, by_voxel = torch.autograd.grad(cost + 0.03 * bending, (u, moved))
+        slope = part.slope(moved.detach(), _Rows(there))
+        assert torch.allclose(slope, by_voxel, atol=1e-6)
+        assert torch.allclose(_smooth(part.on_control(slope)) + 0.03 * _bending(u.detach()), whole, atol=1e-6)
+    assert seen == int((here.weight > 0.05).sum())
+
+
+def _on_control(place: torch.Tensor, control: Grid) -> list[torch.Tensor]:
+    """Indices of the control grid, which begins where the lattice does, clamped as its border's value holds beyond."""
+    sizes = zip(place, control.spacing[::-1], control.shape, strict=True)
+    return [(axis / float(step)).clamp(0, n - 1) for axis, step, n in sizes]

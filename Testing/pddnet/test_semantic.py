@@ -15,7 +15,18 @@ from trunk import MIDDLE, ORGANS, ct, label_at, oblique_grid, place
 
 from pddnet.errors import InputError
 from pddnet.features import semantic
-from pddnet.features.semantic import CODE, SPACING, SemanticNet, codes, inputs, load, named, probabilities, save
+from pddnet.features.semantic import (
+    CODE,
+    SPACING,
+    SemanticNet,
+    codes,
+    expected,
+    inputs,
+    load,
+    named,
+    probabilities,
+    save,
+)
 from pddnet.grid import Grid
 from pddnet.image import Image
 from pddnet.pipeline import register
@@ -41,6 +52,9 @@ class Threshold(nn.Module):
         dense = (500 * x[:, 1] > 60).float() * x[:, 2]
         logits[:, NUMBER["liver"]] = 60 * dense - 30
         return logits
+
+    def blocks(self, x: Tensor) -> Tensor:
+        return semantic._fold(self(x))
 
 
 def _scan(image: Image, mask: Image | None = None) -> Scan:
@@ -118,6 +132,17 @@ def test_any_size_gets_probabilities_of_its_own_shape(net: SemanticNet, shape: t
     assert found.shape == (len(STRUCTURES), *shape)
     assert torch.allclose(found.sum(0), torch.ones(shape), atol=1e-5)
     assert not found.requires_grad
+
+
+@pytest.mark.parametrize("shape", [(16, 16, 16), (9, 15, 22), (1, 7, 8)])
+def test_expected_codes_are_the_table_weighted_by_the_probabilities(
+    net: SemanticNet, shape: tuple[int, int, int]
+) -> None:
+    torch.manual_seed(5)
+    values = torch.rand(3, *shape) * torch.tensor([400.0, 1, 1]).view(3, 1, 1, 1)
+    table = torch.randn(len(STRUCTURES), 4)
+    found = expected(net, values, table)
+    assert torch.allclose(found, torch.einsum("se,sdhw->edhw", table, probabilities(net, values)), atol=1e-5)
 
 
 def test_padding_stands_at_the_far_ends_and_is_no_body() -> None:

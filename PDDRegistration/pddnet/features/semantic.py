@@ -78,12 +78,16 @@ class SemanticNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, D, H, W) as `inputs` makes them, sizes multiples of MULTIPLE -> logits (B, structures, D, H, W)."""
+        return _unfold(self.blocks(x))
+
+    def blocks(self, x: Tensor) -> Tensor:
+        """Likewise (B, 8 * structures, D / 2, H / 2, W / 2): the voxels of a block behind each other."""
         first = self.first(_fold(x))
         second = self.second(functional.max_pool3d(first, 2))
         third = self.third(functional.max_pool3d(second, 2))
         second = self.up_second(torch.cat([_double(third), second], 1))
         first = self.up_first(torch.cat([_double(second), first], 1))
-        return _unfold(self.head(first))
+        return self.head(first)
 
 
 def inputs(values: Tensor) -> Tensor:
@@ -94,25 +98,49 @@ def inputs(values: Tensor) -> Tensor:
 
 def probabilities(net: SemanticNet, values: Tensor) -> Tensor:
     """(structures, D, H, W) within the body, from `Scan.values` (3, D, H, W) on a lattice of SPACING mm."""
-    shape = values.shape[1:]
-    pad = [p for n in reversed(shape) for p in (0, -n % MULTIPLE)]
-    x = functional.pad(inputs(values), pad)
-    air = inputs(values.new_tensor([HU_RANGE[0], 0, 0]).view(3, 1, 1, 1))
-    x[:, shape[0] :], x[:, :, shape[1] :], x[:, :, :, shape[2] :] = air, air, air
+    d, h, w = values.shape[1:]
     with torch.no_grad():
-        logits = net(x[None])[0, :, : shape[0], : shape[1], : shape[2]]
+        logits = net(_padded(values)[None])[0, :, :d, :h, :w]
     return logits.softmax(0)
+
+
+def expected(net: SemanticNet, values: Tensor, table: Tensor, work: Work = ALONE) -> Tensor:
+    """(E, D, H, W): the rows of a table (structures, E), weighted by the `probabilities`.
+
+    Piece by piece, because the probabilities of all structures are far larger than what becomes of them.
+    """
+    d, h, w = values.shape[1:]
+    with torch.no_grad():
+        blocks = net.blocks(_padded(values)[None])
+        logits = blocks.view(len(table), -1)
+        found = logits.new_empty(table.shape[1], logits.shape[1])
+
+        def fill(start: int) -> None:
+            piece = logits[:, start : start + step]
+            weights = (piece - piece.amax(0)).exp_()
+            torch.div(table.T @ weights, weights.sum(0), out=found[:, start : start + step])
+
+        step = max(work.at_once(values.device) // len(table), 1)
+        work.each(fill, ((start,) for start in range(0, logits.shape[1], step)), values.device)
+    return _unfold(found.view(1, -1, *blocks.shape[2:]))[0, :, :d, :h, :w]
+
+
+def _padded(values: Tensor) -> Tensor:
+    """`inputs` with air behind them, so that the sizes are multiples of MULTIPLE."""
+    d, h, w = values.shape[1:]
+    x = functional.pad(inputs(values), [p for n in (w, h, d) for p in (0, -n % MULTIPLE)])
+    air = inputs(values.new_tensor([HU_RANGE[0], 0, 0]).view(3, 1, 1, 1))
+    x[:, d:], x[:, :, h:], x[:, :, :, w:] = air, air, air
+    return x
 
 
 def named(scan: Scan, net: SemanticNet, strength: float, work: Work = ALONE) -> Scan:
     """The scan with the expected codes of its structures, times strength, after what codes it has; at SPACING."""
     lattice = scan.box.isotropic(SPACING)
     seen = scan.warped(lattice, Affine.identity()).values
-    found = probabilities(net, seen)
-    work.tick()
-    expected = (to_tensor(strength * codes().T, found.device) @ found.flatten(1)).view(-1, *lattice.shape)
+    found = expected(net, seen, to_tensor(strength * codes(), seen.device), work)
     given = scan.codes_at(lattice, Affine.identity())
-    return dataclasses.replace(scan, codes=torch.cat([given, expected * (seen[1] * seen[2])]), codes_grid=lattice)
+    return dataclasses.replace(scan, codes=torch.cat([given, found * (seen[1] * seen[2])]), codes_grid=lattice)
 
 
 def load(path: Path = BUNDLED, device: torch.device | str = "cpu") -> SemanticNet:
