@@ -11,6 +11,7 @@ from .grid import Grid
 from .lattice import from_lps, mesh, resample, to_lps
 from .scan import Affine
 from .tensors import to_tensor
+from .unfold import unfold
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -48,7 +49,8 @@ def join(affine: Affine, field: Tensor, lattice: Grid, grid: Grid) -> Displaceme
     """The whole transform x -> affine(x + u(x)) as one field on `grid`, which has the lattice's axes and covers it.
 
     u (3, D, H, W) on `lattice`, mm along the array axes, keeps its border value outside the lattice while it fades to
-    zero towards the grid's border: there the transform is the affine map alone.
+    zero towards the grid's border: there the transform is the affine map alone. What that folds is smoothed: where the
+    field is squeezed at the lattice's border, nothing holds it apart beyond.
     """
     import torch
 
@@ -60,7 +62,7 @@ def join(affine: Affine, field: Tensor, lattice: Grid, grid: Grid) -> Displaceme
         along = np.minimum(index / max(first, 1.0), (n - 1 - index) / max(n - 1 - last, 1.0)).clip(0.0, 1.0)
         along = to_tensor(along, field.device).view([-1 if d == dim else 1 for d in range(3)])
         fade = torch.minimum(fade, along)  # their product would be steeper at edges and corners
-    inner = resample(field, lattice, grid) * fade
+    inner = unfold(resample(field, lattice, grid) * fade, grid, border=False)
     axes = grid.direction[:, ::-1]  # of D, H, W
     matrix = to_tensor(axes.T @ affine.matrix @ axes, field.device)
     shift = to_tensor(axes.T @ (affine.points(grid.origin) - grid.origin), field.device).view(3, 1, 1, 1)

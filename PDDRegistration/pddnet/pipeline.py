@@ -187,13 +187,13 @@ class _Job:
             step = deform(fixed, moving, fixed.box, affine, field, lattice, stage, preset, work)
             field = compose(field, resample(step.field, step.control, lattice), lattice)
             steps.append(step)
+        folded = _share(determinant(field, lattice) <= 0, here)  # a sign of a wrong match; what descends folds anyway
         if preset.refinement:
             ticker.stage("refine")
             # without folds: a descent that begins within one ends within it
             field = unfold(field, lattice, work)
             field = refined(fixed, moving, affine, field, lattice, preset.refinement, preset, work)
         ticker.stage("finish")
-        folded = _share(determinant(field, lattice) <= 0, here)
         field = unfold(field, lattice, work)
         result = self._finish(here, similarity(affine, field), affine, field, steps, work.tick)
         measures = result.pop("measures") | {"similarity_before": before, "unfolded_percent": folded}

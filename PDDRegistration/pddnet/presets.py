@@ -29,7 +29,7 @@ class Refinement:
     """The descent after the matching, see `refinement.py`."""
 
     control: float = 8.0  # mm between control points
-    smoothness: float = 0.03  # weight of the diffusion penalty
+    smoothness: float = 0.06  # weight of the diffusion penalty
     iterations: int = 100
 
 
@@ -63,17 +63,22 @@ PRESETS: dict[str, Preset] = {
             "CT of one patient or of different patients",
             (_COARSE,),
             refinement=Refinement(),
-            semantic=3.0,
+            semantic=4.0,
             fitted_risk=True,
         ),
-        Preset("mind", "as default, without the network that names structures", (_COARSE, _FINE), Refinement()),
+        Preset(
+            "mind",
+            "as default, without the network that names structures",
+            (_COARSE, _FINE),
+            Refinement(smoothness=0.03),
+        ),
         Preset("fast", "a first look: one coarse stage, one direction", (_QUICK,)),
         Preset("paper", "the paper's sizes: one stage of 32^3 points, 15^3 displacements", (_PAPER,)),
         Preset(
             "multimodal",
             "scans of different kinds (untested for lack of data)",
             (_COARSE, _FINE),
-            Refinement(),
+            Refinement(smoothness=0.03),
             hu=False,
         ),
     )

@@ -17,7 +17,7 @@ NEAR = 2  # nodes around a fold that are averaged at first
 WIDER = 8  # rounds before it is one node more
 
 
-def unfold(field: Tensor, lattice: Grid, work: Work = ALONE) -> Tensor:
+def unfold(field: Tensor, lattice: Grid, work: Work = ALONE, *, border: bool = True) -> Tensor:
     """The field averaged around its folds, again and again and more and more widely, until none is left.
 
     Less so towards the border of what is averaged: an edge there would be a new fold. Where nothing folds the field is
@@ -25,9 +25,12 @@ def unfold(field: Tensor, lattice: Grid, work: Work = ALONE) -> Tensor:
 
     Args:
         field: (3, D, H, W) displacements on `lattice`, mm along its array axes.
+        border: whether the lattice's outermost nodes may change, too.
     """
     import torch.nn.functional as functional
 
+    free = field.new_full(lattice.shape, float(border))
+    free[1:-1, 1:-1, 1:-1] = 1.0
     folded = determinant(field, lattice) < LEAST
     if bool(folded.any()):
         field = field.clone()
@@ -38,7 +41,7 @@ def unfold(field: Tensor, lattice: Grid, work: Work = ALONE) -> Tensor:
         reach = NEAR + count // WIDER
         part = _box(folded, 2 * reach + 2)  # what changes, all whose determinant that changes, and one node more
         near = _by_axes(functional.max_pool3d, folded[part][None].to(field.dtype), reach, pad=True)
-        near = _averaged(near, reach - 1)[0]
+        near = _averaged(near, reach - 1)[0] * free[part]
         inner = field[(slice(None), *part)]
         inner += near * (_averaged(inner, 1) - inner)
         inside, core = _core(part, folded.shape)
