@@ -62,7 +62,8 @@ class _Rows:
 
         self.shape = tuple(seen.weight.shape)
         self._rows = torch.cat([seen.features, seen.weight[None]]).flatten(1).T.to(torch.float16).contiguous()
-        steps = [int(n > 1) * stride for n, stride in zip(self.shape, seen.weight.stride(), strict=True)]
+        strides = self.shape[1] * self.shape[2], self.shape[2], 1
+        steps = [int(n > 1) * stride for n, stride in zip(self.shape, strides, strict=True)]
         corners = [sum(chosen) for chosen in itertools.product(*((0, step) for step in steps))]
         self._corners = torch.tensor(corners, device=self._rows.device)
 
@@ -99,7 +100,8 @@ class _Part:
         seen = rows.at(voxels)
         self._features, weight = seen[:, :-1], seen[:, -1:]
         self.weight = weight / weight.sum()
-        self._voxels = torch.stack(torch.unravel_index(voxels, rows.shape)).float()
+        _, height, width = rows.shape
+        self._voxels = torch.stack([voxels // (height * width), voxels // width % height, voxels % width]).float()
         self._spacing = to_tensor(here.lattice.spacing[::-1], device)[:, None]
         on_control = positions(here.lattice, control, device)
         self._hats = [
@@ -139,9 +141,8 @@ class _Part:
         by_channel = torch.cat([difference * shown * (2 / difference.shape[1]), _mean_square(difference)], 1)
         by_corner = torch.bmm(corners, (by_channel * self.weight)[:, :, None]).view(-1, 2, 2, 2)
         sides = (by_corner * h * w).sum((2, 3)), (by_corner * d * w).sum((1, 3)), (by_corner * d * h).sum((1, 2))
-        return (
-            torch.stack([upper - lower for lower, upper in (side.unbind(1) for side in sides)]) * inside / self._spacing
-        )
+        per_voxel = torch.stack([side[:, 1] - side[:, 0] for side in sides])
+        return per_voxel * inside / self._spacing
 
 
 def _mean_square(x: Tensor) -> Tensor:
