@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .errors import InputError
 
@@ -30,7 +30,7 @@ class Refinement:
 
     control: float = 8.0  # mm between control points
     smoothness: float = 0.06  # weight of the diffusion penalty
-    iterations: int = 100
+    iterations: int = 60
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,9 @@ class Preset:
 
 
 _COARSE = Stage(control=16.0, reach=40.0, steps=11, features=8.0, sharpness=SHARPNESS, smoothness=0.005, both_ways=True)
-_FINE = Stage(control=12.0, reach=12.0, steps=7, features=4.0, sharpness=SHARPNESS, smoothness=0.01)
+_FINE = Stage(control=12.0, reach=12.0, steps=7, features=8.0, sharpness=SHARPNESS, smoothness=0.01)
+_FINE_MIND = replace(_FINE, features=4.0)  # without codes of structures, detail is worth its time
+_REFINE_MIND = Refinement(smoothness=0.03, iterations=100)
 _QUICK = Stage(control=20.0, reach=40.0, steps=11, features=8.0, sharpness=SHARPNESS, smoothness=0.005)
 _PAPER = Stage(control=0.0, reach=70.0, steps=15, features=4.0, sharpness=SHARPNESS, smoothness=0.005, points=32)
 
@@ -61,7 +63,7 @@ PRESETS: dict[str, Preset] = {
         Preset(
             "default",
             "CT of one patient or of different patients",
-            (_COARSE,),
+            (_COARSE, _FINE),
             refinement=Refinement(),
             semantic=4.0,
             fitted_risk=True,
@@ -69,16 +71,16 @@ PRESETS: dict[str, Preset] = {
         Preset(
             "mind",
             "as default, without the network that names structures",
-            (_COARSE, _FINE),
-            Refinement(smoothness=0.03),
+            (_COARSE, _FINE_MIND),
+            _REFINE_MIND,
         ),
         Preset("fast", "a first look: one coarse stage, one direction", (_QUICK,)),
         Preset("paper", "the paper's sizes: one stage of 32^3 points, 15^3 displacements", (_PAPER,)),
         Preset(
             "multimodal",
             "scans of different kinds (untested for lack of data)",
-            (_COARSE, _FINE),
-            Refinement(smoothness=0.03),
+            (_COARSE, _FINE_MIND),
+            _REFINE_MIND,
             hu=False,
         ),
     )

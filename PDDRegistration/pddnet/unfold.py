@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from .grid import Grid
@@ -20,8 +21,8 @@ WIDER = 8  # rounds before it is one node more
 def unfold(field: Tensor, lattice: Grid, work: Work = ALONE, *, border: bool = True) -> Tensor:
     """The field averaged around its folds, again and again and more and more widely, until none is left.
 
-    Less so towards the border of what is averaged: an edge there would be a new fold. Where nothing folds the field is
-    returned as it is; after ROUNDS with what is left.
+    Folded is where `least_determinant` is below LEAST. Less so towards the border of what is averaged: an edge there
+    would be a new fold. Where nothing folds the field is returned as it is; after ROUNDS with what is left.
 
     Args:
         field: (3, D, H, W) displacements on `lattice`, mm along its array axes.
@@ -31,7 +32,7 @@ def unfold(field: Tensor, lattice: Grid, work: Work = ALONE, *, border: bool = T
 
     free = field.new_full(lattice.shape, float(border))
     free[1:-1, 1:-1, 1:-1] = 1.0
-    folded = determinant(field, lattice) < LEAST
+    folded = least_determinant(field, lattice) < LEAST
     if bool(folded.any()):
         field = field.clone()
     for count in range(ROUNDS):
@@ -45,7 +46,7 @@ def unfold(field: Tensor, lattice: Grid, work: Work = ALONE, *, border: bool = T
         inner = field[(slice(None), *part)]
         inner += near * (_averaged(inner, 1) - inner)
         inside, core = _core(part, folded.shape)
-        folded[inside] = (determinant(inner, lattice) < LEAST)[core]
+        folded[inside] = (least_determinant(inner, lattice) < LEAST)[core]
     return field
 
 
@@ -62,7 +63,33 @@ def determinant(field: Tensor, lattice: Grid) -> Tensor:
     import torch
 
     spacing = [float(s) for s in lattice.spacing[::-1]]
-    (a, b, c), (d, e, f), (g, h, i) = (torch.gradient(component, spacing=spacing) for component in field)
+    return _determinant([torch.gradient(component, spacing=spacing) for component in field])
+
+
+def least_determinant(field: Tensor, lattice: Grid) -> Tensor:
+    """(D, H, W) the least Jacobian determinant at each node among the eight cells around it.
+
+    Between nodes the field is linear along each axis. Central differences see what it does on average over two cells; a
+    fold within one, where no inverse would converge, is seen at its corners.
+    """
+    import torch
+
+    sides: list[list[tuple[Tensor, Tensor]]] = [[], [], []]  # by component and axis: towards the lower and upper node
+    for slopes, component in zip(sides, field, strict=True):
+        for dim, spacing in enumerate(lattice.spacing[::-1]):
+            step, last = component.diff(dim=dim) / float(spacing), component.shape[dim] - 2
+            ends = step.narrow(dim, 0, 1), step.narrow(dim, last, 1)
+            slopes.append((torch.cat([ends[0], step], dim), torch.cat([step, ends[1]], dim)))
+    least = None
+    for cell in itertools.product((0, 1), repeat=3):
+        found = _determinant([[slopes[dim][cell[dim]] for dim in range(3)] for slopes in sides])
+        least = found if least is None else torch.minimum(least, found)
+    return least
+
+
+def _determinant(slopes: Sequence[Sequence[Tensor]]) -> Tensor:
+    """Of one plus the slopes, by component and axis."""
+    (a, b, c), (d, e, f), (g, h, i) = slopes
     a, e, i = a + 1, e + 1, i + 1
     return (e * i - f * h).mul_(a).sub_((d * i - f * g).mul_(b)).add_((d * h - e * g).mul_(c))
 

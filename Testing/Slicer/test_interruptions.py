@@ -20,6 +20,7 @@ STAGES = [
     "structures",
     "align",
     "match 1",
+    "match 2",
     "refine",
     "finish",
     "warp",

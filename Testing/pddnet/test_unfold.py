@@ -10,8 +10,8 @@ from scipy import ndimage
 
 from pddnet.field import DisplacementField
 from pddnet.grid import Grid
-from pddnet.lattice import to_lps
-from pddnet.unfold import determinant, unfold
+from pddnet.lattice import mesh, to_lps
+from pddnet.unfold import determinant, least_determinant, unfold
 
 GRIDS = {name: Grid((24, 28, 26), np.full(3, 4.0), grid.origin, grid.direction) for name, grid in grids().items()}
 every_grid = pytest.mark.parametrize("name", GRIDS)
@@ -76,3 +76,24 @@ def test_many_folds_do_not_ruin_what_lies_between() -> None:
     result = unfold(field, lattice)
     assert determinant(result, lattice).min() >= 0.05
     assert (result - field).norm(dim=0).mean() < 1.0
+
+
+def test_a_fold_within_a_cell_is_seen_at_its_corners() -> None:
+    lattice = Grid((6, 7, 8), np.array([4.0, 3.0, 2.0]), np.zeros(3), np.eye(3))
+    field = torch.zeros(3, *lattice.shape)
+    field[2, :, :, 3] = 3.0  # of 4 mm along W: 7/4 before it and 1/4 behind, 1 on average
+    assert determinant(field, lattice)[:, :, 3].allclose(torch.ones(6, 7))
+    assert least_determinant(field, lattice)[:, :, 3].allclose(torch.full((6, 7), 0.25))
+    field[2, :, :, 3] = 4.4
+    assert (determinant(field, lattice)[:, :, [2, 4]] - torch.tensor([1 + 0.55, 1 - 0.55])).abs().max() < 1e-6
+    assert least_determinant(field, lattice).min().item() == pytest.approx(-0.1)
+    assert least_determinant(unfold(field, lattice), lattice).min() >= 0.05
+
+
+def test_at_every_corner_a_turn_and_a_stretch_have_their_own_determinant() -> None:
+    lattice = Grid((4, 5, 6), np.array([2.0, 3.0, 4.0]), np.zeros(3), np.eye(3))
+    slopes = torch.tensor([[0.2, -0.4, 0.1], [0.3, 0.5, -0.2], [-0.6, 0.1, -0.3]])
+    field = torch.einsum("ij,jdhw->idhw", slopes, mesh(lattice))
+    expected = torch.linalg.det(torch.eye(3) + slopes)
+    assert torch.allclose(least_determinant(field, lattice), expected.expand(lattice.shape), atol=1e-5)
+    assert torch.allclose(determinant(field, lattice), expected.expand(lattice.shape), atol=1e-5)
