@@ -12,7 +12,7 @@ from .work import ALONE, Work
 if TYPE_CHECKING:
     from torch import Tensor
 
-LEAST = 0.05  # Jacobian determinant to reach
+LEAST = 0.1  # Jacobian determinant to reach
 ROUNDS = 80
 NEAR = 2  # nodes around a fold that are averaged at first
 WIDER = 8  # rounds before it is one node more

@@ -39,7 +39,7 @@ def test_every_bad_sign_is_a_reason(change: dict[str, float], words: str) -> Non
 
 @pytest.mark.parametrize(
     "change",
-    [{"similarity": 0.3}, {"agreement": 0.6}, {"inverse_consistency": 20.0}, {"similarity_before": 0.62}],
+    [{"similarity": 0.3}, {"agreement": 0.6}, {"peak_ratio": 0.95}, {"similarity_before": 0.62}],
 )
 def test_bad_signs_raise_the_risk(change: dict[str, float]) -> None:
     assert judge(GOOD | change).risk > judge(GOOD).risk
