@@ -22,6 +22,7 @@ from .features.tissue import WEIGHTS, tissue
 from .grid import Grid
 from .image import Image
 from .lattice import compose, resample
+from .places import align_by_places
 from .presets import SHARPNESS, Preset, find_preset
 from .progress import Ticker
 from .refinement import refined
@@ -173,13 +174,7 @@ class _Job:
         if self.initial_transform is not None:
             affine, field = split(self.initial_transform, lattice, device)
         elif self.align:
-            coarse = [coarsen(scan, fixed.grid.direction, self._describe) for scan in plain]
-            candidates = _ranked(similarity, fixed.box, align(*coarse, work), work)
-            affine = candidates[0].affine if candidates else _centred(fixed.box, moving.box)
-            if candidates:
-                fitted = judge_affine(*coarse, refine(fixed, moving, affine, preset, work))
-                if fitted.score > candidates[0].coarse_score - SCORE_SLACK:
-                    affine = fitted.affine
+            affine, candidates = self._aligned((fixed, moving), named, plain, similarity, work)
         before = similarity(affine, field)[0]
         steps = []
         for number, stage in enumerate(preset.stages):
@@ -207,6 +202,26 @@ class _Job:
             preset=preset.name, device=str(device), seconds=ticker.seconds, warnings=tuple(warnings), **result,
         )  # fmt: skip
 
+    def _aligned(
+        self, scans: tuple[Scan, Scan], named: tuple[Scan, Scan], plain: tuple[Scan, Scan], similarity: Similarity,
+        work: Work,
+    ) -> tuple[Affine, list[Candidate]]:  # fmt: skip
+        """The affine map, and the places that were compared for it, best first.
+
+        What most descriptors of places agree on is one more candidate beside those of the search.
+        """
+        coarse = [coarsen(scan, plain[0].grid.direction, self._describe) for scan in plain]
+        found = align(*coarse, work)
+        if self.preset.semantic and self.preset.described:
+            agreed = align_by_places(*named, self.preset.described, work)
+            found += [judge_affine(*coarse, agreed)] if agreed else []
+        candidates = _ranked(similarity, plain[0].box, found, work)
+        if not candidates:
+            return _centred(plain[0].box, plain[1].box), []
+        fitted = judge_affine(*coarse, refine(*scans, candidates[0].affine, self.preset, work))
+        good = fitted.score > candidates[0].coarse_score - SCORE_SLACK
+        return (fitted if good else candidates[0]).affine, candidates
+
     def _prepare(self, device: torch.device, ticker: Ticker) -> tuple[Scan, Scan]:
         book = code_book(self.fixed_labels, self.moving_labels)
         sides = ((self.fixed, self.fixed_mask, self.fixed_labels), (self.moving, self.moving_mask, self.moving_labels))
@@ -233,7 +248,7 @@ class _Job:
         net = semantic.load(self.weights or semantic.BUNDLED, device)
         named = []
         for scan in scans:
-            named.append(semantic.named(scan, net, self.preset.semantic, work))
+            named.append(semantic.named(scan, net, self.preset.semantic, self.preset.described, work))
             work.tick()
         return named[0], named[1]
 

@@ -62,11 +62,13 @@ MAY_MISS = ("kidney", "spleen", "gallbladder", "bladder", "stomach")
 class Sample:
     """A synthesised scan: values (3, D, H, W) as `Scan.values` has them and structures (D, H, W), int64.
 
-    codes (D, H, W), int64: the anatomy's own layers, where there is an anatomy.
+    points (3, D, H, W): the LPS mm of the anatomy, or the scan, that every voxel shows. codes (D, H, W), int64: the
+    anatomy's own layers, where there is an anatomy.
     """
 
     values: Tensor
     structures: Tensor
+    points: Tensor
     codes: Tensor | None = None
 
 
@@ -163,7 +165,7 @@ def synthesise(source: Source, shape: tuple[int, int, int], seed: int, spacing: 
     hu, body = torch.where(view > 0, hu, AIR), body & (view > 0)
     codes = patient.own[patient.codes(points) * body]
     codes = torch.where(patient.gone[codes], 0, codes)
-    return Sample(torch.stack([hu, body.float(), view]), patient.structure[codes], codes)
+    return Sample(torch.stack([hu, body.float(), view]), patient.structure[codes], points, codes)
 
 
 class Noise:

@@ -45,7 +45,7 @@ class Drawn(IterableDataset):
     def item(self, rng: np.random.Generator) -> tuple[Tensor, ...]:
         """One item."""
         source = self.chosen(rng)
-        sample = source.draw(_shape(rng), int(rng.integers(2**62)))
+        sample = source.draw(drawn_shape(rng), int(rng.integers(2**62)))
         return sample.values, sample.structures, among(source.annotated)
 
     def chosen(self, rng: np.random.Generator) -> Drawable:
@@ -60,7 +60,8 @@ def among(annotated: frozenset[int]) -> Tensor:
     return result
 
 
-def _shape(rng: np.random.Generator) -> tuple[int, int, int]:
+def drawn_shape(rng: np.random.Generator) -> tuple[int, int, int]:
+    """Voxels along D, H, W of a view."""
     while True:
         shape = tuple(int(rng.choice(sizes)) for sizes in SIZES)
         if np.prod(shape) <= MOST_VOXELS:

@@ -17,6 +17,7 @@ from pddnet.errors import InputError
 from pddnet.features import semantic
 from pddnet.features.semantic import (
     CODE,
+    DESCRIPTOR,
     SPACING,
     SemanticNet,
     codes,
@@ -26,6 +27,7 @@ from pddnet.features.semantic import (
     named,
     probabilities,
     save,
+    shortened,
 )
 from pddnet.grid import Grid
 from pddnet.image import Image
@@ -53,8 +55,9 @@ class Threshold(nn.Module):
         logits[:, NUMBER["liver"]] = 60 * dense - 30
         return logits
 
-    def blocks(self, x: Tensor) -> Tensor:
-        return semantic._fold(self(x))
+    def blocks(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        dense = (500 * x[:, 1:2] > 60).float()
+        return semantic._fold(self(x)), semantic._fold(2 * dense.expand(-1, DESCRIPTOR, -1, -1, -1))
 
 
 def _scan(image: Image, mask: Image | None = None) -> Scan:
@@ -134,15 +137,18 @@ def test_any_size_gets_probabilities_of_its_own_shape(net: SemanticNet, shape: t
     assert not found.requires_grad
 
 
-@pytest.mark.parametrize("shape", [(16, 16, 16), (9, 15, 22), (1, 7, 8)])
-def test_expected_codes_are_the_table_weighted_by_the_probabilities(
-    net: SemanticNet, shape: tuple[int, int, int]
-) -> None:
+def test_expected_codes_are_the_table_weighted_by_the_probabilities() -> None:
     torch.manual_seed(5)
-    values = torch.rand(3, *shape) * torch.tensor([400.0, 1, 1]).view(3, 1, 1, 1)
+    logits = torch.randn(len(STRUCTURES), 4, 6, 8)
     table = torch.randn(len(STRUCTURES), 4)
-    found = expected(net, values, table)
-    assert torch.allclose(found, torch.einsum("se,sdhw->edhw", table, probabilities(net, values)), atol=1e-5)
+    found = semantic._unfold(expected(semantic._fold(logits[None])[0], table)[None])[0]
+    assert torch.allclose(found, torch.einsum("se,sdhw->edhw", table, logits.softmax(0)), atol=1e-5)
+
+
+def test_vectors_are_shortened_and_keep_their_direction() -> None:
+    x = torch.tensor([[3.0, 0.0], [4.0, 1.0]])[None]
+    assert torch.allclose(shortened(x)[0, :, 0], torch.tensor([3.0, 4.0]) / 26**0.5)
+    assert torch.allclose(shortened(x)[0, :, 1], torch.tensor([0.0, 0.5**0.5]))
 
 
 def test_padding_stands_at_the_far_ends_and_is_no_body() -> None:
@@ -164,7 +170,7 @@ def test_padding_stands_at_the_far_ends_and_is_no_body() -> None:
 
 
 def test_codes_lie_where_the_structure_is_on_an_oblique_grid() -> None:
-    scan = named(_scan(ct(oblique_grid())), Threshold(), 3.0)
+    scan = named(_scan(ct(oblique_grid())), Threshold(), 3.0, 0.0)
     assert scan.codes.shape == (CODE, *scan.codes_grid.shape)
     assert np.allclose(scan.codes_grid.spacing, SPACING)
     rng = np.random.default_rng(1)
@@ -182,7 +188,7 @@ def test_codes_lie_where_the_structure_is_on_an_oblique_grid() -> None:
 def test_how_the_scan_is_stored_does_not_matter(net: SemanticNet) -> None:
     image = ct(oblique_grid())
     points = np.concatenate([place(n) + np.random.default_rng(n).normal(0, 8, (40, 3)) for n in ORGANS])
-    expected = _at(named(_scan(image), net, 1.0), points)
+    expected = _at(named(_scan(image), net, 1.0, 0.0), points)
     assert np.abs(expected).max() > 0.05
     for order, flips in (((0, 1, 2), (1, 0, 0)), ((2, 0, 1), (0, 1, 1)), ((1, 0, 2), (0, 0, 1))):
         grid = image.grid
@@ -191,13 +197,13 @@ def test_how_the_scan_is_stored_does_not_matter(net: SemanticNet) -> None:
         direction = (grid.direction * np.where(flips, -1, 1))[:, order]
         array = np.flip(image.array, [2 - a for a in axes]).transpose([2 - order[2 - n] for n in range(3)])
         stored = Image(np.ascontiguousarray(array), Grid(array.shape, grid.spacing[list(order)], start, direction))
-        assert np.allclose(_at(named(_scan(stored), net, 1.0), points), expected, atol=1e-4)
+        assert np.allclose(_at(named(_scan(stored), net, 1.0, 0.0), points), expected, atol=1e-4)
 
 
 def test_no_codes_outside_the_body_or_the_view(net: SemanticNet) -> None:
     image = ct(oblique_grid())
     half = (image.grid.points()[..., 0] < MIDDLE[0]).astype(np.uint8)
-    scan = named(_scan(image, Image(half, image.grid)), net, 1.0)
+    scan = named(_scan(image, Image(half, image.grid)), net, 1.0, 0.0)
     seen = scan.warped(scan.codes_grid, Affine.identity()).values
     out = (seen[1] * seen[2]) == 0
     assert 0.2 < out.float().mean() < 0.95
@@ -211,12 +217,27 @@ def test_codes_are_scaled_and_stand_after_those_that_guide(net: SemanticNet) -> 
     image = ct(oblique_grid())
     labels = Image((image.array > 0).astype(np.uint8), image.grid)
     guided = prepare(image, 4.0, CPU, codes=labels, code_book=np.array([[0.0, 0], [1, 2]]))
-    one, three = named(guided, net, 1.0), named(guided, net, 3.0)
+    one, three = named(guided, net, 1.0, 0.0), named(guided, net, 3.0, 0.0)
     assert one.codes.shape[0] == 2 + CODE
     assert torch.equal(one.codes[:2], guided.codes_at(one.codes_grid, Affine.identity()))
     assert float(one.codes[:2].max()) > 1.9
     assert torch.allclose(3 * one.codes[2:], three.codes[2:], atol=1e-6)
     assert torch.equal(guided.values, one.values)
+
+
+def test_descriptors_stand_after_the_codes_in_the_body_of_an_oblique_scan() -> None:
+    image = ct(oblique_grid())
+    plain, more = (named(_scan(image), Threshold(), 1.0, described) for described in (0.0, 5.0))
+    assert torch.equal(more.codes[:CODE], plain.codes)
+    assert len(more.codes) == CODE + DESCRIPTOR
+    rng = np.random.default_rng(1)
+    points = MIDDLE + rng.uniform(-80, 80, (6000, 3))
+    label = label_at(points, edge=9.0)
+    away = np.linalg.norm((points - MIDDLE) / [1.0, 0.9, 1.3], axis=-1)
+    dense = oblique_grid().contains(points) & (away < 80) & np.isin(label, (2, 3, 5, 6, 9, 11))
+    found = _at(more, points[dense])[CODE:]
+    assert dense.sum() > 100
+    assert np.allclose(found, 5.0 * 2 / np.sqrt(1 + 4 * DESCRIPTOR), atol=0.1)
 
 
 def test_weights_round_trip(net: SemanticNet, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ class Fixed:
         self.number, self.annotated = number, frozenset({number})
 
     def draw(self, shape: tuple[int, int, int], seed: int) -> Sample:
-        return Sample(torch.tensor([self.number, *shape, seed]), torch.tensor([self.number]))
+        return Sample(torch.tensor([self.number, *shape, seed]), torch.tensor([self.number]), torch.zeros(3))
 
 
 def _drawn(shares: list[float], count: int, seed: int = 1, first: int = 0) -> list[list[int]]:

@@ -42,6 +42,7 @@ _CHANNELS = (
 _PERIOD = 8  # vertebrae per turn of the angle that encodes a level
 _LEVEL = 0.4  # length of a vertebra's code: the network may be one off, and bone tells itself apart from all else
 CODE = len(_CHANNELS) + 2
+DESCRIPTOR = 12  # numbers that describe a place
 
 
 def codes() -> np.ndarray:
@@ -75,19 +76,38 @@ class SemanticNet(nn.Module):
         self.up_second = _block(5 * width, 2 * width)
         self.up_first = _block(3 * width, width)
         self.head = nn.Conv3d(width, 8 * len(STRUCTURES), 1)
+        self.place = nn.Sequential(
+            nn.Conv3d(2 * width, 2 * width, 3, padding=1, bias=False), nn.GroupNorm(8, 2 * width), nn.LeakyReLU(0.1),
+            nn.Conv3d(2 * width, 8 * DESCRIPTOR, 1),
+        )  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, D, H, W) as `inputs` makes them, sizes multiples of MULTIPLE -> logits (B, structures, D, H, W)."""
-        return _unfold(self.blocks(x))
+        return _unfold(self.head(self._trunk(x)[0]))
 
-    def blocks(self, x: Tensor) -> Tensor:
-        """Likewise (B, 8 * structures, D / 2, H / 2, W / 2): the voxels of a block behind each other."""
+    def both(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Likewise the logits, and descriptors (B, DESCRIPTOR, D, H, W), shorter where a place looks like many."""
+        logits, descriptors = self.blocks(x)
+        return _unfold(logits), shortened(_unfold(descriptors))
+
+    def blocks(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (B, 8 * structures, D / 2, H / 2, W / 2), the voxels of a block behind each other; likewise what
+        `shortened` makes descriptors of."""
+        last, first = self._trunk(x)
+        return self.head(last), self.place(torch.cat([last, first], 1))
+
+    def _trunk(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The last features and the first, (B, width, ...), of blocks."""
         first = self.first(_fold(x))
         second = self.second(functional.max_pool3d(first, 2))
         third = self.third(functional.max_pool3d(second, 2))
         second = self.up_second(torch.cat([_double(third), second], 1))
-        first = self.up_first(torch.cat([_double(second), first], 1))
-        return self.head(first)
+        return self.up_first(torch.cat([_double(second), first], 1)), first
+
+
+def shortened(x: Tensor) -> Tensor:
+    """Vectors along dimension 1, of any length, to such of a length below 1."""
+    return x / (1 + x.float().square().sum(1, keepdim=True)).sqrt()
 
 
 def inputs(values: Tensor) -> Tensor:
@@ -104,25 +124,22 @@ def probabilities(net: SemanticNet, values: Tensor) -> Tensor:
     return logits.softmax(0)
 
 
-def expected(net: SemanticNet, values: Tensor, table: Tensor, work: Work = ALONE) -> Tensor:
-    """(E, D, H, W): the rows of a table (structures, E), weighted by the `probabilities`.
+def expected(logits: Tensor, table: Tensor, work: Work = ALONE) -> Tensor:
+    """(8 * E, ...): the rows of a table (structures, E), weighted by the probabilities; logits (8 * structures, ...).
 
     Piece by piece, because the probabilities of all structures are far larger than what becomes of them.
     """
-    d, h, w = values.shape[1:]
-    with torch.no_grad():
-        blocks = net.blocks(_padded(values)[None])
-        logits = blocks.view(len(table), -1)
-        found = logits.new_empty(table.shape[1], logits.shape[1])
+    flat = logits.reshape(len(table), -1)
+    found = flat.new_empty(table.shape[1], flat.shape[1])
 
-        def fill(start: int) -> None:
-            piece = logits[:, start : start + step]
-            weights = (piece - piece.amax(0)).exp_()
-            torch.div(table.T @ weights, weights.sum(0), out=found[:, start : start + step])
+    def fill(start: int) -> None:
+        piece = flat[:, start : start + step]
+        weights = (piece - piece.amax(0)).exp_()
+        torch.div(table.T @ weights, weights.sum(0), out=found[:, start : start + step])
 
-        step = max(work.at_once(values.device) // len(table), 1)
-        work.each(fill, ((start,) for start in range(0, logits.shape[1], step)), values.device)
-    return _unfold(found.view(1, -1, *blocks.shape[2:]))[0, :, :d, :h, :w]
+    step = max(work.at_once(flat.device) // len(table), 1)
+    work.each(fill, ((start,) for start in range(0, flat.shape[1], step)), flat.device)
+    return found.view(-1, *logits.shape[1:])
 
 
 def _padded(values: Tensor) -> Tensor:
@@ -134,13 +151,23 @@ def _padded(values: Tensor) -> Tensor:
     return x
 
 
-def named(scan: Scan, net: SemanticNet, strength: float, work: Work = ALONE) -> Scan:
-    """The scan with the expected codes of its structures, times strength, after what codes it has; at SPACING."""
+def named(scan: Scan, net: SemanticNet, strength: float, described: float, work: Work = ALONE) -> Scan:
+    """The scan with what the network says, after what codes it has; at SPACING.
+
+    The expected codes of its structures, times strength, and then the descriptors of its places, times described.
+    """
     lattice = scan.box.isotropic(SPACING)
     seen = scan.warped(lattice, Affine.identity()).values
-    found = expected(net, seen, to_tensor(strength * codes(), seen.device), work)
+    d, h, w = lattice.shape
+    with torch.no_grad():
+        logits, places = net.blocks(_padded(seen)[None])
+    found = expected(logits[0], to_tensor(strength * codes(), seen.device), work)
+    found = _unfold(found[None])[0, :, :d, :h, :w] * (seen[1] * seen[2])
+    if described:
+        places = shortened(_unfold(places))[0, :, :d, :h, :w] * (described * seen[1] * seen[2])
+        found = torch.cat([found, places])
     given = scan.codes_at(lattice, Affine.identity())
-    return dataclasses.replace(scan, codes=torch.cat([given, found * (seen[1] * seen[2])]), codes_grid=lattice)
+    return dataclasses.replace(scan, codes=torch.cat([given, found]), codes_grid=lattice)
 
 
 def load(path: Path = BUNDLED, device: torch.device | str = "cpu") -> SemanticNet:
