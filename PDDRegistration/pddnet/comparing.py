@@ -41,8 +41,7 @@ def configurations(preset: Preset) -> dict[str, Preset | None]:
         found["no refinement"] = replace(preset, refinement=None)
     if preset.semantic:
         found["MIND alone"] = replace(preset, semantic=0.0)
-        found["no descriptors"] = replace(preset, described=0.0)
-        found["learned alone"] = replace(preset, mind=False)
+        found["structures alone"] = replace(preset, mind=False)
         found["preset mind"] = find_preset("mind")  # MIND alone with the stages that suit it
     return found
 

@@ -42,6 +42,10 @@ class SemanticTask:
         net = load(path)
         if net.width != self.config.width:
             raise InputError(f"{path}: its width is {net.width}; set 'width' to that")
+        if not net.describes:  # weights from before the network described places: it begins to
+            fresh = self.network()
+            fresh.load_state_dict(net.state_dict(), strict=False)
+            net = fresh
         return net
 
     def groups(self, net: SemanticNet) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ import numpy as np
 from .errors import InputError
 
 FOLDER = Path(__file__).parent / "weights"
-BUNDLED: dict[str, str] = {"semantic.npz": "d73b01f6f9e1270e1c7c4b1cf7daddedf903cc6ab6860772a952c8be750da60e"}
+BUNDLED: dict[str, str] = {"semantic.npz": "5a2484c0c91d6e3513e74703dd44cca1582156188f62c32c8b23c5be235d82d4"}
 FORMAT = 1
 SEMANTIC, PDD = "semantic", "pdd"  # kinds: features/semantic.py's network and network.py's
 _METADATA = "metadata"

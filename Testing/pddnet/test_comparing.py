@@ -213,7 +213,7 @@ def test_the_table() -> None:
 
 @pytest.mark.parametrize("name", list(PRESETS))
 def test_every_configuration_lacks_what_it_says_and_nothing_else(name: str) -> None:
-    preset = replace(PRESETS[name], semantic=2.0, described=3.0)
+    preset = replace(PRESETS[name], semantic=2.0)
     found = configurations(preset)
     assert found.pop("before") is None
     assert found.pop("full") == preset
@@ -221,8 +221,7 @@ def test_every_configuration_lacks_what_it_says_and_nothing_else(name: str) -> N
     assert found.pop("no refinement", None) == (replace(preset, refinement=None) if preset.refinement else None)
     assert found.pop("no mean field") == replace(preset, regularised=False)
     assert found.pop("MIND alone") == replace(preset, semantic=0.0)
-    assert found.pop("no descriptors") == replace(preset, described=0.0)
-    assert found.pop("learned alone") == replace(preset, mind=False)
+    assert found.pop("structures alone") == replace(preset, mind=False)
     assert found.pop("preset mind") == PRESETS["mind"]
     one = found.pop("one stage", None)
     assert one == (replace(preset, stages=preset.stages[:1]) if len(preset.stages) > 1 else None)
@@ -231,7 +230,7 @@ def test_every_configuration_lacks_what_it_says_and_nothing_else(name: str) -> N
         assert other.stages == tuple(replace(stage, **change) for stage in preset.stages)
         assert replace(other, stages=preset.stages) == preset
     assert found == {}
-    assert not {"MIND alone", "learned alone", "preset mind"} & configurations(replace(preset, semantic=0.0)).keys()
+    assert not {"MIND alone", "structures alone", "preset mind"} & configurations(replace(preset, semantic=0.0)).keys()
 
 
 def test_configurations_by_name() -> None:

@@ -48,6 +48,8 @@ def net() -> SemanticNet:
 class Threshold(nn.Module):
     """Names liver what is denser than 60 HU, background the rest: what a network would do if it were that simple."""
 
+    describes = True
+
     def forward(self, x: Tensor) -> Tensor:
         assert all(n % semantic.MULTIPLE == 0 for n in x.shape[2:])
         logits = x.new_zeros(1, len(STRUCTURES), *x.shape[2:])
@@ -298,3 +300,13 @@ def test_registration_uses_the_structures_when_the_preset_says_so(monkeypatch: p
     assert loaded == [1]
     assert 0.5 < learned.verdict.measures["agreement"] <= 1.0
     assert np.abs(learned.field.array - without.field.array).max() > 0.1
+
+
+def test_weights_without_descriptors_have_none(tmp_path: Path) -> None:
+    plain = SemanticNet(8, describes=False)
+    save(plain, tmp_path / "w.npz", {})
+    again = load(tmp_path / "w.npz")
+    assert not again.describes and not load().describes
+    assert again.both(torch.randn(1, 3, 8, 8, 8))[1].shape == (1, 0, 8, 8, 8)
+    with pytest.raises(InputError, match="no descriptors"):
+        named(_scan(ct(oblique_grid())), again, 1.0, 2.0)

@@ -433,3 +433,12 @@ def test_a_missing_label_map_does_not_reach_training(data: Path, tmp_path: Path)
     sitk.WriteImage(empty, str(case / "labels.nii.gz"))
     _, told = _train(_config(tmp_path / "run", data, scans=tmp_path / "scans", iterations=1))
     assert len(told) == 1 and "empty" in told[0]
+
+
+def test_weights_that_describe_nothing_begin_to(data: Path, tmp_path: Path) -> None:
+    plain = SemanticNet(8, describes=False)
+    save(plain, tmp_path / "plain.npz", {})
+    outcome, _ = _train(_config(tmp_path / "run", data, iterations=1, validation=None), init=tmp_path / "plain.npz")
+    learned = load(outcome.weights)
+    assert learned.describes
+    assert torch.allclose(learned.head.weight, plain.head.weight, atol=0.02)  # they went on from there

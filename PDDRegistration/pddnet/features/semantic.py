@@ -67,19 +67,21 @@ class SemanticNet(nn.Module):
     each block at once.
     """
 
-    def __init__(self, width: int = 32) -> None:
+    def __init__(self, width: int = 32, *, describes: bool = True) -> None:
+        """describes: whether it also has descriptors of places; the bundled weights have none."""
         super().__init__()
-        self.width = width
+        self.width, self.describes = width, describes
         self.first = _block(8 * 3, width)
         self.second = _block(width, 2 * width)
         self.third = _block(2 * width, 3 * width)
         self.up_second = _block(5 * width, 2 * width)
         self.up_first = _block(3 * width, width)
         self.head = nn.Conv3d(width, 8 * len(STRUCTURES), 1)
-        self.place = nn.Sequential(
+        places = (
             nn.Conv3d(2 * width, 2 * width, 3, padding=1, bias=False), nn.GroupNorm(8, 2 * width), nn.LeakyReLU(0.1),
             nn.Conv3d(2 * width, 8 * DESCRIPTOR, 1),
-        )  # fmt: skip
+        ) if describes else ()  # fmt: skip
+        self.place = nn.Sequential(*places)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, D, H, W) as `inputs` makes them, sizes multiples of MULTIPLE -> logits (B, structures, D, H, W)."""
@@ -94,7 +96,8 @@ class SemanticNet(nn.Module):
         """Logits (B, 8 * structures, D / 2, H / 2, W / 2), the voxels of a block behind each other; likewise what
         `shortened` makes descriptors of."""
         last, first = self._trunk(x)
-        return self.head(last), self.place(torch.cat([last, first], 1))
+        places = self.place(torch.cat([last, first], 1)) if self.describes else last[:, :0]
+        return self.head(last), places
 
     def _trunk(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The last features and the first, (B, width, ...), of blocks."""
@@ -156,6 +159,8 @@ def named(scan: Scan, net: SemanticNet, strength: float, described: float, work:
 
     The expected codes of its structures, times strength, and then the descriptors of its places, times described.
     """
+    if described and not net.describes:
+        raise InputError("the network's weights hold no descriptors of places; train some, or leave them out")
     lattice = scan.box.isotropic(SPACING)
     seen = scan.warped(lattice, Affine.identity()).values
     d, h, w = lattice.shape
@@ -189,7 +194,7 @@ def _read(path: Path) -> SemanticNet:
     if metadata.get("structures") != list(STRUCTURES):
         raise InputError(f"{path}: weights for another table of structures; train again")
     try:
-        net = SemanticNet(int(metadata["width"]))
+        net = SemanticNet(int(metadata["width"]), describes=bool(metadata.get("describes", False)))
         net.load_state_dict({name: to_tensor(array) for name, array in arrays.items()})
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"{path}: the weights do not fit the network ({error})") from None
@@ -199,7 +204,11 @@ def _read(path: Path) -> SemanticNet:
 def save(net: SemanticNet, path: Path, metadata: dict) -> None:
     """Write the network's weights; metadata: data, training and measurements, whatever JSON holds."""
     arrays = {name: to_array(value) for name, value in net.state_dict().items()}
-    write_weights(path, arrays, {"kind": SEMANTIC, "width": net.width, "structures": STRUCTURES, **metadata})
+    write_weights(path, arrays, {**_kind(net), **metadata})
+
+
+def _kind(net: SemanticNet) -> dict:
+    return {"kind": SEMANTIC, "width": net.width, "describes": net.describes, "structures": STRUCTURES}
 
 
 def _block(inside: int, outside: int) -> nn.Sequential:
