@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-SHARPNESS = 10.0  # on squared differences of descriptors, which are at most 1 long
+from .places import SHARPNESS
 
 
 def description_loss(found: Tensor, body: Tensor, matches: Tensor, apart: float, wrong: Tensor) -> Tensor:

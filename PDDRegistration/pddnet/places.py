@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SPACING = 16.0  # mm between the places that are compared
 MOST = 3000  # of the fixed scan
-SHARPNESS = 10.0  # on squared differences of descriptors, as they were trained
+SHARPNESS = 10.0  # on squared differences of descriptors at most 1 long, in training, too
 CELL, WIDTH = 10.0, 2.0  # mm, of the votes for a translation; cells, how far a vote reaches
 NEAR = 45.0  # mm around the translation with most votes: displacements beyond take no part
 FEWEST = 50  # places of either scan

@@ -76,7 +76,7 @@ def same_places(here: Sample, there: Sample, rng: np.random.Generator) -> np.nda
     if here.codes is not None and there.codes is not None:  # an organ that is missing, or another's, has no fellow
         shown = [to_array(side.codes)[tuple(at.T)] for side, at in ((here, mine), (there, fellow))]
         mine, fellow = mine[shown[0] == shown[1]], fellow[shown[0] == shown[1]]
-    return np.stack(_some(np.stack([mine, fellow], 1), PLACES, rng).swapaxes(0, 1).astype(np.int64))
+    return _some(np.stack([mine, fellow], 1), PLACES, rng).swapaxes(0, 1).astype(np.int64)
 
 
 def like_places(here: Sample, there: Sample, rng: np.random.Generator) -> np.ndarray:
