@@ -63,6 +63,7 @@ def _virtual(spacing: float) -> Callable[[int], Drawn]:
 
 def _from_maps(folder: Path, spacing: float) -> Callable[[int], Drawn]:
     from .anatomy import read_anatomy
+    from .surroundings import on_table
     from .synthesis import Source, synthesise
     from .tensors import to_array
 
@@ -85,7 +86,8 @@ def _from_maps(folder: Path, spacing: float) -> Callable[[int], Drawn]:
         numbers = np.array([number[layer.label] for layer in source.anatomy.layers], kind)
         names = {n: every[n - 1] for n in sorted({*numbers.tolist()} - {0})}
         grid = Grid(shape, np.full(3, spacing), -(np.array(shape[::-1]) - 1) / 2 * spacing, np.eye(3))
-        hu = np.rint(to_array(sample.values[0])).astype(np.int16)
+        hu = on_table(sample.values[0], sample.values[1] > 0.5, spacing)
+        hu = np.rint(to_array(hu)).astype(np.int16)
         labels = numbers[to_array(sample.codes).astype(int)]
         return Image(hu, grid), Image(labels, grid), names, {}
 

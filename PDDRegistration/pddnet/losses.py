@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from .grid import Grid
 from .inference import DisplacementDistribution
-from .lattice import interpolate, positions
+from .lattice import interpolate, positions, sample
+from .tensors import to_tensor
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -78,14 +81,40 @@ def label_loss(
 
     ones = torch.full((1,), _ALL, device=cost.device)
     seen, shown = expected(ones), here.at_points(ones)
-    counts = shown * seen.detach()
     used = weights.to(cost.device).nonzero()[:, 0]
     chunk = max(1, PIECE // (n_d * n_h * n_w * steps[1] * steps[2]))
     loss = cost.new_zeros(())
     for classes in used.split(chunk):
-        gap = expected(classes) / seen.clamp(min=UNSEEN) - here.at_points(classes) / shown.clamp(min=UNSEEN)
-        loss = loss + (weights.to(cost)[classes].view(-1, 1, 1, 1) * counts * gap.square()).sum()
-    return loss / (counts.sum().clamp(min=UNSEEN) * max(len(used), 1))
+        loss = loss + _gap(expected(classes), seen, here.at_points(classes), shown, weights.to(cost)[classes])
+    return loss / max(len(used), 1)
+
+
+def _gap(theirs: Tensor, seen: Tensor, ours: Tensor, shown: Tensor, weights: Tensor) -> Tensor:
+    """(): the squared gap between shares of labels (c, nD, nH, nW) of what is shown (1, nD, nH, nW) there and here,
+    averaged over what both show, and summed over the labels by their weights (c)."""
+    counts = shown * seen.detach()
+    gap = theirs / seen.clamp(min=UNSEEN) - ours / shown.clamp(min=UNSEEN)
+    return (weights.view(-1, 1, 1, 1) * counts * gap.square()).sum() / counts.sum().clamp(min=UNSEEN)
+
+
+def warped_label_loss(field: Tensor, fixed: LabelMap, moving: LabelMap, control: Grid, weights: Tensor) -> Tensor:
+    """What `label_loss` improves on: the same gap, but only where the expected displacement leads.
+
+    Args:
+        field: (3, nD, nH, nW) in mm along the array axes, on `control`; the rest as in `label_loss`.
+    """
+    import torch
+
+    here, there = (_Shown.of(labels, control, field) for labels in (fixed, moving))
+    offsets = field.flatten(1)
+
+    def expected(classes: Tensor) -> Tensor:
+        return there.displaced(offsets, classes).view(-1, *field.shape[1:])
+
+    ones = torch.full((1,), _ALL, device=field.device)
+    seen, shown = expected(ones), here.at_points(ones)
+    used = weights.to(field.device).nonzero()[:, 0]
+    return _gap(expected(used), seen, here.at_points(used), shown, weights.to(field)[used]) / max(len(used), 1)
 
 
 def diffusion(field: Tensor, control: Grid) -> Tensor:
@@ -130,6 +159,14 @@ class _Shown:
     def at_points(self, classes: Tensor) -> Tensor:
         """(c, nD, nH, nW)."""
         return interpolate(self._maps(classes), self.where)
+
+    def displaced(self, offsets: Tensor, classes: Tensor) -> Tensor:
+        """(c, points): at the control points, in the order of their grid, plus offsets (3, points) in mm."""
+        import torch
+
+        at = torch.stack(torch.meshgrid(*self.where, indexing="ij")).flatten(1)
+        at = at + offsets / to_tensor(np.array(self.spacing), offsets.device).view(3, 1)
+        return sample(self._maps(classes), at)
 
     def gather(self, p: Tensor, classes: Tensor, offsets: tuple[Tensor, Tensor, Tensor]) -> Tensor:
         """(c, nD, nH, nW): the sum of p (nH, nW, LH, LW, nD) times the maps, for one displacement along D.

@@ -19,6 +19,7 @@ from .features.semantic import SPACING
 from .grid import Grid
 from .lattice import sample
 from .structures import NUMBER
+from .surroundings import arms
 from .tensors import to_tensor
 from .variation import EXCHANGED, HARD, Exchange, parts, rearranged
 
@@ -56,6 +57,7 @@ INDEX = {name: number for number, name in enumerate(MATERIALS)}
 REARRANGED = 0.6  # share of patients whose structures lie nearer to, or farther from, where another anatomy has them
 MOST_EXCHANGED = 3  # organs taken from others
 MAY_MISS = ("kidney", "spleen", "gallbladder", "bladder", "stomach")
+ARMS = 0.12  # share of patients whose arms hang beside the trunk
 
 
 @dataclass(frozen=True)
@@ -303,6 +305,8 @@ def _paint(patient: _Patient, points: Tensor, rng: np.random.Generator, noise: N
     bare = material < 0
     material = torch.where(bare, inside, material)
     body = ~bare | (above[1] < 0)
+    if rng.random() < ARMS:
+        material, body = _with_arms(patient.source, fine, material, body, float(fat.mean()), rng)
     mean, grain = _contrast(rng, points.device)
     texture = 0.9 * noise.white(*fine.shape[1:]) + _double(
         0.8 * noise.smooth(shape, 8)[0] + 0.6 * noise.smooth(shape, 24)[0]
@@ -311,6 +315,17 @@ def _paint(patient: _Patient, points: Tensor, rng: np.random.Generator, noise: N
     hu = _fill_lumen(hu, material == INDEX["lumen"], points, rng, noise)
     hu += _double(_lesions(points, rng)) * (body & (material != INDEX["lung"]))
     return torch.where(body, hu, AIR), body
+
+
+def _with_arms(
+    source: Source, points: Tensor, material: Tensor, body: Tensor, fat: float, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """Material and body, with arms where there was no body."""
+    outside = ~body
+    for name, shown in arms(points, source.above_wall, source.frame.centre, fat, rng).items():
+        material = torch.where(outside & shown, INDEX[name], material)
+        body = body | shown
+    return material, body
 
 
 def _double(x: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -121,10 +122,15 @@ class _Learned:
             guessed = [ScanSource.guessed(scan, run.average.eval()) for scan in self.unlabelled]
             sources, shares = _shared((*self.known, [source for source in guessed if source]), self.config.shares)
             drawn = run.task.drawn(sources, shares, run.number)
-            for batch in DataLoader(drawn, batch_size=None, num_workers=1):
+            for batch in DataLoader(drawn, batch_size=None, num_workers=_drawing()):
                 yield batch
                 if self.unlabelled and run.number % self.config.validate_every == 0:
                     break
+
+
+def _drawing() -> int:
+    """How many processes draw: all cores but the one that trains."""
+    return max(1, (os.cpu_count() or 2) - 1)
 
 
 def _shared(kinds: Sequence[list[Drawable]], shares: Sequence[float]) -> tuple[list[Drawable], list[float]]:

@@ -36,6 +36,8 @@ class PairSettings:
             there are per axis.
         channels, spacing: features per point, and mm between those that are compared; the paper has 16, and 6 mm.
         smoothness: weight of the diffusion penalty, whose value `losses.diffusion` explains: the paper's 1.5.
+        non_local: whether labels are compared over all displacements by their probability, as in the paper, or only
+            where the expected one leads.
     """
 
     view: tuple[int, int, int] = (48, 56, 72)
@@ -45,6 +47,7 @@ class PairSettings:
     channels: int = 16
     spacing: float = 8.0
     smoothness: float = 0.006
+    non_local: bool = True
 
 
 @dataclass(frozen=True)
@@ -175,7 +178,9 @@ def _pairs(given: Any) -> PairSettings:
     for name, least in (("steps", 3), ("channels", 1)):
         if name in given and not (_is_whole(given[name]) and given[name] >= least):
             raise ValueError(f"'{name}' must be a whole number from {least} on, not {given[name]!r}")
-    kinds = {"view": tuple, "steps": int, "channels": int}
+    if not isinstance(given.get("non_local", True), bool):
+        raise ValueError(f"'non_local' must be true or false, not {given['non_local']!r}")
+    kinds = {"view": tuple, "steps": int, "channels": int, "non_local": bool}
     return PairSettings(**{name: kinds.get(name, float)(value) for name, value in given.items()})
 
 

@@ -1,4 +1,4 @@
-"""What a network is trained on: scans drawn by number, synthesised or deformed, in a process beside the training."""
+"""What a network is trained on: scans drawn by number, synthesised or deformed, in processes beside the training."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import IterableDataset
+from torch.utils.data import IterableDataset, get_worker_info
 
 from .structures import STRUCTURES
 from .synthesis import Sample
@@ -39,7 +39,10 @@ class Drawn(IterableDataset):
         self._seed, self._first = seed, first
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
-        for number in itertools.count(self._first):
+        """In a process of several every so many-th, from which the loader, taking turns, makes the same row again."""
+        among_all = get_worker_info()
+        skipped, step = (among_all.id, among_all.num_workers) if among_all else (0, 1)
+        for number in itertools.count(self._first + skipped, step):
             yield self.item(np.random.default_rng([self._seed, number]))
 
     def item(self, rng: np.random.Generator) -> tuple[Tensor, ...]:

@@ -15,7 +15,7 @@ from .errors import InputError
 from .grid import Grid
 from .inference import DisplacementDistribution
 from .lattice import resample
-from .losses import LabelMap, class_weights, diffusion, label_loss
+from .losses import LabelMap, class_weights, diffusion, label_loss, warped_label_loss
 from .network import PDDNet, load, save
 from .scan import Scan
 from .structures import STRUCTURES
@@ -57,7 +57,7 @@ class PDDTask:
     def loss(
         self, net: PDDNet, values: Tensor, structures: Tensor, common: Tensor, shift: Tensor
     ) -> tuple[Tensor, float] | None:
-        """See Task: the non-local label loss plus the weighted diffusion penalty."""
+        """See Task: the label loss plus the weighted diffusion penalty."""
         fixed = Labelled.drawn(values[0], structures[0])
         moving = Labelled.drawn(values[1], structures[1], to_array(shift))
         ours, theirs = (_label_map(side) for side in (fixed, moving))
@@ -66,7 +66,10 @@ class PDDTask:
             return None
         control, distribution = self._matched(net, fixed, moving)
         field = distribution.moments()[0]
-        loss = label_loss(distribution, ours, theirs, control, weights)
+        if self.config.pairs.non_local:
+            loss = label_loss(distribution, ours, theirs, control, weights)
+        else:
+            loss = warped_label_loss(field, ours, theirs, control, weights)
         loss = loss + self.config.pairs.smoothness * diffusion(field, control)
         found = overlaps(fixed, moving, resample(field.detach(), control, fixed.scan.grid), common)
         return loss, float(np.mean(found)) if found else 0.0

@@ -12,7 +12,7 @@ from torch import Tensor
 from pddnet import losses
 from pddnet.grid import Grid
 from pddnet.inference import DisplacementDistribution
-from pddnet.losses import LabelMap, class_weights, diffusion, label_loss
+from pddnet.losses import LabelMap, class_weights, diffusion, label_loss, warped_label_loss
 
 WEIGHTS = torch.tensor([0.15, 2.0])
 LATTICE = Grid((6, 5, 5), (4, 4, 4), (0, 0, 0), np.eye(3))
@@ -113,6 +113,40 @@ def _case(dtype: torch.dtype = torch.float32) -> tuple[DisplacementDistribution,
     offsets = torch.linspace(-14, 18, 5), torch.linspace(-9, 11, 3), torch.linspace(-12, 6, 3)
     weights = torch.tensor([0.15, 1.3, 0.0, 2.0, 0.6])
     return DisplacementDistribution(cost, offsets), fixed, moving, control, weights
+
+
+def test_where_the_expected_displacement_leads_by_hand() -> None:
+    """2 mm from plane 2 towards plane 3, which alone is 1: half of what is there is 1, and more of it farther on."""
+    field = torch.zeros(3, 1, 1, 1)
+    field[0] = 2.0
+    field.requires_grad_()
+    loss = warped_label_loss(field, _everywhere(1), _labels(), _points(2), WEIGHTS)
+    (slope,) = torch.autograd.grad(loss, field)
+    assert float(loss.detach()) == pytest.approx((0.15 + 2.0) * 0.5**2 / 2)
+    assert slope.flatten().tolist() == pytest.approx([-2 * 0.5 / 4 * (0.15 + 2.0) / 2, 0, 0])
+
+
+def test_what_is_not_shown_there_does_not_count_by_hand() -> None:
+    """Plane 2 leads to plane 3, which is hidden; plane 1 to plane 2, which is 0 where the fixed scan is 1."""
+    field = torch.zeros(3, 2, 1, 1)
+    field[0] = 4.0
+    moving = _hidden(_labels(), slice(3, None))
+    loss = warped_label_loss(field, _everywhere(1), moving, _points(1, 2), WEIGHTS)
+    assert float(loss) == pytest.approx((0.15 + 2.0) / 2)
+
+
+def test_sure_displacements_cost_the_same_in_both_losses() -> None:
+    """Another displacement at every control point, on the oblique grids."""
+    distribution, fixed, moving, control, weights = _case()
+    cost = distribution.cost
+    chosen = torch.randint(0, 5 * 3 * 3, (2, 4, 3), generator=torch.Generator().manual_seed(7))
+    sure = torch.full((2, 4, 45, 3), 1e4).scatter(2, chosen[:, :, None], 0.0).view(cost.shape)
+    steps = torch.stack(torch.meshgrid(*distribution.offsets, indexing="ij")).flatten(1)
+    field = steps[:, chosen].permute(0, 3, 1, 2)  # (3, nD, nH, nW)
+    expected = label_loss(DisplacementDistribution(sure, distribution.offsets), fixed, moving, control, weights)
+    found = warped_label_loss(field, fixed, moving, control, weights)
+    assert float(expected) > 0.05
+    assert float(found) == pytest.approx(float(expected), rel=1e-4)
 
 
 def _looked_up(labels: LabelMap, points: np.ndarray) -> np.ndarray:

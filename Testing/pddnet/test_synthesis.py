@@ -124,6 +124,23 @@ def test_labels_and_values_where_the_pose_is_known(source: Source, unposed: Call
     assert whole >= 3  # the others were cut by a round field of view
 
 
+def test_arms_are_body_beside_the_trunk_and_no_structure(
+    source: Source, unposed: Callable[..., Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shape = (12, 32, 144)
+    beside = (unposed(shape)[0] - float(MIDDLE[0])).abs() > 150
+    armless, with_arms = [], []
+    for share, found in ((0.0, armless), (1.0, with_arms)):
+        monkeypatch.setattr(synthesis, "ARMS", share)
+        found += [synthesise(source, shape, seed) for seed in range(4)]
+    for bare, armed in zip(armless, with_arms, strict=True):
+        assert not bool((bare.values[1] > 0)[beside].any())
+        assert not bool(armed.structures[beside].any()) and not bool(armed.codes[beside].any())
+    sides = [armed.values[1].bool() & beside for armed in with_arms if bool((armed.values[1].bool() & beside).any())]
+    assert len(sides) >= 2  # the others were cut by a round field of view
+    assert max(int(side.sum()) for side in sides) * 4**2 / shape[0] > 2 * 3.14 * 20**2  # mm^2 a slice
+
+
 def test_a_sample_is_consistent(source: Source) -> None:
     for seed in range(12):
         drawn = source.draw(SHAPE, seed)

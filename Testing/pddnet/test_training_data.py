@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 from trunk import MIDDLE, NAMES, label_at, oblique_grid, place, write_case
 
 from pddnet import training_scans
@@ -46,6 +47,13 @@ def test_a_number_is_the_same_scan_wherever_drawing_begins() -> None:
     assert _drawn([1, 2], 5, first=7) == whole[7:]
     assert _drawn([1, 2], 12, seed=2) != whole
     assert len({tuple(item) for item in whole}) == 12
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_processes_that_take_turns_draw_the_same_row(processes: int) -> None:
+    drawn = Drawn([Fixed(3), Fixed(4)], [1, 2], 1, 7)
+    loader = DataLoader(drawn, batch_size=None, num_workers=processes)
+    assert [item[0].tolist() for item in itertools.islice(loader, 8)] == _drawn([1, 2], 8, first=7)
 
 
 def test_sources_are_drawn_as_often_as_their_shares_say() -> None:

@@ -20,9 +20,10 @@ from pddnet import training
 from pddnet.errors import InputError
 from pddnet.grid import Grid
 from pddnet.inference import DisplacementDistribution
-from pddnet.losses import diffusion
+from pddnet.losses import LabelMap, class_weights, diffusion, warped_label_loss
 from pddnet.network import PDDNet, load, save
 from pddnet.scan import Scan, prepare
+from pddnet.structures import STRUCTURES
 from pddnet.synthesis import Source
 from pddnet.training import Outcome, train
 from pddnet.training_config import PairSettings, TrainingConfig, labelled_scans, read_config
@@ -171,6 +172,21 @@ def test_the_loss_is_that_of_the_labels_and_the_weighted_penalty(batch: tuple[Te
     assert [float(distribution.offsets[0][n]) for n in (0, 2, 4)] == [-24, 0, 24]
 
 
+def test_the_loss_may_be_that_of_the_expected_displacement_alone(batch: tuple[Tensor, ...]) -> None:
+    task = PDDTask(_config(Path(), pairs=dataclasses.replace(PAIRS, smoothness=0.0, non_local=False)))
+    torch.manual_seed(2)
+    net = task.network().train()
+    loss, _ = task.loss(net, *batch)
+    sides = [Labelled.drawn(batch[0][n], batch[1][n], m) for n, m in ((0, None), (1, batch[3].numpy()))]
+    control, distribution = task._matched(net, *sides)
+    labels = [LabelMap(side.structures.clamp(min=0), side.scan.values[2], side.scan.grid) for side in sides]
+    field = distribution.moments()[0]
+    expected = warped_label_loss(field, *labels, control, class_weights(*labels, len(STRUCTURES)))
+    assert float(loss.detach()) == pytest.approx(float(expected.detach()), rel=1e-4)
+    loss.backward()
+    assert (net.features.offsets.grad.abs().amax((0, 2)) > 0).all()
+
+
 def test_pairs_that_have_nothing_in_common_teach_nothing(batch: tuple[Tensor, ...], tmp_path: Path) -> None:
     values, structures, common, shift = batch
     structures = structures.clone()
@@ -262,10 +278,11 @@ def test_damaged_weights(tmp_path: Path) -> None:
 def test_settings_of_pairs_are_read(tmp_path: Path) -> None:
     path = tmp_path / "c.json"
     given = {"view": [32, 40, 48], "control": 12, "reach": 30, "steps": 9, "channels": 8, "spacing": 6, "smoothness": 0}
+    given["non_local"] = False
     path.write_text(json.dumps({"out": "o", "virtual": 1, "network": "pdd", "pairs": given}))
     config = read_config(path)
     assert config.network == "pdd"
-    assert config.pairs == PairSettings((32, 40, 48), 12.0, 30.0, 9, 8, 6.0, 0.0)
+    assert config.pairs == PairSettings((32, 40, 48), 12.0, 30.0, 9, 8, 6.0, 0.0, False)
     path.write_text(json.dumps({"out": "o", "virtual": 1}))
     assert read_config(path).network == "semantic"
 
@@ -288,6 +305,7 @@ def test_settings_of_pairs_are_read(tmp_path: Path) -> None:
         ({"pairs": {"steps": 2}}, "'steps'"),
         ({"pairs": {"steps": 5.5}}, "'steps'"),
         ({"pairs": {"channels": 0}}, "'channels'"),
+        ({"pairs": {"non_local": 1}}, "'non_local' must be true or false"),
     ],
 )
 def test_settings_that_cannot_be(tmp_path: Path, change: dict, word: str) -> None:
