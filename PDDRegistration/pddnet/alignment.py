@@ -7,7 +7,7 @@ outside a view never counts.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -79,15 +79,20 @@ def _cover(grid: Grid, axes: np.ndarray, spacing: float) -> Grid:
     return Grid(tuple(size[::-1]), np.full(3, spacing), origin, axes)
 
 
-def align(fixed: CoarseScan, moving: CoarseScan, work: Work = ALONE) -> list[Candidate]:
+def align(
+    fixed: CoarseScan, moving: CoarseScan, work: Work = ALONE, *, also: Sequence[np.ndarray] = ()
+) -> list[Candidate]:
     """The places where the scans may lie on each other, best first; empty when no overlap holds enough.
 
     The best peaks of the correlation over all translations, each with its best starts among scales and rotations,
     refined by gradient ascent in nine parameters (translation, rotation, scale per axis).
+
+    Args:
+        also: shifts (LPS mm, fixed to moving) to start from besides the peaks.
     """
     import torch
 
-    shifts = best_translations(fixed, moving, work)
+    shifts = [*best_translations(fixed, moving, work), *also]
     if not shifts:
         return []
     problem = _Problem.of(fixed, moving)

@@ -22,7 +22,7 @@ from .features.tissue import WEIGHTS, tissue
 from .grid import Grid
 from .image import Image
 from .lattice import compose, resample
-from .places import align_by_places
+from .places import align_by_places, shift_of_structures
 from .presets import SHARPNESS, Preset, find_preset
 from .progress import Ticker
 from .refinement import refined
@@ -208,10 +208,11 @@ class _Job:
     ) -> tuple[Affine, list[Candidate]]:  # fmt: skip
         """The affine map, and the places that were compared for it, best first.
 
-        What most descriptors of places agree on is one more candidate beside those of the search.
+        The search also starts from where the structures lie on each other; what most descriptors of places agree on is
+        one more candidate.
         """
         coarse = [coarsen(scan, plain[0].grid.direction, self._describe) for scan in plain]
-        found = align(*coarse, work)
+        found = align(*coarse, work, also=self._shifts(named, len(plain[0].codes)))
         if self.preset.semantic and self.preset.described:
             agreed = align_by_places(*named, self.preset.described, work)
             found += [judge_affine(*coarse, agreed)] if agreed else []
@@ -221,6 +222,16 @@ class _Job:
         fitted = judge_affine(*coarse, refine(*scans, candidates[0].affine, self.preset, work))
         good = fitted.score > candidates[0].coarse_score - SCORE_SLACK
         return (fitted if good else candidates[0]).affine, candidates
+
+    def _shifts(self, named: tuple[Scan, Scan], before: int) -> list[np.ndarray]:
+        """Where the structures that the network names lie on each other; before: channels of codes that are not its."""
+        if not self.preset.semantic:
+            return []
+        from .features.semantic import SOFT
+
+        channels = slice(before + SOFT.start, before + SOFT.stop)
+        shift = shift_of_structures(*named, channels, self.preset.semantic)
+        return [] if shift is None else [shift]
 
     def _prepare(self, device: torch.device, ticker: Ticker) -> tuple[Scan, Scan]:
         book = code_book(self.fixed_labels, self.moving_labels)

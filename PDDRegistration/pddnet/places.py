@@ -1,4 +1,7 @@
-"""Where the scans lie on each other, from descriptors: every place's fellow, and the affine map that most agree on."""
+"""Where the scans lie on each other, from what networks say of their places.
+
+The shift that lays structures upon their fellows; from descriptors, the affine map that most places agree on.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,46 @@ CELL, WIDTH = 10.0, 2.0  # mm, of the votes for a translation; cells, how far a 
 NEAR = 45.0  # mm around the translation with most votes: displacements beyond take no part
 FEWEST = 50  # places of either scan
 TRIES = 6  # fits, each from the map before
+SURE = 0.5  # of a structure's code, from which on a voxel is taken for it
+SEEN = 40  # voxels of a structure in either scan, for its middle to count
+STRUCTURES = 3  # as many must be seen in both
+AGREED = 10.0  # mm: structures whose shifts differ by less from the common one count alike
+ROUNDS = 20
+
+
+def shift_of_structures(fixed: Scan, moving: Scan, channels: slice, strength: float) -> np.ndarray | None:
+    """(3,) LPS mm, fixed to moving: the shift that lays most structures' middles upon each other; None with too few.
+
+    It finds the place where the correlation of tissues does not, because posture or contrast differ too much. A
+    structure that a view cuts has its middle elsewhere: it counts by the inverse of how far it is off the others.
+
+    Args:
+        fixed, moving: as `features.semantic.named` gives them. channels: of their codes, those in which a structure is
+            `strength` or -`strength`.
+    """
+    (ours, here), (theirs, there) = (_middles(scan, channels, strength) for scan in (fixed, moving))
+    smaller = np.minimum(ours, theirs)
+    common = smaller >= SEEN
+    if common.sum() < STRUCTURES:
+        return None
+    shifts, weight = (there - here)[common], np.sqrt(smaller[common])
+    found = np.median(shifts, 0)
+    for _ in range(ROUNDS):
+        w = weight / np.maximum(np.linalg.norm(shifts - found, axis=1), AGREED)
+        found = w @ shifts / w.sum()
+    return found
+
+
+def _middles(scan: Scan, channels: slice, strength: float) -> tuple[np.ndarray, np.ndarray]:
+    """How many voxels either sign of every channel has (2 * channels), and their middles (2 * channels, 3), LPS mm."""
+    codes, grid = to_array(scan.codes[channels]) / strength, scan.codes_grid
+    counts, middles = [], []
+    for sign in (1, -1):
+        for code in sign * codes:
+            index = np.argwhere(code > SURE)
+            counts.append(len(index))
+            middles.append(grid.index_to_point(index.mean(0)[::-1]) if len(index) else np.zeros(3))
+    return np.array(counts), np.array(middles)
 
 
 def align_by_places(fixed: Scan, moving: Scan, length: float, work: Work = ALONE) -> Affine | None:

@@ -16,8 +16,8 @@ from .variation import PAIRED
 SAME_SOURCE = 0.6  # share of pairs that show one anatomy twice, whose places correspond exactly
 PLACES, ENOUGH = 512, 100  # matches of a pair at most; from which on they are enough
 TRIES = 3  # second scans that are drawn at most until there are
-NEAREST = 2.0  # mm within which two voxels show the same place of one anatomy
-APART = (4.0, 20.0)  # mm from a match on which another place is a wrong one: of one anatomy, of two
+NEAREST = 4.0  # mm within which two voxels show the same place of one anatomy
+APART = (10.0, 20.0)  # mm from a match on which another place is a wrong one: of one anatomy, of two
 FARTHEST = 44.0  # mm from a match to the wrong places that it is told from, as far as a displacement search reaches
 WRONG = 64
 FEWEST = 60  # voxels of a structure in either scan, for its places to be found by where they lie within it

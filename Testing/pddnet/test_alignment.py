@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from pddnet import alignment
 from pddnet.affine_fit import fit_affine
 from pddnet.alignment import SPACING, Candidate, align, best_translations, coarsen, distinct, judge_affine
 from pddnet.cohort import full_view, virtual_patient
@@ -51,6 +52,22 @@ def test_parts_of_one_patient_find_each_other(patient: Image) -> None:
     assert error.max() < 8.0
     assert 0.2 < best.overlap < 0.75
     assert best.score > 0.7
+
+
+@pytest.mark.parametrize("peaks", [[], [SHIFT + [0.0, 0.0, 260.0]]])
+def test_a_start_from_elsewhere_finds_what_no_peak_shows(
+    patient: Image, monkeypatch: pytest.MonkeyPatch, peaks: list[np.ndarray]
+) -> None:
+    """From 22 mm off, which the climb makes good; a wrong peak comes after it."""
+    axes = np.linalg.qr(np.array([[1.0, 0.2, 0.1], [-0.3, 1.0, 0.2], [0.1, 0.2, 1.0]]))[0]
+    fixed = coarsen(prepare(patient, 4.0, CPU), axes, describe)
+    moving = coarsen(prepare(_part(patient, 10, 60, SHIFT), 4.0, CPU), axes, describe)
+    monkeypatch.setattr(alignment, "best_translations", lambda *given: list(peaks))
+    assert len(align(fixed, moving)) == 2 * len(peaks)
+    found = align(fixed, moving, also=[SHIFT + [10.0, -12.0, 16.0]])
+    assert len(found) == 2 * len(peaks) + 2
+    corners = _part(patient, 12, 58, np.zeros(3)).grid.corners()
+    assert np.linalg.norm(found[0].affine.points(corners) - corners - SHIFT, axis=-1).max() < 8.0
 
 
 def test_the_coarse_shifts_are_right_to_a_cell(patient: Image) -> None:
