@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 
-from pddnet import cohort
+from pddnet import alignment, cohort
 from pddnet.features import semantic
 from pddnet.grid import Grid
 from pddnet.image import Image
 from pddnet.metrics import dice, tre
 from pddnet.pipeline import register
+from pddnet.presets import find_preset
 from pddnet.scan import Affine, prepare
 from pddnet.structures import NUMBER, structure_of
 
@@ -64,6 +66,26 @@ def test_a_kidney_that_is_missing_is_not_found(patients: tuple) -> None:
     place = Image(gone.astype(np.uint8), patient.image.grid).resample(_found(removed)[1], labels=True).array > 0
     assert before[place].mean() > 0.6
     assert after[place].mean() < 0.1
+
+
+@pytest.mark.parametrize("guided", [False, True])
+def test_structures_find_the_place_where_the_search_goes_wrong(
+    patients: tuple, monkeypatch: pytest.MonkeyPatch, guided: bool
+) -> None:
+    """Label maps that guide bring codes of their own, before the network's."""
+    fixed, moving = patients
+    wrong = np.array([0.0, 20.0, 260.0])
+    monkeypatch.setattr(alignment, "best_translations", lambda *given: [wrong])
+    affine_only = dataclasses.replace(find_preset("default"), stages=(), refinement=None)
+    guides = {"fixed_labels": fixed.labels, "moving_labels": moving.labels} if guided else {}
+    names = sorted(fixed.landmarks.keys() & moving.landmarks.keys())
+    points = [np.array([patient.landmarks[name] for name in names]) for patient in patients]
+    errors = [
+        float(np.mean(tre(*points, register(fixed.image, moving.image, preset, **guides).field.transform_points)))
+        for preset in (dataclasses.replace(affine_only, semantic=0.0), affine_only)
+    ]
+    assert errors[0] > 100
+    assert errors[1] < 30
 
 
 def _inverted(image: Image, labels: Image) -> Image:
