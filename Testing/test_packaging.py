@@ -15,9 +15,8 @@ TORCH_MODULES = {  # they hold torch's classes, or serve them alone
     f"pddnet/{name}.py"
     for name in (
         "description_loss", "features/obelisk", "features/semantic", "network", "segmentation_loss", "surroundings",
-        "synthesis",
-        "training", "training_data", "training_matches", "training_pairs", "training_pdd", "training_scans",
-        "training_semantic", "training_state", "training_task", "variation",
+        "synthesis", "training", "training_data", "training_matches", "training_pairs", "training_pdd",
+        "training_scans", "training_semantic", "training_state", "training_task", "variation",
     )
 }  # fmt: skip
 STANDARD = {"slicer", "vtk", "qt", "ctk", "SimpleITK", "numpy", "scipy"}  # what Slicer brings

@@ -227,9 +227,9 @@ class _Job:
         """Where the structures that the network names lie on each other; before: channels of codes that are not its."""
         if not self.preset.semantic:
             return []
-        from .features.semantic import SOFT
+        from .features.semantic import SIGNED
 
-        channels = slice(before + SOFT.start, before + SOFT.stop)
+        channels = slice(before + SIGNED.start, before + SIGNED.stop)
         shift = shift_of_structures(*named, channels, self.preset.semantic)
         return [] if shift is None else [shift]
 

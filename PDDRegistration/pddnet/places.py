@@ -28,7 +28,7 @@ FEWEST = 50  # places of either scan
 TRIES = 6  # fits, each from the map before
 SURE = 0.5  # of a structure's code, from which on a voxel is taken for it
 SEEN = 40  # voxels of a structure in either scan, for its middle to count
-STRUCTURES = 3  # as many must be seen in both
+COMMON = 3  # structures that both must show, at least
 AGREED = 10.0  # mm: structures whose shifts differ by less from the common one count alike
 ROUNDS = 20
 
@@ -46,7 +46,7 @@ def shift_of_structures(fixed: Scan, moving: Scan, channels: slice, strength: fl
     (ours, here), (theirs, there) = (_middles(scan, channels, strength) for scan in (fixed, moving))
     smaller = np.minimum(ours, theirs)
     common = smaller >= SEEN
-    if common.sum() < STRUCTURES:
+    if common.sum() < COMMON:
         return None
     shifts, weight = (there - here)[common], np.sqrt(smaller[common])
     found = np.median(shifts, 0)
