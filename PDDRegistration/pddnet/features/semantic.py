@@ -42,9 +42,8 @@ _CHANNELS = (
 _PERIOD = 8  # vertebrae per turn of the angle that encodes a level
 _LEVEL = 0.4  # length of a vertebra's code: the network may be one off, and bone tells itself apart from all else
 CODE = len(_CHANNELS) + 2
-SIGNED = slice(
-    0, len(_CHANNELS)
-)  # of a code, the channels in which a structure is 1 or -1: vertebrae are in the others
+# Of a code, the channels in which a structure is 1 or -1: vertebrae are in the others.
+SIGNED = slice(0, len(_CHANNELS))
 DESCRIPTOR = 12  # numbers that describe a place
 
 
