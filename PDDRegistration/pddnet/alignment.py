@@ -30,6 +30,7 @@ APART = 3  # cells between two peaks
 SCALES = (0.88, 1.0, 1.13)
 TILTS = (0.0, 0.16, -0.16)  # rad, about one axis at a time
 OVERLAP_POWER = 0.2  # a larger overlap is better evidence
+SEARCH_POWER = 0.5  # among all shifts more so: there are thousands of little overlap, and some correlate by chance
 SAMPLES = 5000
 ITERATIONS = 40
 LEAST_OVERLAP = 300.0  # cells: about 0.15 litres
@@ -164,7 +165,7 @@ def best_translations(fixed: CoarseScan, moving: CoarseScan, work: Work = ALONE)
     scale = (var_f.clamp(min=0) * var_m.clamp(min=0)).sqrt()
     score = cross / scale.clamp(min=1e-4 * float(scale.max()) + 1e-6)
     full = min(float(fixed.weight.sum()), float(moving.weight.sum()))
-    score = score * (overlap / full).clamp(0, 1) ** OVERLAP_POWER
+    score = score * (overlap / full).clamp(0, 1) ** SEARCH_POWER
     score = score.masked_fill(overlap < min(LEAST_OVERLAP, 0.5 * full), -1.0)
     return [_shift(i, shape, fixed, moving) for i in _peaks(score)]
 

@@ -10,7 +10,7 @@ import torch
 
 from pddnet import alignment
 from pddnet.affine_fit import fit_affine
-from pddnet.alignment import SPACING, Candidate, align, best_translations, coarsen, distinct, judge_affine
+from pddnet.alignment import SPACING, Candidate, CoarseScan, align, best_translations, coarsen, distinct, judge_affine
 from pddnet.cohort import full_view, virtual_patient
 from pddnet.features.tissue import WEIGHTS, tissue
 from pddnet.grid import Grid
@@ -78,6 +78,23 @@ def test_the_coarse_shifts_are_right_to_a_cell(patient: Image) -> None:
     assert np.abs(shifts[0] - SHIFT).max() <= SPACING
     gaps = [np.linalg.norm(a - b) for i, a in enumerate(shifts) for b in shifts[:i]]
     assert min(gaps) > 3 * SPACING
+
+
+def test_a_little_overlap_that_fits_by_chance_comes_after_a_large_one() -> None:
+    """A corner of 7^3 cells is the other scan's opposite corner; five sixths correlate by 0.4, four cells aside."""
+    rng = np.random.default_rng(3)
+    axes = np.linalg.qr(np.array([[1.0, 0.2, 0.1], [-0.3, 1.0, 0.2], [0.1, 0.2, -1.0]]))[0]
+    n, aside = 24, 4
+    here, there = rng.normal(size=(2, n, n, n))
+    there[:, aside:] = 0.4 * here[:, :-aside] + np.sqrt(1 - 0.4**2) * there[:, aside:]
+    there[-7:, -7:, -7:] = here[:7, :7, :7]
+    full = torch.ones(n, n, n)
+    grids = [Grid((n, n, n), np.full(3, SPACING), np.array(origin), axes) for origin in ((5.0, -9, 2), (300.0, 40, 7))]
+    sides = (torch.from_numpy(values[None]).float() for values in (here, there))
+    shifts = best_translations(*(CoarseScan(x, full, full, grid) for x, grid in zip(sides, grids, strict=True)))
+    apart = grids[1].origin - grids[0].origin
+    assert shifts[0] == pytest.approx(apart + axes @ [0.0, aside * SPACING, 0.0], abs=1e-6)
+    assert shifts[1] == pytest.approx(apart + axes @ np.full(3, (n - 7) * SPACING), abs=1e-6)
 
 
 def test_a_scaled_and_turned_patient_is_found(patient: Image) -> None:
