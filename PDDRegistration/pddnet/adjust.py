@@ -35,7 +35,8 @@ def adjusted(
             same factor.
         smoothness: factor on every stage's weight of the diffusion penalty, and the refinement's.
         iterations: of the instance optimisation, in every stage; 0 leaves it out.
-        both_ways: whether the first stage is averaged with the inverse of the opposite direction; no later stage is.
+        both_ways: whether the first stage, and a later one that the preset has so, is averaged with the inverse of the
+            opposite direction.
 
     The verdict was not fitted to such settings: the name says "(changed)", and the risk counts as not fitted.
 
@@ -63,7 +64,10 @@ def adjusted(
     if iterations is not None:
         stages = [dataclasses.replace(stage, iterations=int(iterations)) for stage in stages]
     if both_ways is not None:
-        stages = [dataclasses.replace(stage, both_ways=both_ways and n == 0) for n, stage in enumerate(stages)]
+        stages = [
+            dataclasses.replace(stage, both_ways=both_ways and (stage.both_ways or n == 0))
+            for n, stage in enumerate(stages)
+        ]
     if tuple(stages) == preset.stages:
         return preset
     return dataclasses.replace(

@@ -121,7 +121,9 @@ def _add_register(parser: argparse.ArgumentParser) -> None:
     )
     inputs.add_argument("--moving-points", metavar="Q", help="the landmarks of the same names in the moving scan")
     how = parser.add_argument_group("how")
-    how.add_argument("--preset", default="default", help="fast, default, paper or multimodal (default: %(default)s)")
+    how.add_argument(
+        "--preset", default="default", help="default, mind, fast, paper or multimodal (default: %(default)s)"
+    )
     how.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
     how.add_argument("--weights", metavar="W.npz", help="of your own training, of either network")
     how.add_argument("--capture-range", type=float, metavar="MM", help="largest displacement that is searched")

@@ -299,7 +299,7 @@ class _Job:
             spreads = resample(steps[-1].spread[None], steps[-1].control, lattice)[0]
         spread = to_array(spreads)
         gaps = [resample(s.inconsistency[None], s.control, lattice)[0] for s in steps if s.inconsistency is not None]
-        gap = float(to_array(gaps[0])[body].mean()) if gaps and body.any() else None
+        gap = float(to_array(gaps[-1])[body].mean()) if gaps and body.any() else None
         measures = {"overlap": alike[1], "similarity": alike[0], "folding_percent": folding}
         measures["spread"] = float(spread[body].mean() if body.any() else spread.mean())
         if gap is not None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from .errors import InputError
 
 SHARPNESS = 300.0  # of every stage, so that features weigh the same in all
+_CODES = 4.0  # weight of the learned structures
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ class Preset:
 
 
 _COARSE = Stage(control=16.0, reach=40.0, steps=11, features=8.0, sharpness=SHARPNESS, smoothness=0.005, both_ways=True)
+_FAR = replace(_COARSE, control=24.0, reach=72.0, steps=13)  # so far codes of structures still lead, MIND does not
+_NEAR = replace(_COARSE, reach=32.0, steps=9)
 _FINE = Stage(control=12.0, reach=12.0, steps=7, features=8.0, sharpness=SHARPNESS, smoothness=0.01)
 _FINE_MIND = replace(_FINE, features=4.0)  # without codes of structures, detail is worth its time
 _REFINE_MIND = Refinement(smoothness=0.03, iterations=100)
@@ -64,9 +67,9 @@ PRESETS: dict[str, Preset] = {
         Preset(
             "default",
             "CT of one patient or of different patients",
-            (_COARSE, _FINE),
+            (_FAR, _NEAR, _FINE),
             refinement=Refinement(),
-            semantic=4.0,
+            semantic=_CODES,
             fitted_risk=True,
         ),
         Preset(
@@ -75,8 +78,8 @@ PRESETS: dict[str, Preset] = {
             (_COARSE, _FINE_MIND),
             _REFINE_MIND,
         ),
-        Preset("fast", "a first look: one coarse stage, one direction", (_QUICK,)),
-        Preset("paper", "the paper's sizes: one stage of 32^3 points, 15^3 displacements", (_PAPER,)),
+        Preset("fast", "a first look: one coarse stage, one direction", (_QUICK,), semantic=_CODES),
+        Preset("paper", "the paper's sizes: one stage of 32^3 points, 15^3 displacements", (_PAPER,), semantic=_CODES),
         Preset(
             "multimodal",
             "scans of different kinds (untested for lack of data)",

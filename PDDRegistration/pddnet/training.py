@@ -144,7 +144,7 @@ def _sources(
 ) -> tuple[list[Drawable], list[Drawable], list[Drawable]]:
     """Anatomies, virtual patients and labelled scans."""
     maps, donors = (_readable(paths, warn) for paths in (config.anatomies, config.donors))
-    virtual = [Source(_virtual(VIRTUAL_SEED + n)) for n in range(config.virtual)]
+    virtual = [Source(virtual_anatomy(VIRTUAL_SEED + n)) for n in range(config.virtual)]
     for source in maps + virtual:
         source.others = [other for other in maps + virtual + donors if other is not source]
     scans = [] if config.scans is None else [ScanSource.read(case) for case in _usable(config.scans, warn)]
@@ -166,7 +166,8 @@ def _readable(paths: tuple[Path, ...], warn: Callable[[str], None]) -> list[Sour
     return sources
 
 
-def _virtual(seed: int) -> Anatomy:
+def virtual_anatomy(seed: int) -> Anatomy:
+    """The label map of a virtual patient, to synthesise scans from."""
     labels = cohort.virtual_patient(seed, cohort.full_view(seed, VIRTUAL_SPACING)).labels
     return Anatomy.of(f"virtual patient {seed}", labels, cohort.LABELS)
 

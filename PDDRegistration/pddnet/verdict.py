@@ -30,8 +30,8 @@ def judge(measures: dict[str, float], *, fitted: bool = True) -> Verdict:
         measures: overlap (share of the smaller body that both scans show), similarity_before and similarity
             (correlation within the overlap, -1..1), folding_percent, unfolded_percent (of the body, after the matching
             and before folds were smoothed away), spread (mm); and where they were measured, peak_ratio (score of the
-            best place elsewhere over the score reached), inverse_consistency (mm, of the first stage) and agreement
-            (cosine of what the network says is where, -1..1).
+            best place elsewhere over the score reached), inverse_consistency (mm, of the last stage that has both
+            directions) and agreement (cosine of what the network says is where, -1..1).
         fitted: whether the run used stages like those of the pairs that the risk was fitted to; otherwise only what
             any run measures alike (ALIKE) counts, besides the reasons.
     """

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from host.host import Host
 
 NAME = "PDDRegistration"
-STAGES = ["start", "prepare", "align", "match 1", "finish", "warp", "measure"]  # of the preset 'fast'
+STAGES = ["start", "prepare", "structures", "align", "match 1", "finish", "warp", "measure"]  # of the preset 'fast'
 SELF_TEST = """
 import json, sys
 sys.path.insert(0, {testing!r})

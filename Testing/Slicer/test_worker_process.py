@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from PDDRegistrationLib.worker_process import Worker
 
 LIBRARY = worker_programs.LIBRARY
-STAGES = ["start", "prepare", "align", "match 1", "finish", "warp", "measure"]  # of the preset 'fast'
+STAGES = ["start", "prepare", "structures", "align", "match 1", "finish", "warp", "measure"]  # of the preset 'fast'
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the launcher is a script")
 

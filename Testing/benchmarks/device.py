@@ -26,7 +26,7 @@ from pddnet.network import PDDNet
 from pddnet.scan import Scan, prepare
 from pddnet.synthesis import SPACING, Source
 from pddnet.tensors import choose_device
-from pddnet.training import _virtual
+from pddnet.training import virtual_anatomy
 from pddnet.training_config import TrainingConfig
 from pddnet.training_matches import DrawnMatches
 from pddnet.training_semantic import SemanticTask
@@ -101,7 +101,7 @@ def _training(device: torch.device) -> Callable[[], object]:
     task = SemanticTask(TrainingConfig(out=Path()))
     net = task.network().to(device)
     adam = torch.optim.AdamW(net.parameters())
-    batch = [part.to(device) for part in next(iter(DrawnMatches([Source(_virtual(1))], [1.0], 1, 0)))]
+    batch = [part.to(device) for part in next(iter(DrawnMatches([Source(virtual_anatomy(1))], [1.0], 1, 0)))]
 
     def step() -> None:
         with torch.autocast(device.type, torch.bfloat16):
