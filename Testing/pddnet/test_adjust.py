@@ -63,6 +63,9 @@ def test_both_ways_is_the_first_stages() -> None:
     assert changed(both_ways=False) == [{"both_ways": False}, {}]
     (quick,) = adjusted(PRESETS["fast"], both_ways=True).stages
     assert quick.both_ways
+    three = dataclasses.replace(TWO, stages=(COARSE, dataclasses.replace(COARSE, reach=24.0), FINE))
+    assert [stage.both_ways for stage in adjusted(three, both_ways=True, smoothness=2).stages] == [True, True, False]
+    assert not any(stage.both_ways for stage in adjusted(three, both_ways=False).stages)
 
 
 @pytest.mark.parametrize("name", LIMITS)

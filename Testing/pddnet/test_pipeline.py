@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
 
 from pddnet import pipeline
 from pddnet.cohort import full_view, virtual_patient
+from pddnet.deform import Step
 from pddnet.errors import Cancelled, InputError
 from pddnet.field import DisplacementField
 from pddnet.grid import Grid
@@ -261,6 +264,22 @@ def test_two_stages_both_ways_bring_landmarks_together() -> None:
     assert result.inverse_consistency is not None
     assert 0 < result.inverse_consistency < 20
     assert result.verdict.measures["folding_percent"] < 1.0
+
+
+def test_the_directions_disagreement_is_the_last_stages_that_has_both(
+    pair: tuple[Image, Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gaps, real = iter((9.0, 4.0, None)), pipeline.deform
+
+    def deform(*args: Any) -> Step:
+        step, gap = real(*args), next(gaps)
+        return dataclasses.replace(step, inconsistency=None if gap is None else torch.full_like(step.spread, gap))
+
+    monkeypatch.setattr(pipeline, "deform", deform)
+    stage = dataclasses.replace(QUICK.stages[0], control=40.0, reach=8.0, steps=3)
+    result = register(*pair, dataclasses.replace(QUICK, stages=(stage, stage, stage)))
+    assert result.inverse_consistency == pytest.approx(4.0)
+    assert result.verdict.measures["inverse_consistency"] == pytest.approx(4.0)
 
 
 def test_the_multimodal_preset_finds_an_inverted_contrast(pair: tuple[Image, Image], points: np.ndarray) -> None:
