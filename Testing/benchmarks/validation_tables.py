@@ -17,7 +17,7 @@ from pddnet.verdict import inputs, judge
 SPLITS = Path(__file__).with_name("splits.json")
 WRONG = 20.0  # mm, of the median error at the landmarks
 LOWER_IS_WORSE = {"overlap", "similarity", "similarity_before", "gain", "agreement"}
-INPUTS = ("peak_ratio", "similarity", "gain", "agreement")  # more of them rank unseen scans no better
+INPUTS = ("similarity", "gain", "agreement")  # more of them rank unseen scans no better
 
 
 def summary(rows: list[dict]) -> None:
