@@ -25,12 +25,12 @@ from pddnet.scan import Affine, Scan, prepare
 from pddnet.synthesis import Source
 from pddnet.training_config import PairSettings, TrainingConfig
 from pddnet.training_pdd import PDDTask
-from pddnet.weights import write_weights
+from pddnet.weights import FOLDER, write_weights
 
 CPU = torch.device("cpu")
 SHIFT = np.array([9.0, -14.0, 11.0])  # LPS mm: fixed to moving
 STAGE = Stage(20.0, 24.0, 7, 8.0, SHARPNESS, 0.005, iterations=10)
-PLAIN = dataclasses.replace(PRESETS["fast"], stages=(STAGE,))
+PLAIN = dataclasses.replace(PRESETS["fast"], stages=(STAGE,), semantic=0.0)
 ALONE = dataclasses.replace(PLAIN, mind=False)
 FEW = 5
 
@@ -77,7 +77,9 @@ def _off(result: pipeline.Registration) -> np.ndarray:
     return np.linalg.norm(result.field.transform_points(points) - points - SHIFT, axis=-1)
 
 
-def test_trained_features_alone_find_a_shift(pair: tuple[Image, Image], weights: Path) -> None:
+@pytest.mark.parametrize("bundled", [False, True])
+def test_trained_features_alone_find_a_shift(pair: tuple[Image, Image], weights: Path, bundled: bool) -> None:
+    weights = FOLDER / "pdd.npz" if bundled else weights
     result = register(*pair, ALONE, align=False, device="cpu", weights=weights)
     off = _off(result)
     before = np.linalg.norm(SHIFT)

@@ -20,7 +20,9 @@ from pddnet.presets import PRESETS, Stage
 VOXEL = 4.0
 STEPS = torch.tensor([-8.0, -4, 0, 4, 8])
 SHIFT = (4.0, -8.0, 0.0)  # mm along D, H, W
-SMALL = dataclasses.replace(PRESETS["fast"], stages=(Stage(24.0, 24.0, 7, 8.0, 300.0, 0.005, iterations=5),))
+SMALL = dataclasses.replace(
+    PRESETS["mind"], stages=(Stage(24.0, 24.0, 7, 8.0, 300.0, 0.005, iterations=5),), refinement=None
+)
 
 
 def _maps(seen: int = 99) -> tuple[FeatureMap, FeatureMap, Grid]:

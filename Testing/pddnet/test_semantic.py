@@ -290,7 +290,7 @@ def test_registration_uses_the_structures_when_the_preset_says_so(monkeypatch: p
     fixed = ct(grid, 1)
     moving = Image(ct(grid, 2).array, dataclasses.replace(grid, origin=grid.origin + [6.0, -4.0, 5.0]))
     stage = Stage(24.0, 24.0, 7, 8.0, 300.0, 0.005, iterations=5)
-    plain = dataclasses.replace(PRESETS["fast"], stages=(stage,))
+    plain = dataclasses.replace(PRESETS["fast"], stages=(stage,), semantic=0.0)
     loaded = []
     monkeypatch.setattr(semantic, "load", lambda *given, **settings: loaded.append(1) or Threshold())
     without = register(fixed, moving, plain, align=False)
