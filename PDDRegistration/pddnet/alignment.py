@@ -137,7 +137,8 @@ def judge_affine(fixed: CoarseScan, moving: CoarseScan, affine: Affine) -> Candi
 def best_translations(fixed: CoarseScan, moving: CoarseScan, work: Work = ALONE) -> list[np.ndarray]:
     """The shifts (LPS mm, fixed to moving) at the PEAKS highest peaks of the masked normalised correlation.
 
-    Over all channels together, for every whole-cell shift (Padfield 2012, doi:10.1109/TIP.2011.2181402).
+    Times the share of the overlap to SEARCH_POWER; over all channels together, for every whole-cell shift (Padfield
+    2012, doi:10.1109/TIP.2011.2181402).
     """
     import torch
 

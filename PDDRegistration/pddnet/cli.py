@@ -18,6 +18,7 @@ from typing import NoReturn
 
 from . import __version__
 from .errors import Cancelled, InputError
+from .presets import PRESETS
 
 OK, FAULT, BAD_INPUT, VERDICT_FAILED, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
 
@@ -82,7 +83,9 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--preset", default="default", help="the preset to take apart (default: %(default)s)")
     parser.add_argument("--configuration", action="append", metavar="NAME", help="only these; may be repeated")
     parser.add_argument("--pairs", type=int, metavar="N", help="only the first N pairs")
-    parser.add_argument("--weights", metavar="W.npz", help="of your own training, of either network")
+    parser.add_argument(
+        "--weights", metavar="W.npz", help="of your own training, of either network, or the bundled pdd.npz"
+    )
     parser.add_argument("--json", metavar="R.json", help="the numbers of every pair")
 
 
@@ -121,11 +124,11 @@ def _add_register(parser: argparse.ArgumentParser) -> None:
     )
     inputs.add_argument("--moving-points", metavar="Q", help="the landmarks of the same names in the moving scan")
     how = parser.add_argument_group("how")
-    how.add_argument(
-        "--preset", default="default", help="default, mind, fast, paper or multimodal (default: %(default)s)"
-    )
+    how.add_argument("--preset", default="default", help=f"{', '.join(PRESETS)} (default: %(default)s)")
     how.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
-    how.add_argument("--weights", metavar="W.npz", help="of your own training, of either network")
+    how.add_argument(
+        "--weights", metavar="W.npz", help="of your own training, of either network, or the bundled pdd.npz"
+    )
     how.add_argument("--capture-range", type=float, metavar="MM", help="largest displacement that is searched")
     how.add_argument("--control-spacing", type=float, metavar="MM", help="between control points, of the last stage")
     how.add_argument("--smoothness", type=float, metavar="X", help="how stiff, as a multiple of the preset's")

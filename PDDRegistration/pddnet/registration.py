@@ -38,7 +38,7 @@ class Registration:
     preset: str
     device: str
     seconds: dict[str, float]  # per stage, in order
-    inverse_consistency: float | None  # mm between the directions of the last stage that has both, mean over the body
+    inverse_consistency: float | None  # mm between the directions, mean over the body; of the last stage that has both
     warnings: tuple[str, ...] = ()
 
     def warp(self, image: Image, *, labels: bool = False, fill: float | None = None) -> Image:
