@@ -14,8 +14,8 @@ MODULE = ROOT / "PDDRegistration"
 TORCH_MODULES = {  # they hold torch's classes, or serve them alone
     f"pddnet/{name}.py"
     for name in (
-        "description_loss", "features/obelisk", "features/semantic", "network", "segmentation_loss", "surroundings",
-        "synthesis", "training", "training_data", "training_matches", "training_pairs", "training_pdd",
+        "features/obelisk", "features/semantic", "network", "segmentation_loss", "surroundings",
+        "synthesis", "training", "training_data", "training_pairs", "training_pdd",
         "training_scans", "training_semantic", "training_state", "training_task", "variation",
     )
 }  # fmt: skip

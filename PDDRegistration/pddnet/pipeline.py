@@ -22,7 +22,7 @@ from .features.tissue import WEIGHTS, tissue
 from .grid import Grid
 from .image import Image
 from .lattice import compose, resample
-from .places import align_by_places, shift_of_structures
+from .places import shift_of_structures
 from .presets import SHARPNESS, Preset, find_preset
 from .progress import Ticker
 from .refinement import refined
@@ -208,14 +208,10 @@ class _Job:
     ) -> tuple[Affine, list[Candidate]]:  # fmt: skip
         """The affine map, and the places that were compared for it, best first.
 
-        The search also starts from where the structures lie on each other; what most descriptors of places agree on is
-        one more candidate.
+        The search also starts from where the structures lie on each other.
         """
         coarse = [coarsen(scan, plain[0].grid.direction, self._describe) for scan in plain]
         found = align(*coarse, work, also=self._shifts(named, len(plain[0].codes)))
-        if self.preset.semantic and self.preset.described:
-            agreed = align_by_places(*named, self.preset.described, work)
-            found += [judge_affine(*coarse, agreed)] if agreed else []
         candidates = _ranked(similarity, plain[0].box, found, work)
         if not candidates:
             return _centred(plain[0].box, plain[1].box), []
@@ -259,7 +255,7 @@ class _Job:
         net = semantic.load(self.weights or semantic.BUNDLED, device)
         named = []
         for scan in scans:
-            named.append(semantic.named(scan, net, self.preset.semantic, self.preset.described, work))
+            named.append(semantic.named(scan, net, self.preset.semantic, work))
             work.tick()
         return named[0], named[1]
 

@@ -44,7 +44,6 @@ class Preset:
     refinement: Refinement | None = None  # after the last stage
     hu: bool = True  # Hounsfield units; otherwise intensities scaled by their own range
     semantic: float = 0.0  # weight of the learned structures beside MIND; 0: the network is not used
-    described: float = 0.0  # with it, the weight of descriptors of places, where the weights have them
     mind: bool = True  # False: only what networks, or label maps, tell; to see their worth
     working: float = 4.0  # mm, voxels in which the features are computed
     regularised: bool = True  # min-convolution and mean field over the costs; without them only to see their worth

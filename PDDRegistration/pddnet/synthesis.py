@@ -64,13 +64,11 @@ ARMS = 0.12  # share of patients whose arms hang beside the trunk
 class Sample:
     """A synthesised scan: values (3, D, H, W) as `Scan.values` has them and structures (D, H, W), int64.
 
-    points (3, D, H, W): the LPS mm of the anatomy, or the scan, that every voxel shows. codes (D, H, W), int64: the
-    anatomy's own layers, where there is an anatomy.
+    codes (D, H, W), int64: the anatomy's own layers, where there is an anatomy.
     """
 
     values: Tensor
     structures: Tensor
-    points: Tensor
     codes: Tensor | None = None
 
 
@@ -97,6 +95,7 @@ class Source:
     def __init__(self, anatomy: Anatomy, device: torch.device | str = "cpu") -> None:
         self.anatomy, self.device, self.annotated = anatomy, torch.device(device), anatomy.annotated
         self.codes = to_tensor(anatomy.codes, device).to(torch.uint8)
+        self._rimmed = functional.pad(self.codes, (1,) * 6)  # 0 around, which every point beyond the map shows
         self.height = to_tensor(anatomy.height, device)[None]
         self.structure = torch.tensor([layer.structure for layer in anatomy.layers], device=device)
         self.material = torch.tensor([INDEX.get(layer.material, -1) for layer in anatomy.layers], device=device)
@@ -113,11 +112,11 @@ class Source:
 
     def at(self, points: Tensor) -> Tensor:
         """The codes at LPS points (3, ...) in mm: the nearest voxel, 0 outside; int64."""
-        index = indices(points, self.anatomy.grid).round().long()
-        size = self.codes.shape
-        inside = torch.stack([(i >= 0) & (i < n) for i, n in zip(index, size, strict=True)]).all(0)
-        k, j, i = (x.clamp(0, n - 1) for x, n in zip(index, size, strict=True))
-        return torch.where(inside, self.codes[k, j, i].long(), 0)
+        index = indices(points, self.anatomy.grid).round_()
+        k, j, i = (x.clamp_(-1, n).int() + 1 for x, n in zip(index, self.codes.shape, strict=True))
+        _, rows, columns = self._rimmed.shape
+        flat = ((k * rows + j) * columns + i).flatten()
+        return self._rimmed.flatten().index_select(0, flat).view(points.shape[1:]).long()
 
     def shown(self, points: Tensor) -> Tensor:
         """1 where the map reaches along the body, else 0; float."""
@@ -167,7 +166,7 @@ def synthesise(source: Source, shape: tuple[int, int, int], seed: int, spacing: 
     hu, body = torch.where(view > 0, hu, AIR), body & (view > 0)
     codes = patient.own[patient.codes(points) * body]
     codes = torch.where(patient.gone[codes], 0, codes)
-    return Sample(torch.stack([hu, body.float(), view]), patient.structure[codes], points, codes)
+    return Sample(torch.stack([hu, body.float(), view]), patient.structure[codes], codes)
 
 
 class Noise:

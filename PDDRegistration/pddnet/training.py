@@ -10,6 +10,7 @@ import dataclasses
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -143,8 +144,9 @@ def _sources(
     config: TrainingConfig, warn: Callable[[str], None]
 ) -> tuple[list[Drawable], list[Drawable], list[Drawable]]:
     """Anatomies, virtual patients and labelled scans."""
-    maps, donors = (_readable(paths, warn) for paths in (config.anatomies, config.donors))
-    virtual = [Source(virtual_anatomy(VIRTUAL_SEED + n)) for n in range(config.virtual)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        maps, donors = (_readable(pool, paths, warn) for paths in (config.anatomies, config.donors))
+        virtual = list(map(Source, pool.map(virtual_anatomy, range(VIRTUAL_SEED, VIRTUAL_SEED + config.virtual))))
     for source in maps + virtual:
         source.others = [other for other in maps + virtual + donors if other is not source]
     scans = [] if config.scans is None else [ScanSource.read(case) for case in _usable(config.scans, warn)]
@@ -156,11 +158,11 @@ def _sources(
     return drawn
 
 
-def _readable(paths: tuple[Path, ...], warn: Callable[[str], None]) -> list[Source]:
+def _readable(pool: Executor, paths: tuple[Path, ...], warn: Callable[[str], None]) -> list[Source]:
     sources = []
-    for path in paths:
+    for found in [pool.submit(read_anatomy, path) for path in paths]:
         try:
-            sources.append(Source(read_anatomy(path)))
+            sources.append(Source(found.result()))
         except InputError as error:
             warn(f"{error}; the anatomy is left out")
     return sources

@@ -56,6 +56,21 @@ class Drawn(IterableDataset):
         return self._sources[rng.choice(len(self._sources), p=self._shares)]
 
 
+class DrawnCouples(Drawn):
+    """Endless (values, structures, annotated) as `Drawn` has them, but of two scans of one shape: (2, 3, D, H, W)..."""
+
+    def item(self, rng: np.random.Generator) -> tuple[Tensor, ...]:
+        """One couple."""
+        shape = drawn_shape(rng)
+        sources = [self.chosen(rng) for _ in range(2)]
+        samples = [source.draw(shape, int(rng.integers(2**62))) for source in sources]
+        return (
+            torch.stack([sample.values for sample in samples]),
+            torch.stack([sample.structures for sample in samples]),
+            torch.stack([among(source.annotated) for source in sources]),
+        )
+
+
 def among(annotated: frozenset[int]) -> Tensor:
     """(structures,) bool: what is told apart, the background among it."""
     result = torch.zeros(len(STRUCTURES), dtype=torch.bool)

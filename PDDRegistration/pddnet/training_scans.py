@@ -68,7 +68,7 @@ class ScanSource:
         hu = hu + soft * (rng.normal(0, 15) + self._tinted(structures, rng))
         hu = scanned(hu, rng, noise)
         hu = torch.where(inside & (body > 0.5), hu.clamp(-1000, 1000), -1000.0)
-        return Sample(torch.stack([hu, (body > 0.5).float(), (view > 0.5).float()]), structures, points)
+        return Sample(torch.stack([hu, (body > 0.5).float(), (view > 0.5).float()]), structures)
 
     def _tinted(self, structures: Tensor, rng: np.random.Generator) -> Tensor | float:
         """HU to add to each structure, for one copy in three: as if more or less contrast medium had come there."""

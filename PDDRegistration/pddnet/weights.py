@@ -18,7 +18,7 @@ from .errors import InputError
 FOLDER = Path(__file__).parent / "weights"
 BUNDLED: dict[str, str] = {
     "pdd.npz": "0c29890951d5d82956e2466e8acd76338dd0f17844502ab88d39e53371964978",
-    "semantic.npz": "5a2484c0c91d6e3513e74703dd44cca1582156188f62c32c8b23c5be235d82d4",
+    "semantic.npz": "602db9a98015deddaa19ddedd62a10d37384dc2f2868bf291e6aabf6be0c832a",
 }
 FORMAT = 1
 SEMANTIC, PDD = "semantic", "pdd"  # kinds: features/semantic.py's network and network.py's

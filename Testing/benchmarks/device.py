@@ -28,7 +28,7 @@ from pddnet.synthesis import SPACING, Source
 from pddnet.tensors import choose_device
 from pddnet.training import virtual_anatomy
 from pddnet.training_config import TrainingConfig
-from pddnet.training_matches import DrawnMatches
+from pddnet.training_data import DrawnCouples
 from pddnet.training_semantic import SemanticTask
 
 POINTS, REACH, STEPS = 32, 70.0, 15  # the paper's control points and displacements per axis, and mm
@@ -79,7 +79,7 @@ def _seconds(function: Callable[[], object], device: torch.device) -> float:
 
 def _naming(scan: Scan) -> Callable[[], object]:
     net = semantic.load(device=scan.values.device)
-    return lambda: semantic.named(scan, net, 1.0, 0.0)
+    return lambda: semantic.named(scan, net, 1.0)
 
 
 def _pdd(scans: list[Scan]) -> Callable[[], object]:
@@ -101,7 +101,7 @@ def _training(device: torch.device) -> Callable[[], object]:
     task = SemanticTask(TrainingConfig(out=Path()))
     net = task.network().to(device)
     adam = torch.optim.AdamW(net.parameters())
-    batch = [part.to(device) for part in next(iter(DrawnMatches([Source(virtual_anatomy(1))], [1.0], 1, 0)))]
+    batch = [part.to(device) for part in next(iter(DrawnCouples([Source(virtual_anatomy(1))], [1.0], 1, 0)))]
 
     def step() -> None:
         with torch.autocast(device.type, torch.bfloat16):

@@ -125,7 +125,7 @@ class Plain:
         k, j, i = (seed % 5, seed // 5 % 7, seed // 35 % 9)
         structures[k : k + 3, j : j + 4, i : i + 5] = 4
         structures[-1] = self.number
-        return Sample(torch.full((3, *shape), float(seed % 1000)), structures, torch.zeros(3, *shape))
+        return Sample(torch.full((3, *shape), float(seed % 1000)), structures)
 
 
 def _pairs(count: int, first: int = 0, seed: int = 2) -> list[tuple[torch.Tensor, ...]]:

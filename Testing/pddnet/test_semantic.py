@@ -17,7 +17,6 @@ from pddnet.errors import InputError
 from pddnet.features import semantic
 from pddnet.features.semantic import (
     CODE,
-    DESCRIPTOR,
     SPACING,
     SemanticNet,
     codes,
@@ -27,7 +26,6 @@ from pddnet.features.semantic import (
     named,
     probabilities,
     save,
-    shortened,
 )
 from pddnet.grid import Grid
 from pddnet.image import Image
@@ -35,6 +33,8 @@ from pddnet.pipeline import register
 from pddnet.presets import PRESETS, Stage
 from pddnet.scan import Affine, Scan, prepare
 from pddnet.structures import LEVELS, NUMBER, STRUCTURES
+from pddnet.tensors import to_array
+from pddnet.weights import write_weights
 
 CPU = torch.device("cpu")
 
@@ -48,8 +48,6 @@ def net() -> SemanticNet:
 class Threshold(nn.Module):
     """Names liver what is denser than 60 HU, background the rest: what a network would do if it were that simple."""
 
-    describes = True
-
     def forward(self, x: Tensor) -> Tensor:
         assert all(n % semantic.MULTIPLE == 0 for n in x.shape[2:])
         logits = x.new_zeros(1, len(STRUCTURES), *x.shape[2:])
@@ -57,9 +55,8 @@ class Threshold(nn.Module):
         logits[:, NUMBER["liver"]] = 60 * dense - 30
         return logits
 
-    def blocks(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        dense = (500 * x[:, 1:2] > 60).float()
-        return semantic._fold(self(x)), semantic._fold(2 * dense.expand(-1, DESCRIPTOR, -1, -1, -1))
+    def blocks(self, x: Tensor) -> Tensor:
+        return semantic._fold(self(x))
 
 
 def _scan(image: Image, mask: Image | None = None) -> Scan:
@@ -91,7 +88,24 @@ def test_a_block_holds_eight_neighbours() -> None:
 
 def test_the_network_maps_every_voxel_to_every_structure(net: SemanticNet) -> None:
     assert net(torch.randn(2, 3, 8, 16, 24)).shape == (2, len(STRUCTURES), 8, 16, 24)
-    assert sum(p.numel() for p in SemanticNet(32).parameters()) * 2 < 5e6  # bytes as they are stored
+    assert sum(p.numel() for p in SemanticNet(32).parameters()) * 2 < 8e6  # bytes as they are stored
+
+
+def test_what_changes_add_is_nothing_before_they_are_trained() -> None:
+    """A network may begin as one without them, and go on from there."""
+    torch.manual_seed(4)
+    fresh, x = SemanticNet(8).eval(), torch.randn(1, 3, 16, 24, 8)
+    assert len(fresh.changes()) == 7
+    logits = fresh(x)
+    for name in fresh.changes():
+        part = fresh.get_submodule(name)
+        for layer in list(part)[:-1]:
+            for parameter in layer.parameters():
+                parameter.data.normal_()
+        assert torch.equal(fresh(x), logits)
+        part[-1].weight.data.fill_(1.0)
+        assert (fresh(x) - logits).abs().max() > 1e-3
+        part[-1].weight.data.zero_()
 
 
 def test_codes_of_one_length_that_tell_structures_apart() -> None:
@@ -147,12 +161,6 @@ def test_expected_codes_are_the_table_weighted_by_the_probabilities() -> None:
     assert torch.allclose(found, torch.einsum("se,sdhw->edhw", table, logits.softmax(0)), atol=1e-5)
 
 
-def test_vectors_are_shortened_and_keep_their_direction() -> None:
-    x = torch.tensor([[3.0, 0.0], [4.0, 1.0]])[None]
-    assert torch.allclose(shortened(x)[0, :, 0], torch.tensor([3.0, 4.0]) / 26**0.5)
-    assert torch.allclose(shortened(x)[0, :, 1], torch.tensor([0.0, 0.5**0.5]))
-
-
 def test_padding_stands_at_the_far_ends_and_is_no_body() -> None:
     seen = []
 
@@ -172,7 +180,7 @@ def test_padding_stands_at_the_far_ends_and_is_no_body() -> None:
 
 
 def test_codes_lie_where_the_structure_is_on_an_oblique_grid() -> None:
-    scan = named(_scan(ct(oblique_grid())), Threshold(), 3.0, 0.0)
+    scan = named(_scan(ct(oblique_grid())), Threshold(), 3.0)
     assert scan.codes.shape == (CODE, *scan.codes_grid.shape)
     assert np.allclose(scan.codes_grid.spacing, SPACING)
     rng = np.random.default_rng(1)
@@ -190,7 +198,7 @@ def test_codes_lie_where_the_structure_is_on_an_oblique_grid() -> None:
 def test_how_the_scan_is_stored_does_not_matter(net: SemanticNet) -> None:
     image = ct(oblique_grid())
     points = np.concatenate([place(n) + np.random.default_rng(n).normal(0, 8, (40, 3)) for n in ORGANS])
-    expected = _at(named(_scan(image), net, 1.0, 0.0), points)
+    expected = _at(named(_scan(image), net, 1.0), points)
     assert np.abs(expected).max() > 0.05
     for order, flips in (((0, 1, 2), (1, 0, 0)), ((2, 0, 1), (0, 1, 1)), ((1, 0, 2), (0, 0, 1))):
         grid = image.grid
@@ -199,13 +207,13 @@ def test_how_the_scan_is_stored_does_not_matter(net: SemanticNet) -> None:
         direction = (grid.direction * np.where(flips, -1, 1))[:, order]
         array = np.flip(image.array, [2 - a for a in axes]).transpose([2 - order[2 - n] for n in range(3)])
         stored = Image(np.ascontiguousarray(array), Grid(array.shape, grid.spacing[list(order)], start, direction))
-        assert np.allclose(_at(named(_scan(stored), net, 1.0, 0.0), points), expected, atol=1e-4)
+        assert np.allclose(_at(named(_scan(stored), net, 1.0), points), expected, atol=1e-4)
 
 
 def test_no_codes_outside_the_body_or_the_view(net: SemanticNet) -> None:
     image = ct(oblique_grid())
     half = (image.grid.points()[..., 0] < MIDDLE[0]).astype(np.uint8)
-    scan = named(_scan(image, Image(half, image.grid)), net, 1.0, 0.0)
+    scan = named(_scan(image, Image(half, image.grid)), net, 1.0)
     seen = scan.warped(scan.codes_grid, Affine.identity()).values
     out = (seen[1] * seen[2]) == 0
     assert 0.2 < out.float().mean() < 0.95
@@ -219,27 +227,12 @@ def test_codes_are_scaled_and_stand_after_those_that_guide(net: SemanticNet) -> 
     image = ct(oblique_grid())
     labels = Image((image.array > 0).astype(np.uint8), image.grid)
     guided = prepare(image, 4.0, CPU, codes=labels, code_book=np.array([[0.0, 0], [1, 2]]))
-    one, three = named(guided, net, 1.0, 0.0), named(guided, net, 3.0, 0.0)
+    one, three = named(guided, net, 1.0), named(guided, net, 3.0)
     assert one.codes.shape[0] == 2 + CODE
     assert torch.equal(one.codes[:2], guided.codes_at(one.codes_grid, Affine.identity()))
     assert float(one.codes[:2].max()) > 1.9
     assert torch.allclose(3 * one.codes[2:], three.codes[2:], atol=1e-6)
     assert torch.equal(guided.values, one.values)
-
-
-def test_descriptors_stand_after_the_codes_in_the_body_of_an_oblique_scan() -> None:
-    image = ct(oblique_grid())
-    plain, more = (named(_scan(image), Threshold(), 1.0, described) for described in (0.0, 5.0))
-    assert torch.equal(more.codes[:CODE], plain.codes)
-    assert len(more.codes) == CODE + DESCRIPTOR
-    rng = np.random.default_rng(1)
-    points = MIDDLE + rng.uniform(-80, 80, (6000, 3))
-    label = label_at(points, edge=9.0)
-    away = np.linalg.norm((points - MIDDLE) / [1.0, 0.9, 1.3], axis=-1)
-    dense = oblique_grid().contains(points) & (away < 80) & np.isin(label, (2, 3, 5, 6, 9, 11))
-    found = _at(more, points[dense])[CODE:]
-    assert dense.sum() > 100
-    assert np.allclose(found, 5.0 * 2 / np.sqrt(1 + 4 * DESCRIPTOR), atol=0.1)
 
 
 def test_weights_round_trip(net: SemanticNet, tmp_path: Path) -> None:
@@ -251,6 +244,17 @@ def test_weights_round_trip(net: SemanticNet, tmp_path: Path) -> None:
     assert torch.allclose(again(x), net(x), atol=0.05)
     stored = {name: value.half().float() for name, value in net.state_dict().items()}
     assert all(torch.equal(value, stored[name]) for name, value in again.state_dict().items())
+
+
+def test_weights_from_before_the_changes_name_the_same(net: SemanticNet, tmp_path: Path) -> None:
+    old = {name: to_array(value) for name, value in net.state_dict().items() if name.split(".")[0] not in net.changes()}
+    write_weights(tmp_path / "old.npz", old, semantic._kind(net))
+    x = torch.randn(1, 3, 8, 16, 8)
+    assert torch.allclose(load(tmp_path / "old.npz")(x), net(x), atol=0.05)
+    some = old | {"fourth.0.weight": to_array(net.fourth[0].weight)}
+    write_weights(tmp_path / "some.npz", some, semantic._kind(net))
+    with pytest.raises(InputError, match="do not fit"):
+        load(tmp_path / "some.npz")
 
 
 def test_a_file_that_was_written_anew_is_read_anew(net: SemanticNet, tmp_path: Path) -> None:
@@ -300,13 +304,3 @@ def test_registration_uses_the_structures_when_the_preset_says_so(monkeypatch: p
     assert loaded == [1]
     assert 0.5 < learned.verdict.measures["agreement"] <= 1.0
     assert np.abs(learned.field.array - without.field.array).max() > 0.1
-
-
-def test_weights_without_descriptors_have_none(tmp_path: Path) -> None:
-    plain = SemanticNet(8, describes=False)
-    save(plain, tmp_path / "w.npz", {})
-    again = load(tmp_path / "w.npz")
-    assert not again.describes and not load().describes
-    assert again.both(torch.randn(1, 3, 8, 8, 8))[1].shape == (1, 0, 8, 8, 8)
-    with pytest.raises(InputError, match="no descriptors"):
-        named(_scan(ct(oblique_grid())), again, 1.0, 2.0)

@@ -19,16 +19,15 @@ from trunk import anatomy, ct, label_map, oblique_grid, write_anatomy, write_cas
 
 from pddnet import anatomy as anatomies
 from pddnet import training, training_data, training_scans, training_semantic
-from pddnet.description_loss import description_loss
 from pddnet.errors import InputError
-from pddnet.features.semantic import SPACING, SemanticNet, inputs, load, save
+from pddnet.features.semantic import SemanticNet, inputs, load, save
 from pddnet.scan import Scan
 from pddnet.segmentation_loss import segmentation_loss
 from pddnet.structures import NUMBER
 from pddnet.synthesis import Source
 from pddnet.training import Outcome, train
 from pddnet.training_config import TrainingConfig
-from pddnet.training_matches import DrawnMatches
+from pddnet.training_data import DrawnCouples
 from pddnet.training_scans import ScanSource
 from pddnet.weights import read_arrays, read_weights
 
@@ -271,7 +270,7 @@ def test_a_log_without_a_step_tells_no_loss(data: Path, tmp_path: Path, monkeypa
 
 def test_what_is_unknown_neither_helps_nor_harms(data: Path, tmp_path: Path) -> None:
     """The loss of a step is that of the known voxels of both scans, computed by hand."""
-    values, structures, annotated, matches, *rest = _batch()
+    values, structures, annotated = _batch()
     structures[..., ::2] = -1
     run = training._Run.started(_config(tmp_path, data), None, torch.device("cpu"))
     known = (structures >= 0) & (values[:, 1] > 0.5)
@@ -281,33 +280,17 @@ def test_what_is_unknown_neither_helps_nor_harms(data: Path, tmp_path: Path) -> 
     sides = zip(logits, known, structures, annotated, strict=True)
     by_hand = [segmentation_loss(found[:, here], names[here], told) for found, here, names, told in sides]
     loss, overlap = (sum(map(float, both)) / 2 for both in zip(*by_hand, strict=True))
-    run.step(values, structures, annotated, matches[:, :0], *rest)
+    run.step(values, structures, annotated)
     assert run.recent == pytest.approx((loss, overlap), rel=1e-4)
     nothing = training._Run.started(_config(tmp_path, data), None, torch.device("cpu"))
-    nothing.step(values, torch.full_like(structures, -1), annotated, matches, *rest)
+    nothing.step(values, torch.full_like(structures, -1), annotated)
     assert (nothing.number, nothing.count) == (1, 0)
 
 
-def test_matched_places_add_the_loss_on_their_descriptors(data: Path, tmp_path: Path) -> None:
-    values, structures, annotated, matches, apart, wrong = _batch()
-    assert matches.shape[1] >= training_semantic.FEWEST
-    losses = []
-    for count in (0, training_semantic.FEWEST - 1, None):
-        run = training._Run.started(_config(tmp_path, data), None, torch.device("cpu"))
-        run.step(values, structures, annotated, matches[:, :count], apart, wrong)
-        losses.append(run.recent[0])
-    run = training._Run.started(_config(tmp_path, data), None, torch.device("cpu"))
-    with torch.no_grad():
-        descriptors = run.net.both(torch.stack([inputs(scan) for scan in values]))[1]
-        more = description_loss(descriptors, values[:, 1], matches, float(apart) / SPACING, wrong)
-    assert losses[0] == losses[1]
-    assert losses[2] - losses[0] == pytest.approx(training_semantic.DESCRIBED * float(more), rel=1e-4)
-
-
 def _batch() -> tuple[torch.Tensor, ...]:
-    """The first drawn pair with matches in which both scans have a body."""
-    drawn = DrawnMatches([Source(anatomy())], [1.0], 2, 0)
-    return next(b for b in drawn if b[3].shape[1] >= 100 and training._least_known(*b[:2]) > 400)
+    """The first drawn couple in which both scans have a body."""
+    drawn = DrawnCouples([Source(anatomy())], [1.0], 2, 0)
+    return next(b for b in drawn if training._least_known(*b[:2]) > 400)
 
 
 @pytest.fixture
@@ -333,13 +316,13 @@ def test_unlabelled_scans_are_guessed_anew_at_every_validation(
         assert not net.training
         return guess(scan, net)
 
-    class Noted(DrawnMatches):
+    class Noted(DrawnCouples):
         def __init__(self, sources: list, shares: list[float], seed: int, first: int) -> None:
             drawn.append(([type(source).__name__ for source in sources], shares, first))
             super().__init__(sources, shares, seed, first)
 
     monkeypatch.setattr(training.ScanSource, "guessed", staticmethod(noted))
-    monkeypatch.setattr(training_semantic, "DrawnMatches", Noted)
+    monkeypatch.setattr(training_semantic, "DrawnCouples", Noted)
     config = _config(
         folder, data, scans=None, validation=None, unlabelled=unlabelled, validate_every=2, iterations=5,
         shares=(0.25, 0.0, 1.0, 0.75),
@@ -433,12 +416,3 @@ def test_a_missing_label_map_does_not_reach_training(data: Path, tmp_path: Path)
     sitk.WriteImage(empty, str(case / "labels.nii.gz"))
     _, told = _train(_config(tmp_path / "run", data, scans=tmp_path / "scans", iterations=1))
     assert len(told) == 1 and "empty" in told[0]
-
-
-def test_weights_that_describe_nothing_begin_to(data: Path, tmp_path: Path) -> None:
-    plain = SemanticNet(8, describes=False)
-    save(plain, tmp_path / "plain.npz", {})
-    outcome, _ = _train(_config(tmp_path / "run", data, iterations=1, validation=None), init=tmp_path / "plain.npz")
-    learned = load(outcome.weights)
-    assert learned.describes
-    assert torch.allclose(learned.head.weight, plain.head.weight, atol=0.02)  # they went on from there

@@ -22,7 +22,7 @@ from pddnet.structures import NUMBER, STRUCTURES, structure_of
 from pddnet.synthesis import Sample
 from pddnet.tensors import to_tensor
 from pddnet.training_config import LabelledScan
-from pddnet.training_data import MOST_VOXELS, SIZES, Drawn
+from pddnet.training_data import MOST_VOXELS, SIZES, Drawn, DrawnCouples
 from pddnet.training_scans import SURE, ScanSource, dice, unlabelled
 
 
@@ -33,7 +33,7 @@ class Fixed:
         self.number, self.annotated = number, frozenset({number})
 
     def draw(self, shape: tuple[int, int, int], seed: int) -> Sample:
-        return Sample(torch.tensor([self.number, *shape, seed]), torch.tensor([self.number]), torch.zeros(3))
+        return Sample(torch.tensor([self.number, *shape, seed]), torch.tensor([self.number]))
 
 
 def _drawn(shares: list[float], count: int, seed: int = 1, first: int = 0) -> list[list[int]]:
@@ -54,6 +54,17 @@ def test_processes_that_take_turns_draw_the_same_row(processes: int) -> None:
     drawn = Drawn([Fixed(3), Fixed(4)], [1, 2], 1, 7)
     loader = DataLoader(drawn, batch_size=None, num_workers=processes)
     assert [item[0].tolist() for item in itertools.islice(loader, 8)] == _drawn([1, 2], 8, first=7)
+
+
+def test_a_couple_is_of_one_shape_and_of_sources_by_the_shares() -> None:
+    drawn = list(itertools.islice(DrawnCouples([Fixed(3), Fixed(4)], [1.0, 3.0], 1, 0), 200))
+    values, structures, annotated = drawn[0]
+    assert values.shape == (2, 5) and structures.shape == (2, 1) and annotated.shape == (2, len(STRUCTURES))
+    assert all(torch.equal(one[1:4], other[1:4]) and one[4] != other[4] for (one, other), *_ in drawn)
+    assert all(told[0, int(one)] and told[1, int(other)] for _, (one, other), told in drawn)
+    assert 0.65 < np.mean([int(n) == 4 for _, both, _ in drawn for n in both]) < 0.85
+    again = next(iter(DrawnCouples([Fixed(3), Fixed(4)], [1.0, 3.0], 1, 7)))
+    assert torch.equal(again[0], drawn[7][0])
 
 
 def test_sources_are_drawn_as_often_as_their_shares_say() -> None:

@@ -44,7 +44,6 @@ _LEVEL = 0.4  # length of a vertebra's code: the network may be one off, and bon
 CODE = len(_CHANNELS) + 2
 # Of a code, the channels in which a structure is 1 or -1: vertebrae are in the others.
 SIGNED = slice(0, len(_CHANNELS))
-DESCRIPTOR = 12  # numbers that describe a place
 
 
 def codes() -> np.ndarray:
@@ -69,50 +68,35 @@ class SemanticNet(nn.Module):
     each block at once.
     """
 
-    def __init__(self, width: int = 32, *, describes: bool = True) -> None:
-        """describes: whether it also has descriptors of places; the bundled weights have none."""
+    def __init__(self, width: int = 32) -> None:
+        """width: channels of the first level, a multiple of 8."""
         super().__init__()
-        self.width, self.describes = width, describes
-        self.first = _block(8 * 3, width)
-        self.second = _block(width, 2 * width)
-        self.third = _block(2 * width, 3 * width)
-        self.up_second = _block(5 * width, 2 * width)
-        self.up_first = _block(3 * width, width)
+        self.width = width
+        self.first, self.more_first = _block(8 * 3, width), _Change(width)
+        self.second, self.more_second = _block(width, 2 * width), _Change(2 * width)
+        self.third, self.more_third = _block(2 * width, 3 * width), _Change(3 * width)
+        self.fourth, self.again_third = _Change(3 * width, 4 * width), _Change(3 * width)
+        self.up_second, self.again_second = _block(5 * width, 2 * width), _Change(2 * width)
+        self.up_first, self.again_first = _block(3 * width, width), _Change(width)
         self.head = nn.Conv3d(width, 8 * len(STRUCTURES), 1)
-        places = (
-            nn.Conv3d(2 * width, 2 * width, 3, padding=1, bias=False), nn.GroupNorm(8, 2 * width), nn.LeakyReLU(0.1),
-            nn.Conv3d(2 * width, 8 * DESCRIPTOR, 1),
-        ) if describes else ()  # fmt: skip
-        self.place = nn.Sequential(*places)
+
+    def changes(self) -> list[str]:
+        """The names of the parts that change nothing before they are trained."""
+        return [name for name, part in self.named_children() if isinstance(part, _Change)]
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, D, H, W) as `inputs` makes them, sizes multiples of MULTIPLE -> logits (B, structures, D, H, W)."""
-        return _unfold(self.head(self._trunk(x)[0]))
+        return _unfold(self.blocks(x))
 
-    def both(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Likewise the logits, and descriptors (B, DESCRIPTOR, D, H, W), shorter where a place looks like many."""
-        logits, descriptors = self.blocks(x)
-        return _unfold(logits), shortened(_unfold(descriptors))
-
-    def blocks(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (B, 8 * structures, D / 2, H / 2, W / 2), the voxels of a block behind each other; likewise what
-        `shortened` makes descriptors of."""
-        last, first = self._trunk(x)
-        places = self.place(torch.cat([last, first], 1)) if self.describes else last[:, :0]
-        return self.head(last), places
-
-    def _trunk(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The last features and the first, (B, width, ...), of blocks."""
-        first = self.first(_fold(x))
-        second = self.second(functional.max_pool3d(first, 2))
-        third = self.third(functional.max_pool3d(second, 2))
-        second = self.up_second(torch.cat([_double(third), second], 1))
-        return self.up_first(torch.cat([_double(second), first], 1)), first
-
-
-def shortened(x: Tensor) -> Tensor:
-    """Vectors along dimension 1, of any length, to such of a length below 1."""
-    return x / (1 + x.float().square().sum(1, keepdim=True)).sqrt()
+    def blocks(self, x: Tensor) -> Tensor:
+        """Logits (B, 8 * structures, D / 2, H / 2, W / 2), the voxels of a block behind each other."""
+        first = self.more_first.added(self.first(_fold(x)))
+        second = self.more_second.added(self.second(functional.max_pool3d(first, 2)))
+        third = self.more_third.added(self.third(functional.max_pool3d(second, 2)))
+        fourth = self.fourth(functional.max_pool3d(third, 2, ceil_mode=True))
+        third = self.again_third.added(third + functional.interpolate(fourth, size=third.shape[2:], mode="trilinear"))
+        second = self.again_second.added(self.up_second(torch.cat([_double(third), second], 1)))
+        return self.head(self.again_first.added(self.up_first(torch.cat([_double(second), first], 1))))
 
 
 def inputs(values: Tensor) -> Tensor:
@@ -156,23 +140,15 @@ def _padded(values: Tensor) -> Tensor:
     return x
 
 
-def named(scan: Scan, net: SemanticNet, strength: float, described: float, work: Work = ALONE) -> Scan:
-    """The scan with what the network says, after what codes it has; at SPACING.
-
-    The expected codes of its structures, times strength, and then the descriptors of its places, times described.
-    """
-    if described and not net.describes:
-        raise InputError("the network's weights hold no descriptors of places; train some, or leave them out")
+def named(scan: Scan, net: SemanticNet, strength: float, work: Work = ALONE) -> Scan:
+    """The scan with the expected codes of its structures, times strength, after what codes it has; at SPACING."""
     lattice = scan.box.isotropic(SPACING)
     seen = scan.warped(lattice, Affine.identity()).values
     d, h, w = lattice.shape
     with torch.no_grad():
-        logits, places = net.blocks(_padded(seen)[None])
-    found = expected(logits[0], to_tensor(strength * codes(), seen.device), work)
+        logits = net.blocks(_padded(seen)[None])[0]
+    found = expected(logits, to_tensor(strength * codes(), seen.device), work)
     found = _unfold(found[None])[0, :, :d, :h, :w] * (seen[1] * seen[2])
-    if described:
-        places = shortened(_unfold(places))[0, :, :d, :h, :w] * (described * seen[1] * seen[2])
-        found = torch.cat([found, places])
     given = scan.codes_at(lattice, Affine.identity())
     return dataclasses.replace(scan, codes=torch.cat([given, found]), codes_grid=lattice)
 
@@ -196,8 +172,12 @@ def _read(path: Path) -> SemanticNet:
     if metadata.get("structures") != list(STRUCTURES):
         raise InputError(f"{path}: weights for another table of structures; train again")
     try:
-        net = SemanticNet(int(metadata["width"]), describes=bool(metadata.get("describes", False)))
-        net.load_state_dict({name: to_tensor(array) for name, array in arrays.items()})
+        net = SemanticNet(int(metadata["width"]))
+        given = {name: to_tensor(array) for name, array in arrays.items()}
+        changes = {name: value for name, value in net.state_dict().items() if name.split(".")[0] in net.changes()}
+        if not changes.keys() & given.keys():  # weights from before there were any: untrained, they change nothing
+            given |= changes
+        net.load_state_dict(given)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"{path}: the weights do not fit the network ({error})") from None
     return net.eval().requires_grad_(False)
@@ -210,7 +190,7 @@ def save(net: SemanticNet, path: Path, metadata: dict) -> None:
 
 
 def _kind(net: SemanticNet) -> dict:
-    return {"kind": SEMANTIC, "width": net.width, "describes": net.describes, "structures": STRUCTURES}
+    return {"kind": SEMANTIC, "width": net.width, "structures": STRUCTURES}
 
 
 def _block(inside: int, outside: int) -> nn.Sequential:
@@ -218,6 +198,22 @@ def _block(inside: int, outside: int) -> nn.Sequential:
     for channels in (inside, outside):
         layers += [nn.Conv3d(channels, outside, 3, padding=1, bias=False), nn.GroupNorm(8, outside), nn.LeakyReLU(0.1)]
     return nn.Sequential(*layers)
+
+
+class _Change(nn.Sequential):
+    """What two convolutions add to `channels` feature maps: nothing, before it is trained."""
+
+    def __init__(self, channels: int, inside: int | None = None) -> None:
+        inside = inside or channels
+        super().__init__(
+            nn.Conv3d(channels, inside, 3, padding=1, bias=False), nn.GroupNorm(8, inside), nn.LeakyReLU(0.1),
+            nn.Conv3d(inside, channels, 3, padding=1, bias=False), nn.GroupNorm(8, channels),
+        )  # fmt: skip
+        nn.init.zeros_(self[-1].weight)
+
+    def added(self, x: Tensor) -> Tensor:
+        """The maps with the change."""
+        return x + self(x)
 
 
 def _fold(x: Tensor) -> Tensor:
