@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .features.mind import CHANNELS, mind
+from .features.mind import CHANNELS, REACH, mind
 from .grid import Grid
 from .lattice import resample
 from .matching import FeatureMap
@@ -26,6 +26,25 @@ def matched_lattice(lattice: Grid, spacing: float) -> tuple[int, Grid]:
     start = lattice.index_to_point(np.full(3, (factor - 1) / 2))
     shape = tuple(n // factor for n in lattice.shape)
     return factor, Grid(shape, lattice.spacing * factor, start, lattice.direction)
+
+
+def shown(lattice: Grid, spacing: float, fixed: Scan, moving: Scan, affine: Affine, farthest: float) -> Grid:
+    """The part of a lattice that either scan reaches, in whole voxels of about `spacing` mm, with as much around.
+
+    farthest: mm, the longest displacement along an axis before the affine map (fixed to moving points).
+    """
+    inverse = np.linalg.inv(affine.matrix)
+    theirs = Affine(inverse, -inverse @ affine.shift).points(moving.grid.corners())
+    ours, theirs = (lattice.point_to_index(points) for points in (fixed.grid.corners(), theirs))
+    far = farthest / lattice.spacing
+    factor = matched_lattice(lattice, spacing)[0]
+    around = max(factor, REACH)
+    low = np.minimum(ours.min(0), theirs.min(0) - far) - around
+    high = np.maximum(ours.max(0), theirs.max(0) + far) + around
+    start = (np.clip(np.floor(low), 0, lattice.size - 1).astype(int) // factor) * factor
+    size = np.maximum(np.minimum(np.ceil(high).astype(int) + 1, lattice.size) - start, factor)
+    size = np.minimum(-(-size // factor) * factor, lattice.size - start)
+    return Grid(tuple(size[::-1]), lattice.spacing, lattice.index_to_point(start), lattice.direction)
 
 
 def describe(scan: Scan, codes: Tensor, spacing: float, *, similarity: bool = True) -> FeatureMap:
@@ -71,8 +90,9 @@ class FeatureMaps:
     ) -> FeatureMaps:  # fmt: skip
         """The scans under affine(x + u(x)); u is `field` (3, D, H, W) on `field_grid`, mm along its axes, or zero.
 
-        spacing, similarity: see `describe`.
+        Only the part of `lattice` that either scan reaches is computed. spacing, similarity: see `describe`.
         """
+        lattice = shown(lattice, spacing, fixed, moving, affine, 0.0 if field is None else float(field.abs().max()))
         coarse = matched_lattice(lattice, spacing)[1]
 
         def moved(target: Grid) -> Tensor | None:

@@ -120,7 +120,7 @@ class Displaced:
 
         self._index = []
         for p, o, n in zip(points, offsets, mask.shape, strict=True):
-            index = (p[:, None] + o[None, :]).round().long()
+            index = (p[:, None] + o[None, :] + 0.5).floor().long()  # halves upwards, wherever the lattice begins
             self._index.append(index.clamp(-1, n) + 1)  # the voxels -1 and n are outside
         mask = functional.pad(mask, (1,) * 6)
         along = self._index[0]

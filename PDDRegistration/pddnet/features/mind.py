@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CHANNELS = 12
+DILATION, RADIUS = 2, 1  # voxels: the distance of the neighbours, the half-width of the patches
+REACH = DILATION + RADIUS
 _NEIGHBOURS = ((-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1))
 PAIRS = tuple(
     (a, b)
@@ -17,7 +19,7 @@ PAIRS = tuple(
 )
 
 
-def mind(image: Tensor, *, dilation: int = 2, radius: int = 1, noise: float = 0.0) -> Tensor:
+def mind(image: Tensor, *, dilation: int = DILATION, radius: int = RADIUS, noise: float = 0.0) -> Tensor:
     """Self-similarity of the neighbourhood: patch distances between the twelve pairs of adjacent neighbours.
 
     Args:
