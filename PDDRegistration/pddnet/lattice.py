@@ -31,13 +31,11 @@ def positions(points: Grid, lattice: Grid, device: torch.device | str = "cpu") -
 
 def interpolate(x: Tensor, where: tuple[Tensor, ...]) -> Tensor:
     """(C, D, H, W) sampled linearly at the tensor product of three index vectors; the border value outside."""
-    from .correlation import taps
+    from .correlation import linear_weights
 
-    for dim, at in enumerate(where, start=1):
-        low, high, weight = taps(at, at.new_zeros(1), x.shape[dim])
-        weight = weight[:, 0].view([-1 if d == dim else 1 for d in range(4)])
-        x = x.index_select(dim, low[:, 0]) * (1 - weight) + x.index_select(dim, high[:, 0]) * weight
-    return x
+    along = [linear_weights(at, n) for at, n in zip(where, x.shape[1:], strict=True)]
+    x = along[1] @ (x @ along[2].T)  # as products: one pass over memory per axis
+    return (along[0] @ x.flatten(2)).unflatten(2, x.shape[2:])
 
 
 def resample(x: Tensor, source: Grid, target: Grid) -> Tensor:

@@ -17,6 +17,8 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from ..errors import InputError
+from ..grid import Grid
+from ..lattice import resample
 from ..scan import HU_RANGE, Affine, Scan
 from ..structures import LEVELS, NUMBER, STRUCTURES
 from ..tensors import to_array, to_tensor
@@ -24,6 +26,7 @@ from ..weights import FOLDER, SEMANTIC, read_weights, write_weights
 from ..work import ALONE, Work
 
 SPACING = 4.0  # mm, voxels that the network sees and names
+ASKED = (3.74, 4.28)  # mm: it is asked twice, as if the patient were larger and smaller, and errs less in the mean
 BUNDLED = FOLDER / "semantic.npz"
 MULTIPLE = 8  # input sizes are padded to multiples of it
 
@@ -40,7 +43,7 @@ _CHANNELS = (
     (("rib", "sternum"), ("hip", "sacrum", "femur")),
 )
 _PERIOD = 8  # vertebrae per turn of the angle that encodes a level
-_LEVEL = 0.4  # length of a vertebra's code: the network may be one off, and bone tells itself apart from all else
+_LEVEL = 0.6  # length of a vertebra's code: the network may be one off
 CODE = len(_CHANNELS) + 2
 # Of a code, the channels in which a structure is 1 or -1: vertebrae are in the others.
 SIGNED = slice(0, len(_CHANNELS))
@@ -86,17 +89,21 @@ class SemanticNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, D, H, W) as `inputs` makes them, sizes multiples of MULTIPLE -> logits (B, structures, D, H, W)."""
-        return _unfold(self.blocks(x))
+        return _unfold(self.head(self.blocks(x)))
+
+    def names(self, features: Tensor) -> Tensor:
+        """Features (width, N) of blocks -> logits (8 * structures, N), the voxels of a block behind each other."""
+        return torch.addmm(self.head.bias[:, None], self.head.weight.flatten(1), features)
 
     def blocks(self, x: Tensor) -> Tensor:
-        """Logits (B, 8 * structures, D / 2, H / 2, W / 2), the voxels of a block behind each other."""
+        """Features (B, width, D / 2, H / 2, W / 2) of blocks."""
         first = self.more_first.added(self.first(_fold(x)))
         second = self.more_second.added(self.second(functional.max_pool3d(first, 2)))
         third = self.more_third.added(self.third(functional.max_pool3d(second, 2)))
         fourth = self.fourth(functional.max_pool3d(third, 2, ceil_mode=True))
         third = self.again_third.added(third + functional.interpolate(fourth, size=third.shape[2:], mode="trilinear"))
         second = self.again_second.added(self.up_second(torch.cat([_double(third), second], 1)))
-        return self.head(self.again_first.added(self.up_first(torch.cat([_double(second), first], 1))))
+        return self.again_first.added(self.up_first(torch.cat([_double(second), first], 1)))
 
 
 def inputs(values: Tensor) -> Tensor:
@@ -113,22 +120,23 @@ def probabilities(net: SemanticNet, values: Tensor) -> Tensor:
     return logits.softmax(0)
 
 
-def expected(logits: Tensor, table: Tensor, work: Work = ALONE) -> Tensor:
-    """(8 * E, ...): the rows of a table (structures, E), weighted by the probabilities; logits (8 * structures, ...).
+def expected(net: SemanticNet, features: Tensor, table: Tensor, work: Work = ALONE) -> Tensor:
+    """(8 * E, ...): rows of a table (structures, E), weighted by the probabilities; features (width, ...) of blocks.
 
     Piece by piece, because the probabilities of all structures are far larger than what becomes of them.
     """
-    flat = logits.reshape(len(table), -1)
-    found = flat.new_empty(table.shape[1], flat.shape[1])
+    flat = features.flatten(1)
+    found = flat.new_empty(8 * table.shape[1], flat.shape[1])
 
     def fill(start: int) -> None:
-        piece = flat[:, start : start + step]
-        weights = (piece - piece.amax(0)).exp_()
-        torch.div(table.T @ weights, weights.sum(0), out=found[:, start : start + step])
+        piece = slice(start, start + step)
+        logits = net.names(flat[:, piece]).reshape(len(table), -1)
+        weights = (logits - logits.amax(0)).exp_()
+        found[:, piece] = (table.T @ weights).div_(weights.sum(0)).view(len(found), -1)
 
-    step = max(work.at_once(flat.device) // len(table), 1)
+    step = max(work.at_once(flat.device) // (8 * len(table)), 1)
     work.each(fill, ((start,) for start in range(0, flat.shape[1], step)), flat.device)
-    return found.view(-1, *logits.shape[1:])
+    return found.view(-1, *features.shape[1:])
 
 
 def _padded(values: Tensor) -> Tensor:
@@ -143,14 +151,25 @@ def _padded(values: Tensor) -> Tensor:
 def named(scan: Scan, net: SemanticNet, strength: float, work: Work = ALONE) -> Scan:
     """The scan with the expected codes of its structures, times strength, after what codes it has; at SPACING."""
     lattice = scan.box.isotropic(SPACING)
-    seen = scan.warped(lattice, Affine.identity()).values
-    d, h, w = lattice.shape
-    with torch.no_grad():
-        logits = net.blocks(_padded(seen)[None])[0]
-    found = expected(logits, to_tensor(strength * codes(), seen.device), work)
-    found = _unfold(found[None])[0, :, :d, :h, :w] * (seen[1] * seen[2])
+    _, body, view = scan.warped(lattice, Affine.identity()).values
+    found = torch.zeros((CODE, *lattice.shape), device=body.device)
+    for spacing in ASKED:
+        seen = scan.box.isotropic(spacing)
+        found += resample(_expected_at(scan, seen, net, work), seen, lattice)
+        work.tick()
+    found *= strength / len(ASKED) * body * view
     given = scan.codes_at(lattice, Affine.identity())
     return dataclasses.replace(scan, codes=torch.cat([given, found]), codes_grid=lattice)
+
+
+def _expected_at(scan: Scan, lattice: Grid, net: SemanticNet, work: Work) -> Tensor:
+    """(CODE, *lattice.shape): the expected codes of what the network sees on a lattice."""
+    values = scan.warped(lattice, Affine.identity()).values
+    d, h, w = lattice.shape
+    with torch.no_grad():
+        features = net.blocks(_padded(values)[None])[0]
+        found = expected(net, features, to_tensor(codes(), values.device), work)
+    return _unfold(found[None])[0, :, :d, :h, :w]
 
 
 def load(path: Path = BUNDLED, device: torch.device | str = "cpu") -> SemanticNet:

@@ -1,0 +1,46 @@
+"""Freed memory stays while a registration runs, and goes back after it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from pddnet import memory
+from pddnet.memory import kept
+
+SIZE, PAGE = 16 << 20, 4096  # bytes
+
+
+def _faults(count: int) -> int:
+    """Pages that the process fetched while it used and freed a block of SIZE so many times."""
+    import resource
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(count):
+        torch.zeros(SIZE // 4)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+def _resident() -> int:
+    """Bytes of memory that the process holds."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
+
+
+@pytest.mark.skipif(memory._glibc() is None, reason="no glibc here")
+def test_what_is_freed_is_used_again_and_given_back_at_the_end() -> None:
+    with kept():
+        _faults(8)
+        assert _faults(10) < 2 * SIZE / PAGE
+        blocks = [torch.zeros(SIZE // 4) for _ in range(12)]
+        del blocks
+        held = _resident()
+    assert held - _resident() > 6 * SIZE
+
+
+def test_an_error_goes_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    for libc in (memory._glibc, lambda: None):
+        monkeypatch.setattr(memory, "_glibc", libc)
+        with pytest.raises(KeyError), kept():
+            raise KeyError
