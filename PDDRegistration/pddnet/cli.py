@@ -18,6 +18,7 @@ from typing import NoReturn
 
 from . import __version__
 from .errors import Cancelled, InputError
+from .memory import keep
 from .presets import PRESETS
 
 OK, FAULT, BAD_INPUT, VERDICT_FAILED, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
@@ -163,6 +164,7 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
+    keep()
     if args.command == "register":
         from .cli_register import run
     elif args.command == "compare":

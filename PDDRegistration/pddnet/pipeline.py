@@ -22,7 +22,6 @@ from .features.tissue import WEIGHTS, tissue
 from .grid import Grid
 from .image import Image
 from .lattice import compose, resample
-from .memory import kept
 from .places import shift_of_structures
 from .presets import SHARPNESS, Preset, find_preset
 from .progress import Ticker
@@ -99,8 +98,7 @@ def register(
     notes = warnings + more
     for number, (place, work) in enumerate(attempts):
         try:
-            with kept():
-                return job.run(place, work, progress, notes)
+            return job.run(place, work, progress, notes)
         except RuntimeError as error:
             if not _is_out_of_memory(error):
                 raise

@@ -39,11 +39,11 @@ def shift_of_structures(fixed: Scan, moving: Scan, channels: slice, strength: fl
 
 def _middles(scan: Scan, channels: slice, strength: float) -> tuple[np.ndarray, np.ndarray]:
     """How many voxels either sign of every channel has (2 * channels), and their middles (2 * channels, 3), LPS mm."""
-    codes, grid = to_array(scan.codes[channels]) / strength, scan.codes_grid
-    counts, middles = [], []
-    for sign in (1, -1):
-        for code in sign * codes:
-            index = np.argwhere(code > SURE)
-            counts.append(len(index))
-            middles.append(grid.index_to_point(index.mean(0)[::-1]) if len(index) else np.zeros(3))
-    return np.array(counts), np.array(middles)
+    import torch
+
+    codes = scan.codes[channels]
+    shown = torch.cat([codes > SURE * strength, codes < -SURE * strength]).float()
+    along = [to_array(shown.sum(others)) for others in ((1, 2), (1, 3), (2, 3))]  # voxels of each slice along W, H, D
+    counts = along[0].sum(1)
+    index = np.stack([part @ np.arange(part.shape[1]) for part in along], -1) / np.maximum(counts, 1)[:, None]
+    return counts, scan.codes_grid.index_to_point(index)

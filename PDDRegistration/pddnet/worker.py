@@ -31,6 +31,7 @@ from typing import Any, BinaryIO, NoReturn
 from . import __file__ as package_file
 from . import __version__
 from .errors import Cancelled, InputError, TorchMissing
+from .memory import give_back, keep
 from .worker_folder import remove
 
 PROTOCOL = 1
@@ -58,6 +59,7 @@ def main(folder: str, idle: float = IDLE) -> NoReturn:
     requests, answers = _take_channels()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal of the application is meant for that one
     faulthandler.enable()
+    keep()
     _Server(Path(folder), requests, answers, idle).serve()
 
 
@@ -149,7 +151,7 @@ class _Server:
             text = _NO_MEMORY if kind == "memory" else str(error) or type(error).__name__
             self._fail(number, kind, text, traceback.format_exc() if kind == "internal" else None)
         finally:
-            _free_gpu()
+            _free()
 
     def _progress(self, number: int) -> Any:
         """The callback for one request."""
@@ -185,8 +187,9 @@ class _Server:
         os._exit(0)
 
 
-def _free_gpu() -> None:
-    """Give the GPU's memory back between requests: the application draws with it."""
+def _free() -> None:
+    """Give memory back between requests, the GPU's, too: the application draws with it."""
+    give_back()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         torch.cuda.empty_cache()
