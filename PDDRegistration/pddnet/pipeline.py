@@ -255,7 +255,7 @@ class _Job:
         net = semantic.load(self.weights or semantic.BUNDLED, device)
         named = []
         for scan in scans:
-            named.append(semantic.named(scan, net, self.preset.semantic, work))
+            named.append(semantic.named(scan, net, self.preset.semantic, self.preset.scales, work))
             work.tick()
         return named[0], named[1]
 

@@ -44,6 +44,7 @@ class Preset:
     refinement: Refinement | None = None  # after the last stage
     hu: bool = True  # Hounsfield units; otherwise intensities scaled by their own range
     semantic: float = 0.0  # weight of the learned structures beside MIND; 0: the network is not used
+    scales: tuple[float, ...] = (3.74, 4.28)  # mm, voxels in which the network sees the scans; see `semantic.named`
     mind: bool = True  # False: only what networks, or label maps, tell; to see their worth
     working: float = 4.0  # mm, voxels in which the features are computed
     regularised: bool = True  # min-convolution and mean field over the costs; without them only to see their worth
@@ -77,7 +78,7 @@ PRESETS: dict[str, Preset] = {
             (_COARSE, _FINE_MIND),
             _REFINE_MIND,
         ),
-        Preset("fast", "a first look: one coarse stage, one direction", (_QUICK,), semantic=_CODES),
+        Preset("fast", "a first look: one coarse stage, one direction", (_QUICK,), semantic=_CODES, scales=(4.0,)),
         Preset("paper", "the paper's sizes: one stage of 32^3 points, 15^3 displacements", (_PAPER,), semantic=_CODES),
         Preset(
             "multimodal",

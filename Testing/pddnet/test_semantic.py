@@ -181,13 +181,14 @@ def test_padding_stands_at_the_far_ends_and_is_no_body() -> None:
     assert (seen[0][2, padded] == 0).all()
 
 
-def test_codes_lie_where_the_structure_is_on_an_oblique_grid() -> None:
-    scan = named(_scan(ct(oblique_grid())), Threshold(), 3.0)
+@pytest.mark.parametrize("scales", [(SPACING,), (3.5,), (4.6,), PRESETS["default"].scales])
+def test_codes_lie_where_the_structure_is_on_an_oblique_grid(scales: tuple[float, ...]) -> None:
+    scan = named(_scan(ct(oblique_grid())), Threshold(), 3.0, scales)
     assert scan.codes.shape == (CODE, *scan.codes_grid.shape)
     assert np.allclose(scan.codes_grid.spacing, SPACING)
     rng = np.random.default_rng(1)
     points = MIDDLE + rng.uniform(-80, 80, (6000, 3))
-    label = label_at(points, edge=9.0)
+    label = label_at(points, edge=9.0 if scales == (SPACING,) else 11.0)
     away = np.linalg.norm((points - MIDDLE) / [1.0, 0.9, 1.3], axis=-1)
     inside = oblique_grid().contains(points) & (away < 80)
     found = _at(scan, points)
@@ -223,6 +224,14 @@ def test_no_codes_outside_the_body_or_the_view(net: SemanticNet) -> None:
     assert (scan.codes[:, ~out].abs().sum(0) > 0).float().mean() > 0.99
     right = scan.codes_grid.points()[..., 0] > MIDDLE[0] + 5
     assert not scan.codes[:, torch.as_tensor(right)].any()
+
+
+def test_what_is_seen_at_several_scales_is_averaged(net: SemanticNet) -> None:
+    scan = _scan(ct(oblique_grid()))
+    one, other, both = (named(scan, net, 2.0, scales).codes for scales in ((3.5,), (4.6,), (3.5, 4.6)))
+    assert one.shape == other.shape == (CODE, *scan.box.isotropic(SPACING).shape)
+    assert (one - other).abs().max() > 0.01
+    assert torch.allclose(both, (one + other) / 2, atol=1e-6)
 
 
 def test_codes_are_scaled_and_stand_after_those_that_guide(net: SemanticNet) -> None:

@@ -26,7 +26,6 @@ from ..weights import FOLDER, SEMANTIC, read_weights, write_weights
 from ..work import ALONE, Work
 
 SPACING = 4.0  # mm, voxels that the network sees and names
-ASKED = (3.74, 4.28)  # mm: it is asked twice, as if the patient were larger and smaller, and errs less in the mean
 BUNDLED = FOLDER / "semantic.npz"
 MULTIPLE = 8  # input sizes are padded to multiples of it
 
@@ -148,16 +147,22 @@ def _padded(values: Tensor) -> Tensor:
     return x
 
 
-def named(scan: Scan, net: SemanticNet, strength: float, work: Work = ALONE) -> Scan:
-    """The scan with the expected codes of its structures, times strength, after what codes it has; at SPACING."""
+def named(
+    scan: Scan, net: SemanticNet, strength: float, scales: tuple[float, ...] = (SPACING,), work: Work = ALONE
+) -> Scan:
+    """The scan with the expected codes of its structures, times strength, after what codes it has; at SPACING.
+
+    scales: mm, voxels in which the network sees the scan, one after the other, as if the patient were larger or
+    smaller; the codes are averaged, and err less than any.
+    """
     lattice = scan.box.isotropic(SPACING)
     _, body, view = scan.warped(lattice, Affine.identity()).values
     found = torch.zeros((CODE, *lattice.shape), device=body.device)
-    for spacing in ASKED:
+    for spacing in scales:
         seen = scan.box.isotropic(spacing)
         found += resample(_expected_at(scan, seen, net, work), seen, lattice)
         work.tick()
-    found *= strength / len(ASKED) * body * view
+    found *= strength / len(scales) * body * view
     given = scan.codes_at(lattice, Affine.identity())
     return dataclasses.replace(scan, codes=torch.cat([given, found]), codes_grid=lattice)
 
