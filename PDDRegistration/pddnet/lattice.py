@@ -33,7 +33,7 @@ def interpolate(x: Tensor, where: tuple[Tensor, ...]) -> Tensor:
     """(C, D, H, W) sampled linearly at the tensor product of three index vectors; the border value outside."""
     from .correlation import linear_weights
 
-    along = [linear_weights(at, n) for at, n in zip(where, x.shape[1:], strict=True)]
+    along = [linear_weights(at, n).to(x.dtype) for at, n in zip(where, x.shape[1:], strict=True)]
     x = along[1] @ (x @ along[2].T)  # as products: one pass over memory per axis
     return (along[0] @ x.flatten(2)).unflatten(2, x.shape[2:])
 
