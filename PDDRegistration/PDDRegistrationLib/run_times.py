@@ -24,7 +24,7 @@ def rememberRun(report: dict[str, Any]) -> None:
     """Keep the time of a run for the next session; runs with changed settings are not kept."""
     if report["preset"] in PRESETS:
         settings = slicer.app.userSettings()
-        settings.setValue(f"{KEY}/{report['preset']}", f"{report['seconds']['total']:.1f} {report['device']}")
+        settings.setValue(f"{KEY}/{report['preset']}", f"{report['seconds']['total']:.3f} {report['device']}")
 
 
 def lastRun(preset: str) -> LastRun | None:
