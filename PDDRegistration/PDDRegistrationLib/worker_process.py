@@ -179,7 +179,7 @@ class Worker:
             return
         job.deadline = time.monotonic() + CANCEL_SECONDS
         self._send({"do": "cancel", "id": number})
-        self._timer.start(int(1000 * CANCEL_SECONDS) + 20)
+        self._timer.start(int(1100 * CANCEL_SECONDS))  # Qt's timers may be early by a twentieth: never before it is due
 
     def waitFor(self, number: int) -> None:
         """Block until a request has ended, without the event loop; its callbacks are called from here.
