@@ -15,7 +15,7 @@ import numpy as np
 
 from .adam import Adam
 from .grid import Grid
-from .lattice import sample
+from .lattice import HALF, sample
 from .scan import Affine, Scan
 from .tensors import to_array, to_tensor
 from .work import ALONE, Work
@@ -254,7 +254,7 @@ class _Problem:
         """About SAMPLES cells of the fixed body, evenly picked, against all of the moving scan."""
         import torch
 
-        keep = torch.nonzero((fixed.weight > 0.5) & (fixed.body > 0.2))
+        keep = torch.nonzero((fixed.weight > HALF) & (fixed.body > 0.2))
         if not len(keep):
             keep = torch.nonzero(fixed.weight > 0)
         share = max(len(keep) / SAMPLES, 1.0)
@@ -264,7 +264,7 @@ class _Problem:
         points, centre = (index - middle) * fixed.grid.spacing, fixed.grid.index_to_point(middle)
         at = tuple(keep.T)
         weight = fixed.weight[at]
-        other = float(((moving.weight > 0.5) & (moving.body > 0.2)).sum()) * (SPACING**3 / moving.grid.spacing.prod())
+        other = float(((moving.weight > HALF) & (moving.body > 0.2)).sum()) * (SPACING**3 / moving.grid.spacing.prod())
         source = torch.cat([moving.features * moving.weight, moving.weight[None]])
         return cls(
             to_tensor(points, weight.device), fixed.features[:, at[0], at[1], at[2]], weight, centre, source,

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .lattice import linear_weights
 from .work import ALONE, Work
 
 if TYPE_CHECKING:
@@ -81,23 +82,10 @@ def _hats(points: Tensor, offsets: Tensor, size: int, chunk: int) -> list[tuple[
     """Linear interpolation as a matrix: for every `chunk` points the voxels they read and (points * L, voxels)."""
     result = []
     for part in points.split(chunk):
-        low, high, weight = (x.flatten() for x in taps(part, offsets, size))
-        start, stop = int(low.min()), int(high.max()) + 1
-        result.append((slice(start, stop), _matrix(low - start, high - start, weight, stop - start)))
+        at = (part[:, None] + offsets[None, :]).flatten().clamp(0, size - 1)
+        start, stop = int(at.min()), min(int(at.max()) + 2, size)
+        result.append((slice(start, stop), linear_weights(at - start, stop - start)))
     return result
-
-
-def linear_weights(points: Tensor, size: int) -> Tensor:
-    """(n, size) linear interpolation of `size` values at points (n), in their indices, clamped at the border."""
-    low, high, weight = (x[:, 0] for x in taps(points, points.new_zeros(1), size))
-    return _matrix(low, high, weight, size)
-
-
-def _matrix(low: Tensor, high: Tensor, weight: Tensor, size: int) -> Tensor:
-    """(n, size): 1 - weight at the lower neighbour, weight at the upper one."""
-    matrix = weight.new_zeros(len(weight), size)
-    matrix.scatter_add_(1, low[:, None], 1 - weight[:, None])
-    return matrix.scatter_add_(1, high[:, None], weight[:, None])
 
 
 class _Rows:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -108,13 +109,7 @@ def view_mask(image: Image) -> Image:
     padding = array <= low
     if low > -1000 or padding.sum() > CLEAN_AIR * (array < -900).sum():
         return Image(np.ones(array.shape, bool), image.grid)
-    seeds = np.zeros_like(padding)
-    for axis in (1, 2):  # in-plane borders: a reconstruction circle, a tilted stack
-        for end in (0, -1):
-            index = [slice(None)] * 3
-            index[axis] = end
-            seeds[tuple(index)] = padding[tuple(index)]
-    return Image(~ndimage.binary_propagation(seeds, mask=padding), image.grid)
+    return Image(~_reaching(padding, (1, 2)), image.grid)  # in-plane: a reconstruction circle, a tilted stack
 
 
 def body_mask(image: Image, threshold: float = BODY_THRESHOLD) -> Image:
@@ -131,6 +126,17 @@ def body_mask(image: Image, threshold: float = BODY_THRESHOLD) -> Image:
     largest = parts == np.argmax(np.bincount(parts.ravel())[1:]) + 1
     body = ndimage.binary_dilation(largest, iterations=radius + 1) & above
     axial = int(np.argmax(np.abs(image.grid.direction[2, ::-1])))  # the array axis nearest to head-foot
-    for plane in np.moveaxis(body, axial, 0):
-        plane[...] = ndimage.binary_fill_holes(plane)
-    return Image(body, image.grid)
+    in_plane = np.zeros((3, 3, 3), bool)
+    np.moveaxis(in_plane, axial, 0)[1] = ndimage.generate_binary_structure(2, 1)
+    return Image(~_reaching(~body, {0, 1, 2} - {axial}, in_plane), image.grid)
+
+
+def _reaching(mask: np.ndarray, axes: Iterable[int], neighbours: np.ndarray | None = None) -> np.ndarray:
+    """The parts of a mask, connected by `neighbours` (3, 3, 3), that reach either end of one of the axes."""
+    parts, count = ndimage.label(mask, neighbours)
+    reaches = np.zeros(count + 1, bool)
+    for axis in axes:
+        for end in (0, -1):
+            reaches[parts.take(end, axis)] = True
+    reaches[0] = False  # what is not in the mask
+    return reaches[parts]

@@ -21,7 +21,9 @@ def min_convolution(cost: Tensor, work: Work = ALONE, *, in_place: bool = False)
     It approximates the diffusion penalty's parabolas within each control point. Shape kept; a new tensor, or `cost`
     itself where no gradient is needed and it may be overwritten: fresh memory costs about as much as the work.
     """
-    return _by_chunks(cost.flatten(0, 1), 0, _envelope, work, in_place).view(cost.shape)
+    averages = [_averages(n, 1, cost) for n in cost.shape[2:5]]
+    rows = cost.flatten(0, 1)
+    return _by_chunks(rows, 0, lambda part: _envelope(part, averages), work, in_place).view(cost.shape)
 
 
 def mean_field(cost: Tensor, work: Work = ALONE, *, in_place: bool = False) -> Tensor:
@@ -29,7 +31,9 @@ def mean_field(cost: Tensor, work: Work = ALONE, *, in_place: bool = False) -> T
 
     Shape kept; a new tensor, or `cost` itself as above.
     """
-    return _by_chunks(cost.flatten(2, 4), 2, _message, work, in_place).view(cost.shape)  # (nH, nW, L, nD)
+    averages = [_averages(n, 0, cost) for n in (*cost.shape[:2], cost.shape[-1])]
+    columns = cost.flatten(2, 4)  # (nH, nW, L, nD)
+    return _by_chunks(columns, 2, lambda part: _message(part, averages), work, in_place).view(cost.shape)
 
 
 def regularise(cost: Tensor, weights: tuple[float, float], work: Work = ALONE) -> Tensor:
@@ -83,60 +87,57 @@ def _chunk(x: Tensor, dim: int, work: Work) -> int:
 
 
 def _by_chunks(x: Tensor, dim: int, function: Callable[[Tensor], Tensor], work: Work, in_place: bool) -> Tensor:
-    """function(x) / 729, computed for a few slices along `dim` at a time.
-
-    The 729 is that of two averages of three along three axes.
-    """
+    """function(x), computed for a few slices along `dim` at a time."""
     import torch
 
     parts = x.split(_chunk(x, dim, work), dim)
     if torch.is_grad_enabled() and x.requires_grad:
-        return torch.cat([function(part) for part in parts], dim) / 729.0
+        return torch.cat([function(part) for part in parts], dim)
     result = x if in_place else torch.empty_like(x)
     places = result.split(parts[0].shape[dim], dim)
-    work.each(
-        lambda part, place: torch.div(function(part), 729.0, out=place), zip(parts, places, strict=True), x.device
-    )
+    work.each(lambda part, place: place.copy_(function(part)), zip(parts, places, strict=True), x.device)
     return result
 
 
-def _envelope(rows: Tensor) -> Tensor:
-    """(N, LD, LH, LW, nD): the min-convolution of a few rows, times 729."""
+def _averages(n: int, beyond: int, like: Tensor) -> Tensor:
+    """(n, n + 2 * beyond): two moving averages of three, as a product with n values and some beyond either end.
+
+    The outermost of those values stands for all that would follow. One product is faster than four sums.
+    """
     import torch
 
+    node = torch.arange(n, device=like.device)
+    matrix = like.new_zeros(n, n + 2 * beyond)
+    for offset, weight in zip(range(-2, 3), (1, 2, 3, 2, 1), strict=True):
+        matrix[node, (node + offset).clamp(-beyond, n - 1 + beyond) + beyond] += weight / 9
+    return matrix
+
+
+def _envelope(rows: Tensor, averages: list[Tensor]) -> Tensor:
+    """(N, LD, LH, LW, nD): the min-convolution of a few rows."""
     for dim in (1, 2, 3):
-        n = rows.shape[dim]
-        if n < 3:  # too short for the scheme below: pad first
-            padded = _replicate(rows, dim, 3)
-            rows = torch.stack([padded.narrow(dim, i, n + 4) for i in range(3)]).amin(0)
-            continue
-        pairs = torch.minimum(rows.narrow(dim, 0, n - 1), rows.narrow(dim, 1, n - 1))
-        inner = torch.minimum(pairs.narrow(dim, 0, n - 2), pairs.narrow(dim, 1, n - 2))
-        first, last = rows.narrow(dim, 0, 1), rows.narrow(dim, n - 1, 1)
-        ends = pairs.narrow(dim, 0, 1), pairs.narrow(dim, n - 2, 1)
-        rows = torch.cat([first, first, ends[0], inner, ends[1], last, last], dim)
-    for dim in (1, 2, 3):
-        rows = _average_twice(rows, dim)
+        rows = _least_of_three(rows, dim)
+    for dim, average in zip((1, 2, 3), averages, strict=True):
+        rows = (average @ rows.flatten(0, dim - 1).flatten(2)).view(*rows.shape[:dim], -1, *rows.shape[dim + 1 :])
     return rows
 
 
-def _message(columns: Tensor) -> Tensor:
-    """(nH, nW, N, nD): the mean field of a few displacements, times 729."""
-    for dim in (0, 1, 3):
-        columns = _average_twice(_replicate(columns, dim, 2), dim)
-    return columns
-
-
-def _replicate(x: Tensor, dim: int, width: int) -> Tensor:
+def _least_of_three(x: Tensor, dim: int) -> Tensor:
+    """The least of three neighbours along `dim`, and beyond either end once the value there."""
     import torch
 
-    first, last = x.narrow(dim, 0, 1), x.narrow(dim, x.shape[dim] - 1, 1)
-    return torch.cat([first] * width + [x] + [last] * width, dim)
+    n = x.shape[dim]
+    first, last = x.narrow(dim, 0, 1), x.narrow(dim, n - 1, 1)
+    if n == 1:
+        return torch.cat([x] * 3, dim)
+    pairs = torch.minimum(x.narrow(dim, 0, n - 1), x.narrow(dim, 1, n - 1))
+    ends = pairs.narrow(dim, 0, 1), pairs.narrow(dim, n - 2, 1)
+    inner = [torch.minimum(pairs.narrow(dim, 0, n - 2), pairs.narrow(dim, 1, n - 2))] if n > 2 else []
+    return torch.cat([first, ends[0], *inner, ends[1], last], dim)
 
 
-def _average_twice(x: Tensor, dim: int) -> Tensor:
-    """Two moving sums of three along `dim`, which shrinks by four; the factor 1/9 is left to the caller."""
-    for _ in range(2):
-        n = x.shape[dim] - 2
-        x = (x.narrow(dim, 0, n) + x.narrow(dim, 2, n)).add_(x.narrow(dim, 1, n))
-    return x
+def _message(columns: Tensor, averages: list[Tensor]) -> Tensor:
+    """(nH, nW, N, nD): the mean field of a few displacements."""
+    h, w, d = averages
+    columns = w @ (columns.contiguous() @ d.T).flatten(2)
+    return (h @ columns.flatten(1)).view(len(h), len(w), -1, len(d))

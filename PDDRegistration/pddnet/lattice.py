@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+HALF = 0.499  # of a voxel, from where on it counts: one of which a half is seen must not hang on rounding
 LEAST_SHARED = 1 << 12  # points: fewer are sampled sooner by one thread
 
 
@@ -29,11 +30,17 @@ def positions(points: Grid, lattice: Grid, device: torch.device | str = "cpu") -
     return tuple(to_tensor(start[axis] + np.arange(points.size[axis]) * scale[axis], device) for axis in (2, 1, 0))
 
 
-def interpolate(x: Tensor, where: tuple[Tensor, ...]) -> Tensor:
-    """(C, D, H, W) sampled linearly at the tensor product of three index vectors; the border value outside."""
-    from .correlation import linear_weights
+def linear_weights(points: Tensor, size: int, *, zeros: bool = False) -> Tensor:
+    """(n, size) linear interpolation of `size` values at points (n), in their indices; border value or zero outside."""
+    import torch
 
-    along = [linear_weights(at, n).to(x.dtype) for at, n in zip(where, x.shape[1:], strict=True)]
+    at = points if zeros else points.clamp(0, size - 1)
+    return (1 - (at[:, None] - torch.arange(size, device=points.device)).abs()).clamp(min=0)
+
+
+def interpolate(x: Tensor, where: tuple[Tensor, ...], *, zeros: bool = False) -> Tensor:
+    """(C, D, H, W) sampled linearly at the tensor product of three index vectors; border value (or zero) outside."""
+    along = [linear_weights(at, n, zeros=zeros).to(x.dtype) for at, n in zip(where, x.shape[1:], strict=True)]
     x = along[1] @ (x @ along[2].T)  # as products: one pass over memory per axis
     return (along[0] @ x.flatten(2)).unflatten(2, x.shape[2:])
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .correlation import correlate
 from .grid import Grid
 from .inference import DisplacementDistribution, min_convolution, regularise
-from .lattice import interpolate, positions
+from .lattice import HALF, interpolate, positions
 from .work import ALONE, Work
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def match(
     counts = interpolate(fixed.weight[None], at_fixed)[0].permute(1, 2, 0)  # (nH, nW, nD)
     columns = (counts > 0).any(-1)
     cost = correlate(interpolate(fixed.features, at_fixed), moving.features, where, offsets, work, columns=columns)
-    shown = Displaced(moving.weight > 0.5, where, offsets)
+    shown = Displaced(moving.weight > HALF, where, offsets)
     cost = centred(cost, shown, counts * sharpness, work, lowered=weights is not None)
     if weights is not None:
         cost = regularise(cost, weights, work)

@@ -9,16 +9,16 @@ from __future__ import annotations
 import ctypes
 import sys
 
-# Settings of mallopt: from how large a block is mapped on its own (at most what glibc takes), and how much may lie free
-# at the heap's end until it is given back.
-_MMAP_THRESHOLD, _TRIM_THRESHOLD = (-3, 32 << 20), (-1, (1 << 31) - 1)
+# Settings of mallopt: how many blocks are mapped on their own, how much may lie free at the heap's end until it is
+# given back, and how many heaps the threads have between them.
+_MAPPED, _TRIM_THRESHOLD, _ARENAS = (-4, 0), (-1, (1 << 31) - 1), (-8, 1)
 
 
 def keep() -> None:
     """From now on what is freed stays with the process."""
     libc = _glibc()
     if libc is not None:
-        for setting, value in (_MMAP_THRESHOLD, _TRIM_THRESHOLD):
+        for setting, value in (_MAPPED, _TRIM_THRESHOLD, _ARENAS):
             libc.mallopt(setting, value)
 
 

@@ -23,7 +23,7 @@ from .features import mind
 from .features.obelisk import CHANNELS, SPACING, Obelisk
 from .grid import Grid
 from .inference import DisplacementDistribution, mean_field, min_convolution
-from .lattice import interpolate, positions
+from .lattice import HALF, interpolate, positions
 from .matching import Displaced, FeatureMap, centred, match
 from .scan import Affine, Scan
 from .tensors import to_array, to_tensor
@@ -153,7 +153,7 @@ def match_in_pieces(
     offsets = tuple(steps / float(s) for s in moving.lattice.spacing[::-1])
     queries = interpolate(fixed.features, at_fixed)
     counts = interpolate(fixed.weight[None], at_fixed)[0].permute(1, 2, 0) * sharpness  # (nH, nW, nD)
-    shown = moving.weight > 0.5
+    shown = moving.weight > HALF
 
     def costs(query: Tensor, features: Tensor, along: Tensor, counts: Tensor) -> Tensor:
         points = where[0], along, where[2]

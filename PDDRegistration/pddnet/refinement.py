@@ -10,10 +10,9 @@ import itertools
 from typing import TYPE_CHECKING
 
 from .adam import Adam
-from .correlation import linear_weights
 from .feature_maps import FeatureMaps
 from .grid import Grid
-from .lattice import compose, positions, resample
+from .lattice import compose, linear_weights, positions, resample
 from .presets import SHARPNESS, Preset, Refinement
 from .scan import Affine, Scan
 from .tensors import to_tensor

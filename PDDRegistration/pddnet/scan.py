@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from .grid import Grid
 from .image import AIR, BODY_THRESHOLD, Image, body_mask, view_mask
-from .lattice import mesh, sample
+from .lattice import interpolate, mesh, sample
 from .tensors import to_tensor
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 HU_RANGE = (-1000.0, 1000.0)
+STRAIGHT = 1e-3  # voxels, by which an axis may be turned into another until sampling along the axes is inexact
 BODY_MARGIN = 12.0  # mm of air around the body that still tells something: the skin
 SMALLEST_BODY = 0.005  # share of the volume; with less, everything counts as body
 
@@ -63,32 +64,43 @@ class Scan:
 
         Without its codes, of which few places need as many: see `codes_at`.
         """
-        index = _index(_where(lattice, displacement, self.values.device), lattice, affine, self.grid)
+        device = self.values.device
+        along = _along(lattice, affine, self.grid, device) if displacement is None else None
+        if along is None:
+            values = self.values_at(_where(lattice, displacement, device), lattice, affine)
+        else:
+            d, h, w = (_within(at, n) for at, n in zip(along, self.grid.shape, strict=True))
+            values = self._shown(interpolate(self.values, along), d[:, None, None] & h[:, None] & w)
         none = self.codes.new_zeros((0, *lattice.shape))
-        return Scan(self._values(index, self._inside(index)), none, lattice, lattice, lattice, self.whole)
+        return Scan(values, none, lattice, lattice, lattice, self.whole)
 
     def codes_at(self, lattice: Grid, affine: Affine, displacement: Tensor | None = None) -> Tensor:
         """(E, *lattice.shape): likewise the codes, averaged where the lattice is coarser; 0 where there are none."""
         if not len(self.codes):
             return self.codes.new_zeros((0, *lattice.shape))
         codes, grid = _averaged(self.codes, self.codes_grid, float(lattice.spacing[0]))
+        along = _along(lattice, affine, grid, codes.device) if displacement is None else None
+        if along is not None:
+            return interpolate(codes, along, zeros=True)
         return sample(codes, _index(_where(lattice, displacement, codes.device), lattice, affine, grid), zeros=True)
 
     def values_at(self, where: Tensor, lattice: Grid, affine: Affine) -> Tensor:
         """(3, ...) values at affine(x), for positions x (3, ...) in mm along D, H, W from the lattice's first node."""
         index = _index(where, lattice, affine, self.grid)
-        return self._values(index, self._inside(index))
+        d, h, w = (_within(at, n) for at, n in zip(index, self.grid.shape, strict=True))
+        return self._shown(sample(self.values, index), d & h & w)
 
-    def _inside(self, index: Tensor) -> Tensor:
-        size = to_tensor(np.array(self.grid.shape), index.device).view(3, *[1] * (index.dim() - 1))
-        return ((index >= -0.5) & (index <= size - 0.5)).all(0)
-
-    def _values(self, index: Tensor, inside: Tensor) -> Tensor:
+    def _shown(self, values: Tensor, inside: Tensor) -> Tensor:
+        """Sampled values with air, and neither body nor view, outside the scan."""
         import torch
 
-        values = sample(self.values, index)
         intensity = torch.where(inside, values[0], self.values[0].amin())
         return torch.stack([intensity, values[1] * inside, values[2] * inside])
+
+
+def _within(index: Tensor, size: int) -> Tensor:
+    """Whether voxel indices lie within an axis of so many voxels, up to the voxels' edges."""
+    return (index >= -0.5) & (index <= size - 0.5)
 
 
 def _where(lattice: Grid, displacement: Tensor | None, device: torch.device) -> Tensor:
@@ -100,11 +112,29 @@ def _index(where: Tensor, lattice: Grid, affine: Affine, grid: Grid) -> Tensor:
     """(3, ...) voxel indices of `grid`, in the order D, H, W, of affine(x); where: see `Scan.values_at`."""
     import torch
 
-    to_index = np.linalg.inv(grid.axes)
-    turn = (to_index @ affine.matrix @ lattice.direction[:, ::-1])[::-1]
-    start = (to_index @ (affine.points(lattice.origin) - grid.origin))[::-1]
+    turn, start = _to_index(lattice, affine, grid)
     index = torch.einsum("ij,j...->i...", to_tensor(turn, where.device), where)
     return index + to_tensor(start, where.device).view(3, *[1] * (where.dim() - 1))
+
+
+def _along(lattice: Grid, affine: Affine, grid: Grid, device: torch.device) -> tuple[Tensor, ...] | None:
+    """Voxel indices of `grid` along D, H, W of the nodes of `lattice`, if the map turns no axis into another."""
+    turn, start = _to_index(lattice, affine, grid)
+    straight = np.diag(turn)
+    if (np.abs(turn - np.diag(straight)) @ lattice.extent[::-1]).max() > STRAIGHT:
+        return None
+    steps = straight * lattice.spacing[::-1]
+    return tuple(
+        to_tensor(first + step * np.arange(n), device)
+        for first, step, n in zip(start, steps, lattice.shape, strict=True)
+    )
+
+
+def _to_index(lattice: Grid, affine: Affine, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """(3, 3) and (3,): from mm along D, H, W of `lattice`, from its first node, to voxel indices of `grid`."""
+    to_index = np.linalg.inv(grid.axes)
+    turn = (to_index @ affine.matrix @ lattice.direction[:, ::-1])[::-1]
+    return turn, (to_index @ (affine.points(lattice.origin) - grid.origin))[::-1]
 
 
 def _averaged(x: Tensor, grid: Grid, spacing: float) -> tuple[Tensor, Grid]:

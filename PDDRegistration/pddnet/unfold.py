@@ -16,6 +16,7 @@ LEAST = 0.1  # Jacobian determinant to reach
 ROUNDS = 80
 NEAR = 2  # nodes around a fold that are averaged at first
 WIDER = 8  # rounds before it is one node more
+SLABS = 4  # make up what is worked on at once: several tensors of the size of each are in use
 
 
 def unfold(field: Tensor, lattice: Grid, work: Work = ALONE, *, border: bool = True) -> Tensor:
@@ -32,7 +33,7 @@ def unfold(field: Tensor, lattice: Grid, work: Work = ALONE, *, border: bool = T
 
     free = field.new_full(lattice.shape, float(border))
     free[1:-1, 1:-1, 1:-1] = 1.0
-    folded = least_determinant(field, lattice) < LEAST
+    folded = _folded(field, lattice, work)
     if bool(folded.any()):
         field = field.clone()
     for count in range(ROUNDS):
@@ -46,8 +47,25 @@ def unfold(field: Tensor, lattice: Grid, work: Work = ALONE, *, border: bool = T
         inner = field[(slice(None), *part)]
         inner += near * (_averaged(inner, 1) - inner)
         inside, core = _core(part, folded.shape)
-        folded[inside] = (least_determinant(inner, lattice) < LEAST)[core]
+        folded[inside] = _folded(inner, lattice, work)[core]
     return field
+
+
+def _folded(field: Tensor, lattice: Grid, work: Work) -> Tensor:
+    """(D, H, W) bool: where `least_determinant` is below LEAST; slab by slab, because it takes many small steps."""
+    import torch
+
+    depth = field.shape[1]
+    thick = max(work.at_once(field.device) // (SLABS * max(field[0, 0].numel(), 1)), 1)
+    found = torch.empty(field.shape[1:], dtype=torch.bool, device=field.device)
+
+    def look(start: int) -> None:
+        stop, below, above = min(start + thick, depth), max(start - 1, 0), min(start + thick + 1, depth)
+        least = least_determinant(field[:, below:above], lattice)
+        found[start:stop] = least[start - below : stop - below] < LEAST
+
+    work.each(look, ((start,) for start in range(0, depth, thick)), field.device)
+    return found
 
 
 def _core(part: tuple[slice, ...], shape: tuple[int, ...]) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
@@ -111,9 +129,9 @@ def _by_axes(pool: Callable[..., Tensor], x: Tensor, radius: int, *, pad: bool =
 
 def _box(mask: Tensor, margin: int) -> tuple[slice, ...]:
     """The part of the lattice that holds the mask, and `margin` nodes around it."""
+    across = mask.any(2), mask.any(0)
     slices = []
-    for dim, size in enumerate(mask.shape):
-        others = tuple(d for d in range(3) if d != dim)
-        where = mask.amax(others).nonzero()
+    for along, size in zip((across[0].any(1), across[0].any(0), across[1].any(0)), mask.shape, strict=True):
+        where = along.nonzero()
         slices.append(slice(max(int(where[0]) - margin, 0), min(int(where[-1]) + margin + 1, size)))
     return tuple(slices)

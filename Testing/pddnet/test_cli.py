@@ -284,6 +284,18 @@ def test_version_and_help_come_without_the_heavy_modules() -> None:
     assert rest == "0 False"
 
 
+def test_the_process_leaves_at_once_with_its_code_and_all_that_it_printed() -> None:
+    code = "import atexit; atexit.register(print, 'late'); from pddnet.__main__ import command; command()"
+    for argv, expected in ((["--version"], (0, "pddnet 0.", "")), (["register"], (2, "", "pddnet: the following"))):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *argv], capture_output=True, text=True, timeout=30, check=False
+        )
+        assert done.returncode == expected[0]
+        assert done.stdout.startswith(expected[1])
+        assert "late" not in done.stdout
+        assert done.stderr.startswith(expected[2])
+
+
 def test_a_volume_upon_itself_through_the_real_registration(tmp_path: Path) -> None:
     grid = centred((24, 28, 28), (4.0, 4.0, 4.0), np.array([10.0, -20, 30]), direction(3))
     path = str(save(body(grid), tmp_path / "scan.nii.gz"))

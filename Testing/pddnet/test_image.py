@@ -156,3 +156,17 @@ def test_body_mask_has_the_lung_and_not_the_table():
     x, y, _ = np.moveaxis(geometry.node_points(volume.grid), -1, 0)
     body = body_mask(volume).array
     assert body[x**2 + y**2 < 36**2].all() and not body[x**2 + y**2 > 44**2].any()
+
+
+def test_holes_are_filled_in_the_planes_across_the_body_however_it_is_stored():
+    """The lung is a tube that is open at head and foot; a notch in the skin is no hole."""
+    volume = phantom()
+    notched = volume.array.copy()
+    notched[:, :14, 19:21] = -990
+    x, y, _ = np.moveaxis(geometry.node_points(volume.grid), -1, 0)
+    body = body_mask(Image(notched, volume.grid)).array
+    assert body[(x - 10) ** 2 + y**2 < 12**2].all()
+    assert not body[:, 10:14, 19:21].any()
+    coronal = Grid((40, 10, 40), volume.grid.spacing, volume.grid.origin, np.eye(3)[:, [0, 2, 1]])
+    stored = Image(notched.transpose(1, 0, 2), coronal)
+    assert np.array_equal(body_mask(stored).array, body.transpose(1, 0, 2))

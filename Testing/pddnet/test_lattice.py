@@ -81,6 +81,13 @@ def test_interpolate_keeps_the_order_of_the_axes() -> None:
     assert result[1].flatten().tolist() == pytest.approx([-2.75] * 3 + [-1.25] * 3)
 
 
+def test_interpolate_fades_to_zero_beyond_the_lattice_if_asked() -> None:
+    volume = 10.0 + torch.arange(5.0).view(1, 5, 1, 1)
+    at = torch.tensor([-1.5, -1.0, -0.25, 3.5, 4.5, 5.0]), torch.zeros(1), torch.zeros(1)
+    assert interpolate(volume, at, zeros=True).flatten().tolist() == pytest.approx([0, 0, 7.5, 13.5, 7.0, 0])
+    assert interpolate(volume, at).flatten().tolist() == pytest.approx([10, 10, 10, 13.5, 14, 14])
+
+
 @pytest.mark.parametrize("zeros", [False, True])
 def test_sample_is_simpleitks_linear_interpolation(lattice: Grid, zeros: bool) -> None:
     index = np.random.default_rng(2).uniform(0, np.array(lattice.shape) - 1, (50, 3))  # in the order D, H, W

@@ -49,7 +49,7 @@ class Threshold(nn.Module):
     """Names liver what is denser than 60 HU, background the rest: what a network would do if it were that simple."""
 
     def forward(self, x: Tensor) -> Tensor:
-        assert all(n % semantic.MULTIPLE == 0 for n in x.shape[2:])
+        assert all(n % semantic.BLOCK == 0 for n in x.shape[2:])
         logits = x.new_zeros(1, len(STRUCTURES), *x.shape[2:])
         dense = (500 * x[:, 1] > 60).float() * x[:, 2]
         logits[:, NUMBER["liver"]] = 60 * dense - 30
@@ -142,6 +142,17 @@ def test_inputs_are_soft_tissue_all_hu_and_the_body_in_view() -> None:
     assert found[2].tolist() == [1, 0, 0, 1]
 
 
+def test_what_is_halved_and_doubled_stays_where_it_was() -> None:
+    """Of an odd number of voxels, too: the last one stands for two."""
+    ramp = torch.arange(11.0).view(1, 1, 11, 1, 1).expand(1, 1, 11, 7, 4)
+    halves = semantic._halve(ramp)
+    assert halves.shape == (1, 1, 6, 4, 2)
+    assert halves[0, 0, :, 0, 0].tolist() == [1, 3, 5, 7, 9, 10]
+    doubled = semantic._double(halves, ramp)
+    assert doubled.shape == ramp.shape
+    assert doubled[0, 0, :, 3, 1].tolist() == pytest.approx([1, 1.5, 2.5, 3.5, 4.5, 5.5, 6.5, 7.5, 8.5, 9.25, 9.75])
+
+
 def test_sizes_that_fit_are_not_padded(net: SemanticNet) -> None:
     values = torch.rand(3, 16, 8, 24) * torch.tensor([400.0, 1, 1]).view(3, 1, 1, 1)
     expected = net(inputs(values)[None])[0].softmax(0)
@@ -171,12 +182,12 @@ def test_padding_stands_at_the_far_ends_and_is_no_body() -> None:
             seen.append(x[0])
             return x.new_zeros(1, len(STRUCTURES), *x.shape[2:])
 
-    values = torch.rand(3, 10, 8, 13) + 1
+    values = torch.rand(3, 9, 8, 13) + 1
     probabilities(Spy(), values)
-    assert seen[0].shape == (3, 16, 8, 16)
-    assert torch.equal(seen[0][:, :10, :, :13], inputs(values))
-    padded = torch.ones(16, 8, 16, dtype=torch.bool)
-    padded[:10, :, :13] = False
+    assert seen[0].shape == (3, 10, 8, 14)
+    assert torch.equal(seen[0][:, :9, :, :13], inputs(values))
+    padded = torch.ones(10, 8, 14, dtype=torch.bool)
+    padded[:9, :, :13] = False
     assert (seen[0][:2, padded] <= -1.5).all()  # as dark as air
     assert (seen[0][2, padded] == 0).all()
 

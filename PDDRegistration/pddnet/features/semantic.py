@@ -27,7 +27,7 @@ from ..work import ALONE, Work
 
 SPACING = 4.0  # mm, voxels that the network sees and names
 BUNDLED = FOLDER / "semantic.npz"
-MULTIPLE = 8  # input sizes are padded to multiples of it
+BLOCK = 2  # voxels along each axis that are named at once; input sizes are padded to multiples of it
 
 # What shares a row differs only in sign, what stands together not at all: it lies too far apart to be mistaken within a
 # displacement search. Few channels, because everything after the network takes time in proportion to them.
@@ -87,7 +87,7 @@ class SemanticNet(nn.Module):
         return [name for name, part in self.named_children() if isinstance(part, _Change)]
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, 3, D, H, W) as `inputs` makes them, sizes multiples of MULTIPLE -> logits (B, structures, D, H, W)."""
+        """(B, 3, D, H, W) as `inputs` makes them, sizes multiples of BLOCK -> logits (B, structures, D, H, W)."""
         return _unfold(self.head(self.blocks(x)))
 
     def names(self, features: Tensor) -> Tensor:
@@ -97,12 +97,12 @@ class SemanticNet(nn.Module):
     def blocks(self, x: Tensor) -> Tensor:
         """Features (B, width, D / 2, H / 2, W / 2) of blocks."""
         first = self.more_first.added(self.first(_fold(x)))
-        second = self.more_second.added(self.second(functional.max_pool3d(first, 2)))
-        third = self.more_third.added(self.third(functional.max_pool3d(second, 2)))
-        fourth = self.fourth(functional.max_pool3d(third, 2, ceil_mode=True))
-        third = self.again_third.added(third + functional.interpolate(fourth, size=third.shape[2:], mode="trilinear"))
-        second = self.again_second.added(self.up_second(torch.cat([_double(third), second], 1)))
-        return self.again_first.added(self.up_first(torch.cat([_double(second), first], 1)))
+        second = self.more_second.added(self.second(_halve(first)))
+        third = self.more_third.added(self.third(_halve(second)))
+        fourth = self.fourth(_halve(third))
+        third = self.again_third.added(third + _double(fourth, third))
+        second = self.again_second.added(self.up_second(torch.cat([_double(third, second), second], 1)))
+        return self.again_first.added(self.up_first(torch.cat([_double(second, first), first], 1)))
 
 
 def inputs(values: Tensor) -> Tensor:
@@ -139,9 +139,9 @@ def expected(net: SemanticNet, features: Tensor, table: Tensor, work: Work = ALO
 
 
 def _padded(values: Tensor) -> Tensor:
-    """`inputs` with air behind them, so that the sizes are multiples of MULTIPLE."""
+    """`inputs` with air behind them, so that the sizes are multiples of BLOCK."""
     d, h, w = values.shape[1:]
-    x = functional.pad(inputs(values), [p for n in (w, h, d) for p in (0, -n % MULTIPLE)])
+    x = functional.pad(inputs(values), [p for n in (w, h, d) for p in (0, -n % BLOCK)])
     air = inputs(values.new_tensor([HU_RANGE[0], 0, 0]).view(3, 1, 1, 1))
     x[:, d:], x[:, :, h:], x[:, :, :, w:] = air, air, air
     return x
@@ -254,5 +254,11 @@ def _unfold(x: Tensor) -> Tensor:
     return x.reshape(b, c // 8, 2 * d, 2 * h, 2 * w)
 
 
-def _double(x: Tensor) -> Tensor:
-    return functional.interpolate(x, scale_factor=2, mode="trilinear", align_corners=False)
+def _halve(x: Tensor) -> Tensor:
+    return functional.max_pool3d(x, 2, ceil_mode=True)
+
+
+def _double(x: Tensor, like: Tensor) -> Tensor:
+    """Twice as large, and cut to the size of what was halved."""
+    d, h, w = like.shape[2:]
+    return functional.interpolate(x, scale_factor=2, mode="trilinear", align_corners=False)[..., :d, :h, :w]
