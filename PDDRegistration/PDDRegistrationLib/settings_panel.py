@@ -149,5 +149,5 @@ def _presetValues(preset: Preset) -> dict[str, str]:
         "controlSpacing": f"{last.control:g} mm" if last.points is None else points,
         "smoothness": "1 x",
         "optimisationSteps": " / ".join(map(str, steps)),
-        "inverseConsistency": _("both ways") if any(stage.both_ways for stage in preset.stages) else _("one way"),
+        "inverseConsistency": _("both ways") if first.both_ways else _("one way"),
     }

@@ -35,7 +35,7 @@ def adjusted(
             same factor.
         smoothness: factor on every stage's weight of the diffusion penalty, and the refinement's.
         iterations: of the instance optimisation, in every stage; 0 leaves it out.
-        both_ways: whether the stages that the preset has so, or else the first, are averaged with the inverse of the
+        both_ways: whether the first stage, and a later one that the preset has so, is averaged with the inverse of the
             opposite direction.
 
     The verdict was not fitted to such settings: the name says "(changed)", and the risk counts as not fitted.
@@ -64,10 +64,9 @@ def adjusted(
     if iterations is not None:
         stages = [dataclasses.replace(stage, iterations=int(iterations)) for stage in stages]
     if both_ways is not None:
-        chosen = [stage.both_ways for stage in stages]
-        chosen[0] |= not any(chosen)
         stages = [
-            dataclasses.replace(stage, both_ways=both_ways and both) for stage, both in zip(stages, chosen, strict=True)
+            dataclasses.replace(stage, both_ways=both_ways and (stage.both_ways or n == 0))
+            for n, stage in enumerate(stages)
         ]
     if tuple(stages) == preset.stages:
         return preset

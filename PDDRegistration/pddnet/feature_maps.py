@@ -12,7 +12,7 @@ from .grid import Grid
 from .lattice import resample
 from .matching import FeatureMap
 from .scan import Affine, Scan
-from .work import ALONE, Work
+from .work import Work
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,7 +47,7 @@ def shown(lattice: Grid, spacing: float, fixed: Scan, moving: Scan, affine: Affi
     return Grid(tuple(size[::-1]), lattice.spacing, lattice.index_to_point(start), lattice.direction)
 
 
-def describe(scan: Scan, codes: Tensor, spacing: float, *, similarity: bool = True, work: Work = ALONE) -> FeatureMap:
+def describe(scan: Scan, codes: Tensor, spacing: float, *, similarity: bool = True) -> FeatureMap:
     """MIND of a scan, averaged within the view to about `spacing` mm, beside the codes on the `matched_lattice`.
 
     similarity: whether MIND takes part where there are codes.
@@ -56,7 +56,7 @@ def describe(scan: Scan, codes: Tensor, spacing: float, *, similarity: bool = Tr
     import torch.nn.functional as functional
 
     factor, lattice = matched_lattice(scan.grid, spacing)
-    features, weight = mind(scan.values[0], noise=NOISE, work=work), scan.values[2]
+    features, weight = mind(scan.values[0], noise=NOISE), scan.values[2]
     if factor > 1:
         features = functional.avg_pool3d((features * weight)[None], factor)[0]
         weight = functional.avg_pool3d(weight[None, None], factor)[0, 0]
@@ -104,8 +104,7 @@ class FeatureMaps:
         codes = fixed.codes_at(coarse, Affine.identity()), moving.codes_at(coarse, affine, moved(coarse))
         work.tick()
         maps = tuple(
-            describe(scan, code, spacing, similarity=similarity, work=work)
-            for scan, code in zip(scans, codes, strict=True)
+            describe(scan, code, spacing, similarity=similarity) for scan, code in zip(scans, codes, strict=True)
         )
         return cls(lattice, scans, maps)
 

@@ -7,6 +7,7 @@ another is a shift and a scale per axis. Displacements are (3, D, H, W) tensors 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,8 +42,13 @@ def linear_weights(points: Tensor, size: int, *, zeros: bool = False) -> Tensor:
 def interpolate(x: Tensor, where: tuple[Tensor, ...], *, zeros: bool = False) -> Tensor:
     """(C, D, H, W) sampled linearly at the tensor product of three index vectors; border value (or zero) outside."""
     along = [linear_weights(at, n, zeros=zeros).to(x.dtype) for at, n in zip(where, x.shape[1:], strict=True)]
-    x = along[1] @ (x @ along[2].T)  # as products: one pass over memory per axis
-    return (along[0] @ x.flatten(2)).unflatten(2, x.shape[2:])
+    return along_axes(x, along)
+
+
+def along_axes(x: Tensor, matrices: Sequence[Tensor]) -> Tensor:
+    """(C, D, H, W) times a matrix along each axis, (new size, size): one pass over memory per axis."""
+    x = matrices[1] @ (x @ matrices[2].T)
+    return (matrices[0] @ x.flatten(2)).unflatten(2, x.shape[2:])
 
 
 def resample(x: Tensor, source: Grid, target: Grid) -> Tensor:

@@ -215,6 +215,8 @@ class _Job:
         candidates = _ranked(similarity, plain[0].box, found, work)
         if not candidates:
             return _centred(plain[0].box, plain[1].box), []
+        if not self.preset.affine_fit:
+            return candidates[0].affine, candidates
         fitted = judge_affine(*coarse, refine(*scans, candidates[0].affine, self.preset, work))
         good = fitted.score > candidates[0].coarse_score - SCORE_SLACK
         return (fitted if good else candidates[0]).affine, candidates

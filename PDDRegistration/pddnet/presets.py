@@ -47,14 +47,14 @@ class Preset:
     scales: tuple[float, ...] = (3.74, 4.28)  # mm, voxels in which the network sees the scans; see `semantic.named`
     mind: bool = True  # False: only what networks, or label maps, tell; to see their worth
     working: float = 4.0  # mm, voxels in which the features are computed
+    affine_fit: bool = True  # after the alignment, to a coarse matching; a first stage that looks far makes it needless
     regularised: bool = True  # min-convolution and mean field over the costs; without them only to see their worth
     field: float = 4.0  # mm, spacing of the transform's grid
     fitted_risk: bool = False  # whether the verdict's risk was fitted to runs with these stages
 
 
 _COARSE = Stage(control=16.0, reach=40.0, steps=11, features=8.0, sharpness=SHARPNESS, smoothness=0.005, both_ways=True)
-# So far codes of structures still lead, MIND does not; one direction tells as much as two.
-_FAR = replace(_COARSE, control=24.0, reach=72.0, steps=11, both_ways=False)
+_FAR = replace(_COARSE, control=24.0, reach=72.0, steps=11)  # so far codes of structures still lead, MIND does not
 _NEAR = replace(_COARSE, reach=32.0, steps=9)
 _FINE = Stage(control=12.0, reach=12.0, steps=7, features=8.0, sharpness=SHARPNESS, smoothness=0.01)
 _FINE_MIND = replace(_FINE, features=4.0)  # without codes of structures, detail is worth its time
@@ -71,6 +71,7 @@ PRESETS: dict[str, Preset] = {
             (_FAR, _NEAR, _FINE),
             refinement=Refinement(),
             semantic=_CODES,
+            affine_fit=False,
             fitted_risk=True,
         ),
         Preset(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .grid import Grid
+from .lattice import along_axes
 from .work import ALONE, Work
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ LEAST = 0.1  # Jacobian determinant to reach
 ROUNDS = 80
 NEAR = 2  # nodes around a fold that are averaged at first
 WIDER = 8  # rounds before it is one node more
-SLABS = 4  # make up what is worked on at once: several tensors of the size of each are in use
 
 
 def unfold(field: Tensor, lattice: Grid, work: Work = ALONE, *, border: bool = True) -> Tensor:
@@ -29,11 +29,9 @@ def unfold(field: Tensor, lattice: Grid, work: Work = ALONE, *, border: bool = T
         field: (3, D, H, W) displacements on `lattice`, mm along its array axes.
         border: whether the lattice's outermost nodes may change, too.
     """
-    import torch.nn.functional as functional
-
     free = field.new_full(lattice.shape, float(border))
     free[1:-1, 1:-1, 1:-1] = 1.0
-    folded = _folded(field, lattice, work)
+    folded = least_determinant(field, lattice) < LEAST
     if bool(folded.any()):
         field = field.clone()
     for count in range(ROUNDS):
@@ -42,30 +40,12 @@ def unfold(field: Tensor, lattice: Grid, work: Work = ALONE, *, border: bool = T
             break
         reach = NEAR + count // WIDER
         part = _box(folded, 2 * reach + 2)  # what changes, all whose determinant that changes, and one node more
-        near = _by_axes(functional.max_pool3d, folded[part][None].to(field.dtype), reach, pad=True)
-        near = _averaged(near, reach - 1)[0] * free[part]
+        near = _averaged((_averaged(folded[part][None].to(field.dtype), reach) > 0).to(field.dtype), reach - 1)[0]
         inner = field[(slice(None), *part)]
-        inner += near * (_averaged(inner, 1) - inner)
+        inner += near * free[part] * (_averaged(inner, 1) - inner)
         inside, core = _core(part, folded.shape)
-        folded[inside] = _folded(inner, lattice, work)[core]
+        folded[inside] = (least_determinant(inner, lattice) < LEAST)[core]
     return field
-
-
-def _folded(field: Tensor, lattice: Grid, work: Work) -> Tensor:
-    """(D, H, W) bool: where `least_determinant` is below LEAST; slab by slab, because it takes many small steps."""
-    import torch
-
-    depth = field.shape[1]
-    thick = max(work.at_once(field.device) // (SLABS * max(field[0, 0].numel(), 1)), 1)
-    found = torch.empty(field.shape[1:], dtype=torch.bool, device=field.device)
-
-    def look(start: int) -> None:
-        stop, below, above = min(start + thick, depth), max(start - 1, 0), min(start + thick + 1, depth)
-        least = least_determinant(field[:, below:above], lattice)
-        found[start:stop] = least[start - below : stop - below] < LEAST
-
-    work.each(look, ((start,) for start in range(0, depth, thick)), field.device)
-    return found
 
 
 def _core(part: tuple[slice, ...], shape: tuple[int, ...]) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
@@ -81,7 +61,8 @@ def determinant(field: Tensor, lattice: Grid) -> Tensor:
     import torch
 
     spacing = [float(s) for s in lattice.spacing[::-1]]
-    return _determinant([torch.gradient(component, spacing=spacing) for component in field])
+    d, h, w = _columns([torch.gradient(component, spacing=spacing) for component in field])
+    return _dot(d, _cross(h, w))
 
 
 def least_determinant(field: Tensor, lattice: Grid) -> Tensor:
@@ -92,39 +73,54 @@ def least_determinant(field: Tensor, lattice: Grid) -> Tensor:
     """
     import torch
 
-    sides: list[list[tuple[Tensor, Tensor]]] = [[], [], []]  # by component and axis: towards the lower and upper node
-    for slopes, component in zip(sides, field, strict=True):
-        for dim, spacing in enumerate(lattice.spacing[::-1]):
-            step, last = component.diff(dim=dim) / float(spacing), component.shape[dim] - 2
-            ends = step.narrow(dim, 0, 1), step.narrow(dim, last, 1)
-            slopes.append((torch.cat([ends[0], step], dim), torch.cat([step, ends[1]], dim)))
+    towards: list[list[list[Tensor]]] = [[], []]  # the lower and the upper node, by component and axis
+    for component in field:
+        steps = [component.diff(dim=dim) / float(spacing) for dim, spacing in enumerate(lattice.spacing[::-1])]
+        for slopes, end in zip(towards, (0, -1), strict=True):
+            slopes.append([_held(step, dim, end) for dim, step in enumerate(steps)])
+    d, h, w = zip(*(_columns(slopes) for slopes in towards), strict=True)
+    areas = [_cross(*sides) for sides in itertools.product(h, w)]
     least = None
-    for cell in itertools.product((0, 1), repeat=3):
-        found = _determinant([[slopes[dim][cell[dim]] for dim in range(3)] for slopes in sides])
+    for side, area in itertools.product(d, areas):
+        found = _dot(side, area)
         least = found if least is None else torch.minimum(least, found)
     return least
 
 
-def _determinant(slopes: Sequence[Sequence[Tensor]]) -> Tensor:
-    """Of one plus the slopes, by component and axis."""
-    (a, b, c), (d, e, f), (g, h, i) = slopes
-    a, e, i = a + 1, e + 1, i + 1
-    return (e * i - f * h).mul_(a).sub_((d * i - f * g).mul_(b)).add_((d * h - e * g).mul_(c))
+def _held(steps: Tensor, dim: int, end: int) -> Tensor:
+    """With the first (end 0) or last (end -1) of what lies between nodes once more, so that there is one per node."""
+    import torch
+
+    at = steps.narrow(dim, 0 if end == 0 else steps.shape[dim] - 1, 1)
+    return torch.cat([at, steps] if end == 0 else [steps, at], dim)
+
+
+def _columns(slopes: Sequence[Sequence[Tensor]]) -> list[list[Tensor]]:
+    """Of one plus the slopes, which are by component and axis: by axis and component."""
+    return [[slopes[c][axis] + (c == axis) for c in range(3)] for axis in range(3)]
+
+
+def _cross(a: Sequence[Tensor], b: Sequence[Tensor]) -> list[Tensor]:
+    following = ((1, 2), (2, 0), (0, 1))
+    return [(a[i] * b[j]).addcmul_(a[j], b[i], value=-1) for i, j in following]
+
+
+def _dot(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
+    return (a[0] * b[0]).addcmul_(a[1], b[1]).addcmul_(a[2], b[2])
 
 
 def _averaged(x: Tensor, radius: int) -> Tensor:
     """(C, D, H, W) averaged over (2 radius + 1)^3 nodes, the border repeated."""
-    import torch.nn.functional as functional
+    import torch
 
-    return _by_axes(functional.avg_pool3d, functional.pad(x[None], (radius,) * 6, mode="replicate")[0], radius)
-
-
-def _by_axes(pool: Callable[..., Tensor], x: Tensor, radius: int, *, pad: bool = False) -> Tensor:
-    """A pool over (2 radius + 1)^3 voxels as three over one axis each."""
-    for axis in range(3):
-        width = [2 * radius + 1 if a == axis else 1 for a in range(3)]
-        x = pool(x, width, 1, [w // 2 if pad else 0 for w in width])
-    return x
+    matrices = []
+    for n in x.shape[1:]:
+        node = torch.arange(n, device=x.device)
+        matrix = x.new_zeros(n, n)
+        for offset in range(-radius, radius + 1):
+            matrix[node, (node + offset).clamp(0, n - 1)] += 1 / (2 * radius + 1)
+        matrices.append(matrix)
+    return along_axes(x, matrices)  # products: torch's pools take many times as long
 
 
 def _box(mask: Tensor, margin: int) -> tuple[slice, ...]:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..work import ALONE, Work
-
 if TYPE_CHECKING:
     from torch import Tensor
 
 CHANNELS = 12
 DILATION, RADIUS = 2, 1  # voxels: the distance of the neighbours, the half-width of the patches
 REACH = DILATION + RADIUS
-SLABS = 4  # make up what is worked on at once: several tensors of the size of each are in use
 _NEIGHBOURS = ((-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1))
 PAIRS = tuple(
     (a, b)
@@ -22,12 +19,8 @@ PAIRS = tuple(
 )
 
 
-def mind(
-    image: Tensor, *, dilation: int = DILATION, radius: int = RADIUS, noise: float = 0.0, work: Work = ALONE
-) -> Tensor:
+def mind(image: Tensor, *, dilation: int = DILATION, radius: int = RADIUS, noise: float = 0.0) -> Tensor:
     """Self-similarity of the neighbourhood: patch distances between the twelve pairs of adjacent neighbours.
-
-    Slab by slab, because it takes many small steps.
 
     Args:
         image: (D, H, W) intensities on an isotropic grid.
@@ -43,30 +36,8 @@ def mind(
     margin = dilation + radius
     scaled = image * (2 * radius + 1) ** -1.5  # sums over a patch are means then
     padded = functional.pad(scaled[None, None], (margin,) * 6, mode="replicate")[0, 0]
-    features, variance = image.new_empty((CHANNELS, *image.shape)), image.new_empty(image.shape)
-    thick = max(work.at_once(image.device) // (SLABS * image[0].numel()), 1)
-    slabs = [(start, min(start + thick, len(image))) for start in range(0, len(image), thick)]
-
-    def compare(start: int, stop: int) -> None:
-        distance = features[:, start:stop]
-        _fill(distance, padded[start : stop + 2 * margin], dilation, radius)
-        distance -= distance.amin(0)
-        variance[start:stop] = distance.mean(0)
-
-    work.each(compare, slabs, image.device)
-    typical = float(variance.mean())
-    least, most = max(0.001 * typical, 2 * noise * noise, 1e-6), max(1000 * typical, 1e-3)
-
-    def scale(start: int, stop: int) -> None:
-        features[:, start:stop].div_(variance[start:stop].clamp(min=least, max=most)).neg_().exp_()
-
-    work.each(scale, slabs, image.device)
-    return features
-
-
-def _fill(distance: Tensor, padded: Tensor, dilation: int, radius: int) -> None:
-    """Patch distances (12, D, H, W) of an image padded by dilation + radius."""
     sums: dict[tuple[int, ...], Tensor] = {}
+    distance = image.new_empty((CHANNELS, *image.shape))
     for channel, (a, b) in zip(distance, PAIRS, strict=True):
         if b < a:
             a, b = b, a
@@ -74,7 +45,12 @@ def _fill(distance: Tensor, padded: Tensor, dilation: int, radius: int) -> None:
         if step not in sums:  # two pairs share it: the same distances, seen from elsewhere
             sums[step] = _patch_distances(padded, tuple(dilation * n for n in step), radius)
         start = [dilation * (1 + min(p, q)) for p, q in zip(a, b, strict=True)]
-        channel.copy_(sums[step][tuple(slice(i, i + n) for i, n in zip(start, channel.shape, strict=True))])
+        channel.copy_(sums[step][tuple(slice(i, i + n) for i, n in zip(start, image.shape, strict=True))])
+    distance -= distance.amin(0)
+    variance = distance.mean(0)
+    typical = float(variance.mean())
+    variance = variance.clamp(min=max(0.001 * typical, 2 * noise * noise, 1e-6), max=max(1000 * typical, 1e-3))
+    return distance.div_(variance.neg_()).exp_()
 
 
 def _patch_distances(image: Tensor, step: tuple[int, ...], radius: int) -> Tensor:

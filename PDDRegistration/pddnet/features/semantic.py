@@ -169,12 +169,16 @@ def named(
 
 def _expected_at(scan: Scan, lattice: Grid, net: SemanticNet, work: Work) -> Tensor:
     """(CODE, *lattice.shape): the expected codes of what the network sees on a lattice."""
-    values = scan.warped(lattice, Affine.identity()).values
+    values = _padded(scan.warped(lattice, Affine.identity()).values)
     d, h, w = lattice.shape
     with torch.no_grad():
-        features = net.blocks(_padded(values)[None])[0]
-        found = expected(net, features, to_tensor(codes(), values.device), work)
-    return _unfold(found[None])[0, :, :d, :h, :w]
+        features = net.blocks(values[None])[0]
+        body = functional.max_pool3d(functional.max_pool3d(values[None, 2:], BLOCK), 3, 1, 1)  # and a block around it
+        there = body.flatten().nonzero()[:, 0]
+        found = features.new_zeros(BLOCK**3 * CODE, body.numel())
+        named = expected(net, features.flatten(1).index_select(1, there), to_tensor(codes(), values.device), work)
+        found.index_copy_(1, there, named)
+    return _unfold(found.view(1, -1, *features.shape[1:]))[0, :, :d, :h, :w]
 
 
 def load(path: Path = BUNDLED, device: torch.device | str = "cpu") -> SemanticNet:
@@ -220,7 +224,8 @@ def _kind(net: SemanticNet) -> dict:
 def _block(inside: int, outside: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for channels in (inside, outside):
-        layers += [nn.Conv3d(channels, outside, 3, padding=1, bias=False), nn.GroupNorm(8, outside), nn.LeakyReLU(0.1)]
+        layers += [nn.Conv3d(channels, outside, 3, padding=1, bias=False), nn.GroupNorm(8, outside)]
+        layers += [nn.LeakyReLU(0.1, inplace=True)]
     return nn.Sequential(*layers)
 
 
@@ -230,14 +235,15 @@ class _Change(nn.Sequential):
     def __init__(self, channels: int, inside: int | None = None) -> None:
         inside = inside or channels
         super().__init__(
-            nn.Conv3d(channels, inside, 3, padding=1, bias=False), nn.GroupNorm(8, inside), nn.LeakyReLU(0.1),
+            nn.Conv3d(channels, inside, 3, padding=1, bias=False), nn.GroupNorm(8, inside),
+            nn.LeakyReLU(0.1, inplace=True),
             nn.Conv3d(inside, channels, 3, padding=1, bias=False), nn.GroupNorm(8, channels),
         )  # fmt: skip
         nn.init.zeros_(self[-1].weight)
 
     def added(self, x: Tensor) -> Tensor:
         """The maps with the change."""
-        return x + self(x)
+        return self(x).add_(x)
 
 
 def _fold(x: Tensor) -> Tensor:
