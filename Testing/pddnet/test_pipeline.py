@@ -20,6 +20,7 @@ from pddnet.image import Image
 from pddnet.pipeline import register
 from pddnet.presets import PRESETS, Stage
 from pddnet.registration import Registration
+from pddnet.scan import Affine
 
 QUICK = dataclasses.replace(PRESETS["default"], stages=(Stage(24.0, 24.0, 7, 8.0, 300.0, 0.005, 10),), refinement=None)
 REFINED = dataclasses.replace(QUICK, refinement=PRESETS["default"].refinement)
@@ -159,6 +160,23 @@ def test_a_warping_initial_transform_is_kept(pair: tuple[Image, Image], points: 
     body = points[np.linalg.norm(points - pair[0].grid.centre, axis=-1) < 120]
     assert len(body) > 20
     assert np.abs(field.transform_points(body) - start.transform_points(body)).max() < 0.5
+
+
+def test_an_affine_fit_follows_the_alignment_where_the_preset_says_so(
+    pair: tuple[Image, Image], points: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fits: list[Affine] = []
+    fit = pipeline.refine
+    monkeypatch.setattr(pipeline, "SCORE_SLACK", 1.0)  # whatever comes of it
+    monkeypatch.setattr(pipeline, "refine", lambda *given: fits.append(fit(*given)) or fits[-1])
+    moved = [
+        register(*pair, dataclasses.replace(QUICK, stages=(), affine_fit=fitted)).field.transform_points(points)
+        for fitted in (False, True)
+    ]
+    assert len(fits) == 1
+    apart = np.linalg.norm(moved[1] - moved[0], axis=1)
+    assert 0.5 < apart.mean() < 20.0
+    assert np.abs(moved[1] - fits[0].points(points)).max() < 0.01
 
 
 def test_without_alignment_it_starts_where_the_scans_lie(pair: tuple[Image, Image], points: np.ndarray) -> None:
