@@ -243,7 +243,7 @@ class _Change(nn.Sequential):
 
     def added(self, x: Tensor) -> Tensor:
         """The maps with the change."""
-        return self(x).add_(x)
+        return x + self(x)
 
 
 def _fold(x: Tensor) -> Tensor:
