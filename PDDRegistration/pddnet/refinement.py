@@ -13,6 +13,7 @@ from .adam import Adam
 from .feature_maps import FeatureMaps
 from .grid import Grid
 from .lattice import compose, linear_weights, positions, resample
+from .optimise import bending
 from .presets import SHARPNESS, Preset, Refinement
 from .scan import Affine, Scan
 from .tensors import to_tensor
@@ -45,7 +46,7 @@ def refined(
         work.tick()
         part = parts[step % len(parts)]
         slope = part.slope(part.displacements(_smooth(u)), there)
-        u.grad = SHARPNESS * _smooth(part.on_control(slope)) + settings.smoothness * _bending(u)
+        u.grad = SHARPNESS * _smooth(part.on_control(slope)) + settings.smoothness * bending(u)
         adam.step(RATE + (LAST_RATE - RATE) * step / settings.iterations)
     return compose(field, resample(_smooth(u), control, lattice), lattice)
 
@@ -60,7 +61,10 @@ class _Rows:
         import torch
 
         self.shape = tuple(seen.weight.shape)
-        self._rows = torch.cat([seen.features, seen.weight[None]]).flatten(1).T.to(torch.float16).contiguous()
+        self._rows = torch.empty(
+            seen.weight.numel(), len(seen.features) + 1, dtype=torch.float16, device=seen.weight.device
+        )
+        self._rows[:, :-1], self._rows[:, -1] = seen.features.flatten(1).T, seen.weight.flatten()
         strides = self.shape[1] * self.shape[2], self.shape[2], 1
         steps = [int(n > 1) * stride for n, stride in zip(self.shape, strides, strict=True)]
         corners = [sum(chosen) for chosen in itertools.product(*((0, step) for step in steps))]
@@ -146,18 +150,6 @@ class _Part:
 
 def _mean_square(x: Tensor) -> Tensor:
     return x.square().mean(1, keepdim=True)
-
-
-def _bending(u: Tensor) -> Tensor:
-    """The slope of the diffusion penalty, the mean squared difference of neighbours."""
-    import torch
-
-    slope = torch.zeros_like(u)
-    for dim in (1, 2, 3):
-        n, step = u.shape[dim] - 1, u.diff(dim=dim).mul_(2 / u[0].numel())
-        slope.narrow(dim, 0, n).sub_(step)
-        slope.narrow(dim, 1, n).add_(step)
-    return slope
 
 
 def _smooth(u: Tensor) -> Tensor:

@@ -11,8 +11,9 @@ from pddnet.grid import Grid
 from pddnet.image import Image
 from pddnet.lattice import sample, to_lps
 from pddnet.matching import FeatureMap
+from pddnet.optimise import bending
 from pddnet.presets import PRESETS, Refinement
-from pddnet.refinement import _bending, _parts, _Rows, _smooth, refined
+from pddnet.refinement import _parts, _Rows, _smooth, refined
 from pddnet.scan import Affine, Scan, prepare
 from pddnet.work import Work
 
@@ -103,11 +104,11 @@ def test_the_slope_is_that_of_the_cost(shape: tuple[int, int, int]) -> None:
         weight = here.weight[tuple(at)]
         error = (looked[:-1] - here.features[:, at[0], at[1], at[2]]).square().mean(0)
         cost = (weight / weight.sum() * looked[-1] * error).sum()
-        bending = sum(u.diff(dim=dim).square().sum() for dim in (1, 2, 3)) / u[0].numel()
-        whole, by_voxel = torch.autograd.grad(cost + 0.03 * bending, (u, moved))
+        penalty = sum(u.diff(dim=dim).square().sum() for dim in (1, 2, 3)) / u[0].numel()
+        whole, by_voxel = torch.autograd.grad(cost + 0.03 * penalty, (u, moved))
         slope = part.slope(moved.detach(), _Rows(there))
         assert torch.allclose(slope, by_voxel, atol=1e-6)
-        assert torch.allclose(_smooth(part.on_control(slope)) + 0.03 * _bending(u.detach()), whole, atol=1e-6)
+        assert torch.allclose(_smooth(part.on_control(slope)) + 0.03 * bending(u.detach()), whole, atol=1e-6)
     assert seen == int((here.weight > 0.05).sum())
 
 
