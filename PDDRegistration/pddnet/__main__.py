@@ -8,7 +8,7 @@ from .cli import main
 
 
 def command() -> NoReturn:
-    """The command, and the process with it: to take torch apart again takes a second that nobody needs to wait for."""
+    """The command, and the process with it: nobody needs to wait until torch is taken apart."""
     code = main()
     try:
         for stream in (sys.stdout, sys.stderr):

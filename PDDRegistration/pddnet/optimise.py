@@ -57,7 +57,7 @@ def _slope(field: Tensor, distribution: DisplacementDistribution) -> Tensor:
     """(3, nD, nH, nW) per mm: how the costs change with the current displacements; none beyond the reach.
 
     Eight values per control point, read from where they lie: grid_sample would need them all in another order. Written
-    out, which takes half of autograd's time.
+    out, because autograd takes longer.
     """
     import torch
 

@@ -120,7 +120,7 @@ def _averaged(x: Tensor, radius: int) -> Tensor:
         for offset in range(-radius, radius + 1):
             matrix[node, (node + offset).clamp(0, n - 1)] += 1 / (2 * radius + 1)
         matrices.append(matrix)
-    return along_axes(x, matrices)  # products: torch's pools take many times as long
+    return along_axes(x, matrices)  # products, because torch's pools are slow on a CPU
 
 
 def _box(mask: Tensor, margin: int) -> tuple[slice, ...]:
