@@ -16,6 +16,7 @@ import numpy as np
 from .adam import Adam
 from .grid import Grid
 from .lattice import HALF, sample
+from .pools import block_means
 from .scan import Affine, Scan
 from .tensors import to_array, to_tensor
 from .work import ALONE, Work
@@ -59,14 +60,12 @@ class Candidate:
 
 def coarsen(scan: Scan, axes: np.ndarray, describe: Callable[[Tensor], Tensor]) -> CoarseScan:
     """The scan on a lattice of SPACING along the given axes (columns in LPS), features averaged within the view."""
-    import torch.nn.functional as functional
-
     fine = _cover(scan.grid, axes, SPACING / 2)
     view = scan.warped(fine, Affine.identity())
     weight = view.values[2]
-    features = functional.avg_pool3d((describe(view.values) * weight)[None], 2)[0]
-    weight = functional.avg_pool3d(weight[None, None], 2)[0, 0]
-    body = functional.avg_pool3d(view.values[1:2][None], 2)[0, 0] * weight
+    features = block_means(describe(view.values) * weight, (2, 2, 2))
+    body, weight = block_means(view.values[1:], (2, 2, 2))
+    body = body * weight
     grid = Grid(weight.shape, fine.spacing * 2, fine.index_to_point(np.full(3, 0.5)), fine.direction)
     return CoarseScan(features / weight.clamp(min=0.05), weight, body, grid)
 

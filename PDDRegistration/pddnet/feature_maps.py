@@ -11,6 +11,7 @@ from .features.mind import CHANNELS, REACH, mind
 from .grid import Grid
 from .lattice import resample
 from .matching import FeatureMap
+from .pools import block_means, dilated
 from .scan import Affine, Scan
 from .work import Work
 
@@ -53,13 +54,11 @@ def describe(scan: Scan, codes: Tensor, spacing: float, *, similarity: bool = Tr
     similarity: whether MIND takes part where there are codes.
     """
     import torch
-    import torch.nn.functional as functional
 
     factor, lattice = matched_lattice(scan.grid, spacing)
     features, weight = mind(scan.values[0], noise=NOISE), scan.values[2]
     if factor > 1:
-        features = functional.avg_pool3d((features * weight)[None], factor)[0]
-        weight = functional.avg_pool3d(weight[None, None], factor)[0, 0]
+        features, weight = (block_means(x, [factor] * 3) for x in (features * weight, weight))
         features = features / weight.clamp(min=0.05)
     if len(codes):
         features = torch.cat([features, codes] if similarity else [codes])
@@ -69,10 +68,7 @@ def describe(scan: Scan, codes: Tensor, spacing: float, *, similarity: bool = Tr
 
 def near_body(scan: Scan, lattice: Grid, target: Grid) -> Tensor:
     """(D, H, W) on `target`: 1 within the body and about one voxel around it."""
-    import torch.nn.functional as functional
-
-    body = resample(scan.values[1:2], lattice, target)
-    return functional.max_pool3d(body[None], 3, 1, 1)[0, 0]
+    return dilated(resample(scan.values[1:2], lattice, target)[0])
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ from .errors import InputError
 from .grid import Grid, turned
 from .image import Image
 
+QUICK = 6  # Newton's steps with the Jacobian of the nearest node, before those with the place's own
+
 
 @dataclass(frozen=True, eq=False)
 class DisplacementField:
@@ -97,8 +99,9 @@ class DisplacementField:
         """The inverse map on `grid` (default: this field's own), and the largest residual |T(T^-1(y)) - y| in mm.
 
         The residual is taken where T^-1(y) lies inside this field's grid. Elsewhere nothing that lies on the grid
-        arrives, and the map goes on with its affine trend. Newton's method with the Jacobian of the nearest node, from
-        the inverse of that trend, which brings large shifts and rotations home; a step that does not help is halved.
+        arrives, and the map goes on with its affine trend. Newton's method from the inverse of that trend, which brings
+        large shifts and rotations home; a step that does not help is halved. The Jacobian is that of the nearest node,
+        then, for the few that it leads to and fro because space is squeezed there, the one at the place itself.
         """
         grid = grid or self.grid
         target = grid.points().reshape(-1, 3)
@@ -108,12 +111,16 @@ class DisplacementField:
         residual = landed + self._continue(landed, matrix) - target
         step = np.ones(len(target))
         active = np.arange(len(target))
-        for _ in range(iterations):
+        for count in range(iterations):
             active = active[np.linalg.norm(residual[active], axis=-1) > tolerance]
             if not active.size:
                 break
-            nearest = np.clip(np.rint(self.grid.point_to_index(landed[active])), 0, self.grid.size - 1).astype(int)
-            newton = np.einsum("nij,nj->ni", backwards[tuple(nearest.T[::-1])], residual[active])
+            if count < QUICK:
+                nearest = np.clip(np.rint(self.grid.point_to_index(landed[active])), 0, self.grid.size - 1).astype(int)
+                turn = backwards[tuple(nearest.T[::-1])]
+            else:
+                turn = self._inverse_jacobian_at(landed[active], matrix)
+            newton = np.einsum("nij,nj->ni", turn, residual[active])
             tried = landed[active] - step[active, None] * newton
             left = tried + self._continue(tried, matrix) - target[active]
             better = np.linalg.norm(left, axis=-1) < np.linalg.norm(residual[active], axis=-1)
@@ -131,9 +138,14 @@ class DisplacementField:
 
     def _inverse_jacobian(self, otherwise: np.ndarray) -> np.ndarray:
         """(D, H, W, 3, 3) of d(x + u)/dx; of the matrix `otherwise` where space is folded or nearly crushed."""
-        jacobian = self.jacobian()
-        jacobian[np.linalg.det(jacobian) < 0.05] = otherwise
-        return np.linalg.inv(jacobian)
+        return _inverted(self.jacobian(), otherwise)
+
+    def _inverse_jacobian_at(self, points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+        """(N, 3, 3) likewise at points (N, 3), by differences; matrix: see `_continue`."""
+        apart = 0.01 * float(self.grid.spacing.min())
+        steps = apart * np.eye(3)
+        ends = [self._continue(points + s, matrix) - self._continue(points - s, matrix) for s in steps]
+        return _inverted(np.stack(ends, axis=-1) / (2 * apart) + np.eye(3), matrix)
 
     def _slopes(self) -> list[np.ndarray]:
         """du/ds, each (D, H, W, 3) in LPS, for s in mm along the grid's i, j and k axes."""
@@ -165,6 +177,11 @@ class DisplacementField:
             sitk.WriteImage(self.to_sitk().GetDisplacementField(), str(path), useCompression=True)
         else:
             sitk.WriteTransform(self.to_sitk(), str(path))
+
+
+def _inverted(jacobian: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
+    """(..., 3, 3) inverses; of the matrix `otherwise` where space is folded or nearly crushed."""
+    return np.linalg.inv(np.where((np.linalg.det(jacobian) < 0.05)[..., None, None], otherwise, jacobian))
 
 
 def read_transform(path: str | Path) -> sitk.Transform:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .pools import of_three
 from .work import ALONE, Work
 
 if TYPE_CHECKING:
@@ -115,25 +116,13 @@ def _averages(n: int, beyond: int, like: Tensor) -> Tensor:
 
 def _envelope(rows: Tensor, averages: list[Tensor]) -> Tensor:
     """(N, LD, LH, LW, nD): the min-convolution of a few rows."""
+    import torch
+
     for dim in (1, 2, 3):
-        rows = _least_of_three(rows, dim)
+        rows = of_three(rows, dim, torch.minimum)
     for dim, average in zip((1, 2, 3), averages, strict=True):
         rows = (average @ rows.flatten(0, dim - 1).flatten(2)).view(*rows.shape[:dim], -1, *rows.shape[dim + 1 :])
     return rows
-
-
-def _least_of_three(x: Tensor, dim: int) -> Tensor:
-    """The least of three neighbours along `dim`, and beyond either end once the value there."""
-    import torch
-
-    n = x.shape[dim]
-    first, last = x.narrow(dim, 0, 1), x.narrow(dim, n - 1, 1)
-    if n == 1:
-        return torch.cat([x] * 3, dim)
-    pairs = torch.minimum(x.narrow(dim, 0, n - 1), x.narrow(dim, 1, n - 1))
-    ends = pairs.narrow(dim, 0, 1), pairs.narrow(dim, n - 2, 1)
-    inner = [torch.minimum(pairs.narrow(dim, 0, n - 2), pairs.narrow(dim, 1, n - 2))] if n > 2 else []
-    return torch.cat([first, ends[0], *inner, ends[1], last], dim)
 
 
 def _message(columns: Tensor, averages: list[Tensor]) -> Tensor:

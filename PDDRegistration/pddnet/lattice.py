@@ -51,6 +51,16 @@ def along_axes(x: Tensor, matrices: Sequence[Tensor]) -> Tensor:
     return (matrices[0] @ x.flatten(2)).unflatten(2, x.shape[2:])
 
 
+def averages(n: int, radius: int, like: Tensor) -> Tensor:
+    """(n, n) moving averages of 2 radius + 1 of n values, the first and the last repeated beyond the ends."""
+    import torch
+
+    node, matrix = torch.arange(n, device=like.device), like.new_zeros(n, n)
+    for offset in range(-radius, radius + 1):
+        matrix[node, (node + offset).clamp(0, n - 1)] += 1 / (2 * radius + 1)
+    return matrix
+
+
 def resample(x: Tensor, source: Grid, target: Grid) -> Tensor:
     """(C, D, H, W) on `source`, sampled linearly at the nodes of `target`."""
     return interpolate(x, positions(target, source, x.device))

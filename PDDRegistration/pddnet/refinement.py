@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from .adam import Adam
 from .feature_maps import FeatureMaps
 from .grid import Grid
-from .lattice import compose, linear_weights, positions, resample
+from .lattice import along_axes, averages, compose, linear_weights, positions, resample
 from .optimise import bending
 from .presets import SHARPNESS, Preset, Refinement
 from .scan import Affine, Scan
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from .matching import FeatureMap
 
 STRIDE = 3  # voxels: each step of the descent looks at another one of every 3 x 3 x 3
-AVERAGES = 1  # of three control points along every axis: about a quadratic B-spline
 REACH = 16.0  # mm around the body where the moving scan is described
 RATE, LAST_RATE = 1.2, 0.15  # mm, the steps of Adam, the first and the last
 SHOWN = 0.05  # voxels that count less are left out
@@ -45,40 +44,53 @@ def refined(
     for step in range(settings.iterations if parts else 0):
         work.tick()
         part = parts[step % len(parts)]
-        slope = part.slope(part.displacements(_smooth(u)), there)
-        u.grad = SHARPNESS * _smooth(part.on_control(slope)) + settings.smoothness * bending(u)
+        slope = part.slope(part.displacements(u), there)
+        u.grad = SHARPNESS * part.on_control(slope) + settings.smoothness * bending(u)
         adam.step(RATE + (LAST_RATE - RATE) * step / settings.iterations)
-    return compose(field, resample(_smooth(u), control, lattice), lattice)
+    return compose(field, resample(along_axes(u, _smoothing(control, u)), control, lattice), lattice)
 
 
 class _Rows:
-    """A map with the channels of a voxel side by side, its weight last, so that one is read as fast as all.
-
-    In half precision, because reading is what the descent spends its time on.
-    """
+    """A map with the channels of a voxel side by side, its weight last, so that one is read as fast as all."""
 
     def __init__(self, seen: FeatureMap) -> None:
         import torch
 
         self.shape = tuple(seen.weight.shape)
-        self._rows = torch.empty(
-            seen.weight.numel(), len(seen.features) + 1, dtype=torch.float16, device=seen.weight.device
-        )
+        self._rows = torch.empty(seen.weight.numel(), len(seen.features) + 1, device=seen.weight.device)
         self._rows[:, :-1], self._rows[:, -1] = seen.features.flatten(1).T, seen.weight.flatten()
         strides = self.shape[1] * self.shape[2], self.shape[2], 1
         steps = [int(n > 1) * stride for n, stride in zip(self.shape, strides, strict=True)]
         corners = [sum(chosen) for chosen in itertools.product(*((0, step) for step in steps))]
-        self._corners = torch.tensor(corners, device=self._rows.device)
+        self._corners = torch.tensor(corners, dtype=torch.int32, device=self._rows.device)
 
     def at(self, index: Tensor) -> Tensor:
         """(N, C + 1) at places (N) of the flat map."""
-        return self._rows.index_select(0, index).float()
+        return self._rows.index_select(0, index)
 
     def around(self, low: Tensor) -> Tensor:
-        """(N, 8, C + 1) at the corners of the cells whose lowest corners are the voxels low (3, N), integers."""
+        """(N, 8) places of the corners of the cells whose lowest corners are the voxels low (3, N), integers."""
         d, h, w = low
-        first = (d * self.shape[1] + h) * self.shape[2] + w
-        return self.at((first[:, None] + self._corners).flatten()).unflatten(0, (-1, 8))
+        return ((d * self.shape[1] + h) * self.shape[2] + w)[:, None] + self._corners
+
+    def looked_up(self, corners: Tensor, d: Tensor, h: Tensor, w: Tensor) -> Tensor:
+        """(N, 4, C + 1) interpolated between corners (N, 8): the values, and their slopes per voxel along D, H, W.
+
+        An embedding bag reads, weighs and adds at once: the corners' channels would be eight times as much to write.
+
+        Args:
+            d, h, w: (2, N) shares of the lower and the upper side along each axis.
+        """
+        import torch
+        import torch.nn.functional as functional
+
+        step = d.new_tensor([[-1], [1]])
+        triples = ((d, h, w), (step, h, w), (d, step, w), (d, h, step))
+        products = [(a[:, None, None] * b[:, None] * c).expand(2, 2, 2, -1) for a, b, c in triples]
+        weights = torch.stack(products).flatten(1, 3).permute(2, 0, 1)  # (N, 4, 8)
+        bags = corners[:, None].expand(weights.shape).reshape(-1, 8)
+        sums = functional.embedding_bag(bags, self._rows, mode="sum", per_sample_weights=weights.reshape(-1, 8))
+        return sums.view(*weights.shape[:2], -1)
 
 
 def _parts(here: FeatureMap, control: Grid) -> list[_Part]:
@@ -107,12 +119,11 @@ class _Part:
         self._voxels = torch.stack([voxels // (height * width), voxels // width % height, voxels % width]).float()
         self._spacing = to_tensor(here.lattice.spacing[::-1], device)[:, None]
         on_control = positions(here.lattice, control, device)
-        self._hats = [
-            linear_weights(at[part], n) for at, part, n in zip(on_control, window, control.shape, strict=True)
-        ]
+        smoothing = _smoothing(control, weight)
+        self._hats = [linear_weights(at[w], len(s)) @ s for at, w, s in zip(on_control, window, smoothing, strict=True)]
 
     def displacements(self, u: Tensor) -> Tensor:
-        """(3, N) at the voxels, from u (3, ...) on the control grid."""
+        """(3, N) at the voxels, from u (3, ...) on the control grid, smoothed."""
         d, h, w = self._hats
         across = h @ (u @ w.T)
         return (d @ across.flatten(2)).flatten(1).index_select(1, self._nodes)
@@ -127,7 +138,7 @@ class _Part:
     def slope(self, displacement: Tensor, there: _Rows) -> Tensor:
         """(3, N) per mm: how the weighted mean squared difference of the features changes with displacements (3, N).
 
-        Written out, as the whole descent is: autograd keeps every corner's channels and goes through them thrice.
+        Written out, as the whole descent is: autograd takes several times as long.
         """
         import torch
 
@@ -136,15 +147,11 @@ class _Part:
         inside = (place > 0) & (place < last)  # the border's value holds beyond it
         place = place.clamp(min=0).minimum(last)
         low = place.floor().minimum((last - 1).clamp(min=0))
-        d, h, w = torch.stack([1 - (place - low), place - low], -1)  # (N, 2) each: shares of the lower and upper side
-        d, h, w = d[:, :, None, None], h[:, None, :, None], w[:, None, None, :]
-        corners = there.around(low.long())
-        seen = torch.bmm((d * h * w).view(-1, 1, 8), corners)[:, 0]
-        difference, shown = seen[:, :-1] - self._features, seen[:, -1:]
+        corners, shares = there.around(low.int()), torch.stack([1 - (place - low), place - low], 1)
+        found = there.looked_up(corners, *shares)
+        difference, shown = found[:, 0, :-1] - self._features, found[:, 0, -1:]
         by_channel = torch.cat([difference * shown * (2 / difference.shape[1]), _mean_square(difference)], 1)
-        by_corner = torch.bmm(corners, (by_channel * self.weight)[:, :, None]).view(-1, 2, 2, 2)
-        sides = (by_corner * h * w).sum((2, 3)), (by_corner * d * w).sum((1, 3)), (by_corner * d * h).sum((1, 2))
-        per_voxel = torch.stack([side[:, 1] - side[:, 0] for side in sides])
+        per_voxel = (found[:, 1:] @ (by_channel * self.weight)[:, :, None])[:, :, 0].T
         return per_voxel * inside / self._spacing
 
 
@@ -152,15 +159,6 @@ def _mean_square(x: Tensor) -> Tensor:
     return x.square().mean(1, keepdim=True)
 
 
-def _smooth(u: Tensor) -> Tensor:
-    """AVERAGES moving averages of three along every axis, the border repeated; its own adjoint."""
-    import torch
-
-    for dim in (1, 2, 3):
-        for _ in range(AVERAGES):
-            n = u.shape[dim] - 1
-            ends = u.narrow(dim, 0, 1), u.narrow(dim, n, 1)
-            before = torch.cat([ends[0], u.narrow(dim, 0, n)], dim)
-            after = torch.cat([u.narrow(dim, 1, n), ends[1]], dim)
-            u = (before + u + after) / 3
-    return u
+def _smoothing(control: Grid, like: Tensor) -> list[Tensor]:
+    """For every axis what averages three control points, (n, n), its own adjoint: about a quadratic B-spline."""
+    return [averages(n, 1, like) for n in control.shape]

@@ -12,6 +12,7 @@ from scipy import ndimage
 from .grid import Grid
 from .image import AIR, BODY_THRESHOLD, Image, body_mask, view_mask
 from .lattice import interpolate, mesh, sample
+from .pools import block_means
 from .tensors import to_tensor
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def _averaged(x: Tensor, grid: Grid, spacing: float) -> tuple[Tensor, Grid]:
     if (factors == 1).all():
         return x, grid
     missing = [p for n, f in zip(grid.size, factors, strict=True) for p in (0, int(-n % f))]
-    x = functional.avg_pool3d(functional.pad(x[None], missing, mode="replicate"), tuple(map(int, factors[::-1])))[0]
+    x = block_means(functional.pad(x[None], missing, mode="replicate")[0], tuple(map(int, factors[::-1])))
     return x, Grid(x.shape[1:], grid.spacing * factors, grid.index_to_point((factors - 1) / 2), grid.direction)
 
 

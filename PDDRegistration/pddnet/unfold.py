@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .grid import Grid
-from .lattice import along_axes
+from .lattice import along_axes, averages
 from .work import ALONE, Work
 
 if TYPE_CHECKING:
@@ -111,16 +111,7 @@ def _dot(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
 
 def _averaged(x: Tensor, radius: int) -> Tensor:
     """(C, D, H, W) averaged over (2 radius + 1)^3 nodes, the border repeated."""
-    import torch
-
-    matrices = []
-    for n in x.shape[1:]:
-        node = torch.arange(n, device=x.device)
-        matrix = x.new_zeros(n, n)
-        for offset in range(-radius, radius + 1):
-            matrix[node, (node + offset).clamp(0, n - 1)] += 1 / (2 * radius + 1)
-        matrices.append(matrix)
-    return along_axes(x, matrices)  # products, because torch's pools are slow on a CPU
+    return along_axes(x, [averages(n, radius, x) for n in x.shape[1:]])  # products: torch's pools are slow on a CPU
 
 
 def _box(mask: Tensor, margin: int) -> tuple[slice, ...]:
