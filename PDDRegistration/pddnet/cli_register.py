@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,8 +61,10 @@ def run(args: argparse.Namespace) -> int:
         console.clear()
         clock.add(result.seconds)
         console(1.0, "writing")
-        determinant = result.field.jacobian_determinant()
-        residual = _write(outputs, result, inputs, determinant)
+        with ThreadPoolExecutor(1) as beside:
+            warped = beside.submit(result.warp, inputs.moving) if "volume" in outputs else None
+            determinant = result.field.jacobian_determinant()
+            residual = _write(outputs, result, inputs, determinant, warped)
         clock.lap("write")
         labels = _measure(args, result, inputs)
         clock.lap("measure")
@@ -180,11 +182,13 @@ def _register(args: argparse.Namespace, inputs: _Inputs, console: Console) -> Re
     )
 
 
-def _write(outputs: OutputFiles, result: Registration, inputs: _Inputs, determinant: np.ndarray) -> float | None:
+def _write(
+    outputs: OutputFiles, result: Registration, inputs: _Inputs, determinant: np.ndarray, warped: Future[Image] | None
+) -> float | None:
     """Write what is wanted to temporary files; returns the residual of the inverse in mm, if that was wanted."""
     outputs.write_field("transform", result.field)
-    if "volume" in outputs:
-        outputs.write_image("volume", result.warp(inputs.moving))
+    if warped is not None:
+        outputs.write_image("volume", warped.result())
     if "labels" in outputs and inputs.moving_labels is not None:
         outputs.write_image("labels", result.warp(inputs.moving_labels, labels=True))
     outputs.write_image("jacobian", Image(determinant, result.field.grid))

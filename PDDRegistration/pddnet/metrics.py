@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 from scipy import ndimage
-from scipy.spatial import cKDTree
 
 from .field import DisplacementField
 from .image import Image
@@ -45,6 +44,8 @@ def surface_distances(a: np.ndarray, b: np.ndarray, spacing: np.ndarray) -> tupl
     points = [_surface(np.asarray(mask, bool)) * np.asarray(spacing, float)[::-1] for mask in (a, b)]
     if not len(points[0]) or not len(points[1]):
         raise ValueError("the surface distance of an empty mask is not defined")
+    from scipy.spatial import cKDTree  # a registration without label maps need not wait for it
+
     trees = [cKDTree(p) for p in points]
     return trees[1].query(points[0])[0], trees[0].query(points[1])[0]
 

@@ -13,6 +13,7 @@ from .adam import Adam
 from .feature_maps import FeatureMaps
 from .grid import Grid
 from .lattice import along_axes, averages, compose, linear_weights, positions, resample
+from .lookup import Lookup
 from .optimise import bending
 from .presets import SHARPNESS, Preset, Refinement
 from .scan import Affine, Scan
@@ -38,7 +39,7 @@ def refined(
     around = fixed.box.isotropic(preset.working, REACH)
     both = FeatureMaps.of(fixed, moving, around, affine, field, lattice, preset.working, work, similarity=preset.mind)
     control = fixed.box.isotropic(settings.control, settings.control)
-    parts, there = _parts(both.near_body(0), control), _Rows(both.maps[1])
+    parts, there = _parts(both.near_body(0), control), _lookup(both.maps[1])
     u = field.new_zeros((3, *control.shape))
     adam = Adam(u)
     for step in range(settings.iterations if parts else 0):
@@ -50,52 +51,14 @@ def refined(
     return compose(field, resample(along_axes(u, _smoothing(control, u)), control, lattice), lattice)
 
 
-class _Rows:
-    """A map with the channels of a voxel side by side, its weight last, so that one is read as fast as all."""
-
-    def __init__(self, seen: FeatureMap) -> None:
-        import torch
-
-        self.shape = tuple(seen.weight.shape)
-        self._rows = torch.empty(seen.weight.numel(), len(seen.features) + 1, device=seen.weight.device)
-        self._rows[:, :-1], self._rows[:, -1] = seen.features.flatten(1).T, seen.weight.flatten()
-        strides = self.shape[1] * self.shape[2], self.shape[2], 1
-        steps = [int(n > 1) * stride for n, stride in zip(self.shape, strides, strict=True)]
-        corners = [sum(chosen) for chosen in itertools.product(*((0, step) for step in steps))]
-        self._corners = torch.tensor(corners, dtype=torch.int32, device=self._rows.device)
-
-    def at(self, index: Tensor) -> Tensor:
-        """(N, C + 1) at places (N) of the flat map."""
-        return self._rows.index_select(0, index)
-
-    def around(self, low: Tensor) -> Tensor:
-        """(N, 8) places of the corners of the cells whose lowest corners are the voxels low (3, N), integers."""
-        d, h, w = low
-        return ((d * self.shape[1] + h) * self.shape[2] + w)[:, None] + self._corners
-
-    def looked_up(self, corners: Tensor, d: Tensor, h: Tensor, w: Tensor) -> Tensor:
-        """(N, 4, C + 1) interpolated between corners (N, 8): the values, and their slopes per voxel along D, H, W.
-
-        An embedding bag reads, weighs and adds at once: the corners' channels would be eight times as much to write.
-
-        Args:
-            d, h, w: (2, N) shares of the lower and the upper side along each axis.
-        """
-        import torch
-        import torch.nn.functional as functional
-
-        step = d.new_tensor([[-1], [1]])
-        triples = ((d, h, w), (step, h, w), (d, step, w), (d, h, step))
-        products = [(a[:, None, None] * b[:, None] * c).expand(2, 2, 2, -1) for a, b, c in triples]
-        weights = torch.stack(products).flatten(1, 3).permute(2, 0, 1)  # (N, 4, 8)
-        bags = corners[:, None].expand(weights.shape).reshape(-1, 8)
-        sums = functional.embedding_bag(bags, self._rows, mode="sum", per_sample_weights=weights.reshape(-1, 8))
-        return sums.view(*weights.shape[:2], -1)
+def _lookup(seen: FeatureMap) -> Lookup:
+    """A map to be read, its weight after its features."""
+    return Lookup(seen.features, seen.weight[None])
 
 
 def _parts(here: FeatureMap, control: Grid) -> list[_Part]:
     """The fixed scan's voxels, those of every step of the descent together."""
-    rows = _Rows(here)
+    rows = _lookup(here)
     starts = itertools.product(range(STRIDE), repeat=3)
     windows = (tuple(slice(start, None, STRIDE) for start in along) for along in starts)
     parts = (_Part(here, rows, control, window) for window in windows)
@@ -105,7 +68,7 @@ def _parts(here: FeatureMap, control: Grid) -> list[_Part]:
 class _Part:
     """Every third voxel of the fixed scan along every axis, those that count: what they show and how they move."""
 
-    def __init__(self, here: FeatureMap, rows: _Rows, control: Grid, window: tuple[slice, ...]) -> None:
+    def __init__(self, here: FeatureMap, rows: Lookup, control: Grid, window: tuple[slice, ...]) -> None:
         import torch
 
         device = here.weight.device
@@ -135,20 +98,14 @@ class _Part:
         across = (d.T @ everywhere.view(3, len(d), -1)).unflatten(2, (len(h), len(w)))
         return (h.T @ across) @ w
 
-    def slope(self, displacement: Tensor, there: _Rows) -> Tensor:
+    def slope(self, displacement: Tensor, there: Lookup) -> Tensor:
         """(3, N) per mm: how the weighted mean squared difference of the features changes with displacements (3, N).
 
         Written out, as the whole descent is: autograd takes several times as long.
         """
         import torch
 
-        place = self._voxels + displacement / self._spacing
-        last = place.new_tensor(there.shape)[:, None] - 1
-        inside = (place > 0) & (place < last)  # the border's value holds beyond it
-        place = place.clamp(min=0).minimum(last)
-        low = place.floor().minimum((last - 1).clamp(min=0))
-        corners, shares = there.around(low.int()), torch.stack([1 - (place - low), place - low], 1)
-        found = there.looked_up(corners, *shares)
+        found, inside = there.values_and_slopes(self._voxels + displacement / self._spacing)
         difference, shown = found[:, 0, :-1] - self._features, found[:, 0, -1:]
         by_channel = torch.cat([difference * shown * (2 / difference.shape[1]), _mean_square(difference)], 1)
         per_voxel = (found[:, 1:] @ (by_channel * self.weight)[:, :, None])[:, :, 0].T

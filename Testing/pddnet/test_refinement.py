@@ -14,7 +14,7 @@ from pddnet.lattice import sample, to_lps
 from pddnet.matching import FeatureMap
 from pddnet.optimise import bending
 from pddnet.presets import PRESETS, Refinement
-from pddnet.refinement import _parts, _Rows, refined
+from pddnet.refinement import _lookup, _parts, refined
 from pddnet.scan import Affine, Scan, prepare
 from pddnet.work import Work
 
@@ -113,7 +113,7 @@ def test_the_slope_is_that_of_the_cost(shape: tuple[int, int, int]) -> None:
         cost = (weight / weight.sum() * looked[-1] * error).sum()
         penalty = sum(u.diff(dim=dim).square().sum() for dim in (1, 2, 3)) / u[0].numel()
         whole, by_voxel = torch.autograd.grad(cost + 0.03 * penalty, (u, moved))
-        slope = part.slope(moved.detach(), _Rows(there))
+        slope = part.slope(moved.detach(), _lookup(there))
         assert torch.allclose(slope, by_voxel, atol=1e-6)
         assert torch.allclose(part.on_control(slope) + 0.03 * bending(u.detach()), whole, atol=1e-6)
     assert seen == int((here.weight > 0.05).sum())
