@@ -19,6 +19,18 @@ import pddnet
 
 SECTIONS = {"a": operations.report, "b": whole.report_pair, "c": whole.report_growth, "d": responsive.report}
 
+_ASK = """
+import time, torch
+print(torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu")
+print(torch.__version__)
+x, seconds = torch.rand(2048, 2048), []
+for _ in range(10):
+    start = time.perf_counter()
+    x @ x
+    seconds.append(time.perf_counter() - start)
+print(round(2 * 2048**3 / min(seconds) / 1e9))
+"""
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -28,7 +40,12 @@ def main() -> int:
     args = parser.parse_args()
     title("machine")
     line("pddnet", pddnet.__version__)
-    line("device", _device())
+    name, product = _device()
+    line("device", name)
+    line(
+        "speed",
+        f"{product} GFLOP/s in a product of two matrices of 2048 x 2048: such machines differ by a factor of two",
+    )
     line("cores", f"{_cores()} usable of {os.cpu_count()}; load before the run {_load()}")
     for name, section in SECTIONS.items():
         if args.only in (None, name):
@@ -36,15 +53,15 @@ def main() -> int:
     return 0
 
 
-def _device() -> str:
-    """What `--device auto` takes. Asked in another process: one with torch in it would count in the memory below."""
+def _device() -> tuple[str, str]:
+    """What `--device auto` takes, and how fast the CPU multiplies matrices, the best of ten times, in GFLOP/s.
+
+    Asked in another process: one with torch in it would count in the memory below.
+    """
     from measure import run
 
-    code = (
-        "import torch; print(torch.cuda.get_device_name() if torch.cuda.is_available() else 'cpu', torch.__version__)"
-    )
-    name, version = run([sys.executable, "-c", code]).output.strip().rsplit(" ", 1)
-    return f"{name} ({platform.machine()}), torch {version}"
+    name, version, product = run([sys.executable, "-c", _ASK]).output.strip().split("\n")
+    return f"{name} ({platform.machine()}), torch {version}", product
 
 
 def _cores() -> int:
