@@ -27,7 +27,8 @@ def keep() -> None:
 
 
 def give_back() -> None:
-    """Give to the system what is free now."""
+    """Give to the system what is free now, or only waits to be found so."""
+    gc.collect()
     libc = _glibc()
     if libc is not None:
         libc.malloc_trim(0)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
@@ -46,3 +48,21 @@ def test_without_glibc_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     assert memory._glibc() is None
     keep()
     give_back()
+
+
+def test_what_only_waits_to_be_found_is_freed_when_asked() -> None:
+    class Ring:
+        pass
+
+    before = gc.get_threshold()
+    try:
+        keep()
+        ring = Ring()
+        ring.itself = ring
+        left = weakref.ref(ring)
+        del ring
+        assert left() is not None
+        give_back()
+        assert left() is None
+    finally:
+        gc.set_threshold(*before)

@@ -154,6 +154,14 @@ def test_what_is_halved_and_doubled_stays_where_it_was() -> None:
     assert doubled[0, 0, :, 3, 1].tolist() == pytest.approx([1, 1.5, 2.5, 3.5, 4.5, 5.5, 6.5, 7.5, 8.5, 9.25, 9.75])
 
 
+def test_without_a_gradient_the_same_is_computed(net: SemanticNet) -> None:
+    """By oneDNN, which torch itself would not ask for volumes as small as these."""
+    x = torch.randn(1, 3, 14, 10, 6, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        found = net.blocks(x)
+    assert torch.allclose(found, net.blocks(x.requires_grad_(True)), atol=1e-5)
+
+
 def test_sizes_that_fit_are_not_padded(net: SemanticNet) -> None:
     values = torch.rand(3, 16, 8, 24) * torch.tensor([400.0, 1, 1]).view(3, 1, 1, 1)
     with torch.no_grad():
