@@ -54,8 +54,10 @@ def run(args: argparse.Namespace) -> int:
     for path in paths.values():
         files.check_readable(path)
     with OutputFiles(_outputs(args), paths.values()) as outputs:
+        check_device(args.device)
+        clock.lap("start")
         console(0.0, "reading")
-        inputs = _read_while_loading(args, clock)
+        inputs = _read(args)
         clock.lap("read")
         result = _register(args, inputs, console)
         console.clear()
@@ -129,15 +131,6 @@ def _outputs(args: argparse.Namespace) -> dict[str, tuple[str | None, tuple[str,
         "spread": (args.output_spread, IMAGES),
         "report": (args.report, REPORTS),  # last to be renamed: where it stands, the run was complete
     }
-
-
-def _read_while_loading(args: argparse.Namespace, clock: Clock) -> _Inputs:
-    """Torch takes seconds to load; ITK, which leaves Python to others while it reads, does so beside it."""
-    with ThreadPoolExecutor(1) as beside:
-        reading = beside.submit(_read, args)
-        check_device(args.device)
-        clock.lap("start")
-        return reading.result()
 
 
 def _read(args: argparse.Namespace) -> _Inputs:
