@@ -34,8 +34,7 @@ def dilated(x: Tensor) -> Tensor:
     import torch
 
     for dim in (-1, -2, -3):
-        if x.shape[dim] > 1:
-            x = of_three(x, dim, torch.maximum).narrow(dim, 1, x.shape[dim])
+        x = of_three(x, dim, torch.maximum).narrow(dim, 1, x.shape[dim])
     return x
 
 
