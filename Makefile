@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-HOST := PYTHONPATH=Testing $(BIN)/python -m
+RUN := PYTHONPATH=Testing $(BIN)/python -m
 
 # The user's own two scans: make demo FIXED=a.nii.gz MOVING=b.nii.gz
 FIXED ?=
@@ -34,7 +34,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(READY)
-	@$(BIN)/python Testing/demo/demo.py $(if $(FIXED),--fixed '$(FIXED)') $(if $(MOVING),--moving '$(MOVING)')
+	@$(RUN) demo.demo $(if $(FIXED),--fixed '$(FIXED)') $(if $(MOVING),--moving '$(MOVING)')
 
 test: $(READY) system-deps
 	$(BIN)/ruff format --check .
@@ -42,29 +42,29 @@ test: $(READY) system-deps
 	$(BIN)/python -m pytest
 
 system-deps: $(READY)
-	@$(HOST) host.requirements
+	@$(RUN) host.requirements
 
 gui: $(READY)
-	@$(HOST) host.gui
+	@$(RUN) host.gui
 
 screenshots: $(READY) system-deps
-	@$(HOST) host.screenshots
+	@$(RUN) host.screenshots
 
 format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 bench: $(READY)
-	@$(BIN)/python Testing/benchmarks/bench.py
+	@$(RUN) benchmarks.bench
 
 validate: $(READY)
-	@$(BIN)/python Testing/benchmarks/validate.py
+	@$(RUN) benchmarks.validate
 
 alignment: $(READY)
-	@$(BIN)/python Testing/benchmarks/alignment_crops.py
+	@$(RUN) benchmarks.alignment_crops
 
 figures: $(READY)
-	@$(BIN)/python Testing/demo/demo.py --picture Resources/demo.png
+	@$(RUN) demo.demo --picture Resources/demo.png
 
 clean:
 	rm -rf demo .pytest_cache .ruff_cache build dist
