@@ -12,11 +12,12 @@ FIXED ?=
 MOVING ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test system-deps gui screenshots format bench validate alignment figures clean
+.PHONY: help demo test test-fast system-deps gui screenshots format bench validate alignment figures clean
 
 help:
 	@echo "make demo      register the sample pair (or FIXED=a.nii.gz MOVING=b.nii.gz) into demo/"
-	@echo "make test      format check, lint, tests"
+	@echo "make test      format check, lint, types, tests"
+	@echo "make test-fast lint and the tests that take no long registration or training"
 	@echo "make gui       the Slicer module in a window, with the sample pair (a stand-in for Slicer, not Slicer)"
 	@echo "make screenshots pictures of it into Resources/Screenshots, drawn without a screen"
 	@echo "make system-deps install what drawing without a screen needs, if that is allowed; make test does so, too"
@@ -39,7 +40,13 @@ demo: $(READY)
 test: $(READY) system-deps
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+# Without the slow ones, for every change; `make test` runs all.
+test-fast: $(READY) system-deps
+	$(BIN)/ruff check .
+	$(BIN)/python -m pytest -m "not slow"
 
 system-deps: $(READY)
 	@$(RUN) host.requirements

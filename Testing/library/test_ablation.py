@@ -179,7 +179,7 @@ def test_whatever_fails_in_a_pair_is_named_and_the_others_stand(
     moves: Callable, monkeypatch: pytest.MonkeyPatch, fault: Exception, reason: str
 ) -> None:
     moves(SHIFT)
-    works, cases = pipeline.register, [_case("a"), _case("b", (5, -3, 2)), _case("c")]
+    works, cases = ablation.register, [_case("a"), _case("b", (5, -3, 2)), _case("c")]
 
     def register(fixed: Image, *more: object, **settings: object) -> object:
         if fixed is cases[1].image:
