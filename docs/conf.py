@@ -32,7 +32,7 @@ myst_heading_anchors = 3
 # Docstrings: Google style, in the order of the source
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-autodoc_default_options = {"members": True, "undoc-members": True, "exclude-members": "__init__"}
+autodoc_default_options = {"members": True}
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 python_use_unqualified_type_names = True

@@ -20,8 +20,9 @@ class CommandArguments(Directive):
     def run(self) -> list[nodes.Node]:
         """The nodes that stand in the page."""
         parser = _subcommands()[self.arguments[0]]
-        usage = parser.format_usage().removeprefix("usage: ")
-        found: list[nodes.Node] = [nodes.paragraph("", parser.description), nodes.literal_block(usage, usage)]
+        usage = parser.format_usage().removeprefix("usage: ").replace("[-h] ", "")
+        synopsis = nodes.literal_block(usage, usage, language="none")
+        found: list[nodes.Node] = [nodes.paragraph("", parser.description), synopsis]
         for group in parser._action_groups:
             actions = [action for action in group._group_actions if action.dest != "help"]
             if actions:
@@ -37,7 +38,8 @@ def _subcommands() -> dict[str, argparse.ArgumentParser]:
 
 
 def _title(group: argparse._ArgumentGroup) -> str:
-    return {"positional arguments": "Argument", "options": "Options"}.get(group.title, group.title.capitalize())
+    title = group.title or ""
+    return {"positional arguments": "Argument"}.get(title, title[:1].upper() + title[1:])
 
 
 def _table(actions: Sequence[argparse.Action]) -> nodes.table:
