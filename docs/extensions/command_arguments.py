@@ -45,7 +45,9 @@ def _title(group: argparse._ArgumentGroup) -> str:
 def _table(actions: Sequence[argparse.Action]) -> nodes.table:
     body = nodes.tbody()
     for action in actions:
-        body += _row(nodes.paragraph("", "", nodes.literal("", _spelled(action))), nodes.paragraph("", _meaning(action)))
+        body += _row(
+            nodes.paragraph("", "", nodes.literal("", _spelled(action))), nodes.paragraph("", _meaning(action))
+        )
     head = nodes.thead("", _row(nodes.paragraph("", "option"), nodes.paragraph("", "meaning")))
     group = nodes.tgroup("", *(nodes.colspec(colwidth=width) for width in (35, 65)), head, body, cols=2)
     return nodes.table("", group, classes=["options"])
