@@ -125,9 +125,10 @@ def test_the_examples_run(
     page: str, registered: dict[Any, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those of one page after each other, in a folder that holds the sample pair."""
-    for path in SAMPLE.iterdir():
+    for path in (*SAMPLE.iterdir(), ROOT / "PDDRegistration"):
         (tmp_path / path.name).symlink_to(path)
-    (tmp_path / "PDDRegistration").symlink_to(ROOT / "PDDRegistration")
+    for name in ("early.nii.gz", "late.nii.gz"):  # two scans of one patient
+        (tmp_path / name).symlink_to(SAMPLE / "fixed.nii.gz")
     monkeypatch.chdir(tmp_path)
     quick_register(monkeypatch, registered)
     names: dict[str, Any] = {"__name__": "__main__"}
