@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-HOST := PYTHONPATH=Testing $(BIN)/python -m
+RUN := PYTHONPATH=Testing $(BIN)/python -m
 
 # The user's own two scans: make demo FIXED=a.nii.gz MOVING=b.nii.gz
 FIXED ?=
@@ -35,7 +35,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(READY)
-	@$(BIN)/python Testing/demo/demo.py $(if $(FIXED),--fixed '$(FIXED)') $(if $(MOVING),--moving '$(MOVING)')
+	@$(RUN) demo.demo $(if $(FIXED),--fixed '$(FIXED)') $(if $(MOVING),--moving '$(MOVING)')
 
 test: $(READY) system-deps
 	$(BIN)/ruff format --check .
@@ -47,29 +47,29 @@ docs: $(READY)
 	@echo "open docs/_build/html/index.html"
 
 system-deps: $(READY)
-	@$(HOST) host.requirements
+	@$(RUN) host.requirements
 
 gui: $(READY)
-	@$(HOST) host.gui
+	@$(RUN) host.gui
 
 screenshots: $(READY) system-deps
-	@$(HOST) host.screenshots
+	@$(RUN) host.screenshots
 
 format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 bench: $(READY)
-	@$(BIN)/python Testing/benchmarks/bench.py
+	@$(RUN) benchmarks.bench
 
 validate: $(READY)
-	@$(BIN)/python Testing/benchmarks/validate.py
+	@$(RUN) benchmarks.validate
 
 alignment: $(READY)
-	@$(BIN)/python Testing/benchmarks/alignment_crops.py
+	@$(RUN) benchmarks.alignment_crops
 
 figures: $(READY)
-	@$(BIN)/python Testing/demo/demo.py --picture Resources/demo.png
+	@$(RUN) demo.demo --picture Resources/demo.png
 
 clean:
 	rm -rf demo docs/_build .pytest_cache .ruff_cache build dist

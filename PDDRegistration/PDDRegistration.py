@@ -58,7 +58,7 @@ class PDDRegistration(ScriptedLoadableModule):
 
 def registerSampleData() -> None:
     """Offer the bundled pair in the Sample Data module."""
-    from PDDRegistrationLib.sample_data import registerSamplePair
+    from PDDRegistrationLib.scene.sample_data import registerSamplePair
 
     thumbnail = HERE / "Resources" / "Icons" / "PDDRegistrationPair.png"
     registerSamplePair(SAMPLE_DATA, thumbnail, lambda source: list(PDDRegistrationLogic.loadSamplePair().values()))
@@ -66,7 +66,7 @@ def registerSampleData() -> None:
 
 @parameterNodeWrapper
 class PDDRegistrationParameterNode:
-    """What the panel holds, names as in `PDDRegistrationLib.selection.Selection`.
+    """What the panel holds, names as in `PDDRegistrationLib.registration.selection.Selection`.
 
     Preset, device and inverseConsistency are plain strings, numbers have no range: a scene of another version may hold
     what is unknown here. 0 (of optimisationSteps -1) and '' leave a setting to the preset.
@@ -112,10 +112,10 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def setup(self) -> None:
         """Slicer calls this when the module is first shown."""
         ScriptedLoadableModuleWidget.setup(self)
-        from PDDRegistrationLib.compare_panel import ComparePanel
-        from PDDRegistrationLib.panel import Panel
-        from PDDRegistrationLib.parameter_sets import ParameterSets
-        from PDDRegistrationLib.qa_panel import QaPanel
+        from PDDRegistrationLib.registration.parameter_sets import ParameterSets
+        from PDDRegistrationLib.ui.compare_panel import ComparePanel
+        from PDDRegistrationLib.ui.measure_panel import QaPanel
+        from PDDRegistrationLib.ui.panel import Panel
 
         self.logic = PDDRegistrationLogic()
         self.ui, self.compareUi, self.qaUi = (self._section(name) for name in ("PDDRegistration", "Compare", "QA"))
@@ -156,7 +156,7 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _showParameters(self) -> None:
         # kept also while the panel is unbound: Slicer 5.10 leaves an observer at the node, which must not outlive this
-        from PDDRegistrationLib.defaults import chooseDefaults
+        from PDDRegistrationLib.registration.defaults import chooseDefaults
 
         self._parameterNode = self.logic.getParameterNode()
         chooseDefaults(self._parameterNode, slicer.mrmlScene)
@@ -199,13 +199,13 @@ class PDDRegistrationLogic(ScriptedLoadableModuleLogic):
 
     def getParameterNode(self) -> PDDRegistrationParameterNode:
         """The typed parameter node that is chosen in the scene: its first one, unless the user has made others."""
-        from PDDRegistrationLib.parameter_sets import chosenSet
+        from PDDRegistrationLib.registration.parameter_sets import chosenSet
 
         return PDDRegistrationParameterNode(chosenSet(super().getParameterNode()))
 
     def chooseParameterNode(self, node: slicer.vtkMRMLScriptedModuleNode) -> PDDRegistrationParameterNode:
         """Make another parameter node of this module the chosen one, and return it."""
-        from PDDRegistrationLib.parameter_sets import chooseSet
+        from PDDRegistrationLib.registration.parameter_sets import chooseSet
 
         chooseSet(super().getParameterNode(), node)
         return self.getParameterNode()
@@ -214,7 +214,7 @@ class PDDRegistrationLogic(ScriptedLoadableModuleLogic):
     def worker(self):
         """The registration process's client; the process starts with the first request."""
         if self._worker is None:
-            from PDDRegistrationLib.worker_process import Worker
+            from PDDRegistrationLib.worker.client import Worker
 
             python = shutil.which("PythonSlicer") or sys.executable
             self._worker = Worker(python, HERE, slicer.app.temporaryPath)
@@ -233,26 +233,27 @@ class PDDRegistrationLogic(ScriptedLoadableModuleLogic):
 
         Args:
             progress: called with (fraction 0..1, stage); what it raises cancels the run and is raised here.
-            options: the other fields of `PDDRegistrationLib.selection.Selection`, such as fixedSegmentation,
-                movingSegmentation, preset, outputTransform, outputVolume, initialTransform, fixedMask, guide.
+            options: the other fields of `PDDRegistrationLib.registration.selection.Selection`, such as
+                fixedSegmentation, movingSegmentation, preset, outputTransform, outputVolume, initialTransform,
+                fixedMask, guide.
 
         Returns:
-            `PDDRegistrationLib.job.Result`: transform, volume, segmentation, report.
+            `PDDRegistrationLib.registration.job.Result`: transform, volume, segmentation, report.
 
         Raises:
             InputError, Cancelled, MemoryError, WorkerError: why there is none; the scene is as it was.
         """
-        from PDDRegistrationLib.selection import Selection
+        from PDDRegistrationLib.registration.selection import Selection
 
         return self.start(Selection(fixedVolume, movingVolume, **options), progress).wait()
 
     def start(self, selection, onProgress=None, onFinished=None, onFailed=None):
-        """Begin a registration and return its `PDDRegistrationLib.job.RegistrationJob` at once.
+        """Begin a registration and return its `PDDRegistrationLib.registration.job.RegistrationJob` at once.
 
         Raises:
             InputError: the selection cannot be registered.
         """
-        from PDDRegistrationLib.job import RegistrationJob
+        from PDDRegistrationLib.registration.job import RegistrationJob
 
         return RegistrationJob(self.worker, selection, onProgress, onFinished, onFailed)
 
@@ -264,7 +265,7 @@ class PDDRegistrationLogic(ScriptedLoadableModuleLogic):
     @staticmethod
     def loadSamplePair() -> dict[str, slicer.vtkMRMLNode]:
         """The bundled pair in the scene: fixed, moving, and of both Segmentation and Points."""
-        from PDDRegistrationLib.sample_data import loadSamplePair
+        from PDDRegistrationLib.scene.sample_data import loadSamplePair
 
         return loadSamplePair(SAMPLE_DATA)
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from pddnet.cohort import LABELS, Patient, full_view, rotation, virtual_patient
-from pddnet.grid import Grid
-from pddnet.image import Image
+from pddnet.core.grid import Grid
+from pddnet.core.image import Image
+from pddnet.phantom.phantom import LABELS, Patient, full_view, rotation, virtual_patient
 
 FOLDER = Path(__file__).resolve().parent.parent / "PDDRegistration" / "Resources" / "SampleData"  # Slicer packages it
 FIXED, MOVING = 21, 6  # seeds

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 import pddnet  # noqa: F401  before any test imports torch: it says how torch's threads wait
+from helpers.paths import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+pytest_plugins = ["host.fixtures"]
 
 
 @pytest.fixture(scope="session")

@@ -10,30 +10,34 @@ from typing import TYPE_CHECKING
 import numpy as np
 import SimpleITK as sitk
 
-from .affine_field import join, margin, split
-from .affine_fit import refine
-from .alignment import OVERLAP_POWER, PEAKS, Candidate, align, coarsen, distinct, judge_affine
-from .checks import check_volume
-from .deform import Step, deform
+from . import tensor  # noqa: F401  says in one sentence that torch is missing
+from .core.affine import Affine
+from .core.grid import Grid
+from .core.image import Image
+from .core.presets import SHARPNESS, Preset, find_preset
+from .core.result import Progress, Registration
 from .errors import InputError
+from .features import semantic_codes
+from .features.coarse import coarse_features
 from .features.guide import code_book
-from .features.mind import mind
-from .features.tissue import WEIGHTS, tissue
-from .grid import Grid
-from .image import Image
-from .lattice import compose, resample
-from .places import shift_of_structures
-from .presets import SHARPNESS, Preset, find_preset
-from .progress import Ticker
-from .refinement import refined
-from .registration import Progress, Registration
-from .scan import Affine, Scan, prepare
-from .similarity import Similarity, agreement
-from .tensors import choose_device, to_array
-from .unfold import determinant, unfold
-from .verdict import judge
-from .weights import PDD, SEMANTIC, read_weights
-from .work import Work
+from .io.validation import check_volume
+from .io.weights_file import PDD, SEMANTIC, read_weights
+from .matching import pdd_net
+from .matching.affine_fit import refine
+from .matching.affine_search import OVERLAP_POWER, PEAKS, Candidate, align, coarsen, distinct, judge_affine
+from .matching.progress import Ticker
+from .matching.refinement import refined
+from .matching.similarity import Similarity, agreement
+from .matching.stage import Step, deform
+from .matching.structure_shift import shift_of_structures
+from .matching.verdict import judge
+from .tensor.affine_field import join, margin, split
+from .tensor.convert import to_array
+from .tensor.device import choose_device, free_memory
+from .tensor.execution import Work
+from .tensor.folding import determinant, unfold
+from .tensor.lattice import compose, resample
+from .tensor.scan import Scan, prepare
 
 if TYPE_CHECKING:
     import torch
@@ -105,7 +109,7 @@ def register(
         # here, where the traceback no longer holds the tensors
         if number == len(attempts) - 1:
             break
-        _free(place)
+        free_memory(place)
         then = ("tried again in smaller pieces", "went on with the CPU")[number]
         notes = [*notes, f"the GPU ran out of memory; {then}"]
     raise MemoryError("not enough memory for this registration; close other programs or use the preset 'fast'")
@@ -114,16 +118,6 @@ def register(
 def _is_out_of_memory(error: RuntimeError) -> bool:
     text = str(error)
     return any(sign in text for sign in ("out of memory", "ALLOC_FAILED", "can't allocate memory"))
-
-
-def _free(device: torch.device) -> None:
-    import gc
-
-    import torch
-
-    gc.collect()
-    if device.type == "cuda" and torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -225,9 +219,7 @@ class _Job:
         """Where the structures that the network names lie on each other; before: channels of codes that are not its."""
         if not self.preset.semantic:
             return []
-        from .features.semantic import SIGNED
-
-        channels = slice(before + SIGNED.start, before + SIGNED.stop)
+        channels = slice(before + semantic_codes.SIGNED.start, before + semantic_codes.SIGNED.stop)
         shift = shift_of_structures(*named, channels, self.preset.semantic)
         return [] if shift is None else [shift]
 
@@ -252,12 +244,10 @@ class _Job:
 
     def _named(self, scans: tuple[Scan, Scan], device: torch.device, work: Work) -> tuple[Scan, Scan]:
         """The scans with what the network says is where."""
-        from .features import semantic
-
-        net = semantic.load(self.weights or semantic.BUNDLED, device)
+        net = semantic_codes.load(self.weights or semantic_codes.BUNDLED, device)
         named = []
         for scan in scans:
-            named.append(semantic.named(scan, net, self.preset.semantic, self.preset.scales, work))
+            named.append(semantic_codes.named(scan, net, self.preset.semantic, self.preset.scales, work))
             work.tick()
         return named[0], named[1]
 
@@ -265,23 +255,15 @@ class _Job:
         self, scans: tuple[Scan, Scan], path: Path, device: torch.device, tick: Callable[[], None]
     ) -> tuple[Scan, Scan]:
         """The scans with pdd-net's features after what codes they have."""
-        from . import network
-
-        net = network.load(path, device)
+        net = pdd_net.load(path, device)
         described = []
         for scan in scans:
-            described.append(network.described(scan, net, SHARPNESS))
+            described.append(pdd_net.described(scan, net, SHARPNESS))
             tick()
         return described[0], described[1]
 
     def _describe(self, values: Tensor) -> Tensor:
-        """The features (C, ...) that the alignment and the similarity compare, from a scan's values (3, ...)."""
-        import torch
-
-        if self.preset.hu:
-            weights = values.new_tensor(WEIGHTS).view(-1, *[1] * (values.dim() - 1))
-            return tissue(values[0], values[1]) * weights
-        return torch.cat([mind(values[0]), values[1:2]])
+        return coarse_features(values, hu=self.preset.hu)
 
     def _finish(
         self, here: Scan, alike: tuple[float, float], affine: Affine, field: Tensor, steps: list[Step],

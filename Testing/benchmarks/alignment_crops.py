@@ -15,14 +15,15 @@ from dataclasses import dataclass
 from unittest.mock import patch
 
 import numpy as np
-from console import line, table, title
-from crops import COUNTS, Crops, all_crops
-from validation_pairs import data_folder
 
+from benchmarks.console import line, table, title
+from benchmarks.crops import COUNTS, Crops, all_crops
+from benchmarks.validation_pairs import data_folder
 from pddnet import pipeline
-from pddnet.alignment import Candidate
-from pddnet.grid import Grid
-from pddnet.scan import Affine, Scan
+from pddnet.core.affine import Affine
+from pddnet.core.grid import Grid
+from pddnet.matching.affine_search import Candidate
+from pddnet.tensor.scan import Scan
 
 LIMIT, GOAL = 25.0, 0.95  # mm; share of the crops
 HALF_A_LEVEL = 10.0  # mm; vertebrae are 24 mm apart and more, crops scaled to 0.85 at the least

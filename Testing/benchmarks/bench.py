@@ -10,12 +10,9 @@ import os
 import platform
 import sys
 
-import operations
-import responsive
-import whole
-from console import line, title
-
 import pddnet
+from benchmarks import operations, responsive, whole
+from benchmarks.console import line, title
 
 SECTIONS = {"a": operations.report, "b": whole.report_pair, "c": whole.report_growth, "d": responsive.report}
 
@@ -58,7 +55,7 @@ def _device() -> tuple[str, str]:
 
     Asked in another process: one with torch in it would count in the memory below.
     """
-    from measure import run
+    from benchmarks.measure import run
 
     name, version, product = run([sys.executable, "-c", _ASK]).output.strip().split("\n")
     return f"{name} ({platform.machine()}), torch {version}", product

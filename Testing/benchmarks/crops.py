@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
-from validation_pairs import Subject, common, real, real_names, virtual, whole_view
 
-from pddnet.grid import Grid
-from pddnet.image import AIR, Image, body_mask
-from pddnet.scan import Affine
+from benchmarks.validation_pairs import Subject, common, real, real_names, virtual, whole_view
+from pddnet.core.affine import Affine
+from pddnet.core.grid import Grid
+from pddnet.core.image import AIR, Image
+from pddnet.core.masks import body_mask
 
 SEED = 7
 COUNTS = {"real, same": 32, "virtual, same": 18, "real, other": 10, "virtual, other": 8}

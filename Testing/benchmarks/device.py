@@ -13,23 +13,23 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pairs
 import torch
-from console import line, table, title
 
 import pddnet
+from benchmarks import pairs
+from benchmarks.console import line, table, title
 from pddnet import pipeline
-from pddnet.features import semantic
-from pddnet.files import read_volume
-from pddnet.grid import Grid
-from pddnet.network import PDDNet
-from pddnet.scan import Scan, prepare
-from pddnet.synthesis import SPACING, Source
-from pddnet.tensors import choose_device
-from pddnet.training import virtual_anatomy
-from pddnet.training_config import TrainingConfig
-from pddnet.training_data import DrawnCouples
-from pddnet.training_semantic import SemanticTask
+from pddnet.core.grid import Grid
+from pddnet.features import semantic_codes as semantic
+from pddnet.io.volumes import read_volume
+from pddnet.matching.pdd_net import PDDNet
+from pddnet.synthesis.patient import SPACING, Source
+from pddnet.tensor.device import choose_device
+from pddnet.tensor.scan import Scan, prepare
+from pddnet.training.config import TrainingConfig
+from pddnet.training.datasets import DrawnCouples
+from pddnet.training.loop import virtual_anatomy
+from pddnet.training.tasks.semantic import SemanticTask
 
 POINTS, REACH, STEPS = 32, 70.0, 15  # the paper's control points and displacements per axis, and mm
 GIB = 2**30

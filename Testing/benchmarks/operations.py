@@ -11,8 +11,9 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from console import goal, line, progress, table, title
-from measure import GB, Run, run
+
+from benchmarks.console import goal, line, progress, table, title
+from benchmarks.measure import GB, Run, run
 
 STEPS = ("correlation", "inference", "expectation")
 
@@ -47,7 +48,7 @@ def report() -> None:
 def _run(form: str, folder: Path) -> Run:
     progress(f"{form} operations")
     folder.mkdir()
-    done = run([sys.executable, str(Path(__file__).with_name("operations_run.py")), form, str(folder)])
+    done = run([sys.executable, "-m", "benchmarks.operations_run", form, str(folder)])
     if done.code:
         raise SystemExit(f"the {form} operations ended with code {done.code}")
     return done

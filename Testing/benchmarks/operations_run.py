@@ -12,18 +12,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from console import progress
 
 import pddnet  # before torch: it says how torch's threads wait, and both forms shall run under the same rule
-from pddnet.correlation import correlate
-from pddnet.inference import DisplacementDistribution, regularise
-from pddnet.lattice import interpolate
+from benchmarks.console import progress
+from pddnet.matching.correlation import correlate
+from pddnet.matching.inference import DisplacementDistribution, regularise
+from pddnet.tensor.lattice import interpolate
 
 import torch  # isort: skip
 from torch import Tensor  # isort: skip
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "pddnet"))
-import reference  # isort: skip
+from helpers import reference  # isort: skip
 
 VOLUME, CONTROL, CHANNELS, STEPS, RANGE = (78, 56, 95), (32, 32, 32), 16, 15, 0.4
 WEIGHTS, SHARPNESS = (0.5, 1.5), 30.0

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from console import progress
 
-from pddnet import cohort
-from pddnet.grid import Grid
+from benchmarks.console import progress
+from pddnet.core.grid import Grid
+from pddnet.phantom import phantom as cohort
 
 SEEDS = {"fixed": 11, "moving": 12}
 SHAPE, SPACING = (256, 160, 192), 2.0  # (D, H, W) of the whole pair; mm

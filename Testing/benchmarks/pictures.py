@@ -11,19 +11,16 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from validate import REPOSITORY
-from validation_pairs import Subject, common, data_folder, real
-
-from pddnet.image import AIR
-from pddnet.metrics import tre
-from pddnet.pipeline import register
-from pddnet.registration import Registration
-
-sys.path.insert(0, str(REPOSITORY / "Testing" / "demo"))
-import figure
-import planes
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+
+from benchmarks.validate import REPOSITORY
+from benchmarks.validation_pairs import Subject, common, data_folder, real
+from demo import figure, planes
+from pddnet.core.image import AIR
+from pddnet.core.result import Registration
+from pddnet.evaluation.metrics import tre
+from pddnet.pipeline import register
 
 PAIRS = (
     "acrin_flt_breast_001/ts_example", "cort_liver/actc_3105759107", "ts_example/actc_3105759107",

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 
-from console import goal, line, progress, title
-from measure import run
+from benchmarks.console import goal, line, progress, title
+from benchmarks.measure import run
 
 
 def report() -> None:
     """One registration in the host, without a screen."""
     title("d  the module's panel, two volumes of 512 x 512 x 300 voxels and a resampled one")
     progress("the module in the host")
-    done = run([sys.executable, str(Path(__file__).with_name("responsive_run.py"))])
+    done = run([sys.executable, "-m", "benchmarks.responsive_run"])
     if done.code:
         print("the host cannot run here (make test says what is missing)")
         return

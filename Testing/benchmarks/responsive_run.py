@@ -6,12 +6,10 @@ Run by bench.py in a process of its own, because it becomes a Qt application.
 from __future__ import annotations
 
 import json
-import sys
 import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "Testing")]
 SIZE = (512, 512, 300)
 SECONDS = 900.0  # for the whole run
 
@@ -30,7 +28,9 @@ def main() -> None:
 def measured(host) -> dict[str, float]:
     """Seconds: nodes to request, answer to nodes, the longest of all handlers apart from these two, the whole run."""
     widget = host.loadModule(ROOT / "PDDRegistration" / "PDDRegistration.py")
-    from PDDRegistrationLib import job, panel, worker_process
+    from PDDRegistrationLib.registration import job
+    from PDDRegistrationLib.ui import panel
+    from PDDRegistrationLib.worker import client as worker_process
 
     conversions = {"nodes to request": [], "answer to nodes": []}
     handlers: dict[str, list[tuple[float, float]]] = {}

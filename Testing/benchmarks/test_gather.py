@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "training"))
-
-from gather import _link
+from training.gather import _link
 
 
 def test_a_link_is_made_and_made_anew(tmp_path: Path) -> None:

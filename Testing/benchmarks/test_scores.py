@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from logistic import fit, left_out
-from scores import auroc, auroc_interval, interval, spearman
+
+from benchmarks.logistic import fit, left_out
+from benchmarks.scores import auroc, auroc_interval, interval, spearman
 
 
 def test_auroc_counts_the_pairs_in_order() -> None:

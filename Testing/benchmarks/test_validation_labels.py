@@ -6,14 +6,14 @@ import json
 
 import numpy as np
 import pytest
-from validation_labels import ORGANS, OUTLINES, UNKNOWN, organ_dice, outlines
-from validation_pairs import data_folder
-from validation_tables import SPLITS
 
-from pddnet.field import DisplacementField
-from pddnet.grid import Grid
-from pddnet.image import Image
-from pddnet.structures import NUMBER
+from benchmarks.validation_labels import ORGANS, OUTLINES, UNKNOWN, organ_dice, outlines
+from benchmarks.validation_pairs import data_folder
+from benchmarks.validation_tables import SPLITS
+from pddnet.core.field import DisplacementField
+from pddnet.core.grid import Grid
+from pddnet.core.image import Image
+from pddnet.features.label_table import NUMBER
 
 LIVER, SPLEEN = NUMBER["liver"], NUMBER["spleen"]
 TURN = np.array([[0.96, -0.28, 0.0], [0.28, 0.96, 0.0], [0.0, 0.0, -1.0]])  # left-handed, oblique
@@ -68,7 +68,7 @@ def test_every_outlined_scan_has_a_place_in_the_splits() -> None:
 
 @pytest.mark.skipif(data_folder() is None, reason="the real scans are not here")
 def test_the_outlines_lie_where_the_landmarks_say() -> None:
-    from validation_pairs import real
+    from benchmarks.validation_pairs import real
 
     subject, labels = real("cort_liver"), outlines("cort_liver")
     assert {"liver", "spleen", "kidney", "aorta"} <= {n for n in ORGANS if (labels.array == NUMBER[n]).any()}

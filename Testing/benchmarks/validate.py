@@ -18,17 +18,17 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-import validation_tables
-from console import progress
 from scipy import ndimage
-from validation_labels import organ_dice, outlines
-from validation_pairs import KINDS, REPOSITORY, Pair, all_pairs, common, data_folder
 
+from benchmarks import validation_tables
+from benchmarks.console import progress
+from benchmarks.validation_labels import organ_dice, outlines
+from benchmarks.validation_pairs import KINDS, REPOSITORY, Pair, all_pairs, common, data_folder
+from pddnet.core.field import DisplacementField
+from pddnet.core.image import Image
+from pddnet.core.presets import PRESETS
 from pddnet.errors import InputError
-from pddnet.field import DisplacementField
-from pddnet.image import Image
-from pddnet.metrics import tre
-from pddnet.presets import PRESETS
+from pddnet.evaluation.metrics import tre
 
 OUT = REPOSITORY / ".data" / "validation.jsonl"  # beside demo/, which make clean empties
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from validation_pairs import REPOSITORY, data_folder
 
-from pddnet import label_names
-from pddnet.field import DisplacementField
-from pddnet.files import read_labels, read_volume
-from pddnet.image import Image
-from pddnet.structures import NUMBER, structure_of
+from benchmarks.validation_pairs import REPOSITORY, data_folder
+from pddnet.core.field import DisplacementField
+from pddnet.core.image import Image
+from pddnet.features.label_table import NUMBER, structure_of
+from pddnet.io import label_names
+from pddnet.io.volumes import read_labels, read_volume
 
 OUTLINES = REPOSITORY / "Testing" / "labels"
 ORGANS = (

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pddnet import cohort
-from pddnet.files import read_volume
-from pddnet.grid import Grid
-from pddnet.image import Image
-from pddnet.points import read_points
+from pddnet.core.grid import Grid
+from pddnet.core.image import Image
+from pddnet.io.landmarks import read_points
+from pddnet.io.volumes import read_volume
+from pddnet.phantom import phantom as cohort
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 KINDS = ("real", "virtual", "none")

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from console import line, table, title
-from logistic import fit, left_out
-from scores import auroc, auroc_interval, interval, spearman
-from validation_pairs import KINDS
 
-from pddnet.verdict import inputs, judge
+from benchmarks.console import line, table, title
+from benchmarks.logistic import fit, left_out
+from benchmarks.scores import auroc, auroc_interval, interval, spearman
+from benchmarks.validation_pairs import KINDS
+from pddnet.matching.verdict import inputs, judge
 
 SPLITS = Path(__file__).with_name("splits.json")
 WRONG = 20.0  # mm, of the median error at the landmarks

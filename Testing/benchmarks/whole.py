@@ -8,9 +8,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import pairs
-from console import goal, line, progress, table, title
-from measure import GB, Run, run
+from benchmarks import pairs
+from benchmarks.console import goal, line, progress, table, title
+from benchmarks.measure import GB, Run, run
 
 PUBLISHED = (  # shared notes of the project: three real pairs of this size, 2 cores
     ("FireANTs", "24 s", ""),

@@ -11,15 +11,17 @@ import shutil
 import sys
 from pathlib import Path
 
-import figure
 import SimpleITK as sitk
 
-from pddnet import cli, files, metrics, report
-from pddnet.cli import BAD_INPUT, OK, VERDICT_FAILED
+from demo import figure
+from pddnet.cli import main as cli
+from pddnet.cli.main import BAD_INPUT, OK, VERDICT_FAILED
+from pddnet.core.field import DisplacementField
+from pddnet.core.image import Image
 from pddnet.errors import InputError
-from pddnet.field import DisplacementField
-from pddnet.image import Image
-from pddnet.points import match_points
+from pddnet.evaluation import metrics, report
+from pddnet.io import volumes as files
+from pddnet.io.landmarks import match_points
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SAMPLE = REPOSITORY / "PDDRegistration" / "Resources" / "SampleData"

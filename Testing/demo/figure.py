@@ -10,15 +10,15 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
-import organs
-import planes
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from pddnet.field import DisplacementField
-from pddnet.grid import Grid
-from pddnet.image import AIR, Image, body_mask
+from demo import organs, planes
+from pddnet.core.field import DisplacementField
+from pddnet.core.grid import Grid
+from pddnet.core.image import AIR, Image
+from pddnet.core.masks import body_mask
 
 HU = (-160, 240)
 LATTICE = 20.0  # mm

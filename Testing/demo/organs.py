@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pddnet.image import Image, body_mask
+from pddnet.core.image import Image
+from pddnet.core.masks import body_mask
 
 # name shown: colour, and the beginnings of the label names that belong to it
 ORGANS = {

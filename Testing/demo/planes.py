@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from pddnet.field import DisplacementField
-from pddnet.grid import Grid
-from pddnet.image import Image, body_mask
+from pddnet.core.field import DisplacementField
+from pddnet.core.grid import Grid
+from pddnet.core.image import Image
+from pddnet.core.masks import body_mask
 
 PIXEL = 1.0  # mm
 SMOOTH = 1.5  # mm, of outlines: half a voxel of the scans

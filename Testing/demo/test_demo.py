@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "pddnet"))
-import figure
-import geometry
-import planes
-
-from pddnet.field import DisplacementField
-from pddnet.grid import Grid
-from pddnet.image import Image
+from demo import figure, planes
+from helpers import geometry
+from pddnet.core.field import DisplacementField
+from pddnet.core.grid import Grid
+from pddnet.core.image import Image
 
 SPOTS = {"L": [40, 0, 0], "P": [0, 40, 0], "H": [0, 0, 40]}  # LPS mm from the middle
 PLACES = {  # view: spot -> part of the picture, as (row, column) signs from the middle

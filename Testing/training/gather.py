@@ -12,11 +12,10 @@ import sys
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(REPOSITORY / "Testing" / "benchmarks"))
 
-from validation_labels import OUTLINES  # noqa: E402
-from validation_pairs import data_folder  # noqa: E402
-from validation_tables import SPLITS  # noqa: E402
+from benchmarks.validation_labels import OUTLINES  # noqa: E402
+from benchmarks.validation_pairs import data_folder  # noqa: E402
+from benchmarks.validation_tables import SPLITS  # noqa: E402
 
 
 def main() -> int:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pddnet.features.semantic import BUNDLED, load, probabilities
-from pddnet.files import read_labels, read_volume
-from pddnet.training_config import labelled_scans
-from pddnet.training_scans import dice, prepared
+from pddnet.features.semantic_codes import BUNDLED, load, probabilities
+from pddnet.io.volumes import read_labels, read_volume
+from pddnet.training.config import labelled_scans
+from pddnet.training.scans import dice, prepared
 
 
 def main(folder: Path, weights: Path = BUNDLED) -> int:

@@ -1,1 +1,1 @@
-"""What is compared at every point of two scans: one module per kind of feature."""
+"""Features of a scan, voxel by voxel: MIND, Obelisk, semantic codes, tissue classes, guiding labels."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..image import Image
+from ..core.image import Image
 
 LENGTH = 16
 STRENGTH = 0.7  # beside the twelve channels of MIND in 0..1

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from torch import Tensor
+import torch.nn.functional as functional
+from torch import Tensor
 
 CHANNELS = 12
 DILATION, RADIUS = 2, 1  # voxels: the distance of the neighbours, the half-width of the patches
@@ -31,7 +29,6 @@ def mind(image: Tensor, *, dilation: int = DILATION, radius: int = RADIUS, noise
     Returns:
         (12, D, H, W) in 0..1.
     """
-    import torch.nn.functional as functional
 
     margin = dilation + radius
     scaled = image * (2 * radius + 1) ** -1.5  # sums over a patch are means then

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ..grid import Grid
-from ..image import AIR, Image
-from ..lattice import mesh, resample
-from ..scan import HU_RANGE, Affine, Scan
+from ..core.affine import Affine
+from ..core.grid import Grid
+from ..core.image import AIR, Image
+from ..tensor.lattice import mesh, resample
+from ..tensor.scan import HU_RANGE, Scan
 
 CHANNELS = 16
 SPACING = 6.0  # mm: as published at 2 mm voxels, features in every third of them

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from torch import Tensor
+import torch
+from torch import Tensor
 
 # HU where membership begins, is full, is full still, and ends; wide enough for native and enhanced scans alike
 TISSUES = {
@@ -15,8 +13,6 @@ TISSUES = {
     "bone": (130, 300, 5000, 5001),
 }
 
-WEIGHTS = (0.3, 1.0, 1.0, 4.0, 0.5)  # of gas, fat, soft, bone, body when scans are compared; gas moves most
-
 
 def tissue(hu: Tensor, body: Tensor) -> Tensor:
     """Memberships (5, D, H, W) in 0..1: gas, fat, soft tissue and bone inside the body, and the body itself.
@@ -25,8 +21,6 @@ def tissue(hu: Tensor, body: Tensor) -> Tensor:
         hu: (D, H, W) Hounsfield units.
         body: (D, H, W), 1 inside the body.
     """
-    import torch
-
     channels = [
         torch.minimum((hu - a) / (b - a), (d - hu) / (d - c)).clamp(0, 1) * body for a, b, c, d in TISSUES.values()
     ]

@@ -1,0 +1,1 @@
+"""Texts and colours that every panel uses."""

@@ -1,0 +1,53 @@
+"""A volume in tiles: every other tile is transparent, so that what lies behind shows through."""
+
+from __future__ import annotations
+
+import numpy as np
+import slicer
+import vtk
+
+from ..scene.geometry import imageData, voxelArray
+from ..scene.proxies import showLike
+from ..scene.scene_changes import Borrowed
+
+TILES = 8  # along the longest side
+FAR = 20  # ranges of values; interpolation towards a transparent voxel then blurs no more than a twentieth of a voxel
+
+
+def checkerboardOf(borrowed: Borrowed, volume: slicer.vtkMRMLScalarVolumeNode) -> slicer.vtkMRMLScalarVolumeNode:
+    """A hidden copy of the volume in cubes of `tileSize`; the cube at voxel (0, 0, 0) is there, its neighbours are not.
+
+    What lies behind is drawn as always: under its transform, in its own window and level, and without resampling.
+    """
+    data = voxelArray(volume.GetImageData())
+    edges = tileSize(volume) / np.array(volume.GetSpacing())
+    copy = borrowed.add(volume.GetScene(), "vtkMRMLScalarVolumeNode", volume.GetName())
+    matrix = vtk.vtkMatrix4x4()
+    volume.GetIJKToRASMatrix(matrix)
+    copy.SetIJKToRASMatrix(matrix)
+    copy.SetAndObserveImageData(imageData(tiled(data, edges)))
+    copy.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
+    showLike(borrowed, copy, volume)
+    display = copy.GetDisplayNode()
+    display.AutoThresholdOff()
+    display.SetThreshold(float(data.min()), float(data.max()))
+    display.ApplyThresholdOn()
+    return copy
+
+
+def tileSize(volume: slicer.vtkMRMLScalarVolumeNode) -> float:
+    """The edge of a tile in mm."""
+    return float(np.max(np.multiply(volume.GetImageData().GetDimensions(), volume.GetSpacing()))) / TILES
+
+
+def tiled(array: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """(D, H, W) with every other box far below all other values; `edges` (3,) in voxels along i, j, k."""
+    low, high = float(array.min()), float(array.max())
+    nothing = low - FAR * max(high - low, 1.0)
+    small = array.dtype.kind in "iu" and nothing >= np.iinfo(np.int16).min and high <= np.iinfo(np.int16).max
+    result = np.empty(array.shape, np.int16 if small else np.float32)
+    parity = [np.floor(np.arange(n) / edge).astype(int) & 1 for n, edge in zip(array.shape, edges[::-1], strict=True)]
+    in_plane = (parity[1][:, None] + parity[2]) & 1
+    for plane, values, odd in zip(result, array, parity[0], strict=True):  # without a mask of the whole
+        plane[...] = np.where(in_plane == odd, values, nothing)
+    return result

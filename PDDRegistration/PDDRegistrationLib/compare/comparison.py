@@ -1,0 +1,277 @@
+"""`Comparison`: the slice views show a registered pair, blended, in tiles, before and after, or side by side."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import qt
+import slicer
+import vtk
+
+from ..scene.proxies import isUnder, showLike, standIn
+from ..scene.scene_changes import Borrowed
+from .checkerboard import checkerboardOf
+
+BLEND = 0.5
+OUTLINE = 3  # pixels
+FILL = 0.35  # opacity
+PAIR = ("Red", "Yellow")  # the views that Slicer's layout "side by side" shows
+
+
+class Comparison:
+    """Fixed volume behind, moving one in front, with or without the transform, and both segmentations.
+
+    Nothing changes before `start`, or the first of the set... methods, which starts it. No node of the user's is moved
+    or filled: what must be shown elsewhere is shown by stand-ins. `close` gives everything back. Without a window
+    nothing happens at all.
+    """
+
+    def __init__(
+        self,
+        fixedVolume: slicer.vtkMRMLScalarVolumeNode,
+        movingVolume: slicer.vtkMRMLScalarVolumeNode,
+        fixedSegmentation: slicer.vtkMRMLSegmentationNode | None,
+        movingSegmentation: slicer.vtkMRMLSegmentationNode | None,
+        transform: slicer.vtkMRMLTransformNode,
+        warpedVolume: slicer.vtkMRMLScalarVolumeNode | None = None,
+        warpedSegmentation: slicer.vtkMRMLSegmentationNode | None = None,
+    ) -> None:
+        """The moving nodes may lie under the transform, directly or not, or elsewhere; what they were resampled into
+        is shown in their place."""
+        self._warped = {"movingVolume": warpedVolume, "movingSegmentation": warpedSegmentation}
+        self.fixedVolume, self.movingVolume = fixedVolume, movingVolume
+        self.fixedSegmentation, self.movingSegmentation = fixedSegmentation, movingSegmentation
+        self.transform = transform
+        self.blend, self.registered = BLEND, True
+        self.overlay: slicer.vtkMRMLScalarVolumeNode | None = None
+        self._borrowed = Borrowed()
+        self._standIns: dict[tuple[str, bool], Any] = {}
+        self._drawn: dict[str, bool] = {}  # by ID: whether a segmentation is visible
+        self._tiles: slicer.vtkMRMLScalarVolumeNode | None = None
+        self._poses: dict[str, _Pose] = {}
+        self._layout: int | None = None
+        self._pairPoses: list[_Pose] = []
+        self._running = False
+
+    @property
+    def isRunning(self) -> bool:
+        """Whether the views show the pair."""
+        return self._running
+
+    @property
+    def checkerboard(self) -> bool:
+        """Whether tiles of the fixed volume stand before the moving one."""
+        return self._tiles is not None
+
+    @property
+    def sideBySide(self) -> bool:
+        """Whether one view shows the fixed volume and another the moving one."""
+        return self._layout is not None
+
+    def start(self) -> None:
+        """Show the pair; views that showed something else are fitted to it."""
+        if self._running or slicer.app.layoutManager() is None:
+            return
+        self._running = True
+        fixedID = self.fixedVolume.GetID()
+        for name, logic in _sliceLogics().items():
+            if logic.GetSliceCompositeNode().GetBackgroundVolumeID() != fixedID:
+                self._poses[name] = _Pose(logic.GetSliceNode())
+        self._update()
+        for name in self._poses:
+            _sliceLogics()[name].FitSliceToBackground()
+
+    def close(self) -> None:
+        """Layout, views and nodes as they were; what the user changed meanwhile stays."""
+        if not self._running:
+            return
+        self._running = False
+        self._leaveSideBySide()
+        self._borrowed.giveBack()
+        self._standIns, self._drawn, self._tiles = {}, {}, None
+        self.overlay, self.registered = None, True
+        for pose in self._poses.values():
+            pose.restore()
+        self._poses = {}
+
+    def refresh(self) -> None:
+        """Look again, after a node was moved."""
+        if self._running:
+            self._update()
+
+    def setBlend(self, opacity: float) -> None:
+        """From 0, only the fixed volume, to 1, only what lies before it."""
+        self.blend = opacity
+        self._show()
+
+    def setRegistered(self, registered: bool) -> None:
+        """The moving volume and segmentation with the transform, or without it."""
+        self.registered = registered
+        self._show()
+
+    def setCheckerboard(self, on: bool) -> None:
+        """Tiles of the fixed volume before the moving one; ends side by side."""
+        self.start()
+        if on == self.checkerboard or not self._running:
+            return
+        if on:
+            self._leaveSideBySide()
+            self._tiles = checkerboardOf(self._borrowed, self.fixedVolume)
+        else:
+            tiles, self._tiles = self._tiles, None
+            self._show()  # before the views would miss it
+            self._removeHelper(tiles)
+        self._show()
+
+    def setSideBySide(self, on: bool) -> None:
+        """The fixed volume at the left, the moving one at the right, cut by one plane; ends the checkerboard."""
+        manager = slicer.app.layoutManager()
+        if manager is None or on == self.sideBySide:
+            return
+        self.start()
+        if on:
+            self.setCheckerboard(False)
+            self._layout = manager.layout
+            self._pairPoses = [_Pose(_sliceLogics()[name].GetSliceNode()) for name in PAIR]
+            manager.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutSideBySideView)
+            for logic in (_sliceLogics()[name] for name in PAIR):
+                self._borrowed.set(logic.GetSliceCompositeNode(), "LinkedControl", True)
+                self._borrowed.set(logic.GetSliceCompositeNode(), "HotLinkedControl", True)
+            qt.QTimer.singleShot(0, self._fitPair)  # once the views have their new size
+        else:
+            self._leaveSideBySide()
+        self._update()
+
+    def setOverlay(self, volume: slicer.vtkMRMLScalarVolumeNode | None) -> None:
+        """A map, such as of the Jacobian determinant, in front instead of the moving volume; None takes it away."""
+        self.overlay = volume
+        self._show()
+
+    def _show(self) -> None:
+        self.start()
+        if self._running:
+            self._update()
+
+    def _leaveSideBySide(self) -> None:
+        if self._layout is None:
+            return
+        layout, self._layout = self._layout, None
+        manager = slicer.app.layoutManager()
+        if manager.layout == slicer.vtkMRMLLayoutNode.SlicerLayoutSideBySideView:
+            manager.setLayout(layout)
+        for name in PAIR:
+            for setting in ("LinkedControl", "HotLinkedControl"):
+                self._borrowed.restore(_sliceLogics()[name].GetSliceCompositeNode(), setting)
+        for pose in self._pairPoses:
+            pose.restore()
+            qt.QTimer.singleShot(0, pose.restore)  # again, once the views have their former size
+
+    def _fitPair(self) -> None:
+        if self.sideBySide:
+            left, right = (_sliceLogics()[name] for name in PAIR)
+            offset = left.GetSliceOffset()
+            left.FitSliceToBackground()
+            left.SetSliceOffset(offset)
+            _Pose(left.GetSliceNode()).restore(right.GetSliceNode())
+
+    def _update(self) -> None:
+        moving = self._shown("movingVolume")
+        for name, logic in _sliceLogics().items():
+            background, foreground, opacity = self._layers(name, moving)
+            composite = logic.GetSliceCompositeNode()
+            for setting, value in (
+                ("BackgroundVolumeID", background.GetID()),
+                ("ForegroundVolumeID", foreground.GetID() if foreground is not None else None),
+                ("LabelVolumeID", None),
+                ("ForegroundOpacity", opacity),
+            ):
+                self._borrowed.set(composite, setting, value)
+        self._drawSegmentations()
+
+    def _layers(self, view: str, moving: Any) -> tuple[Any, Any, float]:
+        """Background, foreground and its opacity in a view."""
+        if self.sideBySide and view in PAIR:
+            return (self.fixedVolume if view == PAIR[0] else moving), self.overlay, self.blend
+        if self.overlay is not None:
+            return self.fixedVolume, self.overlay, self.blend
+        if self.checkerboard:
+            return moving, self._tiles, 1.0
+        return self.fixedVolume, moving, self.blend
+
+    def _shown(self, name: str) -> Any:
+        """What shows the moving volume or segmentation as the switch before / after stands."""
+        if self.registered and self._warped[name] is not None:
+            return self._warped[name]
+        node, key = getattr(self, name), (name, self.registered)
+        known = self._standIns.get(key)
+        moved = isUnder(node, self.transform) != self.registered
+        if known is None or (known is not node) != moved:  # the user has moved it meanwhile
+            self._standIns[key] = standIn(self._borrowed, node, self.transform, self.registered)
+        shown = self._standIns[key]
+        if shown is not node and not node.IsA("vtkMRMLSegmentationNode"):
+            showLike(self._borrowed, shown, node)  # its window may have changed
+        return shown
+
+    def _drawSegmentations(self) -> None:
+        if self.fixedSegmentation is not None:
+            self._style(self.fixedSegmentation, outline=True, visible=True)
+        if self.movingSegmentation is None:
+            return
+        shown = self._shown("movingSegmentation") if self.overlay is None else None  # it would change the map's colours
+        self._style(self.movingSegmentation, outline=False, visible=shown is self.movingSegmentation)
+        others = [node for (name, _), node in self._standIns.items() if name == "movingSegmentation"]
+        for node in (*others, self._warped["movingSegmentation"]):
+            if node is not None:
+                self._style(node, outline=False, visible=node is shown)
+
+    def _style(self, segmentation: slicer.vtkMRMLSegmentationNode, *, outline: bool, visible: bool) -> None:
+        if self._drawn.get(segmentation.GetID()) == visible:
+            return  # the user may have hidden it or changed its look
+        self._drawn[segmentation.GetID()] = visible
+        display = self._borrowed.addDisplay(segmentation)
+        settings = {
+            "Visibility": True,
+            "Visibility2D": visible,
+            "Visibility2DOutline": outline,
+            "Visibility2DFill": not outline,
+            "SliceIntersectionThickness": OUTLINE,
+            "Opacity2DOutline": 1.0,
+            "Opacity2DFill": FILL,
+        }
+        for name, value in settings.items():
+            self._borrowed.set(display, name, value)
+
+    def _removeHelper(self, node: slicer.vtkMRMLDisplayableNode) -> None:
+        display = node.GetDisplayNode()
+        self._borrowed.remove(node)
+        if display is not None:
+            self._borrowed.remove(display)
+
+
+class _Pose:
+    """Where a slice view looks."""
+
+    def __init__(self, node: slicer.vtkMRMLSliceNode) -> None:
+        self._node = node
+        self._matrix = vtk.vtkMatrix4x4()
+        self._matrix.DeepCopy(node.GetSliceToRAS())
+        self._origin, self._field = node.GetXYZOrigin(), node.GetFieldOfView()
+
+    def restore(self, node: slicer.vtkMRMLSliceNode | None = None) -> None:
+        """Look there again, with the same view or another one."""
+        node = node or self._node
+        if node.GetScene() is None:
+            return
+        modifying = node.StartModify()
+        node.GetSliceToRAS().DeepCopy(self._matrix)
+        node.SetXYZOrigin(*self._origin)
+        width, _height, depth = self._field
+        columns, rows, _slices = node.GetDimensions()
+        node.SetFieldOfView(width, width * rows / max(columns, 1), depth)
+        node.UpdateMatrices()
+        node.EndModify(modifying)
+
+
+def _sliceLogics() -> dict[str, slicer.vtkMRMLSliceLogic]:
+    manager = slicer.app.layoutManager()
+    return {name: manager.sliceWidget(name).sliceLogic() for name in manager.sliceViewNames()}

@@ -1,0 +1,102 @@
+"""`Probe`: what a transform does under the crosshair: displacement, Jacobian determinant, spread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import slicer
+from scipy import ndimage
+from slicer.i18n import tr as _
+
+from pddnet.core.image import Image
+
+from ..scene.geometry import RAS_LPS, arrayFromMatrix, movedPoints, transformBetween
+
+STEP = 1.0  # mm, where the transform has no voxels
+
+
+@dataclass(frozen=True)
+class Values:
+    """At one point of the fixed space: displacement (3,) in mm RAS, Jacobian determinant, spread in mm if known."""
+
+    displacement: np.ndarray
+    jacobian: float
+    spread: float | None = None
+
+
+def valuesAt(transform: slicer.vtkMRMLTransformNode, point: np.ndarray, spread: Image | None = None) -> Values:
+    """What any transform node, with its parents, does at a RAS point of the world; spread: an image in LPS mm.
+
+    It maps the world to what lies under the node, fixed to moving. The derivative reaches one voxel of a grid transform
+    to either side, as the Jacobian map does, otherwise 1 mm.
+    """
+    steps = _steps(transform)
+    offsets = np.concatenate([np.zeros((1, 3)), steps, -steps])
+    moved = movedPoints(transformBetween(None, transform), np.asarray(point) + offsets)
+    slopes = (moved[1:4] - moved[4:]) / 2  # rows: along each step
+    jacobian = float(np.linalg.det(slopes) / np.linalg.det(steps))
+    return Values(moved[0] - point, jacobian, None if spread is None else _sample(spread, point))
+
+
+def valuesText(values: Values) -> str:
+    """The values for a label."""
+    right, anterior, superior = values.displacement
+    parts = [
+        _("displacement {length} mm (R {right}, A {anterior}, S {superior})").format(
+            length=f"{np.linalg.norm(values.displacement):.1f}",
+            right=f"{right:.1f}",
+            anterior=f"{anterior:.1f}",
+            superior=f"{superior:.1f}",
+        ),
+        _("Jacobian {value}").format(value=f"{values.jacobian:.2f}") + (_(" (folded)") if values.jacobian <= 0 else ""),
+    ]
+    if values.spread is not None:
+        parts.append(_("spread {value} mm").format(value=f"{values.spread:.1f}"))
+    return "; ".join(parts)
+
+
+class Probe:
+    """Watches the crosshair until `close`; `onText` gets the values as text, nothing where the mouse is in no view."""
+
+    def __init__(
+        self, transform: slicer.vtkMRMLTransformNode, onText: Callable[[str], None], spread: Image | None = None
+    ) -> None:
+        self._transform, self._onText, self._spread = transform, onText, spread
+        self._crosshair = transform.GetScene().GetFirstNodeByClass("vtkMRMLCrosshairNode")
+        self._observer: int | None = None
+        if self._crosshair is not None:
+            event = slicer.vtkMRMLCrosshairNode.CursorPositionModifiedEvent
+            self._observer = self._crosshair.AddObserver(event, self._onMoved)
+
+    def close(self) -> None:
+        """Watch no more."""
+        if self._observer is not None:
+            self._crosshair.RemoveObserver(self._observer)
+            self._observer = None
+
+    def _onMoved(self, caller: object, event: object) -> None:
+        point = [0.0, 0.0, 0.0]
+        if self._transform.GetScene() is None or not self._crosshair.GetCursorPositionRAS(point):
+            self._onText("")
+            return
+        self._onText(valuesText(valuesAt(self._transform, np.array(point), self._spread)))
+
+
+def _steps(transform: slicer.vtkMRMLTransformNode) -> np.ndarray:
+    """(3, 3): rows are steps in mm RAS, from voxel to voxel where the transform is a grid."""
+    grid = transform.GetTransformFromParentAs("vtkOrientedGridTransform", False)
+    if grid is None or grid.GetDisplacementGrid() is None:
+        return STEP * np.eye(3)
+    direction = grid.GetGridDirectionMatrix()
+    turn = np.eye(3) if direction is None else arrayFromMatrix(direction)[:3, :3]
+    return (turn * grid.GetDisplacementGrid().GetSpacing()).T
+
+
+def _sample(image: Image, point: np.ndarray) -> float | None:
+    """Linear between the voxels; None outside of them."""
+    index = image.grid.point_to_index(RAS_LPS * point)
+    if not image.grid.contains(RAS_LPS * point):
+        return None
+    return float(ndimage.map_coordinates(image.array, index[::-1, None], order=1, mode="nearest")[0])

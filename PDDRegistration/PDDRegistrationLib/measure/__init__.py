@@ -1,0 +1,1 @@
+"""Measure any transform of the scene: the job, its tables, summary and chart."""

@@ -1,0 +1,153 @@
+"""`Selection`: what is to be registered, how, and where the result goes; and whether that can be carried out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import slicer
+from slicer.i18n import tr as _
+
+from pddnet.core.preset_overrides import adjusted
+from pddnet.core.presets import find_preset
+from pddnet.errors import InputError
+
+from ..scene.geometry import isSame, parentChain
+from ..scene.volumes import registrationParent
+
+OUTPUT = "output"  # fields that begin so are written to
+
+
+class OutputTaken(InputError):
+    """The chosen output transform holds something in its place; another one, such as a new one, would do."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What the user chose. Without an output volume (segmentation) the moving one is put under the transform.
+
+    fixedMask, movingMask: where each scan may be trusted; of a segmentation the segment with the ID ...MaskSegment, or
+    all. initialTransform, or the pairs of fixedPoints and movingPoints: what to start from instead of a search.
+    guide: whether the segmentations lead the registration. adjust: see `pddnet.core.preset_overrides.adjusted`.
+    """
+
+    fixedVolume: slicer.vtkMRMLScalarVolumeNode
+    movingVolume: slicer.vtkMRMLScalarVolumeNode
+    fixedSegmentation: slicer.vtkMRMLSegmentationNode | None = None
+    movingSegmentation: slicer.vtkMRMLSegmentationNode | None = None
+    preset: str = "default"
+    device: str = "auto"
+    outputTransform: slicer.vtkMRMLTransformNode | None = None
+    outputVolume: slicer.vtkMRMLScalarVolumeNode | None = None
+    outputSegmentation: slicer.vtkMRMLSegmentationNode | None = None
+    outputInverse: slicer.vtkMRMLTransformNode | None = None
+    outputJacobian: slicer.vtkMRMLScalarVolumeNode | None = None
+    outputSpread: slicer.vtkMRMLScalarVolumeNode | None = None
+    fixedMask: slicer.vtkMRMLNode | None = None
+    movingMask: slicer.vtkMRMLNode | None = None
+    fixedMaskSegment: str = ""
+    movingMaskSegment: str = ""
+    initialTransform: slicer.vtkMRMLTransformNode | None = None
+    fixedPoints: slicer.vtkMRMLMarkupsFiducialNode | None = None
+    movingPoints: slicer.vtkMRMLMarkupsFiducialNode | None = None
+    guide: bool = False
+    adjust: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def nodes(self) -> dict[str, slicer.vtkMRMLNode]:
+        """The nodes that were chosen, by field."""
+        values = {name: getattr(self, name) for name in NODES}
+        return {name: value for name, value in values.items() if value is not None}
+
+    @property
+    def outputs(self) -> dict[str, slicer.vtkMRMLNode]:
+        """Those of them that are written to."""
+        return {name: node for name, node in self.nodes.items() if name.startswith(OUTPUT)}
+
+    def ignored(self, node: slicer.vtkMRMLTransformableNode) -> slicer.vtkMRMLTransformNode | None:
+        """Of the parents of a moving node the one that a run starts without, as it stands for what the run looks for.
+
+        That is the initial transform, which would count twice otherwise, or else the result of a former run.
+        """
+        start = self.initialTransform
+        if start is not None and any(isSame(parent, start) for parent in parentChain(node)):
+            return start
+        return registrationParent(node, self.movingVolume)
+
+    def check(self) -> None:
+        """Raises InputError where the choice cannot be carried out; OutputTaken if it is the output transform's."""
+        if self.fixedVolume is None or self.movingVolume is None:
+            raise InputError(_("Choose a fixed and a moving volume."))
+        adjusted(find_preset(self.preset), **self.adjust)
+        self._checkOutputs()
+        self._checkStart()
+        if self.guide and (self.fixedSegmentation is None or self.movingSegmentation is None):
+            raise InputError(_("Choose a fixed and a moving segmentation to guide with, or do not guide."))
+        for node in (self.outputTransform, self.outputInverse):
+            if node is not None and not node.IsA("vtkMRMLGridTransformNode"):
+                raise InputError(_("{name} is no grid transform; choose another output.").format(name=node.GetName()))
+        self._checkInverse()
+        self._checkTransform()
+
+    def _checkOutputs(self) -> None:
+        inputs = [node for name, node in self.nodes.items() if not name.startswith(OUTPUT)]
+        written: list[slicer.vtkMRMLNode] = []
+        for name, node in self.outputs.items():
+            if node in inputs:
+                text = _("{name} is an input; choose another output.").format(name=node.GetName())
+                raise (OutputTaken if name == "outputTransform" else InputError)(text)
+            if node in written:
+                raise InputError(_("{name} is chosen for two outputs; choose another one.").format(name=node.GetName()))
+            written.append(node)
+        if self.outputSegmentation is not None and self.movingSegmentation is None:
+            text = _("Choose the moving segmentation that goes into {name}, or no output segmentation.")
+            raise InputError(text.format(name=self.outputSegmentation.GetName()))
+
+    def _checkStart(self) -> None:
+        if (self.fixedPoints is None) != (self.movingPoints is None):
+            side = _("fixed") if self.fixedPoints is None else _("moving")
+            raise InputError(_("Choose the {side} points too, or neither of them.").format(side=side))
+        if self.fixedPoints is None:
+            return
+        if self.fixedPoints is self.movingPoints:
+            text = _("{name} is chosen for both scans; choose the points of the other one.")
+            raise InputError(text.format(name=self.fixedPoints.GetName()))
+        if self.initialTransform is not None:
+            raise InputError(_("Start from points or from a transform, not from both; clear one of them."))
+
+    def _checkInverse(self) -> None:
+        """The inverse is another transform's content: none of the inputs may hang on it."""
+        inverse = self.outputInverse
+        for name, node in self.nodes.items():
+            hangs = inverse is not None and not name.startswith(OUTPUT) and isUnder(node, inverse)
+            if hangs:
+                text = _("{node} lies under {transform}, which the inverse would replace; choose another output.")
+                raise InputError(text.format(node=node.GetName(), transform=inverse.GetName()))
+
+    def _checkTransform(self) -> None:
+        """It must not move the fixed scan or what another result placed, nor replace the moving one's parent."""
+        transform = self.outputTransform
+        if transform is None:
+            return
+        registered = transform.GetNodeReference(transform.GetMovingNodeReferenceRole())
+        ours = (self.movingVolume, self.movingSegmentation, self.movingPoints)
+        for node in slicer.util.getNodesByClass("vtkMRMLTransformableNode", transform.GetScene()):
+            if not isUnder(node, transform):
+                continue
+            fixed = node in (self.fixedVolume, self.fixedSegmentation, self.fixedPoints)
+            placed = registrationParent(node, self.movingVolume) is transform
+            another = registered not in (None, self.movingVolume)
+            if fixed or another or (node in ours and not placed):
+                text = _("{node} lies under {transform}, which the result would replace; choose another output.")
+                raise OutputTaken(text.format(node=node.GetName(), transform=transform.GetName()))
+
+
+_SETTINGS = ("preset", "device", "fixedMaskSegment", "movingMaskSegment", "guide", "adjust")
+NODES = tuple(entry.name for entry in fields(Selection) if entry.name not in _SETTINGS)
+"""The fields that hold nodes."""
+
+
+def isUnder(node: slicer.vtkMRMLNode, transform: slicer.vtkMRMLTransformNode) -> bool:
+    """Whether the transform is among the node's parents."""
+    return node.IsA("vtkMRMLTransformableNode") and any(isSame(parent, transform) for parent in parentChain(node))

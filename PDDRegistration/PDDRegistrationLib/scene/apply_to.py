@@ -1,0 +1,205 @@
+"""Volumes, segmentations, models, markups under a transform or its inverse: undone exactly, or hardened in a copy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import slicer
+from slicer.i18n import tr as _
+
+from pddnet.errors import InputError
+
+from .geometry import isSame, parentChain, transformBetween
+from .proxies import ownCopy
+from .segmentations import BINARY, labelsFromSegmentation, segmentationFromLabels
+from .volumes import RESULT, imageFromVolume, placeUnder, registrationParent, updateVolumeFromImage
+
+INVERSE_OF = "PDDRegistration.InverseOf"
+"""Node reference of an inverse to the transform that it was made from."""
+
+
+def inverseOf(transform: slicer.vtkMRMLTransformNode) -> slicer.vtkMRMLTransformNode:
+    """The node "<name> inverse": what lies under it is shown where the moving scan has it.
+
+    It is made when first asked for, and made anew from the transform (and its parents) each time after.
+    """
+    scene = transform.GetScene()
+    inverse = _knownInverse(transform)
+    if inverse is None:
+        name = scene.GenerateUniqueName(_("{name} inverse").format(name=transform.GetName()))
+        inverse = scene.AddNewNodeByClass("vtkMRMLTransformNode", name)
+    modifying = inverse.StartModify()
+    inverse.SetAndObserveTransformNodeID(None)
+    inverse.SetAndObserveTransformToParent(ownCopy(transformBetween(None, transform)))
+    inverse.SetNodeReferenceID(INVERSE_OF, transform.GetID())
+    fixed, moving = (transform.GetNodeReferenceID(role) for role in _roles(transform))
+    for role, reference in zip(_roles(inverse), (moving, fixed), strict=True):
+        inverse.SetNodeReferenceID(role, reference)
+    inverse.SetAttribute(RESULT, "true")
+    inverse.EndModify(modifying)
+    return inverse
+
+
+def hardenedCopy(
+    node: slicer.vtkMRMLTransformableNode, transform: slicer.vtkMRMLTransformNode, inverse: bool = False
+) -> slicer.vtkMRMLTransformableNode:
+    """A new node "<name> registered" in the world, without parents; the node itself stays as it is, where it is.
+
+    Volumes and label maps are resampled to voxels of their own spacing that cover all of what is moved.
+
+    Raises:
+        InputError: the node cannot be moved so, or has nothing in it.
+    """
+    scene = node.GetScene()
+    before = _nodesOf(scene)
+    try:
+        target = _target(node, transform, inverse)
+        copy = _copyOf(node)
+        copy.SetAndObserveTransformNodeID(node.GetTransformNodeID())
+        moving = target.GetNodeReference(target.GetMovingNodeReferenceRole())
+        placeUnder(copy, target, registrationParent(node, moving))
+        _harden(copy, node)
+    except Exception:
+        _removeSince(scene, before)
+        raise
+    _removeSince(scene, before, "vtkMRMLTransformNode")
+    return copy
+
+
+@dataclass(frozen=True)
+class _Move:
+    """A parent that was exchanged."""
+
+    node: slicer.vtkMRMLTransformableNode
+    former: slicer.vtkMRMLTransformNode | None
+    parent: slicer.vtkMRMLTransformNode | None
+
+    def undo(self) -> None:
+        """Nothing where the node is gone, or was moved elsewhere meanwhile."""
+        if self.node.GetScene() is None or not isSame(self.node.GetParentTransformNode(), self.parent):
+            return
+        gone = self.former is None or self.former.GetScene() is None
+        self.node.SetAndObserveTransformNodeID(None if gone else self.former.GetID())
+
+
+@dataclass(frozen=True)
+class _Step:
+    """What one `apply` did: parents exchanged, the node's own last, and transforms that it made."""
+
+    node: slicer.vtkMRMLTransformableNode
+    moves: tuple[_Move, ...]
+    made: tuple[slicer.vtkMRMLTransformNode, ...]
+
+
+class Applied:
+    """Puts nodes under transforms, and remembers how they lay before; it changes nothing but parents."""
+
+    def __init__(self) -> None:
+        self._steps: list[_Step] = []
+
+    def apply(
+        self, node: slicer.vtkMRMLTransformableNode, transform: slicer.vtkMRMLTransformNode, inverse: bool = False
+    ) -> None:
+        """Show a node of the moving scan where the fixed one has it; `inverse`: a node of the fixed scan at the moving.
+
+        As `nodes.placeUnder` does it: other parents keep their effect, a former result is replaced.
+
+        Raises:
+            InputError: the node lies there already, or the transform lies under it.
+        """
+        scene = node.GetScene()
+        before = _nodesOf(scene, "vtkMRMLTransformNode")
+        target = _target(node, transform, inverse)
+        if any(isSame(parent, target) for parent in parentChain(node)):  # the inverse was there before, then
+            text = _("{node} lies under {transform} already; choose another node or direction.")
+            raise InputError(text.format(node=node.GetName(), transform=target.GetName()))
+        chain = [node, *parentChain(node)]
+        parents = [member.GetParentTransformNode() for member in chain]
+        placeUnder(node, target)
+        moves = [
+            _Move(member, former, member.GetParentTransformNode())
+            for member, former in zip(chain, parents, strict=True)
+            if not isSame(member.GetParentTransformNode(), former)
+        ]
+        made = [each for each in _nodesOf(scene, "vtkMRMLTransformNode") if not any(each is known for known in before)]
+        self._steps.append(_Step(node, tuple(moves), tuple(made)))
+
+    @property
+    def canUndo(self) -> bool:
+        """Whether there is a node that can be put back."""
+        self._steps = [step for step in self._steps if step.node.GetScene() is not None]
+        return bool(self._steps)
+
+    def undo(self) -> str:
+        """Put the node of the last `apply` back under its former parents; returns its name, '' if there is none.
+
+        A node that is gone is passed over; one that was put elsewhere meanwhile stays there. A former parent that is
+        gone is none.
+        """
+        if not self.canUndo:
+            return ""
+        step = self._steps.pop()
+        for move in step.moves:
+            move.undo()
+        for made in reversed(step.made):
+            if made.GetScene() is not None and not _isUsed(made):
+                made.GetScene().RemoveNode(made)
+        return step.node.GetName()
+
+
+def _target(
+    node: slicer.vtkMRMLTransformableNode, transform: slicer.vtkMRMLTransformNode, inverse: bool
+) -> slicer.vtkMRMLTransformNode:
+    if any(isSame(node, member) for member in (transform, *parentChain(transform))):
+        text = _("{node} cannot be put under {transform}, which lies under it; choose another node.")
+        raise InputError(text.format(node=node.GetName(), transform=transform.GetName()))
+    return inverseOf(transform) if inverse else transform
+
+
+def _roles(transform: slicer.vtkMRMLTransformNode) -> tuple[str, str]:
+    return transform.GetFixedNodeReferenceRole(), transform.GetMovingNodeReferenceRole()
+
+
+def _nodesOf(scene: slicer.vtkMRMLScene, kind: str = "vtkMRMLNode") -> list[slicer.vtkMRMLNode]:
+    return [scene.GetNthNodeByClass(number, kind) for number in range(scene.GetNumberOfNodesByClass(kind))]
+
+
+def _removeSince(scene: slicer.vtkMRMLScene, before: list[slicer.vtkMRMLNode], kind: str = "vtkMRMLNode") -> None:
+    """Take out all nodes of a class that were not there before."""
+    for node in reversed(_nodesOf(scene, kind)):
+        if not any(node is known for known in before):
+            scene.RemoveNode(node)
+
+
+def _knownInverse(transform: slicer.vtkMRMLTransformNode) -> slicer.vtkMRMLTransformNode | None:
+    candidates = _nodesOf(transform.GetScene(), "vtkMRMLTransformNode")
+    return next((node for node in candidates if isSame(node.GetNodeReference(INVERSE_OF), transform)), None)
+
+
+def _isUsed(transform: slicer.vtkMRMLTransformNode) -> bool:
+    others = _nodesOf(transform.GetScene(), "vtkMRMLTransformableNode")
+    return any(isSame(other.GetParentTransformNode(), transform) for other in others)
+
+
+def _copyOf(node: slicer.vtkMRMLTransformableNode) -> slicer.vtkMRMLTransformableNode:
+    """A node of the same class and content in the scene, without parents, with a display node like the node's."""
+    scene = node.GetScene()
+    name = scene.GenerateUniqueName(_("{name} registered").format(name=node.GetName()))
+    copy = scene.AddNewNodeByClass(node.GetClassName(), name)
+    copy.CopyContent(node, not node.IsA("vtkMRMLVolumeNode"))  # a volume gets voxels of its own when it is hardened
+    if node.IsA("vtkMRMLDisplayableNode") and node.GetDisplayNode() is not None:
+        if copy.GetDisplayNode() is None:
+            copy.CreateDefaultDisplayNodes()
+        if copy.GetDisplayNode() is not None:
+            copy.GetDisplayNode().CopyContent(node.GetDisplayNode())
+    return copy
+
+
+def _harden(copy: slicer.vtkMRMLTransformableNode, node: slicer.vtkMRMLTransformableNode) -> None:
+    """Volumes and label maps by this module's own resampling, which keeps all of them and pads with air."""
+    if copy.IsA("vtkMRMLScalarVolumeNode"):
+        updateVolumeFromImage(copy, imageFromVolume(copy), node)
+    elif copy.IsA("vtkMRMLSegmentationNode") and copy.GetSegmentation().ContainsRepresentation(BINARY):
+        segmentationFromLabels(labelsFromSegmentation(copy), copy, node)
+    else:
+        copy.HardenTransform()

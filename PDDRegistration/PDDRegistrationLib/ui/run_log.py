@@ -1,0 +1,67 @@
+"""`RunLog`: what happened in the runs of this session, as lines of text that can be copied."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from pddnet.core.image import Image
+
+from ..base.result_texts import stageText
+from ..registration.selection import Selection
+from ..worker.client import Failure
+
+MOST_LINES = 500
+
+
+class RunLog:
+    """Every line goes to `write` as it comes."""
+
+    def __init__(self, write: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+        self._write, self._clock = write, clock
+        self._began, self._stage = clock(), ""
+
+    def begin(self, selection: Selection, request: dict[str, Any]) -> None:
+        """A run was started."""
+        self._began, self._stage = self._clock(), ""
+        names = (selection.movingVolume.GetName(), selection.fixedVolume.GetName())
+        self._write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')}  {names[0]} to {names[1]}")
+        self._write(f"preset {selection.preset}, device {selection.device}{_settings(selection.adjust)}")
+        for side in ("fixed", "moving"):
+            self._write(f"{side}: {_described(request[side])}")
+        used = [name for name in ("initial_transform", "fixed_mask", "moving_mask", "fixed_labels") if name in request]
+        if used:
+            self._write(f"with {', '.join(name.replace('_', ' ') for name in used)}")
+
+    def stage(self, stage: str) -> None:
+        """A run reported progress; only a new stage is a line."""
+        if stage != self._stage:
+            self._stage = stage
+            self._line(stageText(stage))
+
+    def finish(self, report: dict[str, Any], lines: Iterable[str]) -> None:
+        """A run succeeded; lines: what its process printed."""
+        verdict = report["verdict"]
+        self._line(f"{verdict['status']} (risk {verdict['risk']:.2f}) on {report['device']}")
+        for text in (*verdict["reasons"], *report["warnings"], *lines):
+            self._write(f"  {text}")
+        self._write("  " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in report["seconds"].items()))
+
+    def fail(self, failure: Failure, lines: Iterable[str]) -> None:
+        """A run failed, or was cancelled."""
+        self._line(f"{failure.kind}: {failure.message}")
+        for text in (*failure.details.splitlines(), *lines):
+            self._write(f"  {text}")
+
+    def _line(self, text: str) -> None:
+        self._write(f"{self._clock() - self._began:7.1f} s  {text}")
+
+
+def _settings(adjust: Any) -> str:
+    return "".join(f", {name.replace('_', ' ')} {value}" for name, value in adjust.items())
+
+
+def _described(image: Image) -> str:
+    size, spacing = (" x ".join(f"{n:.4g}" for n in numbers) for numbers in (image.grid.size, image.grid.spacing))
+    return f"{size} voxels of {spacing} mm, {image.array.dtype}"

@@ -1,0 +1,152 @@
+"""`SettingsPanel`: preset, device and the settings in their place; how long a run took, and what GPU there is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from slicer.i18n import tr as _
+
+from pddnet.core.preset_overrides import LIMITS
+from pddnet.core.presets import DEVICES, PRESETS, Preset
+
+from ..base.qt_text import showText
+from ..registration.run_times import lastRun
+from ..worker.client import Failure
+
+DEVICE_NAMES = {"auto": _("automatic"), "cpu": _("CPU"), "cuda": _("GPU (CUDA)")}
+WAYS = {"": None, "both": True, "one": False}
+NUMBERS = {  # parameter: widget, keyword of `pddnet.core.preset_overrides.adjusted`, value that leaves it to the preset
+    "captureRange": ("captureRangeSpinBox", "capture_range", 0.0),
+    "controlSpacing": ("controlSpacingSpinBox", "control_spacing", 0.0),
+    "smoothness": ("smoothnessSpinBox", "smoothness", 0.0),
+    "optimisationSteps": ("optimisationStepsSpinBox", "iterations", -1),
+}
+GIGABYTE = 1e9
+
+
+def adjustOf(parameters: Any) -> dict[str, Any]:
+    """The settings that a parameter node sets in place of the preset's, for `pddnet.core.preset_overrides.adjusted`."""
+    values = {keyword: getattr(parameters, name) for name, (_widget, keyword, _unset) in NUMBERS.items()}
+    unset = {keyword: unset for _widget, keyword, unset in NUMBERS.values()}
+    chosen = {keyword: value for keyword, value in values.items() if value != unset[keyword]}
+    ways = WAYS.get(parameters.inverseConsistency)
+    return chosen | ({} if ways is None else {"both_ways": ways})
+
+
+class SettingsPanel:
+    """Connects these widgets and a parameter node by hand: a scene may name a preset or device that is not here."""
+
+    def __init__(self, ui: Any, worker: Callable[[], Any]) -> None:
+        """Args: the widgets by name; what returns the registration process's client."""
+        self.ui, self._worker, self._parameters = ui, worker, None
+        for name in PRESETS:
+            ui.presetComboBox.addItem(name, name)
+        for name in DEVICES:
+            ui.deviceComboBox.addItem(DEVICE_NAMES[name], name)
+        for way in WAYS:
+            ui.inverseConsistencyComboBox.addItem("", way)
+        for name, (widget, keyword, unset) in NUMBERS.items():
+            box = getattr(ui, widget)
+            box.minimum, box.maximum = unset, LIMITS[keyword][1]
+            signal = "valueChanged(int)" if name == "optimisationSteps" else "valueChanged(double)"
+            box.connect(signal, lambda value, name=name: self._set(name, value))
+        combos = {"preset": ui.presetComboBox, "device": ui.deviceComboBox}
+        combos["inverseConsistency"] = ui.inverseConsistencyComboBox
+        for name, box in combos.items():
+            box.connect(
+                "currentIndexChanged(int)", lambda index, name=name, box=box: self._set(name, box.itemData(index))
+            )
+        self._combos = combos
+        ui.deviceCheckButton.connect("clicked(bool)", self._onCheckClicked)
+
+    def show(self, parameters: Any) -> None:
+        """Follow a parameter node; None: none. `refresh` is to be called whenever it changes."""
+        self._parameters = None
+        if parameters is not None:
+            self._fill(parameters)
+        self._parameters = parameters
+
+    def refresh(self) -> None:
+        """Show what the parameter node holds."""
+        parameters, self._parameters = self._parameters, None  # what the widgets say meanwhile is no choice
+        self._fill(parameters)
+        self._parameters = parameters
+
+    def mend(self, parameters: Any) -> str:
+        """Replace what another version or machine knew by the usual; returns a sentence on it, or nothing."""
+        known = {"preset": tuple(PRESETS), "device": DEVICES, "inverseConsistency": tuple(WAYS)}
+        values = {name: getattr(parameters, name) for name in known}
+        unknown = {name: value for name, value in values.items() if value not in known[name]}
+        text = _("The scene asks for the {kind} '{value}', which does not exist here; '{usual}' is used instead.")
+        for name in unknown:
+            setattr(parameters, name, known[name][0])
+        texts = [text.format(kind=_(name), value=value, usual=known[name][0]) for name, value in unknown.items()]
+        return " ".join(texts)
+
+    def showGpu(self, gpu: dict[str, Any] | None) -> None:
+        """Name the GPU, and how much of its memory is free; gpu: as the worker's `warm` tells it."""
+        text = _("GPU (CUDA): none found")
+        if gpu is not None:
+            free, total = (gpu[f"memory_{which}"] / GIGABYTE for which in ("free", "total"))
+            text = _("GPU (CUDA): {name}, {free} of {total} GB free")
+            text = text.format(name=gpu["name"], free=f"{free:.1f}", total=f"{total:.1f}")
+        self.ui.deviceComboBox.setItemText(DEVICES.index("cuda"), text)
+
+    def _set(self, name: str, value: Any) -> None:
+        if self._parameters is not None:
+            setattr(self._parameters, name, value)
+
+    def _fill(self, parameters: Any) -> None:
+        for name, box in self._combos.items():
+            box.setCurrentIndex(max(box.findData(getattr(parameters, name)), 0))
+        preset = PRESETS[parameters.preset]
+        self.ui.presetNote.text, self.ui.presetNote.toolTip = presetTexts(preset)
+        texts = _presetValues(preset)
+        usual = _("as the preset says ({value})")
+        for name, (widget, _keyword, _unset) in NUMBERS.items():
+            box = getattr(self.ui, widget)
+            box.specialValueText = usual.format(value=texts[name])
+            if box.value != getattr(parameters, name):
+                box.value = getattr(parameters, name)
+        ways = (usual.format(value=texts["inverseConsistency"]), _("both ways"), _("one way"))
+        for index, text in enumerate(ways):
+            self.ui.inverseConsistencyComboBox.setItemText(index, text)
+
+    def _onCheckClicked(self, checked: bool = False) -> None:
+        """Ask the registration process; it loads PyTorch for that."""
+        self.ui.deviceCheckButton.enabled = False
+        worker = self._worker()
+        worker.submit({"do": "warm"}, None, self._onWarm, self._onCheckFailed)
+
+    def _onWarm(self, answer: dict[str, Any]) -> None:
+        self.ui.deviceCheckButton.enabled = True
+        self.showGpu(answer["cuda"])
+
+    def _onCheckFailed(self, failure: Failure) -> None:
+        self.ui.deviceCheckButton.enabled = True
+        showText(self.ui.statusLabel, failure.message)
+
+
+def presetTexts(preset: Preset) -> tuple[str, str]:
+    """One line: what it is for, and how long it took here, if it was used here before; and where that was measured."""
+    last = lastRun(preset.name)
+    if last is None:
+        return preset.purpose, ""
+    text, seconds = _("{purpose}; last run here: {seconds}"), f"{last.seconds:.0f}\N{NO-BREAK SPACE}s"
+    tip = _("Measured on this computer with the device {device}; larger scans take longer.")
+    return text.format(purpose=preset.purpose, seconds=seconds), tip.format(device=last.device)
+
+
+def _presetValues(preset: Preset) -> dict[str, str]:
+    """What the preset says, in the words of the widgets."""
+    first, last = preset.stages[0], preset.stages[-1]
+    points = _("{count} points per axis").format(count=last.points)
+    steps = sorted({stage.iterations for stage in preset.stages})
+    return {
+        "captureRange": f"{first.reach:g} mm",
+        "controlSpacing": f"{last.control:g} mm" if last.points is None else points,
+        "smoothness": "1 x",
+        "optimisationSteps": " / ".join(map(str, steps)),
+        "inverseConsistency": _("both ways") if first.both_ways else _("one way"),
+    }

@@ -1,0 +1,1 @@
+"""The client of the registration process, jobs that run in it, and the setup of torch."""

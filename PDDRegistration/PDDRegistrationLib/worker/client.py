@@ -1,0 +1,430 @@
+"""`Worker`: the client of the long-lived registration process (`pddnet.worker.server`), by a QProcess and its signals.
+
+    worker = Worker(pythonSlicer, folderOfPddnet, slicer.app.temporaryPath)
+    worker.submit({"do": "register", "fixed": fixed, "moving": moving}, onProgress, onDone, onFailed)
+
+What may be asked for, with which fields, and what comes back stands in `pddnet.worker.tasks`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import qt
+from slicer.i18n import tr as _
+
+import pddnet
+from pddnet.errors import Cancelled, InputError
+from pddnet.worker.folder import WorkerFolder, sweep
+from pddnet.worker.messages import discard, pack, unpack
+from pddnet.worker.server import IDLE, PROTOCOL, arguments
+
+LOG_LINES = 200
+LAST_LINES = 15  # of the log, in a message
+CANCEL_SECONDS = 2.0  # after which a cancelled request is ended by killing the process
+STOP_SECONDS = 0.7  # in which the process should end by itself
+
+_KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # on Windows os.kill with SIGTERM ends a process at once
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a request was not answered.
+
+    kind: input (the message tells the user what to change), cancelled, memory, torch_missing, internal, died (the
+    process ended), mismatch (it is not the one that belongs here). details: a traceback or the last lines of the log.
+    """
+
+    kind: str
+    message: str
+    details: str = ""
+
+    def asException(self) -> Exception:
+        """For callers that wait: InputError, Cancelled or MemoryError, as the task raised them, else WorkerError."""
+        kinds = {"input": InputError, "cancelled": Cancelled, "memory": MemoryError}
+        return kinds[self.kind](self.message) if self.kind in kinds else WorkerError(self)
+
+
+class WorkerError(RuntimeError):
+    """A request that was waited for failed; neither a wrong input nor a cancellation."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+@dataclass
+class _Job:
+    onProgress: Callable[[float, str], None] | None
+    onDone: Callable[[dict[str, Any]], None] | None
+    onFailed: Callable[[Failure], None] | None
+    deadline: float | None = None  # set when cancelled: until then it should have ended
+    error: Exception | None = None  # what onProgress raised
+
+
+class Worker:
+    """Starts the process when it is needed and passes requests to it, one after the other.
+
+    Every submitted request ends with exactly one call of its onDone or onFailed, from the event loop, `waitFor` or
+    `stop`. The process ends by itself after some idle minutes and when this application does.
+    """
+
+    def __init__(
+        self,
+        pythonExecutable: str | Path,
+        pddnetParent: str | Path,
+        temporaryFolder: str | Path,
+        idleSeconds: float = IDLE,
+    ) -> None:
+        """Args: PythonSlicer; the folder that holds pddnet; where the private folder for arrays is made."""
+        self._program, self._parent = str(pythonExecutable), Path(pddnetParent)
+        self._temporary, self._idle = Path(temporaryFolder), idleSeconds
+        self._folder: WorkerFolder | None = None
+        self._jobs: dict[int, _Job] = {}
+        self._count = 0
+        self._hello: dict[str, Any] = {}
+        self._greeted = False  # by the process that runs now
+        self._unsent: list[bytes] = []  # until then
+        self._output = self._errors = b""
+        self._log: deque[str] = deque(maxlen=LOG_LINES)
+        self._ending: Failure | None = None  # what to say about the open requests once the process has ended
+        self._process = qt.QProcess()
+        self._process.readyReadStandardOutput.connect(self._readOutput)
+        self._process.readyReadStandardError.connect(self._readErrors)
+        self._process.finished.connect(self._onFinished)
+        self._process.errorOccurred.connect(self._onErrorOccurred)
+        self._timer = qt.QTimer()
+        self._timer.setSingleShot(True)
+        self._timer.timeout.connect(self._killIfDue)
+
+    @property
+    def isRunning(self) -> bool:
+        """Whether there is a process."""
+        return self._process.state() != qt.QProcess.NotRunning
+
+    @property
+    def isBusy(self) -> bool:
+        """Whether a request is open."""
+        return bool(self._jobs)
+
+    @property
+    def log(self) -> list[str]:
+        """The last lines that the process printed, also of one that has ended."""
+        return list(self._log)
+
+    @property
+    def hello(self) -> dict[str, Any]:
+        """What the last process said about itself: protocol, version, pid, file, python; empty before."""
+        return dict(self._hello)
+
+    def useTemporaryFolder(self, folder: str | Path) -> None:
+        """Where the next process's private folder is made: the user may have chosen another."""
+        self._temporary = Path(folder)
+
+    def start(self) -> None:
+        """Start the process, if there is none; `submit` does so too.
+
+        Raises:
+            InputError: the folder for temporary files cannot be used.
+        """
+        if self.isRunning and self._ending is None:
+            return
+        self._prepare()
+        self._launch()
+
+    def submit(
+        self,
+        request: dict[str, Any],
+        onProgress: Callable[[float, str], None] | None = None,
+        onDone: Callable[[dict[str, Any]], None] | None = None,
+        onFailed: Callable[[Failure], None] | None = None,
+    ) -> int:
+        """Send a request and return its number; the arrays are written now, and may be changed afterwards.
+
+        Args:
+            request: {"do": ..., **fields}; values are JSON, `Image`, `DisplacementField`, `Grid`, numpy arrays or
+                SimpleITK transforms, as `pddnet.worker.tasks` describes them.
+            onProgress: called with (fraction 0..1, stage); an exception that it raises cancels the request.
+            onDone: called with the answer's fields. onFailed: called with a `Failure`.
+
+        Raises:
+            InputError: the arrays cannot be written to the temporary folder.
+        """
+        self._catchUp()
+        if not self.isRunning:
+            self._prepare()
+        self._count += 1
+        number = self._count
+        message = pack(request, self._folder.path, str(number))
+        self._jobs[number] = _Job(onProgress, onDone, onFailed)
+        self._send({**message, "id": number})
+        if not self.isRunning:
+            self._launch()
+        return number
+
+    def cancel(self, number: int) -> None:
+        """Ask that a request ends as cancelled; where that takes too long, the process is killed."""
+        job = self._jobs.get(number)
+        if job is None or job.deadline is not None:
+            return
+        job.deadline = time.monotonic() + CANCEL_SECONDS
+        self._send({"do": "cancel", "id": number})
+        self._timer.start(int(1100 * CANCEL_SECONDS))  # Qt's timers may be early by a twentieth: never before it is due
+
+    def waitFor(self, number: int) -> None:
+        """Block until a request has ended, without the event loop; its callbacks are called from here.
+
+        Raises:
+            Exception: what onProgress raised, after the request was cancelled for it.
+        """
+        job = self._jobs.get(number)
+        while number in self._jobs:
+            self._process.waitForReadyRead(100)
+            self._readErrors()
+            self._readOutput()
+            self._killIfDue()
+            if not self.isRunning:
+                self._onFinished()
+        if job is not None and job.error is not None:
+            raise job.error
+
+    def run(self, request: dict[str, Any], onProgress: Callable[[float, str], None] | None = None) -> dict[str, Any]:
+        """Submit a request, wait for it and return the answer's fields.
+
+        Raises:
+            InputError, Cancelled, MemoryError, WorkerError: see `Failure.asException`.
+            Exception: what onProgress raised.
+        """
+        answers: list[dict[str, Any]] = []
+        failures: list[Failure] = []
+        self.waitFor(self.submit(request, onProgress, answers.append, failures.append))
+        if failures:
+            raise failures[0].asException()
+        return answers[0]
+
+    def stop(self) -> None:
+        """End the process within about a second and delete its files; open requests fail as cancelled.
+
+        To be called on cleanup, on reload, and before torch is installed or updated.
+        """
+        if self.isRunning:
+            self._ending = self._ending or Failure("cancelled", _("The registration process was stopped."))
+            self._process.closeWriteChannel()
+            if not self._process.waitForFinished(int(1000 * STOP_SECONDS)):
+                self._kill()
+                self._process.waitForFinished(300)
+        if self._folder is not None and not self.isRunning:
+            self._onFinished()
+
+    def _prepare(self) -> None:
+        """A private folder for a new process."""
+        if self.isRunning:  # the one before is about to end
+            self.stop()
+        try:
+            sweep(self._temporary)
+            self._folder = self._folder or WorkerFolder(self._temporary)
+        except OSError as error:
+            raise InputError(
+                _("{folder}: the folder for temporary files cannot be used ({reason}); free space or choose another")
+                .format(folder=self._temporary, reason=error.strerror)
+            ) from error  # fmt: skip
+
+    def _launch(self) -> None:
+        self._hello = {}
+        self._process.start(self._program, arguments(self._parent, self._folder.path, self._idle))
+
+    def _catchUp(self) -> None:
+        """Notice what happened while no event loop ran: the process may have ended, or be about to."""
+        if self.isRunning:
+            self._process.waitForReadyRead(0)
+            self._readOutput()
+        if self.isRunning and self._ending is not None:
+            self.stop()
+
+    def _send(self, message: dict[str, Any]) -> None:
+        line = json.dumps(message, allow_nan=False).encode("ascii") + b"\n"
+        if self._greeted:
+            self._process.write(line)
+        else:
+            self._unsent.append(line)
+
+    def _readOutput(self) -> None:
+        while data := _bytes(self._process.readAllStandardOutput()):
+            self._output += data
+            while b"\n" in self._output:
+                line, _newline, self._output = self._output.partition(b"\n")
+                self._receive(line)
+
+    def _readErrors(self) -> None:
+        self._errors += _bytes(self._process.readAllStandardError())
+        *lines, self._errors = self._errors.replace(b"\r", b"\n").split(b"\n")
+        self._log.extend(line.decode("utf-8", "replace") for line in lines if line)
+
+    def _receive(self, line: bytes) -> None:
+        try:
+            message = json.loads(line)
+            number = message.get("id")
+        except (ValueError, AttributeError):
+            self._log.append(repr(line[:LOG_LINES]))
+            return
+        if "hello" in message:
+            self._welcome(message["hello"])
+        elif "bye" in message and not self._jobs:
+            self._ending = Failure("cancelled", _("The registration process was stopped."))
+            self._process.closeWriteChannel()
+        elif "progress" in message and number in self._jobs:
+            self._onProgress(number, message["progress"], message["stage"])
+        elif "done" in message and number in self._jobs:
+            self._onDone(number, message["done"])
+        elif "failed" in message:
+            failed = message["failed"]
+            failure = Failure(failed["kind"], failed["message"], failed.get("traceback", ""))
+            if number in self._jobs:
+                self._fail(number, failure)
+            else:
+                self._log.append(failure.message)
+
+    def _welcome(self, hello: dict[str, Any]) -> None:
+        """Check that the process is the one that belongs here, and send it what waits."""
+        self._hello = hello
+        if self._ending is not None:
+            return
+        wrong = self._mismatch(hello)
+        if wrong:
+            self._ending = Failure("mismatch", wrong)
+            self._kill()
+            return
+        self._greeted = True
+        for line in self._unsent:
+            self._process.write(line)
+        self._unsent = []
+
+    def _mismatch(self, hello: dict[str, Any]) -> str:
+        """What is wrong with the process, or nothing."""
+        place = Path(str(hello.get("file", ""))).parent.parent
+        if os.path.normcase(os.path.realpath(place)) != os.path.normcase(os.path.realpath(self._parent)):
+            text = _(
+                "The registration process found pddnet in {place} instead of {expected}; remove that copy "
+                "(pip uninstall pddnet) or install the extension again."
+            )
+            return text.format(place=place, expected=self._parent)
+        if hello.get("protocol") != PROTOCOL or hello.get("version") != pddnet.__version__:
+            text = _(
+                "The registration process has pddnet {other} (protocol {otherProtocol}), this application loaded "
+                "pddnet {own} (protocol {ownProtocol}); restart the application."
+            )
+            return text.format(
+                other=hello.get("version"),
+                otherProtocol=hello.get("protocol"),
+                own=pddnet.__version__,
+                ownProtocol=PROTOCOL,
+            )
+        return ""
+
+    def _onProgress(self, number: int, fraction: float, stage: str) -> None:
+        job = self._jobs[number]
+        if job.onProgress is None or job.deadline is not None:
+            return
+        try:
+            job.onProgress(fraction, stage)
+        except Exception as error:
+            job.error = error
+            self.cancel(number)
+
+    def _onDone(self, number: int, done: dict[str, Any]) -> None:
+        if self._jobs[number].deadline is not None:  # it was done before it heard of the cancellation
+            discard(done, self._folder.path)
+            self._fail(number, _cancelled())
+            return
+        try:
+            answer = unpack(done, self._folder.path)
+        except MemoryError:
+            self._fail(number, Failure("memory", noMemory()))
+            return
+        except (OSError, ValueError) as error:
+            text = _("The result cannot be read ({reason}); free space on the disk of the temporary files.")
+            self._fail(number, Failure("internal", text.format(reason=error)))
+            return
+        job = self._jobs.pop(number)
+        _call(job.onDone, answer)
+
+    def _fail(self, number: int, failure: Failure) -> None:
+        job = self._jobs.pop(number)
+        _call(job.onFailed, failure if job.deadline is None else _cancelled())
+
+    def _onFinished(self, *_arguments: object) -> None:
+        """The process has ended: delete its files, and answer what it left open."""
+        self._readErrors()
+        self._readOutput()
+        if self._errors:
+            self._log.append(self._errors.decode("utf-8", "replace"))
+        failure = self._ending or self._died()
+        self._end(failure)
+
+    def _onErrorOccurred(self, error: object) -> None:
+        if error == qt.QProcess.FailedToStart:
+            text = _("{program} cannot be started; install the application again.").format(program=self._program)
+            self._end(Failure("died", text))
+
+    def _end(self, failure: Failure) -> None:
+        self._timer.stop()
+        folder, self._folder = self._folder, None
+        if folder is not None:
+            folder.remove()
+        self._greeted, self._unsent, self._output, self._errors, self._ending = False, [], b"", b"", None
+        for number in list(self._jobs):
+            if number in self._jobs:  # a callback may have submitted again
+                self._fail(number, failure)
+
+    def _died(self) -> Failure:
+        lines = "\n".join(list(self._log)[-LAST_LINES:])
+        text = _("The registration process ended unexpectedly (exit code {code}). Its last lines:\n{lines}")
+        return Failure("died", text.format(code=self._process.exitCode(), lines=lines), lines)
+
+    def _killIfDue(self) -> None:
+        now = time.monotonic()
+        if any(job.deadline is not None and job.deadline <= now for job in self._jobs.values()):
+            self._kill()
+
+    def _kill(self) -> None:
+        """End the process at once: PythonSlicer only launches the Python that told us its number."""
+        if self._ending is None:
+            self._ending = Failure("died", _("The registration process was killed because it did not end; try again."))
+        if self._hello and self.isRunning:
+            with contextlib.suppress(OSError):
+                os.kill(self._hello["pid"], _KILL)
+        self._process.kill()
+
+
+def noMemory() -> str:
+    """What to tell the user where this process, not the worker's, runs out of memory."""
+    return _("The memory of this machine does not suffice; close other programs, or crop the volumes.")
+
+
+def _cancelled() -> Failure:
+    return Failure("cancelled", _("The registration was cancelled."))
+
+
+def _call(callback: Callable[[Any], None] | None, argument: Any) -> None:
+    """A fault in a callback must not keep the next one from being called."""
+    try:
+        if callback is not None:
+            callback(argument)
+    except Exception:
+        logging.exception("a callback of the registration process failed")
+
+
+def _bytes(data: Any) -> bytes:
+    """The content of a QByteArray, in PythonQt and in PySide."""
+    content = data.data()
+    return content if isinstance(content, bytes) else str(content).encode("utf-8")

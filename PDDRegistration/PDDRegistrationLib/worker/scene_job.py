@@ -1,0 +1,96 @@
+"""`SceneJob`: a request to the worker whose answer is put into the scene, whole or not at all."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any, Generic, TypeVar
+
+import slicer
+from slicer.i18n import tr as _
+
+from pddnet.errors import InputError
+
+from ..scene.geometry import isSame
+from .client import Failure, Worker, noMemory
+
+Outcome = TypeVar("Outcome")
+
+
+class SceneJob(Generic[Outcome]):
+    """Starts when it is made; ends with one call of onFinished or onFailed, unless the caller waits for it."""
+
+    def __init__(
+        self,
+        worker: Worker,
+        request: dict[str, Any],
+        onProgress: Callable[[float, str], None] | None = None,
+        onFinished: Callable[[Outcome], None] | None = None,
+        onFailed: Callable[[Failure], None] | None = None,
+    ) -> None:
+        """Raises InputError where the request cannot be sent; nothing is started then."""
+        self.request, self._worker = request, worker
+        self._onFinished, self._onFailed = onFinished, onFailed
+        self._outcome: Outcome | None = None
+        self._failure: Failure | None = None
+        self._error: Exception | None = None
+        self._number = worker.submit(request, onProgress, self._onDone, self._fail)
+
+    @property
+    def isRunning(self) -> bool:
+        """Whether the end is yet to come."""
+        return self._outcome is None and self._failure is None
+
+    def cancel(self) -> None:
+        """Ask for the end; onFailed is called with kind 'cancelled', within seconds."""
+        self._worker.cancel(self._number)
+
+    def wait(self) -> Outcome:
+        """Block until the end.
+
+        Raises:
+            InputError, Cancelled, MemoryError, WorkerError: why there is no result.
+        """
+        self._worker.waitFor(self._number)
+        if self._failure is None:
+            return self._outcome
+        raise self._error or self._failure.asException()
+
+    def _apply(self, answer: dict[str, Any]) -> Outcome:
+        """Put the answer's fields into the scene. Raises InputError where that cannot be done."""
+        raise NotImplementedError
+
+    def _onDone(self, answer: dict[str, Any]) -> None:
+        try:
+            outcome = self._apply(answer)
+        except InputError as error:
+            return self._fail(Failure("input", str(error)), error)
+        except MemoryError as error:
+            return self._fail(Failure("memory", noMemory()), error)
+        except Exception as error:
+            logging.exception("the result could not be put into the scene")
+            return self._fail(Failure("internal", _("The result could not be put into the scene."), repr(error)), error)
+        self._outcome = outcome
+        if self._onFinished is not None:
+            self._onFinished(outcome)
+        return None
+
+    def _fail(self, failure: Failure, error: Exception | None = None) -> None:
+        self._failure, self._error = failure, error
+        if self._onFailed is not None:
+            self._onFailed(failure)
+
+
+class NodesOfRun:
+    """The nodes that a run was started with, to be looked at again at its end."""
+
+    def __init__(self, nodes: Iterable[slicer.vtkMRMLNode]) -> None:
+        self._nodes = [(node, node.GetName(), node.GetID(), node.GetScene()) for node in nodes]
+
+    def check(self) -> None:
+        """Raises InputError where one of them is not in its scene any more, or another one has its ID."""
+        for node, name, identifier, scene in self._nodes:
+            there = node.GetScene() is scene and scene is not None and isSame(scene.GetNodeByID(identifier), node)
+            if not there:
+                text = _("{name} was removed during the run; nothing was changed. Choose again.")
+                raise InputError(text.format(name=name))

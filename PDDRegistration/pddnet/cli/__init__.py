@@ -1,0 +1,1 @@
+"""The `pddnet` command: one file a subcommand, which owns `add_arguments` and `run`."""

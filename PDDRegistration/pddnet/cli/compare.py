@@ -1,0 +1,51 @@
+"""`pddnet compare`: register a folder of labelled scans with several configurations, and print a table."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..ablation import compare, find_configurations, pairs, read_cases, table
+from ..errors import InputError
+from ..evaluation.report import to_json
+from ..io.outputs import REPORTS, OutputFiles
+from ..io.weights_file import PDD, SEMANTIC, read_weights
+from .console import Console
+from .exit_codes import OK
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the subcommand."""
+    parser.description = "Register labelled scans in pairs, with the whole preset and without one part after the other."
+    parser.add_argument("cases", metavar="FOLDER", help="CASE/ct.nii.gz, CASE/labels.nii.gz and maybe landmarks.csv")
+    parser.add_argument("--preset", default="default", help="the preset to take apart (default: %(default)s)")
+    parser.add_argument("--configuration", action="append", metavar="NAME", help="only these; may be repeated")
+    parser.add_argument("--pairs", type=int, metavar="N", help="only the first N pairs")
+    parser.add_argument(
+        "--weights", metavar="W.npz", help="of your own training, of either network, or the bundled pdd.npz"
+    )
+    parser.add_argument("--json", metavar="R.json", help="the numbers of every pair")
+
+
+def run(args: argparse.Namespace) -> int:
+    """The subcommand; returns the exit code. Raises InputError, KeyboardInterrupt or Terminated."""
+    if args.pairs is not None and args.pairs < 1:
+        raise InputError("--pairs must be 1 or more")
+    presets = find_configurations(args.preset, args.configuration)
+    weights = Path(args.weights) if args.weights else None
+    if weights:
+        read_weights(weights, SEMANTIC, PDD)  # a wrong file is told before the scans are read
+    console = Console()
+    with OutputFiles({"json": (args.json, REPORTS)}) as outputs:
+        cases = read_cases(Path(args.cases))
+        couples = pairs(cases, args.pairs)
+        measured, rows = compare(couples, presets, console, lambda text: console.line(f"warning: {text}"), weights)
+        left = len(couples) - len(measured)
+        out = f"; {left} left out, see the warnings" if left else ""
+        console.line(f"{len(measured)} pairs of {len(cases)} scans{out}; mean ± standard deviation over the pairs")
+        console.line()
+        console.line(table(rows))
+        if args.json:
+            outputs.write_text("json", to_json({"pairs": measured, "rows": rows}))
+        outputs.commit()
+    return OK

@@ -1,0 +1,131 @@
+"""The `pddnet` command: find the subcommand, run it, and say in one line why a run ended early.
+
+Only the module of the subcommand that is asked for is loaded, so that help is instant and an interrupt while it loads
+is handled too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import ModuleType
+from typing import NoReturn
+
+from .. import __version__
+from ..errors import Cancelled, InputError
+from ..process import keep
+from .exit_codes import BAD_INPUT, FAULT, INTERRUPTED, TERMINATED, Terminated
+
+COMMANDS = {  # each is a module beside this one, with add_arguments(parser) and run(args) -> exit code
+    "register": "find the transform that lays a moving scan over a fixed one",
+    "evaluate": "measure any ITK transform by label maps and landmarks",
+    "compare": "measure what each part of the method is worth on labelled scans",
+    "train": "train the network that names structures, on your own data",
+    "phantom": "write virtual patients: scans with labels, to train and measure on",
+}
+OLD_NAMES = {"cohort": "phantom"}  # they still work, with a notice
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; see {self.prog} --help")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command with these arguments (default: the process's own) and return its exit code."""
+    try:
+        with _terminable():
+            arguments = list(sys.argv[1:] if argv is None else argv)
+            args = build_parser(arguments[0] if arguments else "").parse_args(arguments)
+            return _run(args)
+    except InputError as error:
+        return _end(str(error), BAD_INPUT)
+    except MemoryError:
+        return _end(
+            "the memory of this machine does not suffice; close other programs, crop the volumes or use --preset fast",
+            BAD_INPUT,
+        )
+    except (KeyboardInterrupt, Cancelled) as error:
+        return _end(f"interrupted; {_left(error)}", INTERRUPTED)
+    except Terminated as error:
+        return _end(f"terminated; {_left(error)}", TERMINATED)
+    except SystemExit as end:  # --help and --version
+        return int(end.code or 0)
+    except Exception as error:  # a fault of ours: still no traceback, but a way to get it
+        if os.environ.get("PDDNET_TRACEBACK"):
+            raise
+        fault = f"internal fault, {type(error).__name__}: {error}"
+        return _end(f"{fault}; set PDDNET_TRACEBACK=1, run again and report what it prints", FAULT)
+
+
+def build_parser(command: str | None = None) -> argparse.ArgumentParser:
+    """The parser of the command line.
+
+    Args:
+        command: declare only this subcommand's arguments, so that only its module is loaded; None: of all.
+    """
+    parser = _Parser(
+        prog="pddnet", description="Register 3-D scans of different bodies: two volumes in, a transform out."
+    )
+    parser.add_argument("--version", action="version", version=f"pddnet {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar=" | ".join(COMMANDS), required=True)
+    for name, summary in COMMANDS.items():
+        old = [each for each, new in OLD_NAMES.items() if new == name]
+        subparser = commands.add_parser(name, help=summary, aliases=old)
+        if command is None or command in (name, *old):
+            _module(name).add_arguments(subparser)
+    return parser
+
+
+def _module(command: str) -> ModuleType:
+    return importlib.import_module(f".{command}", __package__)
+
+
+def _run(args: argparse.Namespace) -> int:
+    keep()
+    if args.command in OLD_NAMES:
+        print(f"pddnet: '{args.command}' is now called '{OLD_NAMES[args.command]}'", file=sys.stderr)
+    return _module(OLD_NAMES.get(args.command, args.command)).run(args)
+
+
+def _left(error: BaseException) -> str:
+    """What an interrupted command leaves: as the command says, or as `OutputFiles` notes if it came too late."""
+    if left := getattr(error, "left", ""):
+        return left
+    return "the outputs are complete" if getattr(error, "outputs_written", False) else "nothing was written"
+
+
+def _end(message: str, code: int) -> int:
+    """One line on standard error, whatever the message holds."""
+    if sys.stdout is not None and sys.stdout.isatty():
+        print(flush=True)  # leave the line of the progress bar
+    if sys.stderr is not None:
+        line, encoding = " ".join(message.split()), sys.stderr.encoding or "ascii"
+        sys.stderr.write(f"pddnet: {line}\n".encode(encoding, "backslashreplace").decode(encoding))
+        sys.stderr.flush()
+    return code
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Turn SIGTERM and SIGHUP into an exception, so that temporaries are removed; only possible in the main thread."""
+    names = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def terminate(*_: object) -> NoReturn:
+        raise Terminated
+
+    before = {name: signal.signal(name, terminate) for name in names if signal.getsignal(name) is not signal.SIG_IGN}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)

@@ -1,0 +1,44 @@
+"""`pddnet phantom`: write virtual patients, to train on and to measure with."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from ..errors import InputError
+from ..phantom.write import Patient, phantoms, write_patients
+from .console import Console
+from .exit_codes import OK, Terminated
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the subcommand."""
+    parser.description = "Write virtual patients: PATIENT/ct.nii.gz, labels.nii.gz, labels.json, landmarks.csv."
+    parser.add_argument("--out", required=True, metavar="D", help="the folder for them")
+    parser.add_argument("--count", type=int, default=10, metavar="N", help="how many (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, metavar="S", help="number of the first (default: %(default)s)")
+    parser.add_argument("--anatomy", metavar="FOLDER", help="label maps of people (NAME.nii.gz, NAME.json) to vary")
+    parser.add_argument("--spacing", type=float, default=3.0, metavar="MM", help="voxels (default: %(default)s mm)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """The subcommand; returns the exit code. Raises InputError, KeyboardInterrupt or Terminated."""
+    if args.count < 1 or args.seed < 0 or not 1.0 <= args.spacing <= 10.0:
+        raise InputError("--count must be 1 or more, --seed 0 or more, and --spacing between 1 and 10 mm")
+    console = Console()
+    try:
+        folders = write_patients(Path(args.out), _drawing(args), args.count, args.seed, console)
+    except (KeyboardInterrupt, Terminated) as error:
+        error.left = "the patients written so far are whole"
+        raise
+    console.line(f"{len(folders)} patients in {args.out}")
+    return OK
+
+
+def _drawing(args: argparse.Namespace) -> Callable[[int], Patient]:
+    if not args.anatomy:
+        return phantoms(args.spacing)
+    from ..synthesis.from_maps import patients_from_maps  # imports torch
+
+    return patients_from_maps(Path(args.anatomy), args.spacing)

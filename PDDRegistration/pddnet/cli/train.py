@@ -1,0 +1,47 @@
+"""`pddnet train`: learn from label maps and labelled scans; goes on where it was stopped."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..training.config import read_config
+from .console import Console
+from .exit_codes import OK, Terminated
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the subcommand."""
+    parser.description = "Train the network that names structures, or the paper's own. Goes on where it was stopped."
+    parser.add_argument("config", metavar="CONFIG.json", help="what to learn from, and for how long; see the README")
+    parser.add_argument("--init", metavar="W.npz", help="weights to start from")
+    parser.add_argument("--minutes", type=float, metavar="M", help="stop after so many; the same command goes on")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """The subcommand; returns the exit code. Raises InputError, KeyboardInterrupt or Terminated."""
+    config = read_config(Path(args.config))
+    from ..tensor.device import check_device
+    from ..training.loop import train
+
+    check_device(args.device)
+
+    console = Console()
+    console.line(f"training in {config.out}; interrupt it when you like, the same command goes on")
+    try:
+        outcome = train(
+            config,
+            init=Path(args.init) if args.init else None,
+            minutes=args.minutes,
+            device=args.device,
+            report=console,
+            warn=lambda text: console.line(f"warning: {text}"),
+        )
+    except (KeyboardInterrupt, Terminated) as error:
+        error.left = "the same command goes on from the last checkpoint"
+        raise
+    console.line(f"{outcome.iterations} of {config.iterations} iterations; best validation Dice {outcome.dice:.3f}")
+    if outcome.weights.exists():
+        console.line(f"weights: {outcome.weights}")
+    return OK

@@ -1,0 +1,103 @@
+"""`adjusted`: a preset with some of its settings replaced by the user's. torch-free."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from ..errors import InputError
+from .presets import Preset, Stage
+
+LIMITS = {
+    "capture_range": (4.0, 100.0, "mm"),
+    "control_spacing": (4.0, 60.0, "mm"),
+    "smoothness": (0.1, 20.0, "times the preset's"),
+    "iterations": (0, 200, "steps"),
+}
+"""Smallest and largest value of every number that can be set, and its unit."""
+
+
+def adjusted(
+    preset: Preset,
+    *,
+    capture_range: float | None = None,
+    control_spacing: float | None = None,
+    smoothness: float | None = None,
+    iterations: int | None = None,
+    both_ways: bool | None = None,
+) -> Preset:
+    """The preset with other settings; None leaves one as the preset has it.
+
+    Args:
+        capture_range: mm, the largest displacement per axis of the first stage, in steps as fine as before. Later
+            stages refine what it found; theirs only shrinks, where it would be larger.
+        control_spacing: mm between control points of the last stage; earlier ones and the refinement change by the
+            same factor.
+        smoothness: factor on every stage's weight of the diffusion penalty, and the refinement's.
+        iterations: of the instance optimisation, in every stage; 0 leaves it out.
+        both_ways: whether the first stage, and a later one that the preset has so, is averaged with the inverse of the
+            opposite direction.
+
+    The verdict was not fitted to such settings: the name says "(changed)", and the risk counts as not fitted.
+
+    Raises:
+        InputError: a value is outside `LIMITS`.
+    """
+    numbers = {"capture_range": capture_range, "control_spacing": control_spacing, "smoothness": smoothness}
+    for name, value in (numbers | {"iterations": iterations}).items():
+        _check(name, value)
+    if not preset.stages or all(value is None for value in (*numbers.values(), iterations, both_ways)):
+        return preset
+    stages = list(preset.stages)
+    if capture_range is not None:
+        stages = [_reaching(stages[0], capture_range), *(_within(stage, capture_range) for stage in stages[1:])]
+    refinement = preset.refinement
+    if control_spacing is not None:
+        if refinement:
+            finer = control_spacing / stages[-1].control
+            refinement = dataclasses.replace(refinement, control=refinement.control * finer)
+        stages = _spaced(stages, control_spacing)
+    if smoothness is not None:
+        stages = [dataclasses.replace(stage, smoothness=smoothness * stage.smoothness) for stage in stages]
+        if refinement:
+            refinement = dataclasses.replace(refinement, smoothness=smoothness * refinement.smoothness)
+    if iterations is not None:
+        stages = [dataclasses.replace(stage, iterations=int(iterations)) for stage in stages]
+    if both_ways is not None:
+        stages = [
+            dataclasses.replace(stage, both_ways=both_ways and (stage.both_ways or n == 0))
+            for n, stage in enumerate(stages)
+        ]
+    if tuple(stages) == preset.stages:
+        return preset
+    return dataclasses.replace(
+        preset, name=f"{preset.name} (changed)", stages=tuple(stages), refinement=refinement, fitted_risk=False
+    )
+
+
+def _check(name: str, value: float | None) -> None:
+    if value is None:
+        return
+    low, high, unit = LIMITS[name]
+    if not math.isfinite(value) or not low <= value <= high:
+        text = name.replace("_", " ")
+        raise InputError(f"{text}: {value:g} is outside {low:g} to {high:g} {unit}; choose a value in between")
+
+
+def _reaching(stage: Stage, reach: float) -> Stage:
+    """The stage with displacements up to `reach`, as far apart as they were; their number is odd, so 0 is one."""
+    apart = 2 * stage.reach / (stage.steps - 1)
+    return dataclasses.replace(stage, reach=reach, steps=2 * max(round(reach / apart), 1) + 1)
+
+
+def _within(stage: Stage, reach: float) -> Stage:
+    return _reaching(stage, reach) if reach < stage.reach else stage
+
+
+def _spaced(stages: list[Stage], control: float) -> list[Stage]:
+    """A stage with a fixed number of points gets the spacing itself."""
+    last = stages[-1].control
+    return [
+        dataclasses.replace(stage, points=None, control=control * stage.control / last if stage.control else control)
+        for stage in stages
+    ]

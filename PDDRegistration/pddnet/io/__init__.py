@@ -1,0 +1,1 @@
+"""Files: volumes, label maps, transforms, landmarks, weights, and the checks on what was read. No torch."""

@@ -1,0 +1,79 @@
+"""Network weights as data: .npz files with their metadata inside, read without executing anything.
+
+A bundled file's SHA-256 stands in `BUNDLED`; what was changed on its way is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from ..errors import InputError
+
+FOLDER = Path(__file__).resolve().parents[1] / "weights"
+BUNDLED: dict[str, str] = {
+    "pdd.npz": "0c29890951d5d82956e2466e8acd76338dd0f17844502ab88d39e53371964978",
+    "semantic.npz": "602db9a98015deddaa19ddedd62a10d37384dc2f2868bf291e6aabf6be0c832a",
+}
+FORMAT = 1
+SEMANTIC, PDD = "semantic", "pdd"  # kinds: features/semantic.py's network and network.py's
+_METADATA = "metadata"
+
+
+def write_weights(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> None:
+    """Write arrays (floating point as float16) and metadata (whatever JSON holds); whole or not at all."""
+    stored = {name: np.asarray(array).astype(np.float16) for name, array in arrays.items()}
+    text = json.dumps({"format": FORMAT, **metadata}, sort_keys=True)
+    temporary = path.with_name(path.name + ".part")
+    with temporary.open("wb") as stream:
+        np.savez_compressed(stream, **{_METADATA: np.array(text)}, **stored)
+    temporary.replace(path)
+
+
+def read_weights(path: Path, *kinds: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The arrays (float32) and the metadata of a weights file.
+
+    Args:
+        kinds: which networks the weights may be for, as the metadata say.
+
+    Raises:
+        InputError: the file is missing, damaged, of another kind or format, or not the bundled one of its name.
+    """
+    advice = "install the program again, or register with the preset 'mind', which needs none"
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot read the weights ({error.strerror}); {advice}") from None
+    if path.parent == FOLDER and hashlib.sha256(content).hexdigest() != BUNDLED.get(path.name):
+        raise InputError(f"{path}: not the weights that belong to this version (SHA-256 differs); {advice}")
+    try:
+        arrays = read_arrays(io.BytesIO(content))
+        metadata = json.loads(str(arrays.pop(_METADATA)))
+        arrays = {name: array.astype(np.float32) for name, array in arrays.items()}
+    except (ValueError, KeyError) as error:
+        raise InputError(f"{path}: not a weights file, or a damaged one ({error}); {advice}") from None
+    if not isinstance(metadata, dict) or metadata.get("format") != FORMAT or metadata.get("kind") not in kinds:
+        found = metadata.get("kind") if isinstance(metadata, dict) else None
+        wanted = "' or '".join(kinds)
+        raise InputError(f"{path}: weights of kind '{found}' where '{wanted}' of format {FORMAT} is needed; {advice}")
+    if not all(np.isfinite(array).all() for array in arrays.values()):
+        raise InputError(f"{path}: the weights hold values that are no numbers; {advice}")
+    return arrays, metadata
+
+
+def read_arrays(file: Path | BinaryIO) -> dict[str, np.ndarray]:
+    """All arrays of an .npz file, read without executing anything.
+
+    Raises:
+        ValueError: it is none, or damaged.
+    """
+    try:
+        with np.load(file, allow_pickle=False) as stored:
+            return {name: np.asarray(stored[name]) for name in stored.files}
+    except Exception as error:  # zipfile, zlib and numpy raise all kinds where bytes are damaged
+        raise ValueError(str(error) or type(error).__name__) from None

@@ -1,0 +1,1 @@
+"""Find the displacement field: affine search, cost volume, inference, instance optimisation, refinement, verdict."""

@@ -1,0 +1,45 @@
+"""The affine map from a coarse displacement distribution: the last step of the alignment."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..core.affine import Affine
+from ..core.presets import SHARPNESS, Preset, Stage
+from ..tensor.execution import ALONE, Work
+from ..tensor.scan import Scan
+from .stage import coarse_displacements
+
+COARSE = Stage(control=32.0, reach=32.0, steps=9, features=8.0, sharpness=SHARPNESS, smoothness=0.0, iterations=0)
+TOLERANCE = 15.0  # mm: displacements that deviate by more count little
+PRIOR = 40.0  # mm; the body must extend further than this along an axis to be scaled or sheared along it
+
+
+def refine(fixed: Scan, moving: Scan, affine: Affine, preset: Preset, work: Work = ALONE) -> Affine:
+    """`affine` after the affine part of what coarse matching still finds.
+
+    Control points count by the certainty of their displacement and only where the moving scan shows their surroundings.
+    """
+    control, displacement, weight = coarse_displacements(fixed, moving, affine, COARSE, preset, work)
+    points = control.points().reshape(-1, 3)
+    return affine @ fit_affine(points, points + displacement.reshape(-1, 3), weight.ravel())
+
+
+def fit_affine(points: np.ndarray, moved: np.ndarray, weight: np.ndarray) -> Affine:
+    """The affine map that takes points (N, 3) nearest to moved (N, 3), LPS mm, with weights (N).
+
+    Robust by iterated weights (Geman-McClure), and drawn to a pure translation where the points tell little.
+    """
+    weight = weight + 1e-9
+    w = weight / weight.sum()
+    for _ in range(10):
+        before, after = w @ points, w @ moved
+        x, y = points - before, moved - after
+        spread = np.einsum("n,ni,nj->ij", w, x, x)
+        cross = np.einsum("n,ni,nj->ij", w, x, y - x)
+        matrix = np.eye(3) + np.linalg.solve(spread + PRIOR**2 * np.eye(3), cross).T
+        fit = Affine(matrix, after - matrix @ before)
+        residual = np.linalg.norm(fit.points(points) - moved, axis=-1)
+        w = weight / (1.0 + (residual / TOLERANCE) ** 2) ** 2
+        w = w / w.sum()
+    return fit

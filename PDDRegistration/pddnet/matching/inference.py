@@ -1,0 +1,127 @@
+"""Approximate min-convolutions and mean-field inference of pdd-net (paper 2019, section 2), and what they yield.
+
+Cost tensors have the layout of correlation.py, (nH, nW, LD, LH, LW, nD).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..tensor.execution import ALONE, Work
+from ..tensor.pools import of_three
+
+
+def min_convolution(cost: Tensor, work: Work = ALONE, *, in_place: bool = False) -> Tensor:
+    """Lower envelope over the displacements: replicate-pad 3, min-pool 3, average-pool 3 twice, along each of them.
+
+    It approximates the diffusion penalty's parabolas within each control point. Shape kept; a new tensor, or `cost`
+    itself where no gradient is needed and it may be overwritten: fresh memory costs about as much as the work.
+    """
+    averages = [_averages(n, 1, cost) for n in cost.shape[2:5]]
+    rows = cost.flatten(0, 1)
+    return _by_chunks(rows, 0, lambda part: _envelope(part, averages), work, in_place).view(cost.shape)
+
+
+def mean_field(cost: Tensor, work: Work = ALONE, *, in_place: bool = False) -> Tensor:
+    """Message passing between control points: replicate-pad 2 and average-pool 3 twice along each control axis.
+
+    Shape kept; a new tensor, or `cost` itself as above.
+    """
+    averages = [_averages(n, 0, cost) for n in (*cost.shape[:2], cost.shape[-1])]
+    columns = cost.flatten(2, 4)  # (nH, nW, L, nD)
+    return _by_chunks(columns, 2, lambda part: _message(part, averages), work, in_place).view(cost.shape)
+
+
+def regularise(cost: Tensor, weights: tuple[float, float], work: Work = ALONE) -> Tensor:
+    """Two rounds of min-convolution and mean field: a = MF(MC(cost)), then MF(MC(w0 * cost + w1 * a)).
+
+    Args:
+        cost: (nH, nW, LD, LH, LW, nD).
+        weights: (w0, w1), the published alpha_2 and alpha_3; the biases beside them cancel in the softmax.
+    """
+    message = mean_field(min_convolution(cost, work), work, in_place=True)
+    message = message.mul_(weights[1]).add_(cost, alpha=weights[0])
+    return mean_field(min_convolution(message, work, in_place=True), work, in_place=True)
+
+
+@dataclass(frozen=True)
+class DisplacementDistribution:
+    """Softmax of the regularised costs over the displacements, at every control point.
+
+    Vectors are in mm along the array axes (D, H, W); offsets are the displacements (LD), (LH), (LW) in mm.
+    """
+
+    cost: Tensor  # (nH, nW, LD, LH, LW, nD); p = softmax(-cost)
+    offsets: tuple[Tensor, Tensor, Tensor]
+
+    def moments(self, work: Work = ALONE) -> tuple[Tensor, Tensor]:
+        """Expectation (3, nD, nH, nW) in mm, and the standard deviation (nD, nH, nW): sqrt(E|d - E d|^2), in mm."""
+
+        steps = torch.stack(torch.meshgrid(*self.offsets, indexing="ij")).flatten(1)  # (3, L)
+        basis = torch.cat([steps, steps.square().sum(0, keepdim=True), torch.ones_like(steps[:1])])
+        rows = self.cost.flatten(2, 4).flatten(0, 1)  # (nH * nW, L, nD)
+        parts = rows.split(_chunk(rows, 0, work))
+        sums: list[Tensor] = [basis] * len(parts)
+
+        def add_up(i: int) -> None:  # the shift by the minimum cancels below: no gradient
+            sums[i] = basis @ torch.exp(parts[i].detach().amin(1, keepdim=True) - parts[i])
+
+        work.each(add_up, ((i,) for i in range(len(parts))), rows.device)
+        moments = torch.cat(sums)  # (nH * nW, 5, nD)
+        moments = moments[:, :4] / moments[:, 4:]
+        mean = moments[:, :3]
+        variance = moments[:, 3] - mean.square().sum(1)
+        variance = variance.clamp(min=1e-6)  # (0.001 mm)^2: the root of zero has no slope
+        n_h, n_w = self.cost.shape[:2]
+        return mean.view(n_h, n_w, 3, -1).permute(2, 3, 0, 1), variance.view(n_h, n_w, -1).permute(2, 0, 1).sqrt()
+
+
+def _chunk(x: Tensor, dim: int, work: Work) -> int:
+    """How many slices along `dim` to take at once."""
+    return max(1, work.at_once(x.device) * x.shape[dim] // max(x.numel(), 1))
+
+
+def _by_chunks(x: Tensor, dim: int, function: Callable[[Tensor], Tensor], work: Work, in_place: bool) -> Tensor:
+    """function(x), computed for a few slices along `dim` at a time."""
+
+    parts = x.split(_chunk(x, dim, work), dim)
+    if torch.is_grad_enabled() and x.requires_grad:
+        return torch.cat([function(part) for part in parts], dim)
+    result = x if in_place else torch.empty_like(x)
+    places = result.split(parts[0].shape[dim], dim)
+    work.each(lambda part, place: place.copy_(function(part)), zip(parts, places, strict=True), x.device)
+    return result
+
+
+def _averages(n: int, beyond: int, like: Tensor) -> Tensor:
+    """(n, n + 2 * beyond): two moving averages of three, as a product with n values and some beyond either end.
+
+    The outermost of those values stands for all that would follow. One product is faster than four sums.
+    """
+
+    node = torch.arange(n, device=like.device)
+    matrix = like.new_zeros(n, n + 2 * beyond)
+    for offset, weight in zip(range(-2, 3), (1, 2, 3, 2, 1), strict=True):
+        matrix[node, (node + offset).clamp(-beyond, n - 1 + beyond) + beyond] += weight / 9
+    return matrix
+
+
+def _envelope(rows: Tensor, averages: list[Tensor]) -> Tensor:
+    """(N, LD, LH, LW, nD): the min-convolution of a few rows."""
+
+    for dim in (1, 2, 3):
+        rows = of_three(rows, dim, torch.minimum)
+    for dim, average in zip((1, 2, 3), averages, strict=True):
+        rows = (average @ rows.flatten(0, dim - 1).flatten(2)).view(*rows.shape[:dim], -1, *rows.shape[dim + 1 :])
+    return rows
+
+
+def _message(columns: Tensor, averages: list[Tensor]) -> Tensor:
+    """(nH, nW, N, nD): the mean field of a few displacements."""
+    h, w, d = averages
+    columns = w @ (columns.contiguous() @ d.T).flatten(2)
+    return (h @ columns.flatten(1)).view(len(h), len(w), -1, len(d))

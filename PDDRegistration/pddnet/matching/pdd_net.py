@@ -1,0 +1,193 @@
+"""`PDDNet`: features, correlation and inference as one torch module; training and registering run the same code.
+
+torch is imported with this file, as with features/obelisk.py.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from ..core.affine import Affine
+from ..core.grid import Grid
+from ..errors import InputError
+from ..features import mind
+from ..features.obelisk import CHANNELS, SPACING, Obelisk
+from ..io.weights_file import PDD, read_weights, write_weights
+from ..tensor.convert import to_array, to_tensor
+from ..tensor.execution import ALONE, Work
+from ..tensor.lattice import HALF, interpolate, positions
+from ..tensor.scan import Scan
+from .correlation import correlate
+from .discrete import Displaced, FeatureMap, centred, match
+from .feature_maps import near_body
+from .inference import DisplacementDistribution, mean_field, min_convolution
+
+SHARPNESS = 100.0  # of a first softmax that has preferences, but not one alone
+OFFSET_RATE = 100.0  # mm: a step of Adam moves offsets as far as the published ones, which are parts of half a trunk
+AROUND = 24.0  # mm around the body's box, to which features of a scan tell something
+PIECE = 1 << 23  # cells of the cost tensor whose intermediate results are held at one time in training
+
+
+class PDDNet(nn.Module):
+    """The network of the pdd-net paper (2019): two scans in, a distribution of displacements out.
+
+    Of the paper's six scalars two degrees of freedom act, and these are trained. With D the dissimilarities and R a
+    round of min-convolution and mean field, the published form is
+
+        c = a0 D + a1,    p = softmax(-a5 R(a4 + a2 c + a3 R(c))).
+
+    R commutes with adding a constant and with a positive factor, and softmax ignores constants. So a1 and a4 cancel,
+    and what is left is softmax(-R(s D + r R(s D))) with s = a0 a2 a5 and r = a3 / a2: `sharpness` and `weights`. Both
+    stay positive, because their logarithms are the parameters.
+    """
+
+    def __init__(self, channels: int = CHANNELS, spacing: float = SPACING) -> None:
+        super().__init__()
+        self.features = Obelisk(channels, spacing)
+        self.log_sharpness = nn.Parameter(torch.tensor(math.log(SHARPNESS)))
+        self.log_message = nn.Parameter(torch.zeros(()))
+
+    @property
+    def sharpness(self) -> Tensor:
+        """(): factor on the costs, as `matching.match` takes it."""
+        return self.log_sharpness.exp()
+
+    @property
+    def weights(self) -> tuple[float, Tensor]:
+        """Weights of a control point's own cost and of its neighbours' message, as `matching.match` takes them."""
+        return 1.0, self.log_message.exp()
+
+    def groups(self, rate: float) -> list[dict[str, Any]]:
+        """Parameters for an optimiser like Adam, whose steps are as long as the rate: offsets are in mm."""
+        offsets = self.features.offsets
+        others = [p for p in self.parameters() if p is not offsets]
+        return [{"params": others, "lr": rate}, {"params": [offsets], "lr": rate * OFFSET_RATE}]
+
+    def forward(
+        self, fixed: Scan, moving: Scan, control: Grid, steps: Tensor, work: Work = ALONE
+    ) -> DisplacementDistribution:
+        """The distribution of displacements from fixed to moving, at the nodes of `control`.
+
+        Args:
+            fixed, moving: in HU on any grids; the moving one under the map so far.
+            steps: (L) displacements in mm, the same along every axis of `control`.
+        """
+        spacing = self.features.spacing
+        reach = math.ceil(float(steps.abs().max()) / spacing) + 1  # nodes
+        lattice = control.isotropic(spacing, spacing * reach)
+        scans = [scan.warped(lattice, Affine.identity()) for scan in (fixed, moving)]
+        weights = near_body(scans[0], lattice, lattice) * scans[0].values[2], scans[1].values[2]
+        features = self.features((fixed, moving), lattice)
+        ours, theirs = (FeatureMap(x, weight, lattice) for x, weight in zip(features, weights, strict=True))
+        matched = match_in_pieces if torch.is_grad_enabled() else match
+        return matched(ours, theirs, control, steps, self.sharpness, self.weights, work)
+
+
+def described(scan: Scan, net: PDDNet, sharpness: float) -> Scan:
+    """The scan with the network's features after what codes it has.
+
+    They are differences from those of air, which is what stands beyond them, and are scaled so that their part of the
+    costs, beside the channels of MIND and at the matching's `sharpness`, is what the network was trained to give.
+    """
+    spacing = float(scan.codes_grid.spacing.min()) if len(scan.codes) else net.features.spacing
+    lattice = scan.box.isotropic(spacing, AROUND)
+    nothing = dataclasses.replace(scan, values=torch.zeros_like(scan.values))
+    node = Grid((1, 1, 1), np.full(3, net.features.spacing), lattice.origin, lattice.direction)
+    with torch.no_grad():
+        air = net.features([nothing], node)[0]
+        features = net.features([scan], lattice)[0] - air
+        scale = (net.sharpness / sharpness * mind.CHANNELS / net.features.channels).sqrt()
+    codes = torch.cat([scan.codes_at(lattice, Affine.identity()), scale * features])
+    return dataclasses.replace(scan, codes=codes, codes_grid=lattice)
+
+
+def load(path: Path, device: torch.device | str = "cpu") -> PDDNet:
+    """The network with weights from a file, ready to be used.
+
+    Raises:
+        InputError: the file is missing, damaged or of another network.
+    """
+    arrays, metadata = read_weights(path, PDD)
+    try:
+        net = PDDNet(int(metadata["channels"]), float(metadata["spacing"]))
+        counts = {name: value for name, value in net.state_dict().items() if not value.is_floating_point()}
+        net.load_state_dict({name: to_tensor(array) for name, array in arrays.items()} | counts)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{path}: the weights do not fit the network ({error})") from None
+    return net.to(device).eval().requires_grad_(False)
+
+
+def save(net: PDDNet, path: Path, metadata: dict[str, Any]) -> None:
+    """Write the network's weights; metadata: data, training and measurements, whatever JSON holds."""
+    arrays = {name: to_array(value) for name, value in net.state_dict().items() if value.is_floating_point()}
+    write_weights(
+        path, arrays, {"kind": PDD, "channels": net.features.channels, "spacing": net.features.spacing, **metadata}
+    )
+
+
+def match_in_pieces(
+    fixed: FeatureMap,
+    moving: FeatureMap,
+    control: Grid,
+    steps: Tensor,
+    sharpness: Tensor | float,
+    weights: tuple[Tensor | float, Tensor | float] = (1.0, 1.0),
+    work: Work = ALONE,
+) -> DisplacementDistribution:
+    """What `matching.match` returns, in the memory of a few cost tensors where gradients are needed.
+
+    Rows of control points are computed apart, and again when their gradients are. The mean field, the one step that
+    crosses rows, is linear and remembers nothing.
+    """
+    work = _InTurn(work.tick, work.gpu_values)
+    at_fixed = positions(control, fixed.lattice, fixed.features.device)
+    where = positions(control, moving.lattice, fixed.features.device)
+    offsets = tuple(steps / float(s) for s in moving.lattice.spacing[::-1])
+    queries = interpolate(fixed.features, at_fixed)
+    counts = interpolate(fixed.weight[None], at_fixed)[0].permute(1, 2, 0) * sharpness  # (nH, nW, nD)
+    shown = moving.weight > HALF
+
+    def costs(query: Tensor, features: Tensor, along: Tensor, counts: Tensor) -> Tensor:
+        points = where[0], along, where[2]
+        cost = correlate(query, features, points, offsets, work)
+        return centred(cost, Displaced(shown, points, offsets), counts, work)
+
+    n_d, _, n_w = control.shape
+    rows = max(1, PIECE // (n_d * n_w * len(steps) ** 3))
+    parts = zip(queries.split(rows, 2), where[1].split(rows), counts.split(rows), strict=True)
+    pieces = []
+    for query, along, count in parts:
+        work.tick()
+        pieces.append(_again(costs, query, moving.features, along, count))
+    cost = torch.cat(pieces)
+
+    def round_of(cost: Tensor) -> Tensor:
+        envelopes = [_again(min_convolution, part, work) for part in cost.split(rows)]
+        return mean_field(torch.cat(envelopes), work)
+
+    cost = round_of(weights[0] * cost + weights[1] * round_of(cost))
+    return DisplacementDistribution(cost, (steps, steps, steps))
+
+
+def _again(function: Callable[..., Tensor], *args: Any) -> Tensor:
+    """function(*args), computed again in the backward pass instead of remembering how."""
+    return checkpoint(function, *args, use_reentrant=False, preserve_rng_state=False)
+
+
+class _InTurn(Work):
+    """One part after the other: what `_again` need not remember is told per thread."""
+
+    def each(self, function: Callable[..., None], parts: Iterable[tuple[Any, ...]], device: torch.device) -> None:
+        """function(*part) for every part, in their order."""
+        for part in parts:
+            self.tick()
+            function(*part)

@@ -1,0 +1,1 @@
+"""Procedural patients: a torso painted from a seed, with labels and landmarks."""

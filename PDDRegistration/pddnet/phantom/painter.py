@@ -1,0 +1,67 @@
+"""`Painter`: what all soft tissues of a virtual patient share: contrast phase, walls, tubes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .canvas import Canvas, Tissue, Tube
+
+SPLEEN, RIGHT_KIDNEY, LEFT_KIDNEY, GALLBLADDER, OESOPHAGUS, LIVER, STOMACH, AORTA, CAVA, PORTAL, PANCREAS = range(1, 12)
+BLADDER, RIGHT_PSOAS, LEFT_PSOAS, LUNGS, COLON, SMALL_BOWEL, HEART = 14, 15, 16, 18, 20, 21, 22
+
+# HU in a native scan and in the portal venous phase, and the texture's standard deviation.
+TISSUES: dict[str, tuple[float, float, float]] = {
+    "skin": (0, 15, 15),
+    "fat": (-104, -102, 11),
+    "cavity fat": (-103, -100, 13),
+    "muscle": (54, 64, 14),
+    "lung": (-860, -850, 35),
+    "liver": (58, 112, 7),
+    "spleen": (48, 122, 6),
+    "cortex": (33, 185, 6),
+    "medulla": (30, 150, 8),
+    "renal pelvis": (6, 12, 6),
+    "pancreas": (38, 96, 20),
+    "blood": (42, 150, 5),
+    "venous blood": (40, 142, 6),
+    "portal blood": (42, 168, 5),
+    "bile": (8, 9, 4),
+    "urine": (5, 8, 4),
+    "wall": (40, 88, 10),
+    "content": (22, 24, 16),
+    "stool": (15, 20, 70),
+    "gas": (-960, -960, 15),
+}
+
+
+class Painter:
+    """Paints on one patient's canvas; holds the surfaces, (D, H, W) in mm, that many organs share."""
+
+    def __init__(self, canvas: Canvas) -> None:
+        self.canvas, self.body = canvas, canvas.body
+        points = canvas.coarse_points
+        self.skin, self.muscle, self.cavity = (
+            canvas.refine(self.body.cross_section(name, points)) for name in ("skin", "muscle", "cavity")
+        )
+        self.diaphragm = canvas.refine(self.body.diaphragm(points))
+
+    def tissue(self, name: str) -> Tissue:
+        """A tissue in this patient's contrast phase."""
+        native, portal, grain = TISSUES[name]
+        return Tissue(portal if self.body.contrast else native, grain)
+
+    def paint_tube(self, path: list, name: str, label: int | None, organ: str | None = None) -> Tube | None:
+        """One tissue along a path of (x, y, z, radius) in mm, at the organ's place where one is named."""
+        tube = self.tube(path, organ)
+        if tube is not None:
+            self.canvas.paint(tube.window, tube.level < 0, self.tissue(name), label)
+        return tube
+
+    def tube(self, path: list, organ: str | None, step: float = 0.6) -> Tube | None:
+        """The level of a tube along (x, y, z, radius) in mm, placed as the organ is."""
+        values = np.array(path, float)
+        points, radii = values[:, :3], values[:, 3]
+        if organ is not None:
+            place = self.body.organs[organ]
+            points, radii = place.place(points), radii * place.scale
+        return self.canvas.tube(points, radii, step)

@@ -1,0 +1,77 @@
+"""Write patients as folders: scan, label map, names of the labels, landmarks."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..core.image import Image
+from ..errors import InputError
+from . import phantom
+
+Patient = tuple[Image, Image, dict[int, str], dict[str, np.ndarray]]
+"""Scan (HU), label map, label number -> name, landmark name -> (3,) LPS mm."""
+
+
+def write_patients(
+    out: Path,
+    draw: Callable[[int], Patient],
+    count: int,
+    seed: int,
+    report: Callable[[float, str], None] = lambda share, text: None,
+) -> list[Path]:
+    """Write `count` patients, drawn with the numbers from `seed` on, and return their folders.
+
+    Each folder appears whole or not at all; what exists is left as it is.
+
+    Raises:
+        InputError: a file or folder cannot be written.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{out}: the folder cannot be made ({error.strerror}); choose another one") from None
+    folders = [out / f"patient_{number:04d}" for number in range(seed, seed + count)]
+    for n, folder in enumerate(folders):
+        report(n / count, folder.name)
+        if not folder.exists():
+            _write(folder, *draw(seed + n))
+    report(1.0, "done")
+    return folders
+
+
+def phantoms(spacing: float) -> Callable[[int], Patient]:
+    """Draw the project's own procedural patients, in voxels of `spacing` mm."""
+
+    def draw(seed: int) -> Patient:
+        patient = phantom.virtual_patient(seed, phantom.random_view(seed, patient=seed, spacing=spacing))
+        points = {n: p for n, p in patient.landmarks.items() if patient.image.grid.contains(p)}
+        return patient.image, patient.labels, phantom.LABELS, points
+
+    return draw
+
+
+def _write(folder: Path, image: Image, labels: Image, names: dict[int, str], landmarks: dict[str, np.ndarray]) -> None:
+    part = None
+    try:
+        part = Path(tempfile.mkdtemp(prefix=".part-", dir=folder.parent))
+        sitk.WriteImage(image.to_sitk(), str(part / "ct.nii.gz"), True)
+        sitk.WriteImage(labels.to_sitk(), str(part / "labels.nii.gz"), True)
+        (part / "labels.json").write_text(json.dumps(names, indent=1) + "\n")
+        if landmarks:
+            with (part / "landmarks.csv").open("w", newline="") as file:
+                csv.writer(file).writerows([("name", "x", "y", "z"), *((n, *p.round(2)) for n, p in landmarks.items())])
+        part.chmod(0o755)
+        part.rename(folder)
+    except (OSError, RuntimeError) as error:
+        raise InputError(f"{folder}: cannot be written ({error}); is the disk full?") from None
+    finally:
+        if part is not None:
+            shutil.rmtree(part, ignore_errors=True)

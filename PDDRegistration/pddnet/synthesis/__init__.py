@@ -1,0 +1,1 @@
+"""Paint virtual patients from label maps of people, with other poses, organs and scanners."""

@@ -1,0 +1,66 @@
+"""A transform as an affine map after a displacement, x -> affine(x + u(x)): from any ITK transform, to one field."""
+
+from __future__ import annotations
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+from torch import Tensor
+
+from ..core.affine import Affine
+from ..core.field import DisplacementField
+from ..core.grid import Grid
+from .convert import to_tensor
+from .folding import unfold
+from .lattice import from_lps, mesh, resample, to_lps
+
+LEAST_MARGIN, MOST_MARGIN = 24.0, 72.0  # mm
+
+
+def split(transform: sitk.Transform, lattice: Grid, device: torch.device) -> tuple[Affine, Tensor]:
+    """A transform (fixed to moving, LPS mm) as its best affine map and the displacement u before it.
+
+    Returns:
+        the map, and u (3, D, H, W) on `lattice`, mm along the array axes; zero for a linear transform.
+    """
+    sampled = DisplacementField.from_transform(transform, lattice)
+    affine = Affine(*sampled.affine())
+    points = lattice.points()
+    moved = (points + sampled.array).reshape(-1, 3)
+    back = np.linalg.inv(affine.matrix)
+    remainder = ((moved - affine.shift) @ back.T).reshape(points.shape) - points
+    return affine, from_lps(remainder, lattice, device)
+
+
+def margin(field: Tensor, lattice: Grid) -> float:
+    """mm around the lattice in which u can fade to zero without folding space: more than it moves across the border.
+
+    Between LEAST_MARGIN and MOST_MARGIN, which is more than the default preset's stages reach together.
+    """
+    ends = [field[dim].movedim(dim, 0)[[0, -1]].abs().max() for dim in range(3)]
+    return min(max(LEAST_MARGIN, 1.25 * float(max(ends))), MOST_MARGIN)
+
+
+def join(affine: Affine, field: Tensor, lattice: Grid, grid: Grid) -> DisplacementField:
+    """The whole transform x -> affine(x + u(x)) as one field on `grid`, which has the lattice's axes and covers it.
+
+    u (3, D, H, W) on `lattice`, mm along the array axes, keeps its border value outside the lattice while it fades to
+    zero towards the grid's border: there the transform is the affine map alone. What that folds is smoothed: where the
+    field is squeezed at the lattice's border, nothing holds it apart beyond.
+    """
+
+    start = grid.point_to_index(lattice.origin)
+    stop = start + (lattice.size - 1) * lattice.spacing / grid.spacing
+    fade = field.new_ones(())
+    for dim, (n, first, last) in enumerate(zip(grid.shape, start[::-1], stop[::-1], strict=True)):
+        index = np.arange(n)
+        along = np.minimum(index / max(first, 1.0), (n - 1 - index) / max(n - 1 - last, 1.0)).clip(0.0, 1.0)
+        along = to_tensor(along, field.device).view([-1 if d == dim else 1 for d in range(3)])
+        fade = torch.minimum(fade, along)  # their product would be steeper at edges and corners
+    inner = unfold(resample(field, lattice, grid) * fade, grid, border=False)
+    axes = grid.direction[:, ::-1]  # of D, H, W
+    matrix = to_tensor(axes.T @ affine.matrix @ axes, field.device)
+    shift = to_tensor(axes.T @ (affine.points(grid.origin) - grid.origin), field.device).view(3, 1, 1, 1)
+    nodes = mesh(grid, field.device)
+    whole = torch.einsum("ij,jdhw->idhw", matrix, nodes + inner) - nodes + shift
+    return DisplacementField(to_lps(whole, grid), grid)

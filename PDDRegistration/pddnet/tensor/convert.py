@@ -1,0 +1,34 @@
+"""Between numpy and torch: the one place. Also the choice of the device."""
+
+from __future__ import annotations
+
+import ctypes
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def to_tensor(array: np.ndarray, device: str | torch.device = "cpu") -> Tensor:
+    """A float32 tensor with a copy of the array's values, of the same shape.
+
+    torch built against NumPy 1 has no bridge to NumPy 2 (torch < 2.3 on macOS): then through the bytes.
+    """
+
+    array = np.array(array, dtype=np.float32, order="C")
+    try:
+        tensor = torch.from_numpy(array)
+    except (RuntimeError, TypeError):
+        tensor = torch.frombuffer(bytearray(array.tobytes()), dtype=torch.float32).reshape(array.shape)
+    return tensor.to(device)
+
+
+def to_array(tensor: Tensor) -> np.ndarray:
+    """A float32 array with a copy of the tensor's values, of the same shape."""
+
+    tensor = tensor.detach().to("cpu", torch.float32).contiguous()
+    try:
+        return tensor.numpy().copy()
+    except (RuntimeError, TypeError):
+        memory = (ctypes.c_float * tensor.numel()).from_address(tensor.data_ptr())  # valid as long as the tensor lives
+        return np.array(memory, dtype=np.float32).reshape(tuple(tensor.shape))

@@ -1,0 +1,64 @@
+"""`Work`: how a long computation proceeds, passed down to whatever loops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+CACHED = 1 << 18  # values: a core's cache holds a few such pieces, and Python has time to hand them out
+
+
+def _nothing() -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Work:
+    """Where to tell that work was done, and how much to take at once.
+
+    tick: called many times a second; it may raise `Cancelled`. gpu_values: float32 values that a GPU works on at once.
+    """
+
+    tick: Callable[[], None] = _nothing
+    gpu_values: int = 1 << 26
+
+    def at_once(self, device: torch.device) -> int:
+        """How many values to work on at once on that device."""
+        return CACHED if device.type == "cpu" else self.gpu_values
+
+    def each(self, function: Callable[..., None], parts: Iterable[tuple[Any, ...]], device: torch.device) -> None:
+        """function(*part) for every part, in any order; the parts must not depend on each other.
+
+        On a CPU one thread per core, each with torch's own threads off: operations on a few thousand values cost less
+        than two threads need to meet after each of them. They follow the caller's gradient mode, which torch keeps per
+        thread, as it does how many threads it takes: a thread that was not told would round its sums in another order.
+        """
+
+        cores = torch.get_num_threads()
+        if device.type != "cpu" or cores == 1:
+            for part in parts:
+                self.tick()
+                function(*part)
+            return
+        gradients, inference = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+
+        def one(*part: Any) -> None:
+            with torch.inference_mode(inference), torch.set_grad_enabled(gradients):
+                function(*part)
+
+        torch.set_num_threads(1)
+        pool = ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,))
+        try:
+            for done in as_completed([pool.submit(one, *part) for part in parts]):
+                self.tick()
+                done.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+            torch.set_num_threads(cores)
+
+
+ALONE = Work()  # nobody watches

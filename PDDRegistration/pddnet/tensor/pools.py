@@ -1,0 +1,56 @@
+"""Averages and extremes over blocks and neighbours, from slices: torch's pools of volumes take one core and longer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+
+def block_means(x: Tensor, factors: Sequence[int]) -> Tensor:
+    """(..., D, H, W) averaged over blocks of `factors` voxels along D, H, W; what makes no whole block is left out."""
+    for dim, factor in zip((-1, -2, -3), reversed(factors), strict=True):
+        whole = x.shape[dim] // factor * factor
+        slices = [_every(x, dim, start, whole, factor) for start in range(factor)]
+        x = sum(slices[1:], slices[0]) / factor if factor > 1 else slices[0]
+    return x
+
+
+def halved(x: Tensor) -> Tensor:
+    """(..., D, H, W): the largest of every 2 x 2 x 2 voxels, or of what there is of them at an odd end."""
+
+    for dim in (-1, -2, -3):
+        n = x.shape[dim]
+        pairs = torch.maximum(_every(x, dim, 0, n - n % 2, 2), _every(x, dim, 1, n, 2))
+        x = torch.cat([pairs, x.narrow(dim, n - 1, 1)], dim) if n % 2 else pairs
+    return x
+
+
+def dilated(x: Tensor) -> Tensor:
+    """(..., D, H, W): the largest of 3 x 3 x 3 voxels around each, as far as there are any."""
+
+    for dim in (-1, -2, -3):
+        x = of_three(x, dim, torch.maximum).narrow(dim, 1, x.shape[dim])
+    return x
+
+
+def of_three(x: Tensor, dim: int, pick: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """What `pick` takes of three neighbours along `dim`, and beyond either end once the value there.
+
+    pick: torch.minimum or torch.maximum.
+    """
+
+    n = x.shape[dim]
+    first, last = x.narrow(dim, 0, 1), x.narrow(dim, n - 1, 1)
+    if n == 1:
+        return torch.cat([x] * 3, dim)
+    pairs = pick(x.narrow(dim, 0, n - 1), x.narrow(dim, 1, n - 1))
+    ends = pairs.narrow(dim, 0, 1), pairs.narrow(dim, n - 2, 1)
+    inner = [pick(pairs.narrow(dim, 0, n - 2), pairs.narrow(dim, 1, n - 2))] if n > 2 else []
+    return torch.cat([first, ends[0], *inner, ends[1], last], dim)
+
+
+def _every(x: Tensor, dim: int, start: int, stop: int, step: int) -> Tensor:
+    """x[start:stop:step] along one of the last three axes, -1 to -3."""
+    return x[(..., slice(start, stop, step), *[slice(None)] * (-dim - 1))]

@@ -1,0 +1,1 @@
+"""Train the networks: configuration, sources of samples, data sets, losses, the loop and its checkpoints."""

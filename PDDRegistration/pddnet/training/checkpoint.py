@@ -1,0 +1,52 @@
+"""A training's checkpoint: everything it needs to go on as if it had never stopped, as arrays in one .npz file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..errors import InputError
+from ..io.weights_file import read_arrays
+from ..tensor.convert import to_array, to_tensor
+
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+def write_state(path: Path, net: nn.Module, average: nn.Module, adam: torch.optim.AdamW, **numbers: float) -> None:
+    """Write the network, its running average, the optimiser's moments and some numbers; whole or not at all."""
+    arrays = {f"net.{name}": to_array(value) for name, value in net.state_dict().items()}
+    arrays |= {f"average.{name}": to_array(value) for name, value in average.state_dict().items()}
+    for name, parameter in net.named_parameters():
+        state = adam.state.get(parameter, {})
+        arrays |= {f"{key}.{name}": to_array(state[key]) for key in _MOMENTS if key in state}
+        if "step" in state:
+            arrays[f"step.{name}"] = np.float32(state["step"])
+    temporary = path.with_name(path.name + ".part")
+    with temporary.open("wb") as stream:
+        np.savez(stream, **arrays, **{f"number.{key}": np.float64(value) for key, value in numbers.items()})
+    temporary.replace(path)
+
+
+def read_state(path: Path, net: nn.Module, average: nn.Module, adam: torch.optim.AdamW) -> dict[str, float]:
+    """Put what `write_state` wrote back into the three; returns the numbers.
+
+    Raises:
+        InputError: the file is damaged or of another network.
+    """
+    try:
+        arrays = read_arrays(path)
+        device = next(net.parameters()).device
+        for prefix, module in (("net.", net), ("average.", average)):
+            values = {n.removeprefix(prefix): to_tensor(a, device) for n, a in arrays.items() if n.startswith(prefix)}
+            module.load_state_dict(values)
+        for name, parameter in net.named_parameters():
+            if f"step.{name}" in arrays:
+                adam.state[parameter] = {key: to_tensor(arrays[f"{key}.{name}"], device) for key in _MOMENTS}
+                adam.state[parameter]["step"] = torch.tensor(float(arrays[f"step.{name}"]))
+    except (ValueError, KeyError, RuntimeError) as error:
+        advice = "remove it to begin anew, or choose another 'out'"
+        raise InputError(f"{path}: the checkpoint is damaged or of another network ({error}); {advice}") from None
+    return {name.removeprefix("number."): float(a) for name, a in arrays.items() if name.startswith("number.")}

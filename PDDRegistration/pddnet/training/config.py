@@ -1,0 +1,222 @@
+"""What `pddnet train` is told: one JSON file, checked before anything starts. torch-free."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from ..io.label_names import find_names
+
+NETWORKS = ("semantic", "pdd")
+LEAST_VIEW = 16  # voxels
+KINDS = ("anatomies", "virtual patients", "labelled scans", "unlabelled scans")
+
+
+@dataclass(frozen=True)
+class LabelledScan:
+    """A scan, its label map, and what the map's numbers mean."""
+
+    image: Path
+    labels: Path
+    names: dict[int, str]
+
+
+@dataclass(frozen=True)
+class PairSettings:
+    """How pdd-net sees a pair of scans in training; small enough by default for two CPU cores.
+
+    Attributes:
+        view: voxels of 4 mm that are drawn along D, H, W (LPS z, y, x).
+        control: mm between control points. reach, steps: the largest displacement in mm along each axis, and how many
+            there are per axis.
+        channels, spacing: features per point, and mm between those that are compared; the paper has 16, and 6 mm.
+        smoothness: weight of the diffusion penalty, whose value `losses.diffusion` explains: the paper's 1.5.
+        non_local: whether labels are compared over all displacements by their probability, as in the paper, or only
+            where the expected one leads.
+    """
+
+    view: tuple[int, int, int] = (48, 56, 72)
+    control: float = 16.0
+    reach: float = 40.0
+    steps: int = 11
+    channels: int = 16
+    spacing: float = 8.0
+    smoothness: float = 0.006
+    non_local: bool = True
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """A training: what it learns from, for how long, and where its files go. Paths are relative to the file.
+
+    Attributes:
+        out: the folder of its files: checkpoint, log, plot, best weights.
+        network: "semantic" names structures; "pdd", the paper's own, learns features from pairs of scans.
+        anatomies: label maps (NAME.nii.gz with NAME.json beside it) to synthesise patients from.
+        donors: label maps that only lend organs and their arrangement: too little is labelled to paint a patient.
+        virtual: how many of the project's own virtual patients take part as anatomies.
+        scans, validation: folders of CASE/ct.nii.gz with CASE/labels.nii.gz, and labels.json (label number -> name)
+            beside them or in the folder; to train on, and to choose the best weights by. What is named "unknown" is
+            neither.
+        unlabelled: a folder of CASE/ct.nii.gz; the network's own surest guesses are their labels. That lowered the Dice
+            when the bundled weights were trained (see the model card).
+        shares: how often an anatomy, a virtual patient, a labelled and an unlabelled scan are drawn, all of a kind
+            together.
+        width: channels of the semantic network's first level. pairs: settings of pdd-net alone.
+        seconds_kept: at most so much work is lost by a kill.
+    """
+
+    out: Path
+    network: str = "semantic"
+    anatomies: tuple[Path, ...] = ()
+    donors: tuple[Path, ...] = ()
+    virtual: int = 0
+    scans: Path | None = None
+    validation: Path | None = None
+    unlabelled: Path | None = None
+    shares: tuple[float, float, float, float] = (0.84, 0.16, 1.0, 0.25)
+    width: int = 32
+    pairs: PairSettings = PairSettings()
+    iterations: int = 6000
+    learning_rate: float = 3e-3
+    seed: int = 1
+    validate_every: int = 250
+    seconds_kept: float = 120.0
+    data: str = ""  # for the model card: where the data come from, and their terms
+
+
+def read_config(path: Path) -> TrainingConfig:
+    """The configuration in a JSON file.
+
+    Raises:
+        InputError: it cannot be read, holds an unknown name or a value of the wrong kind, or nothing to learn from.
+    """
+    try:
+        given = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot read the configuration: {error}") from None
+    if not isinstance(given, dict):
+        raise InputError(f"{path}: the configuration is not a table of names and values")
+    if "out" not in given:
+        raise InputError(f"{path}: 'out' is missing, the folder for the training's files")
+    try:
+        _check_names(given, TrainingConfig)
+        config = TrainingConfig(**{name: _value(name, value, path.parent) for name, value in given.items()})
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}: {error}") from None
+    if not (config.anatomies or config.virtual or config.scans):
+        raise InputError(f"{path}: nothing to learn from; give 'anatomies', 'virtual' or 'scans'")
+    if config.unlabelled and config.network != "semantic":
+        raise InputError(f"{path}: 'unlabelled' scans teach the network 'semantic' alone; leave them out")
+    return config
+
+
+def _check_names(given: dict[str, Any], settings: type) -> None:
+    known = [field.name for field in dataclasses.fields(settings)]
+    if unknown := sorted(set(given) - set(known)):
+        raise ValueError(f"unknown setting '{unknown[0]}'; known are {', '.join(known)}")
+
+
+def _value(name: str, value: Any, folder: Path) -> Any:
+    """A setting as the configuration holds it; raises ValueError."""
+    if name in ("out", "scans", "validation", "unlabelled", "data"):
+        if not isinstance(value, str):
+            raise ValueError(f"'{name}' must be a text, not {value!r}")
+        return value if name == "data" else folder / value
+    if name == "network":
+        if value not in NETWORKS:
+            raise ValueError(f"'network' must be one of {', '.join(NETWORKS)}, not {value!r}")
+        return value
+    if name == "pairs":
+        return _pairs(value)
+    if name in ("anatomies", "donors"):
+        if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
+            raise ValueError(f"'{name}' must be a list of files, not {value!r}")
+        return tuple(folder / entry for entry in value)
+    if name == "shares":
+        if (
+            not isinstance(value, list)
+            or len(value) != len(KINDS)
+            or not all(map(_is_amount, value))
+            or sum(value) == 0
+        ):
+            raise ValueError(f"'shares' are {len(KINDS)} numbers, none negative: {', '.join(KINDS)}")
+        return tuple(map(float, value))
+    if not _is_amount(value):
+        raise ValueError(f"'{name}' must be a number that is not negative, not {value!r}")
+    if name in ("learning_rate", "seconds_kept"):
+        return float(value)
+    if value != int(value) or (name in ("iterations", "validate_every") and value < 1):
+        raise ValueError(
+            f"'{name}' must be a whole number{'' if name in ('seed', 'virtual') else ' from 1 on'}, not {value!r}"
+        )
+    if name == "width" and (value < 8 or value % 8):
+        raise ValueError(f"'width' must be a multiple of 8, not {value!r}")
+    return int(value)
+
+
+def _pairs(given: Any) -> PairSettings:
+    """The settings of pdd-net; raises ValueError."""
+    if not isinstance(given, dict):
+        raise ValueError(f"'pairs' must be a table of names and values, not {given!r}")
+    _check_names(given, PairSettings)
+    if "view" in given:
+        view = given["view"]
+        if not isinstance(view, list) or len(view) != 3 or not all(_is_whole(n) and n >= LEAST_VIEW for n in view):
+            raise ValueError(f"'view' are three whole numbers of voxels from {LEAST_VIEW} on, not {view!r}")
+        given = given | {"view": map(int, view)}
+    for name in set(given) & {"control", "reach", "spacing"}:
+        if not _is_amount(given[name]) or not given[name]:
+            raise ValueError(f"'{name}' must be a number above zero, not {given[name]!r}")
+    if not _is_amount(given.get("smoothness", 0)):
+        raise ValueError(f"'smoothness' must be a number that is not negative, not {given['smoothness']!r}")
+    for name, least in (("steps", 3), ("channels", 1)):
+        if name in given and not (_is_whole(given[name]) and given[name] >= least):
+            raise ValueError(f"'{name}' must be a whole number from {least} on, not {given[name]!r}")
+    if not isinstance(given.get("non_local", True), bool):
+        raise ValueError(f"'non_local' must be true or false, not {given['non_local']!r}")
+    kinds = {"view": tuple, "steps": int, "channels": int, "non_local": bool}
+    return PairSettings(**{name: kinds.get(name, float)(value) for name, value in given.items()})
+
+
+def _is_whole(value: Any) -> bool:
+    return _is_amount(value) and value == int(value)
+
+
+def _is_amount(value: Any) -> bool:
+    return not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value) and value >= 0
+
+
+def labelled_scans(folder: Path) -> tuple[list[LabelledScan], list[str]]:
+    """The labelled scans of a folder by case, and a sentence for each case that cannot be used.
+
+    Raises:
+        InputError: the folder is missing.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: there is no such folder of scans")
+    found, problems = [], []
+    for image in sorted(folder.glob("[!.]*/ct.nii.gz")):  # hidden: patients that are still being written
+        case = image.parent
+        try:
+            found.append(LabelledScan(image, _existing(case / "labels.nii.gz"), _names(case, folder)))
+        except InputError as error:
+            problems.append(str(error))
+    return found, problems
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such label map; the scan is left out")
+    return path
+
+
+def _names(case: Path, folder: Path) -> dict[int, str]:
+    if names := find_names(case, folder):
+        return names
+    raise InputError(f"{case / 'labels.json'}: there are no names for the labels; the scan is left out")

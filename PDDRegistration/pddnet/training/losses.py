@@ -1,0 +1,186 @@
+"""What training lowers: the non-local label loss and the diffusion penalty (pdd-net paper 2019, section 2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as functional
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from ..core.grid import Grid
+from ..matching.inference import DisplacementDistribution
+from ..tensor.convert import to_tensor
+from ..tensor.lattice import interpolate, positions, sample
+
+BACKGROUND = 0.15  # weight of label 0, as published
+PIECE = 1 << 25  # sampled values at one time
+UNSEEN = 1e-3  # share of what is shown, below which nothing is known
+
+
+@dataclass(frozen=True)
+class LabelMap:
+    """Labels (D, H, W; whole numbers from 0) and how much each voxel counts (D, H, W; 0 outside the view)."""
+
+    labels: Tensor
+    weight: Tensor
+    lattice: Grid
+
+
+def class_weights(fixed: LabelMap, moving: LabelMap, classes: int) -> Tensor:
+    """(classes): sqrt(1 / frequency) over its mean, then BACKGROUND for label 0; small structures count more.
+
+    Frequencies are those in both views together. A structure that one of them lacks has nothing to match: 0, and it
+    takes no part in the mean.
+    """
+
+    counts = torch.stack([_frequencies(labels, classes) for labels in (fixed, moving)])
+    common = counts.amin(0) > 0
+    weights = torch.where(common, counts.sum(0).clamp(min=1e-6).rsqrt(), 0.0)
+    weights = weights * (common.sum() / weights.sum().clamp(min=1e-12))
+    weights[0] = BACKGROUND
+    return weights
+
+
+def label_loss(
+    distribution: DisplacementDistribution, fixed: LabelMap, moving: LabelMap, control: Grid, weights: Tensor
+) -> Tensor:
+    """The non-local label loss: mean over classes c and control points k of
+
+        weights[c] * (sum_d p_k(d) onehot_c(moving)(k + d) - onehot_c(fixed)(k))^2
+
+    with one-hot maps sampled trilinearly. Only what both views show counts: the sum runs over displacements into the
+    moving view, over their probability; and a control point counts as much as the fixed view shows it, times that
+    probability, which is no way to lower the loss.
+
+    Args:
+        fixed, moving: on lattices along the axes of `control`; nothing is shown beyond them.
+        weights: (C) of the labels 0..C-1; classes of weight 0 take no part.
+
+    Returns:
+        (): 0 where the views share nothing.
+    """
+
+    cost = distribution.cost
+    n_h, n_w, *steps, n_d = cost.shape
+    slabs = torch.softmax(-cost.flatten(2, 4), 2).view(cost.shape).unbind(2)  # LD times (nH, nW, LH, LW, nD)
+    here, there = _Shown.of(fixed, control, cost), _Shown.of(moving, control, cost)
+
+    def expected(classes: Tensor) -> Tensor:
+        """(c, nD, nH, nW): the sum above for some classes, of weight times one-hot."""
+        total = torch.zeros((), device=cost.device)
+        for p, offset in zip(slabs, distribution.offsets[0], strict=True):
+            across = offset, *distribution.offsets[1:]
+            total = total + checkpoint(there.gather, p, classes, across, use_reentrant=False, preserve_rng_state=False)
+        return total
+
+    ones = torch.full((1,), _ALL, device=cost.device)
+    seen, shown = expected(ones), here.at_points(ones)
+    used = weights.to(cost.device).nonzero()[:, 0]
+    chunk = max(1, PIECE // (n_d * n_h * n_w * steps[1] * steps[2]))
+    loss = cost.new_zeros(())
+    for classes in used.split(chunk):
+        loss = loss + _gap(expected(classes), seen, here.at_points(classes), shown, weights.to(cost)[classes])
+    return loss / max(len(used), 1)
+
+
+def _gap(theirs: Tensor, seen: Tensor, ours: Tensor, shown: Tensor, weights: Tensor) -> Tensor:
+    """(): the squared gap between shares of labels (c, nD, nH, nW) of what is shown (1, nD, nH, nW) there and here,
+    averaged over what both show, and summed over the labels by their weights (c)."""
+    counts = shown * seen.detach()
+    gap = theirs / seen.clamp(min=UNSEEN) - ours / shown.clamp(min=UNSEEN)
+    return (weights.view(-1, 1, 1, 1) * counts * gap.square()).sum() / counts.sum().clamp(min=UNSEEN)
+
+
+def warped_label_loss(field: Tensor, fixed: LabelMap, moving: LabelMap, control: Grid, weights: Tensor) -> Tensor:
+    """What `label_loss` improves on: the same gap, but only where the expected displacement leads.
+
+    Args:
+        field: (3, nD, nH, nW) in mm along the array axes, on `control`; the rest as in `label_loss`.
+    """
+
+    here, there = (_Shown.of(labels, control, field) for labels in (fixed, moving))
+    offsets = field.flatten(1)
+
+    def expected(classes: Tensor) -> Tensor:
+        return there.displaced(offsets, classes).view(-1, *field.shape[1:])
+
+    ones = torch.full((1,), _ALL, device=field.device)
+    seen, shown = expected(ones), here.at_points(ones)
+    used = weights.to(field.device).nonzero()[:, 0]
+    return _gap(expected(used), seen, here.at_points(used), shown, weights.to(field)[used]) / max(len(used), 1)
+
+
+def diffusion(field: Tensor, control: Grid) -> Tensor:
+    """The diffusion penalty (): squared slope of a field, averaged over components and pairs of neighbours, summed
+    over the axes.
+
+    Slopes are mm per mm, so the value means the same on every grid. The published one takes plain differences in parts
+    of half the volume: on n points per axis its weight of 1.5 is 1.5 * (2 / n)^2 here, 0.006 for 32.
+
+    Args:
+        field: (3, nD, nH, nW) in mm, on `control`.
+    """
+    slopes = (
+        field.diff(dim=dim).square().mean() / float(spacing) ** 2
+        for dim, spacing in enumerate(control.spacing[::-1], start=1)
+        if field.shape[dim] > 1
+    )
+    return sum(slopes, field.new_zeros(()))
+
+
+_ALL = -1  # in place of a class: every voxel, whatever its label
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """One-hot maps times weight, looked up around control points."""
+
+    labels: Tensor
+    weight: Tensor
+    where: tuple[Tensor, Tensor, Tensor]  # the control points, in voxels
+    spacing: tuple[float, float, float]  # mm along D, H, W
+
+    @classmethod
+    def of(cls, given: LabelMap, control: Grid, like: Tensor) -> _Shown:
+        """With a border of weight 0, which is what lookups beyond it get."""
+
+        labels, weight = (functional.pad(x.to(like.device), (1,) * 6) for x in (given.labels, given.weight))
+        where = tuple(at + 1 for at in positions(control, given.lattice, like.device))
+        return cls(labels, weight.to(like.dtype), where, tuple(float(s) for s in given.lattice.spacing[::-1]))
+
+    def at_points(self, classes: Tensor) -> Tensor:
+        """(c, nD, nH, nW)."""
+        return interpolate(self._maps(classes), self.where)
+
+    def displaced(self, offsets: Tensor, classes: Tensor) -> Tensor:
+        """(c, points): at the control points, in the order of their grid, plus offsets (3, points) in mm."""
+
+        at = torch.stack(torch.meshgrid(*self.where, indexing="ij")).flatten(1)
+        at = at + offsets / to_tensor(np.array(self.spacing), offsets.device).view(3, 1)
+        return sample(self._maps(classes), at)
+
+    def gather(self, p: Tensor, classes: Tensor, offsets: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        """(c, nD, nH, nW): the sum of p (nH, nW, LH, LW, nD) times the maps, for one displacement along D.
+
+        offsets: (), (LH), (LW) in mm.
+        """
+
+        n_h, n_w, l_h, l_w, n_d = p.shape
+        at = [
+            (w[:, None] + (o / s).view(1, -1)).flatten()
+            for w, o, s in zip(self.where, offsets, self.spacing, strict=True)
+        ]
+        maps = interpolate(self._maps(classes), tuple(at)).view(-1, n_d, n_h, l_h, n_w, l_w)
+        return torch.einsum("cdhmwl,hwmld->cdhw", maps, p)
+
+    def _maps(self, classes: Tensor) -> Tensor:
+        classes = classes.view(-1, 1, 1, 1)
+        return ((self.labels == classes) | (classes == _ALL)) * self.weight
+
+
+def _frequencies(labels: LabelMap, classes: int) -> Tensor:
+    """(classes): how much of the view each label fills, in voxels."""
+    return labels.weight.new_zeros(classes).index_add_(0, labels.labels.flatten().long(), labels.weight.flatten())

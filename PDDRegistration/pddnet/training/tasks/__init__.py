@@ -1,0 +1,1 @@
+"""What can be trained: the semantic network and pdd-net."""

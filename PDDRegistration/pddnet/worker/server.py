@@ -1,0 +1,195 @@
+"""A long-lived process that registers for an application.
+
+Requests come by standard input, answers go out by standard output: JSON, one ASCII line each. Arrays travel as files
+in a private folder (`messages`).
+
+    in    {"do": "register" | "warp" | "evaluate" | "warm", "id": 1, ...}   see `tasks`
+          {"do": "cancel", "id": 1}, {"do": "quit"}
+    out   {"hello": {"protocol", "version", "pid", "file", "python"}}       the first line
+          {"id": 1, "progress": 0.4, "stage": "match 1"}
+          {"id": 1, "done": {...}} or {"id": 1, "failed": {"kind", "message", "traceback"}}
+          {"bye": "idle"}                                                   it ends soon, unless a request comes
+
+Kinds of failures: input, cancelled, memory, torch_missing, internal (this one has a traceback). The process ends when
+standard input closes, even in the middle of a computation, and deletes its folder. Nothing heavy is imported here.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
+
+from .. import __file__ as package_file
+from .. import __version__
+from ..errors import Cancelled, InputError, TorchMissing
+from ..process import give_back, keep
+from .folder import remove
+
+PROTOCOL = 1
+IDLE = 300.0  # s without a request, after which the process ends
+GRACE = 5.0  # s after saying so, in which a request that was just on its way still counts
+INTERVAL = 0.1  # s between two reports of progress within a stage
+
+_START = (
+    "import sys; sys.path[:] = [sys.argv[1]] + [p for p in sys.path if p]; "
+    "from pddnet.worker import main; main(sys.argv[2], float(sys.argv[3]))"
+)
+_KINDS = ((Cancelled, "cancelled"), (TorchMissing, "torch_missing"), (InputError, "input"), (MemoryError, "memory"))
+_NO_MEMORY = (
+    "the memory of this machine does not suffice; close other programs, crop the volumes or use the preset fast"
+)
+
+
+def arguments(parent: str | Path, folder: str | Path, idle: float = IDLE) -> list[str]:
+    """What to give a Python so that it runs the worker of the pddnet in `parent`, whatever else is installed."""
+    return ["-c", _START, str(parent), str(folder), str(idle)]
+
+
+def main(folder: str, idle: float = IDLE) -> NoReturn:
+    """Serve until standard input closes or nothing came for `idle` seconds; `folder` is deleted then."""
+    requests, answers = _take_channels()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal of the application is meant for that one
+    faulthandler.enable()
+    keep()
+    _Server(Path(folder), requests, answers, idle).serve()
+
+
+def _take_channels() -> tuple[BinaryIO, BinaryIO]:
+    """Standard input and output for ourselves.
+
+    What a library prints, also from C, goes to standard error from now on. And nobody else finds our standard input: on
+    Windows a library that asks for its type while we wait for a line would wait too.
+    """
+    requests, answers = os.dup(0), os.dup(1)
+    if sys.platform == "win32":
+        import msvcrt
+
+        msvcrt.setmode(requests, os.O_BINARY)
+        msvcrt.setmode(answers, os.O_BINARY)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(2, 1)
+    os.close(nothing)
+    sys.stderr.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
+    sys.stdout = sys.stderr
+    return os.fdopen(requests, "rb"), os.fdopen(answers, "wb", buffering=0)
+
+
+class _Server:
+    """One thread listens, so that a cancellation or the end of the client is noticed at once; the main one computes."""
+
+    def __init__(self, folder: Path, requests: BinaryIO, answers: BinaryIO, idle: float) -> None:
+        self._folder, self._requests, self._answers, self._idle = folder, requests, answers, idle
+        self._waiting: queue.Queue[dict[str, Any]] = queue.Queue()
+        self._cancelled: set[int] = set()
+        self._sending = threading.Lock()
+
+    def serve(self) -> NoReturn:
+        hello = {"protocol": PROTOCOL, "version": __version__, "pid": os.getpid(), "file": package_file}
+        self._send({"hello": {**hello, "python": sys.version.split()[0]}})
+        threading.Thread(target=self._listen, daemon=True).start()
+        try:
+            while True:
+                self._answer(self._next())
+        finally:
+            self._end()
+
+    def _listen(self) -> NoReturn:
+        try:
+            while self._take(self._requests.readline()):
+                pass
+        finally:
+            self._end()
+
+    def _take(self, line: bytes) -> bool:
+        """Whether to go on after this line; an empty one means that standard input is closed."""
+        try:
+            message = json.loads(line) if line else {"do": "quit"}
+            do, number = str(message["do"]), int(message.get("id", 0))
+        except (ValueError, TypeError, KeyError, AttributeError):
+            self._fail(None, "internal", f"this line is no request: {line[:200]!r}")
+            return True
+        if do == "cancel":
+            self._cancelled.add(number)
+        elif do != "quit":
+            self._waiting.put(message)
+        return do != "quit"
+
+    def _next(self) -> dict[str, Any]:
+        try:
+            return self._waiting.get(timeout=self._idle)
+        except queue.Empty:
+            self._send({"bye": "idle"})
+        try:
+            return self._waiting.get(timeout=GRACE)
+        except queue.Empty:
+            self._end()
+
+    def _answer(self, message: dict[str, Any]) -> None:
+        number = message.pop("id", None)
+        try:
+            from . import messages, tasks
+
+            task = tasks.TASKS.get(message.pop("do"))
+            request = messages.unpack(message, self._folder)
+            if task is None:
+                raise ValueError(f"there is no such request; known are {', '.join(tasks.TASKS)}")
+            done = task(self._progress(number), **request)
+            answer = {"id": number, "done": messages.pack(done, self._folder, f"{number}-out")}
+            self._send(answer)
+        except Exception as error:
+            kind = next((kind for cls, kind in _KINDS if isinstance(error, cls)), "internal")
+            text = _NO_MEMORY if kind == "memory" else str(error) or type(error).__name__
+            self._fail(number, kind, text, traceback.format_exc() if kind == "internal" else None)
+        finally:
+            _free()
+
+    def _progress(self, number: int) -> Any:
+        """The callback for one request."""
+        last: tuple[str, float] = ("", 0.0)
+
+        def report(fraction: float, stage: str) -> None:
+            nonlocal last
+            if number in self._cancelled:
+                raise Cancelled("cancelled")
+            now = time.monotonic()
+            if stage != last[0] or now - last[1] >= INTERVAL:
+                last = (stage, now)
+                self._send({"id": number, "progress": round(fraction, 4), "stage": stage})
+
+        return report
+
+    def _fail(self, number: int | None, kind: str, message: str, trace: str | None = None) -> None:
+        failure = {"kind": kind, "message": message} | ({"traceback": trace} if trace else {})
+        self._send({"id": number, "failed": failure})
+
+    def _send(self, message: dict[str, Any]) -> None:
+        line = memoryview(json.dumps(message, allow_nan=False).encode("ascii") + b"\n")
+        try:
+            with self._sending:
+                while line:
+                    line = line[self._answers.write(line) :]
+        except OSError:  # nobody listens any more
+            self._end()
+
+    def _end(self) -> NoReturn:
+        """End the process from whatever thread; a computation is not waited for."""
+        remove(self._folder)
+        os._exit(0)
+
+
+def _free() -> None:
+    """Give memory back between requests, the GPU's, too: the application draws with it."""
+    give_back()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()

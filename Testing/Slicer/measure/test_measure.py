@@ -1,0 +1,663 @@
+"""Measuring a transform in the scene: what may be chosen, the tables, CSV and plot, and what happens meanwhile."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from helpers import clicks
+from helpers import measure_scene as qa_scene
+from helpers import mrml_geometry as mrml
+from helpers.measure_scene import FIXED, NUDGE, SHIFT
+from helpers.mrml_geometry import slicer
+from helpers.paths import UI
+from pddnet.core.grid import Grid
+from pddnet.core.image import Image
+from pddnet.errors import Cancelled, InputError
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="the launcher is a script")
+
+MEASURED = ("fixedVolume", "fixedSegmentation", "movingSegmentation", "fixedPoints", "movingPoints")
+
+
+@pytest.fixture(scope="module")
+def worker(running_host: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """One for all tests of this file; torch cannot be imported in it."""
+    with qa_scene.torchless_worker(tmp_path_factory.mktemp("qa")) as worker:
+        yield worker
+
+
+@pytest.fixture
+def scene(host: Any) -> qa_scene.QaScene:
+    return qa_scene.fill()
+
+
+@pytest.fixture
+def transform(scene: qa_scene.QaScene) -> Any:
+    """SHIFT, which is right."""
+    return mrml.add_linear(slicer.mrmlScene, np.eye(3), -SHIFT * mrml.RAS, name="Größe, a")
+
+
+def count(kind: str = "vtkMRMLNode") -> int:
+    return slicer.mrmlScene.GetNumberOfNodesByClass(kind)
+
+
+def cells(table: Any) -> list[dict[str, Any]]:
+    """A table node's rows, by VTK alone."""
+    columns = [table.GetTable().GetColumn(n) for n in range(table.GetTable().GetNumberOfColumns())]
+    return [{c.GetName(): c.GetValue(row) for c in columns} for row in range(table.GetTable().GetNumberOfRows())]
+
+
+def boxes(*spans: tuple[int, int]) -> Image:
+    """Segments that are boxes on a grid of 2 x 3 x 4 mm: label n is the n-th (first, last + 1) voxel along i."""
+    grid = Grid((12, 14, 40), np.array([2.0, 3.0, 4.0]), np.array([10.0, -20, 30]), np.diag([1.0, -1.0, -1.0]))
+    array = np.zeros(grid.shape, np.uint8)
+    for label, (start, stop) in enumerate(spans, 1):
+        array[3:9, 4:10, start:stop] = label
+    return Image(array, grid)
+
+
+# --- numbers by hand ---
+
+
+def test_boxes_that_are_shifted_along_one_axis(host, worker):
+    """A box of 10 voxels (2 mm) along x; the moving one is 5 further without, and 1 further with the transform."""
+    from PDDRegistrationLib.measure.measurement import QaSelection, measure
+
+    fixed = qa_scene.add_segmentation(boxes((10, 20), (30, 34)), "F", {1: "liver", 2: "spleen"})
+    moving = qa_scene.add_segmentation(boxes((15, 25), (35, 39)), "M", {1: "Liver ", 2: "spleen"})
+    transform = mrml.add_linear(slicer.mrmlScene, np.eye(3), [8.0, 0, 0])  # R: 4 voxels back, to the patient's right
+    result = measure(worker, QaSelection(transform, fixedSegmentation=fixed, movingSegmentation=moving))
+    rows = {row["Segment"]: row for row in cells(result.tables.segments)}
+    assert rows["liver"]["Dice before"] == 0.5
+    assert rows["liver"]["Dice after"] == 0.9
+    assert rows["spleen"]["Dice before"] == 0.0
+    assert rows["spleen"]["Dice after"] == 0.75
+    assert (rows["liver"]["HD95 before"], rows["liver"]["HD95 after"]) == (10.0, 2.0)
+    assert (rows["spleen"]["HD95 before"], rows["spleen"]["HD95 after"]) == (10.0, 2.0)
+    assert rows["liver"]["Matched by"] == "name"
+    for side, shift in (("before", 0.0), ("after", 8.0)):  # to the left
+        itk = sitk.TranslationTransform(3, (shift, 0, 0))
+        expected = qa_scene.itk_overlap(boxes((10, 20), (30, 34)), boxes((15, 25), (35, 39)), itk, values=(1, 2))
+        for name, value in (("liver", 1), ("spleen", 2)):
+            assert rows[name][f"Dice {side}"] == pytest.approx(expected[value]["dice"], abs=1e-4)
+            assert rows[name][f"ASD {side}"] == pytest.approx(expected[value]["asd"], abs=2e-3)
+            assert rows[name][f"HD95 {side}"] <= expected[value]["hausdorff"]
+    means = {row["Measure"]: (row["Before"], row["After"]) for row in cells(result.tables.summary)}
+    assert means["Mean Dice of 2 segments"] == ("0.250", "0.825")
+    assert means["Mean HD95 of 2 segments"] == ("10.0", "2.0")
+
+
+def test_without_a_volume_the_moving_organs_are_seen_beyond_the_fixed_ones(host, worker):
+    """Segmentations are often cropped to their organs: what lies outside still counts."""
+    from PDDRegistrationLib.measure.measurement import QaSelection, measure
+
+    whole = boxes((10, 20))
+    cropped = Image(np.ascontiguousarray(whole.array[3:9, 4:10, 10:20]), _cropped(whole.grid, (10, 4, 3), (6, 6, 10)))
+    fixed = qa_scene.add_segmentation(cropped, "F", {1: "liver"})
+    moving = qa_scene.add_segmentation(boxes((10, 30)), "M", {1: "liver"})  # twice as long
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    result = measure(worker, QaSelection(transform, fixedSegmentation=fixed, movingSegmentation=moving))
+    (row,) = cells(result.tables.segments)
+    assert row["Dice after"] == pytest.approx(2 * 10 / 30, abs=1e-4)
+
+
+def _cropped(grid: Grid, start: tuple[int, int, int], shape: tuple[int, int, int]) -> Grid:
+    return Grid(shape, grid.spacing, grid.index_to_point(np.array(start, float)), grid.direction)
+
+
+def test_points_by_label_and_by_order(host, worker):
+    from PDDRegistrationLib.measure.measurement import QaSelection, measure
+
+    transform = mrml.add_linear(slicer.mrmlScene, np.eye(3), [0.0, 0, -7.0])
+    places = np.array([[0.0, 0, 0], [10, 0, 0], [0, 20, 0]])
+    errors = np.array([[0.0, 0, 0], [0, 3, 4], [0, 0, 12]])
+    fixed = qa_scene.add_points(places, ("a", "b", "c"), "F")
+    moving = qa_scene.add_points((places + errors + [0, 0, 7])[::-1], ("c", "b", "a"), "M")
+    result = measure(worker, QaSelection(transform, fixedPoints=fixed, movingPoints=moving))
+    rows = [(r["Point"], r["TRE before"], r["TRE after"]) for r in cells(result.tables.points)]
+    assert rows == [("a", 7.0, 0.0), ("b", round(np.hypot(3, 11), 3), 5.0), ("c", 19.0, 12.0)]
+    summary = {row["Measure"]: row for row in cells(result.tables.summary)}
+    assert summary["TRE of 3 points, mean, matched by label"]["After"] == "5.67"
+    assert summary["TRE of 3 points, median, matched by label"]["After"] == "5.00"
+    assert summary["TRE of 3 points, largest, matched by label"]["Unit"] == "mm"
+    other = qa_scene.add_points((places + errors + [0, 0, 7]), ("M-1", "M-2", "M-3"), "M2")
+    result = measure(worker, QaSelection(transform, fixedPoints=fixed, movingPoints=other))
+    assert [r["TRE after"] for r in cells(result.tables.points)] == [0.0, 5.0, 12.0]
+    assert any("matched by order" in row["Measure"] for row in cells(result.tables.summary))
+    assert result.tables.segments is None
+    few = qa_scene.add_points(places[:2], ("b", "z"), "few")
+    result = measure(worker, QaSelection(transform, fixedPoints=fixed, movingPoints=few))
+    assert [r["Point"] for r in cells(result.tables.points)] == ["b"]
+    assert ("Points without a partner", "3") in [(r["Measure"], r["After"]) for r in cells(result.tables.summary)]
+
+
+# --- what may be chosen ---
+
+
+def test_points_that_do_not_belong_together_are_refused(scene, transform, worker):
+    from PDDRegistrationLib.measure.measurement import QaJob
+
+    fixed = scene.nodes["fixedPoints"]
+    two = qa_scene.add_points(qa_scene.LANDMARKS[:2], ("x", "y"), "two")
+    twice = qa_scene.add_points(qa_scene.LANDMARKS, ("a", "a", "b"), "twice")
+    for moving, message in ((two, "F has 3 points and two has 2, and no label"), (twice, "twice: the label 'a'")):
+        with pytest.raises(InputError, match=message):
+            QaJob(worker, scene.selection(transform, "fixedVolume", fixedPoints=fixed, movingPoints=moving))
+    assert not worker.isBusy
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ((), "Choose a fixed volume, two segmentations or two point lists"),
+        (("movingVolume",), "Choose a fixed volume"),
+        (("fixedVolume", "fixedSegmentation"), "Choose the moving segmentation too"),
+        (("movingPoints",), "Choose the fixed point list too"),
+    ],
+)
+def test_incomplete_choices_are_refused(scene, transform, worker, names, message):
+    from PDDRegistrationLib.measure.measurement import QaJob, QaSelection
+
+    nodes, tables = count(), count("vtkMRMLTableNode")
+    with pytest.raises(InputError, match=message):
+        QaJob(worker, QaSelection(transform, **{name: scene.nodes[name] for name in names}))
+    assert (count(), count("vtkMRMLTableNode")) == (nodes, tables)
+
+
+def test_wrong_choices_are_refused(scene, transform, worker):
+    from PDDRegistrationLib.measure.measurement import QaJob, QaSelection
+
+    organs = scene.nodes["fixedSegmentation"]
+    with pytest.raises(InputError, match="Choose a transform"):
+        QaJob(worker, scene.selection(None))
+    with pytest.raises(InputError, match="Fixed organs is chosen for both sides"):
+        QaJob(worker, QaSelection(transform, fixedSegmentation=organs, movingSegmentation=organs))
+    with pytest.raises(InputError, match="Größe, a cannot be its own inverse"):
+        QaJob(worker, scene.selection(transform, inverse=transform))
+    scene.nodes["fixedVolume"].SetAndObserveTransformNodeID(transform.GetID())
+    with pytest.raises(InputError, match="Fixed lies under Größe, a"):
+        QaJob(worker, scene.selection(transform))
+    scene.nodes["fixedVolume"].SetAndObserveTransformNodeID(None)
+    organs.GetSegmentation().GetNthSegment(0).SetName("heart")
+    organs.GetSegmentation().GetNthSegment(1).SetName("brain")
+    with pytest.raises(InputError, match="Fixed organs and Moving organs have no segment in common"):
+        QaJob(worker, scene.selection(transform))
+
+
+def test_the_transform_names_the_volumes(scene, transform, worker):
+    from PDDRegistrationLib.measure.measurement import QaSelection, measure
+
+    fixed, moving = scene.nodes["fixedVolume"], scene.nodes["movingVolume"]
+    transform.SetNodeReferenceID(transform.GetFixedNodeReferenceRole(), fixed.GetID())
+    transform.SetNodeReferenceID(transform.GetMovingNodeReferenceRole(), moving.GetID())
+    selection = QaSelection(transform).completed()
+    assert (selection.fixedVolume, selection.movingVolume) == (fixed, moving)
+    similarity = measure(worker, QaSelection(transform)).findings.similarity
+    assert similarity["after"] > 0.4 > similarity["before"] + 0.2  # noise, interpolated
+
+
+# --- the tables ---
+
+
+def test_the_summary_stands_beside_published_numbers(scene, transform, worker):
+    from PDDRegistrationLib.measure.measurement import measure
+    from PDDRegistrationLib.measure.references import REFERENCES
+
+    result = measure(worker, scene.selection(transform))
+    rows = {row["Measure"]: row for row in cells(result.tables.summary)}
+    dice = rows["Mean Dice of 2 segments"]
+    assert "0.80 to 0.90" in dice["Reference"] and "10.1002/mp.12256" in dice["Source"]
+    folding = next(row for name, row in rows.items() if name.startswith("Folding in the fixed body"))
+    assert (folding["After"], folding["Unit"]) == ("0.000", "%")
+    back = rows["There and back with its exact inverse, largest"]
+    assert (back["After"], back["Unit"], back["Reference"]) == ("0.00", "mm", "")
+    correlation = rows["Correlation of intensities where both bodies are"]
+    assert float(correlation["After"]) > float(correlation["Before"])
+    assert not any("Verdict" in name for name in rows)
+    assert all(reference.source and reference.text for reference in REFERENCES)
+    assert all("doi:10." in reference.source for reference in REFERENCES)
+    titles = {n: result.tables.segments.GetColumnTitle(n) for n in ("Dice before", "HD95 after")}
+    assert titles == {"Dice before": "Dice before", "HD95 after": "HD95 after, mm"}
+    assert result.tables.segments.GetColumnUnitLabel("ASD before") == "mm"
+    assert result.tables.segments.GetLocked()
+
+
+def test_the_verdict_and_the_colours(scene, transform, worker):
+    """Red are folding and failure, and nothing else."""
+    from PDDRegistrationLib.measure.measurement import measure
+    from PDDRegistrationLib.measure.summary import summaryHtml
+    from PDDRegistrationLib.registration.job import REPORT
+
+    good = {"folding_percent": 0.0, "region": "fixed body"}
+    for status, jacobian, red in (
+        ("ok", good, 0),
+        ("failed", good, 1),
+        ("doubtful", good | {"folding_percent": 0.4}, 1),
+    ):
+        transform.SetAttribute(REPORT, f'{{"verdict": {{"status": "{status}"}}}}')
+        assert summaryHtml(transform, jacobian).count("color:#") == red, status
+    rows = cells(measure(worker, scene.selection(transform, "fixedVolume")).tables.summary)
+    assert rows[0]["After"].startswith("Doubtful")
+    assert not any("guided" in row["Measure"] for row in rows)
+    transform.SetAttribute(REPORT, '{"verdict": {"status": "ok"}, "guided": true}')
+    rows = cells(measure(worker, scene.selection(transform, "fixedVolume")).tables.summary)
+    assert [row["After"] for row in rows if "guided" in row["Measure"]] == ["their Dice is no evaluation"]
+    transform.SetAttribute(REPORT, '{"verdict": ["from the future"]}')
+    assert summaryHtml(transform, good) == "Folding in 0.000 % of the fixed body"
+
+
+def test_segments_that_cannot_be_compared_are_named_and_not_plotted(scene, transform, worker):
+    from PDDRegistrationLib.measure.measurement import measure
+
+    fixed = scene.nodes["fixedSegmentation"].GetSegmentation()
+    fixed.AddEmptySegment("empty", "bladder")
+    moving = scene.nodes["movingSegmentation"].GetSegmentation()
+    moving.AddEmptySegment("empty", "bladder")
+    moving.AddEmptySegment("other", "tail")
+    result = measure(worker, scene.selection(transform))
+    assert [row["Segment"] for row in cells(result.tables.segments)] == ["liver", "spleen"]
+    rows = {row["Measure"]: row["After"] for row in cells(result.tables.summary)}
+    assert rows["Segments without a partner"] == "tail"
+    assert rows["Segments that are empty or lie outside the fixed volume"] == "bladder"
+
+
+def test_a_segment_outside_the_fixed_volume_is_named_and_not_plotted(host, worker):
+    from PDDRegistrationLib.measure.measurement import QaSelection, measure
+
+    fixed = qa_scene.add_segmentation(boxes((2, 12), (30, 34)), "F", {1: "liver", 2: "spleen"})
+    moving = qa_scene.add_segmentation(boxes((2, 12), (30, 34)), "M", {1: "liver", 2: "spleen"})
+    grid = boxes().grid
+    half = Grid((12, 14, 20), grid.spacing, grid.origin, grid.direction)
+    volume = mrml.add_volume(slicer.mrmlScene, np.zeros(half.shape, np.int16), half)
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    nodes = {"fixedVolume": volume, "fixedSegmentation": fixed, "movingSegmentation": moving}
+    result = measure(worker, QaSelection(transform, **nodes))
+    assert [(row["Segment"], row["Dice after"]) for row in cells(result.tables.segments)] == [("liver", 1.0)]
+    rows = {row["Measure"]: row["After"] for row in cells(result.tables.summary)}
+    assert rows["Segments that are empty or lie outside the fixed volume"] == "spleen"
+
+
+def test_measuring_again_fills_the_same_tables_and_removes_what_is_no_longer_so(scene, transform, worker):
+    from PDDRegistrationLib.measure.measurement import measure
+    from PDDRegistrationLib.measure.tables import qaTablesOf
+
+    first = measure(worker, scene.selection(transform)).tables
+    assert {node.GetName() for node in first.nodes.values()} == {
+        "Größe, a QA", "Größe, a QA segments", "Größe, a QA points",
+    }  # fmt: skip
+    other = mrml.add_linear(slicer.mrmlScene, np.eye(3), [0.0, 0, 0], name="other")
+    theirs = measure(worker, scene.selection(other, *MEASURED)).tables
+    again = measure(worker, scene.selection(transform, "fixedVolume", "fixedSegmentation", "movingSegmentation")).tables
+    assert (again.summary, again.segments, again.points) == (first.summary, first.segments, None)
+    assert count("vtkMRMLTableNode") == 5
+    assert qaTablesOf(other) == theirs
+    assert qaTablesOf(None) is None
+
+
+def test_tables_and_chart_are_found_again_in_a_loaded_scene(host, scene, transform, worker, tmp_path: Path):
+    from PDDRegistrationLib.measure.measurement import measure
+    from PDDRegistrationLib.measure.plot import diceChart
+    from PDDRegistrationLib.measure.tables import exportCsv, jacobianOf, qaTablesOf
+
+    tables = measure(worker, scene.selection(transform)).tables
+    chart = diceChart(tables.segments, "a").GetName()
+    exportCsv(tables, tmp_path / "a.csv")
+    assert slicer.util.saveScene(str(tmp_path / "scene.mrb"))
+    host.closeScene()
+    slicer.util.loadScene(str(tmp_path / "scene.mrb"))
+    loaded = qaTablesOf(slicer.mrmlScene.GetFirstNodeByName("Größe, a"))
+    assert set(loaded.nodes) == {"summary", "segments", "points"}
+    assert jacobianOf(loaded)["folding_percent"] == 0
+    exportCsv(loaded, tmp_path / "b.csv")
+    assert (tmp_path / "b.csv").read_text("utf-8-sig") == (tmp_path / "a.csv").read_text("utf-8-sig")
+    again = diceChart(loaded.segments, "a")
+    assert (again.GetName(), again.GetNumberOfPlotSeriesNodes(), count("vtkMRMLPlotChartNode")) == (chart, 2, 1)
+
+
+# --- CSV and plot ---
+
+
+def test_csv(scene, transform, worker, tmp_path: Path):
+    from PDDRegistrationLib.measure.measurement import measure
+    from PDDRegistrationLib.measure.tables import exportCsv
+
+    scene.nodes["fixedSegmentation"].GetSegmentation().GetNthSegment(0).SetName('Leber, "groß"')
+    scene.nodes["movingSegmentation"].GetSegmentation().GetNthSegment(0).SetName('Leber, "groß"')
+    result = measure(worker, scene.selection(transform))
+    path = tmp_path / "Größe.csv"
+    exportCsv(result.tables, path)
+    assert path.read_bytes().startswith(b"\xef\xbb\xbfpart,name,measure,unit,before,after,reference,source\n")
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    found = {(row["part"], row["name"], row["measure"]): row for row in rows}
+    liver = next(row for row in result.findings.organs if row["name"].startswith("Leber"))
+    line = found["segments", 'Leber, "groß"', "Dice"]
+    assert (float(line["before"]), float(line["after"])) == pytest.approx(
+        (liver["dice_before"], liver["dice_after"]), abs=1e-4
+    )
+    assert found["segments", "spleen", "HD95"]["unit"] == "mm"
+    assert float(found["points", "b", "TRE"]["after"]) == pytest.approx(np.linalg.norm(NUDGE), abs=1e-3)
+    mean = found["summary", "", "Mean Dice of 2 segments"]
+    assert "mp.12256" in mean["source"]
+    assert not (tmp_path / "Größe.csv.part").exists()
+
+
+def test_a_csv_that_cannot_be_written_leaves_the_old_one(scene, transform, worker, tmp_path, monkeypatch):
+    from PDDRegistrationLib.measure import tables as qa_table
+    from PDDRegistrationLib.measure.measurement import measure
+
+    tables = measure(worker, scene.selection(transform, "fixedVolume")).tables
+    path = tmp_path / "a.csv"
+    path.write_text("old")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(qa_table.os, "replace", full)
+    with pytest.raises(InputError, match="No space left on device"):
+        qa_table.exportCsv(tables, path)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.csv"]
+    assert path.read_text() == "old"
+    with pytest.raises(InputError, match="cannot be written"):
+        qa_table.exportCsv(tables, tmp_path / "missing" / "a.csv")
+
+
+def test_the_plot_has_a_bar_for_every_segment_before_and_after(scene, transform, worker):
+    from PDDRegistrationLib.measure.measurement import measure
+    from PDDRegistrationLib.measure.plot import diceChart
+
+    tables = measure(worker, scene.selection(transform)).tables
+    chart = diceChart(tables.segments, "a")
+    series = [chart.GetNthPlotSeriesNode(n) for n in range(chart.GetNumberOfPlotSeriesNodes())]
+    assert [(s.GetName(), s.GetYColumnName(), s.GetLabelColumnName()) for s in series] == [
+        ("Before", "Dice before", "Segment"), ("After", "Dice after", "Segment"),
+    ]  # fmt: skip
+    assert all(s.GetTableNode() is tables.segments and s.GetPlotType() == s.PlotTypeBar for s in series)
+    assert not series[0].IsXColumnRequired()
+    assert series[0].GetColor() != series[1].GetColor()
+    assert (chart.GetYAxisRange(), chart.GetYAxisRangeAuto()) == ((0.0, 1.0), False)
+    assert diceChart(tables.segments, "a") is chart
+    assert (count("vtkMRMLPlotChartNode"), count("vtkMRMLPlotSeriesNode")) == (1, 2)
+    slicer.mrmlScene.RemoveNode(series[1])
+    again = diceChart(tables.segments, "a")
+    assert (again, again.GetNumberOfPlotSeriesNodes()) == (chart, 2)
+
+
+# --- meanwhile ---
+
+
+def crowd(width: int) -> Image:
+    """100 little boxes on the fixed grid's place, moved by `width` voxels."""
+    grid = Grid((50, 50, 20), np.full(3, 2.0), FIXED.centre - 45, np.eye(3))
+    array = np.zeros(grid.shape, np.uint8)
+    for number in range(100):
+        k, j = divmod(number, 10)
+        array[5 * k : 5 * k + 3, 5 * j : 5 * j + 3, 4 + width : 10 + width] = number + 1
+    return Image(array, grid)
+
+
+def test_a_hundred_segments_are_measured_elsewhere(host, worker, monkeypatch):
+    """The event loop turns while they are, and nothing is computed in this process."""
+    import qt
+
+    from pddnet.evaluation import metrics, report
+    from PDDRegistrationLib.measure.measurement import QaJob, QaSelection
+
+    names = {number: f"segment {number}" for number in range(1, 101)}
+    nodes = [qa_scene.add_segmentation(crowd(shift), name, names) for shift, name in ((0, "F"), (2, "M"))]
+    transform = mrml.add_linear(slicer.mrmlScene, np.eye(3), [2.0, 0, 0])
+    for module, name in ((metrics, "label_table"), (metrics, "surface_distances"), (report, "measured_labels")):
+        monkeypatch.setattr(module, name, None)
+    ticks, stages, ended = [], [], []
+    timer = qt.QTimer()
+    timer.timeout.connect(lambda: ticks.append(len(ended)))
+    timer.start(0)
+
+    def body() -> bool:
+        selection = QaSelection(transform, fixedSegmentation=nodes[0], movingSegmentation=nodes[1])
+        QaJob(worker, selection, lambda *told: stages.append(told), ended.append, ended.append)
+        assert ended == []
+        ticks.clear()
+        return host.waitUntil(lambda: bool(ended), 60)
+
+    assert host.runInEventLoop(body)
+    timer.stop()
+    assert 0 in ticks  # the window worked before the end
+    assert len(stages) >= 1
+    fractions = [fraction for fraction, _stage in stages]
+    assert fractions == sorted(fractions)
+    rows = cells(ended[0].tables.segments)
+    assert [row["Segment"] for row in rows] == list(names.values())
+    assert {row["Dice before"] for row in rows} == {round(2 * 4 / 12, 4)}
+    assert {row["Dice after"] for row in rows} == {round(2 * 5 / 6 / 2, 4)}
+
+
+@pytest.mark.parametrize("name", ["transform", "movingSegmentation", "fixedVolume"])
+def test_a_node_that_is_removed_meanwhile_ends_the_run_without_a_trace(host, scene, transform, worker, name):
+    from PDDRegistrationLib.measure.measurement import QaJob
+
+    selection = scene.selection(transform)
+    failed: list[Any] = []
+    job = QaJob(worker, selection, onFailed=failed.append)
+    node = selection.nodes[name]
+    slicer.mrmlScene.RemoveNode(node)
+    with pytest.raises(InputError, match=f"{node.GetName()} was removed during the run"):
+        job.wait()
+    assert [failure.kind for failure in failed] == ["input"]
+    assert count("vtkMRMLTableNode") == 0
+
+
+def test_another_node_with_the_same_id_is_not_the_one(host, scene, transform, worker):
+    from PDDRegistrationLib.measure.measurement import QaJob
+
+    job = QaJob(worker, scene.selection(transform, "fixedVolume"))
+    old = [transform.GetID(), scene.nodes["fixedVolume"].GetID()]
+    slicer.mrmlScene.Clear(0)
+    new = [slicer.mrmlScene.AddNewNodeByClass(f"vtkMRML{kind}Node") for kind in ("LinearTransform", "ScalarVolume")]
+    assert [node.GetID() for node in new] == old
+    with pytest.raises(InputError, match="was removed during the run"):
+        job.wait()
+    assert count("vtkMRMLTableNode") == 0
+
+
+def test_a_table_that_cannot_be_filled_leaves_the_scene_as_it_was(scene, transform, worker, monkeypatch):
+    from PDDRegistrationLib.measure import tables as qa_table
+    from PDDRegistrationLib.measure.measurement import QaJob, measure
+
+    before = measure(worker, scene.selection(transform, *MEASURED)).tables
+    known = cells(before.segments)
+    scene.nodes["movingSegmentation"].SetAndObserveTransformNodeID(
+        mrml.add_linear(slicer.mrmlScene, np.eye(3), [9.0, 0, 0]).GetID()
+    )
+    nodes, fill, calls = count(), qa_table.fillTable, []
+
+    def fail_at_the_third(node: Any, *rest: Any) -> None:
+        calls.append(node)
+        if len(calls) == 3:
+            raise RuntimeError("planted")
+        fill(node, *rest)
+
+    monkeypatch.setattr(qa_table, "fillTable", fail_at_the_third)
+    failed: list[Any] = []
+    job = QaJob(worker, scene.selection(transform, *MEASURED), onFailed=failed.append)
+    with pytest.raises(RuntimeError, match="planted"):
+        job.wait()
+    assert (failed[0].kind, count(), cells(before.segments)) == ("internal", nodes, known)
+
+
+def test_cancelled(scene, transform, worker):
+    from PDDRegistrationLib.measure.measurement import QaJob, measure
+
+    job = QaJob(worker, scene.selection(transform))
+    job.cancel()
+    with pytest.raises(Cancelled):
+        job.wait()
+    assert not job.isRunning
+    assert count("vtkMRMLTableNode") == 0
+    assert measure(worker, scene.selection(transform)).tables.points is not None
+
+
+# --- the panel ---
+
+
+@pytest.fixture
+def panel(host, scene, worker) -> Iterator[Any]:
+    """The panel alone in the window."""
+    from PDDRegistrationLib.ui.measure_panel import QaPanel
+
+    widget = slicer.util.loadUI(str(UI / "QA.ui"))
+    widget.setMRMLScene(slicer.mrmlScene)
+    panel = QaPanel(slicer.util.childWidgetVariables(widget), SimpleNamespace(worker=worker))
+    widget.show()
+    host.processEvents()
+    yield SimpleNamespace(panel=panel, ui=panel.ui, widget=widget)
+    panel.close()
+    widget.close()
+
+
+def module_parameters(**nodes: Any) -> SimpleNamespace:
+    names = ("fixedVolume", "movingVolume", "fixedSegmentation", "movingSegmentation", "outputTransform")
+    return SimpleNamespace(**{name: nodes.get(name) for name in names})
+
+
+def measured(host: Any, ui: Any) -> None:
+    """Click Measure and wait."""
+
+    def body() -> None:
+        assert ui.qaMeasureButton.enabled, ui.qaMeasureButton.toolTip
+        clicks.click(ui.qaMeasureButton)
+        assert ui.qaMeasureButton.text == "Cancel", ui.qaStatusLabel.text
+        assert host.waitUntil(lambda: ui.qaMeasureButton.text == "Measure", 60)
+
+    host.runInEventLoop(body)
+
+
+def test_click_by_click(host, scene, transform, panel, tmp_path, monkeypatch):
+    import qt
+
+    ui = panel.ui
+    panel.panel.show(module_parameters())
+    assert (ui.qaMeasureButton.enabled, ui.qaMeasureButton.toolTip) == (False, "Choose a transform.")
+    assert not ui.qaTabs.visible
+    for name, node in {"transform": transform, **scene.nodes}.items():
+        getattr(ui, f"qa{name[0].upper()}{name[1:]}Selector").setCurrentNode(node)
+    measured(host, ui)
+    assert ui.qaStatusLabel.text == ""
+    assert ui.qaSummaryLabel.text == "Folding in 0.000 % of the fixed body"
+    assert ui.qaTabs.visible
+    table = ui.qaSegmentsTab.findChildren(qt.QTableWidget)[0]
+    assert [table.item(row, 0).text() for row in range(table.rowCount)] == ["liver", "spleen"]
+    assert table.horizontalHeaderItem(3).text() == "HD95 before, mm"
+    assert float(table.item(0, 2).text()) > 0.85
+    path = tmp_path / "out.csv"
+    monkeypatch.setattr(qt.QFileDialog, "getSaveFileName", staticmethod(lambda *_: str(path)))
+    clicks.click(ui.qaExportButton)
+    assert path.read_text("utf-8-sig").count("\n") > 15
+    clicks.click(ui.qaPlotButton)
+    assert count("vtkMRMLPlotChartNode") == 1
+    assert "is in the scene" in ui.qaStatusLabel.text  # the host has no plots
+    slicer.mrmlScene.RemoveNode(slicer.mrmlScene.GetFirstNodeByName("Größe, a QA"))
+    clicks.click(ui.qaExportButton)
+    assert ui.qaStatusLabel.text == "The tables were removed; measure again."
+
+
+def test_slicers_own_table_view_is_used_where_it_is(host, scene, transform, worker, monkeypatch):
+    import qt
+
+    from PDDRegistrationLib.measure.measurement import measure
+    from PDDRegistrationLib.measure.table_view import WIDEST, TableView
+
+    told: list[Any] = []
+
+    class Own(qt.QTableWidget):
+        def setMRMLScene(self, scene: Any) -> None:
+            told.append(scene)
+
+        def setMRMLTableNode(self, node: Any) -> None:
+            told.append(node)
+            self.setColumnCount(node.GetNumberOfColumns() if node else 0)
+
+    tables = measure(worker, scene.selection(transform)).tables
+    container = qt.QWidget()
+    container.setLayout(qt.QVBoxLayout())
+    plain = TableView(container)
+    plain.show(tables.summary)
+    assert max(plain.widget.columnWidth(n) for n in range(6)) == WIDEST
+    assert "0.80 to 0.90" in plain.widget.item(0, 4).toolTip()
+    monkeypatch.setattr(slicer, "qMRMLTableView", Own, raising=False)
+    view = TableView(container)
+    view.show(tables.segments)
+    view.show(None)
+    assert told == [slicer.mrmlScene, tables.segments, None]
+
+
+def test_the_last_result_is_offered_and_a_transform_brings_its_volumes(host, scene, transform, panel):
+    ui, nodes = panel.ui, scene.nodes
+    names = ("fixedVolume", "movingVolume", "fixedSegmentation", "movingSegmentation")
+    panel.panel.show(module_parameters(outputTransform=transform, **{name: nodes[name] for name in names}))
+    for name in ("transform", *names):
+        selector = getattr(ui, f"qa{name[0].upper()}{name[1:]}Selector")
+        assert selector.currentNode() is (transform if name == "transform" else nodes[name]), name
+    assert ui.qaMeasureButton.enabled
+    volumes = [mrml.add_volume(slicer.mrmlScene, np.zeros((4, 4, 4), np.int16), FIXED, name) for name in "AB"]
+    other = mrml.add_linear(slicer.mrmlScene, np.eye(3), [0.0, 0, 0], name="other")
+    for role, volume in zip(
+        (other.GetFixedNodeReferenceRole(), other.GetMovingNodeReferenceRole()), volumes, strict=True
+    ):
+        other.SetNodeReferenceID(role, volume.GetID())
+    ui.qaTransformSelector.setCurrentNode(other)
+    assert [ui.qaFixedVolumeSelector.currentNode(), ui.qaMovingVolumeSelector.currentNode()] == volumes
+    panel.panel.show(None)
+    panel.panel.show(module_parameters(outputTransform=transform))
+    assert ui.qaTransformSelector.currentNode() is other  # the user's choice stays
+
+
+def test_cancel_and_mistakes_in_the_panel(host, scene, transform, panel):
+    ui = panel.ui
+    panel.panel.show(module_parameters(outputTransform=transform, fixedVolume=scene.nodes["fixedVolume"]))
+    scene.nodes["fixedVolume"].SetAndObserveTransformNodeID(transform.GetID())
+    clicks.click(ui.qaMeasureButton)
+    assert "Fixed lies under Größe, a" in ui.qaStatusLabel.text
+    scene.nodes["fixedVolume"].SetAndObserveTransformNodeID(None)
+
+    def body() -> None:
+        clicks.click(ui.qaMeasureButton)
+        clicks.click(ui.qaMeasureButton)
+        assert ui.qaStatusLabel.text == "Cancelling..."
+        assert host.waitUntil(lambda: ui.qaMeasureButton.text == "Measure", 30)
+
+    host.runInEventLoop(body)
+    assert "cancel" in ui.qaStatusLabel.text.lower()
+    assert count("vtkMRMLTableNode") == 0
+    measured(host, ui)
+    assert count("vtkMRMLTableNode") == 1
+
+
+def test_closing_leaves_no_observer(host, scene, transform, panel):
+    panel.panel.show(module_parameters(outputTransform=transform))
+    node = slicer.mrmlScene.GetSingletonNode("PDDRegistrationQA", "vtkMRMLScriptedModuleNode")
+    watched = node.HasObserver("ModifiedEvent")
+    panel.panel.close()
+    assert (watched, bool(node.HasObserver("ModifiedEvent"))) == (1, False)
+
+
+def test_every_control_says_what_it_is_for():
+    import xml.etree.ElementTree as ET
+
+    root = ET.parse(UI / "QA.ui").getroot()
+    for widget in root.iter("widget"):
+        name = widget.get("name")
+        if widget.get("class") in ("qMRMLNodeComboBox", "QPushButton"):
+            tips = [p for p in widget.iter("property") if p.get("name") == "toolTip"]
+            assert tips, name
+            assert name == "qaMeasureButton" or tips[0].findtext("string"), name
+        assert name == "QA" or name.startswith("qa"), name  # they live among the module's own widgets

@@ -1,0 +1,175 @@
+"""Runs that are interrupted, by clicks: the inputs stay as they were, nothing is left behind, and Apply works again."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from helpers import runs
+
+if TYPE_CHECKING:
+    from host.host import Host
+
+STAGES = [
+    "start",
+    "prepare",
+    "structures",
+    "align",
+    "match 1",
+    "match 2",
+    "refine",
+    "finish",
+    "warp",
+    "measure",
+]  # of 'default'
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="the launcher is a script")
+
+
+@pytest.fixture
+def host(running_host: Host) -> Host:
+    return running_host
+
+
+def transforms() -> list[str]:
+    """The names of all grid transforms in the scene: the results."""
+    import slicer
+
+    nodes = slicer.util.getNodesByClass("vtkMRMLGridTransformNode")
+    return [node.GetName() for node in nodes]
+
+
+def at(stage: str, act: Callable[[], object]) -> Callable[[str], None]:
+    """`act`, once, when the stage begins."""
+    done: list[str] = []
+
+    def during(now: str) -> None:
+        if now == stage and not done:
+            done.append(now)
+            act()
+
+    return during
+
+
+def test_cancel_in_each_stage(host: Host, bench: runs.Bench) -> None:
+    outputs = list(bench.add_outputs().values())
+    before = [runs.fingerprint(node) for node in outputs]
+    there = transforms()
+    bench.choose(preset="default")
+    for stage in STAGES:
+        bench.run(at(stage, lambda: runs.click(bench.ui.applyButton)))
+        assert stage == bench.stages[-1], "the panel hears nothing more of a run that is cancelled"
+        assert bench.status == "The registration was cancelled."
+        assert (bench.ui.progressBar.visible, bench.ui.saveReportButton.visible) == (False, False)
+        assert transforms() == there
+        assert [runs.fingerprint(node) for node in outputs] == before
+        assert runs.arrays(host) == []
+        bench.check_inputs_untouched()
+    bench.check_usable()
+
+
+def test_cancel_by_a_click_between_two_messages(bench: runs.Bench) -> None:
+    """As above, but from the event loop and right after Apply, when the process may not even have said hello."""
+    for stop in (False, True):
+        if stop:
+            bench.widget.logic.stop()
+
+        def body() -> None:
+            bench.begin()
+            runs.click(bench.ui.applyButton)
+            assert bench.status == "Cancelling..."
+            runs.click(bench.ui.applyButton)  # twice does no harm
+            bench.end()
+
+        bench.host.runInEventLoop(body)
+        assert bench.status == "The registration was cancelled."
+        bench.check_inputs_untouched()
+    assert transforms() == []
+    bench.check_usable()
+
+
+def test_a_killed_process_is_reported_with_its_last_lines(host: Host, bench: runs.Bench) -> None:
+    def kill(victim: str) -> None:
+        worker = bench.worker
+        worker._log.append("the last line")
+        pid = worker.hello["pid"]
+        os.kill(pid if victim == "worker" else psutil.Process(pid).ppid(), signal.SIGKILL)
+
+    for victim in ("worker", "launcher"):
+        bench.run(at("align", lambda victim=victim: kill(victim)))
+        killed = bench.worker.hello["pid"]
+        assert bench.status.startswith("The registration process ended unexpectedly")
+        assert bench.status.endswith("\nthe last line")
+        assert transforms() == []
+        assert runs.leftovers(host) == []
+        assert host.waitUntil(lambda killed=killed: not psutil.pid_exists(killed), 10)
+        bench.check_inputs_untouched()
+    bench.check_usable()
+    assert bench.worker.hello["pid"] != killed
+
+
+def test_the_scene_is_closed_during_a_run(host: Host, bench: runs.Bench) -> None:
+    import slicer
+
+    for stage in ("align", "measure"):
+        bench.run(at(stage, lambda: slicer.mrmlScene.Clear(0)))
+        assert bench.status == "The registration was cancelled."
+        assert transforms() == []
+        assert bench.parameters.movingVolume is None
+        assert (bench.ui.applyButton.enabled, bench.ui.applyButton.toolTip) == (False, "Choose a fixed volume.")
+        assert runs.arrays(host) == []
+        bench.fill()
+    bench.check_usable()
+
+
+def test_a_node_is_deleted_during_a_run(host: Host, bench: runs.Bench) -> None:
+    import slicer
+
+    for name in [*bench.nodes, *runs.OUTPUTS]:
+        host.closeScene()
+        bench.fill()
+        outputs = bench.add_outputs()
+        outputs["outputVolume"].SetAndObserveTransformNodeID(None)  # else it changes when the transform is deleted
+        before = {key: runs.fingerprint(output) for key, output in outputs.items() if key != name}
+        node = {**bench.nodes, **outputs}[name]
+        there = [text for text in transforms() if text != node.GetName()]
+        bench.run(at("align", lambda node=node: slicer.mrmlScene.RemoveNode(node)))
+        text = f"{node.GetName()} was removed during the run; nothing was changed. Choose again."
+        assert bench.status == text
+        assert not bench.ui.saveReportButton.visible
+        assert transforms() == there
+        assert {key: runs.fingerprint(output) for key, output in outputs.items() if key != name} == before
+        bench.check_inputs_untouched(but=(name,))
+        assert getattr(bench.parameters, name) is None
+        assert bench.ui.applyButton.enabled is (name not in ("fixedVolume", "movingVolume", "movingSegmentation"))
+        assert runs.arrays(host) == []
+    bench.check_usable()
+
+
+def test_the_module_is_left_and_entered_again(host: Host, bench: runs.Bench) -> None:
+    """The run goes on, and what came of it is in the parameters; the panel shows it when it is looked at again."""
+
+    def body(back: str) -> None:
+        bench.begin()
+        assert host.waitUntil(lambda: "prepare" in bench.stages)
+        bench.widget.parent.exit()
+        if back == "during the run":
+            bench.widget.parent.enter()
+            assert (bench.ui.applyButton.text, bench.ui.progressBar.visible) == ("Cancel", True)
+            bench.end()
+        else:
+            assert host.waitUntil(lambda: not bench.worker.isBusy, 60)
+            bench.widget.parent.enter()
+
+    for number, back in enumerate(("during the run", "after the run")):
+        bench.choose(outputTransform=None)
+        bench.host.runInEventLoop(lambda back=back: body(back))
+        assert len(transforms()) == number + 1
+        assert bench.parameters.outputTransform.GetName() == transforms()[number]
+        assert (bench.ui.applyButton.text, bench.ui.progressBar.visible) == ("Apply", False)
+        assert "preset fast" in bench.ui.verdictLabel.text
+        assert bench.nodes["movingVolume"].GetParentTransformNode() is bench.parameters.outputTransform

@@ -1,0 +1,1 @@
+"""What several test files use: scenes, samples, geometry with a formula, programs to start."""

@@ -1,0 +1,105 @@
+"""The user's settings in place of a preset's, stage by stage."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import SimpleITK as sitk
+
+from helpers.samples import FIXED, MOVING, body
+from pddnet import pipeline
+from pddnet.core.preset_overrides import LIMITS, adjusted
+from pddnet.core.presets import PRESETS, Preset, Refinement, Stage
+from pddnet.errors import InputError
+from pddnet.worker import tasks as worker_tasks
+
+COARSE = Stage(control=16.0, reach=40.0, steps=11, features=8.0, sharpness=300.0, smoothness=0.005, both_ways=True)
+FINE = Stage(control=10.0, reach=16.0, steps=9, features=4.0, sharpness=300.0, smoothness=0.01, iterations=12)
+TWO = Preset("two", "for tests", (COARSE, FINE), fitted_risk=True)
+
+
+def changed(**settings: object) -> list[dict]:
+    """What differs from `TWO`, by stage; everything else is checked to be the same."""
+    preset = adjusted(TWO, **settings)
+    assert (preset.name, preset.fitted_risk) == ("two (changed)", False)
+    assert dataclasses.replace(preset, name="two", stages=TWO.stages, fitted_risk=True) == TWO
+    stages = zip(TWO.stages, preset.stages, strict=True)
+    return [{k: v for k, v in vars(now).items() if v != getattr(before, k)} for before, now in stages]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_nothing_set_is_the_preset_itself(name: str) -> None:
+    assert adjusted(PRESETS[name]) is PRESETS[name]
+
+
+def test_values_that_the_preset_has_anyway_leave_its_name() -> None:
+    assert adjusted(TWO, capture_range=40, control_spacing=10, smoothness=1, both_ways=True) is TWO
+
+
+def test_a_wider_search_keeps_its_steps_and_the_later_stage() -> None:
+    assert changed(capture_range=64) == [{"reach": 64, "steps": 17}, {}]  # 8 mm apart, as before
+
+
+def test_a_narrow_search_limits_the_later_stage_too() -> None:
+    assert changed(capture_range=8) == [{"reach": 8, "steps": 3}, {"reach": 8, "steps": 5}]
+
+
+def test_the_control_spacing_is_the_last_stages_and_the_others_follow() -> None:
+    assert changed(control_spacing=15) == [{"control": 24.0}, {"control": 15.0}]
+    (paper,) = adjusted(PRESETS["paper"], control_spacing=12).stages
+    assert (paper.control, paper.points) == (12.0, None)
+
+
+def test_smoothness_is_a_factor() -> None:
+    assert changed(smoothness=3) == [{"smoothness": pytest.approx(0.015)}, {"smoothness": pytest.approx(0.03)}]
+
+
+def test_steps_are_the_same_everywhere_and_may_be_none() -> None:
+    assert changed(iterations=0) == [{"iterations": 0}, {"iterations": 0}]
+    assert changed(iterations=50) == [{"iterations": 50}, {"iterations": 50}]
+
+
+def test_both_ways_is_the_first_stages() -> None:
+    assert changed(both_ways=False) == [{"both_ways": False}, {}]
+    (quick,) = adjusted(PRESETS["fast"], both_ways=True).stages
+    assert quick.both_ways
+    three = dataclasses.replace(TWO, stages=(COARSE, dataclasses.replace(COARSE, reach=24.0), FINE))
+    assert [stage.both_ways for stage in adjusted(three, both_ways=True, smoothness=2).stages] == [True, True, False]
+    assert not any(stage.both_ways for stage in adjusted(three, both_ways=False).stages)
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_values_out_of_bounds_are_named(name: str) -> None:
+    low, high, unit = LIMITS[name]
+    for value in (low - 1, high + 1, float("nan")):
+        with pytest.raises(InputError, match=f"{name.replace('_', ' ')}: .* is outside .* {unit}"):
+            adjusted(TWO, **{name: value})
+    for value in (low, high):
+        adjusted(TWO, **{name: value})
+
+
+def test_a_run_uses_them_and_says_so() -> None:
+    """The worker's register, whose report names the preset; no search and no optimisation give another field."""
+    fixed, moving = body(FIXED), body(MOVING)
+    scans = {"fixed": fixed, "moving": moving, "preset": "fast", "device": "cpu"}
+    start = sitk.TranslationTransform(3, (MOVING.centre - FIXED.centre).tolist())
+    settings = {"capture_range": 8.0, "control_spacing": 8.0, "iterations": 3, "both_ways": True}
+    done = worker_tasks.register(lambda *_: None, **scans, initial_transform=start, adjust=settings, inverse=True)
+    assert done["report"]["preset"] == "fast (changed)"
+    assert done["report"]["inverse_consistency_mm"] is not None
+    expected = pipeline.register(
+        fixed, moving, adjusted(PRESETS["fast"], **settings), initial_transform=start, device="cpu"
+    )
+    assert (done["field"].array == expected.field.array).all()
+    inverse, residual = expected.inverse(moving.grid)
+    assert (done["inverse"].array == inverse.array).all()
+    assert done["report"]["inverse_residual_mm"] == residual
+    assert {"name", "memory_free"} <= set(done["cuda"] or {"name": 0, "memory_free": 0})
+
+
+def test_the_refinement_follows_in_spacing_and_smoothness() -> None:
+    preset = dataclasses.replace(TWO, refinement=Refinement(control=6.0, smoothness=0.01, iterations=60))
+    assert adjusted(preset, control_spacing=15).refinement == Refinement(9.0, 0.01, 60)
+    assert adjusted(preset, smoothness=3).refinement == Refinement(6.0, pytest.approx(0.03), 60)
+    assert adjusted(preset, iterations=0).refinement == preset.refinement

@@ -1,0 +1,59 @@
+"""The verdict: what raises the risk, what is said, and that what is measured is what counts."""
+
+from __future__ import annotations
+
+import pytest
+
+from pddnet.matching.verdict import judge
+
+GOOD = {
+    "overlap": 0.9, "peak_ratio": 0.85, "similarity": 0.65, "similarity_before": 0.45, "agreement": 0.9,
+    "folding_percent": 0.05, "inverse_consistency": 6.0, "spread": 7.5,
+}  # fmt: skip
+
+
+def test_a_good_run_is_ok_without_reasons() -> None:
+    verdict = judge(GOOD)
+    assert verdict.status == "ok"
+    assert verdict.reasons == ()
+    assert verdict.risk < 0.25
+    assert verdict.measures == GOOD
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"overlap": 0.2}, "share only 20 %"),
+        ({"similarity": 0.3}, "similarity 0.30"),
+        ({"similarity": 0.40, "similarity_before": 0.45}, "fell from 0.45 to 0.40"),
+        ({"peak_ratio": 0.98}, "another place"),
+        ({"folding_percent": 2.3}, "2.3 % of the body"),
+        ({"unfolded_percent": 1.4}, "1.4 % of the body and was smoothed"),
+        ({"inverse_consistency": 27.0}, "27 mm"),
+    ],
+)
+def test_every_bad_sign_is_a_reason(change: dict[str, float], words: str) -> None:
+    verdict = judge(GOOD | change)
+    assert verdict.status != "ok"
+    assert any(words in reason for reason in verdict.reasons)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"similarity": 0.3}, {"agreement": 0.6}, {"similarity_before": 0.62}],
+)
+def test_bad_signs_raise_the_risk(change: dict[str, float]) -> None:
+    assert judge(GOOD | change).risk > judge(GOOD).risk
+
+
+def test_other_presets_are_judged_by_what_all_runs_measure_alike() -> None:
+    coarse = GOOD | {"spread": 21.0, "similarity_before": 0.6, "agreement": 0.7}
+    assert judge(coarse).risk > judge(coarse, fitted=False).risk
+    assert judge(coarse, fitted=False).risk == judge(coarse | {"spread": 40.0}, fitted=False).risk
+    assert judge(coarse | {"similarity": 0.2}, fitted=False).risk > judge(coarse, fitted=False).risk
+
+
+def test_nothing_in_common_is_failed() -> None:
+    verdict = judge(GOOD | {"overlap": 0.0, "similarity": 0.0})
+    assert verdict.status == "failed"
+    assert verdict.reasons
