@@ -12,11 +12,12 @@ FIXED ?=
 MOVING ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test docs system-deps gui screenshots format bench validate alignment figures clean
+.PHONY: help demo test test-fast docs system-deps gui screenshots format bench validate alignment figures clean
 
 help:
 	@echo "make demo      register the sample pair (or FIXED=a.nii.gz MOVING=b.nii.gz) into demo/"
 	@echo "make test      format check, lint, tests"
+	@echo "make test-fast the same without the tests that are marked slow"
 	@echo "make docs      the documentation site, into docs/_build/html"
 	@echo "make gui       the Slicer module in a window, with the sample pair (a stand-in for Slicer, not Slicer)"
 	@echo "make screenshots pictures of it into Resources/Screenshots, drawn without a screen"
@@ -41,6 +42,11 @@ test: $(READY) system-deps
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest
+
+test-fast: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/python -m pytest -m 'not slow'
 
 docs: $(READY)
 	@$(BIN)/python -m sphinx -W -E --keep-going -q -b html docs docs/_build/html

@@ -20,15 +20,16 @@ from typing import Any
 import pytest
 
 import pddnet
+from helpers.paths import LIBRARY
+from helpers.paths import REPOSITORY as ROOT
 from pddnet import pipeline
 from pddnet.cli.exit_codes import OK
 from pddnet.cli.main import build_parser, main
 from pddnet.core.presets import PRESETS, find_preset
 from pddnet.training.config import read_config
 
-ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
-SAMPLE = ROOT / "PDDRegistration" / "Resources" / "SampleData"
+SAMPLE = LIBRARY / "Resources" / "SampleData"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
 
 FENCE = re.compile(r"^( *)```([\w{}-]*)")
@@ -120,12 +121,13 @@ def registered() -> dict[Any, Any]:
     return {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", EXECUTED)
 def test_the_examples_run(
     page: str, registered: dict[Any, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those of one page after each other, in a folder that holds the sample pair."""
-    for path in (*SAMPLE.iterdir(), ROOT / "PDDRegistration"):
+    for path in (*SAMPLE.iterdir(), LIBRARY):
         (tmp_path / path.name).symlink_to(path)
     for name in ("early.nii.gz", "late.nii.gz"):  # two scans of one patient
         (tmp_path / name).symlink_to(SAMPLE / "fixed.nii.gz")
@@ -185,7 +187,7 @@ def test_json_is_read(block: Block, tmp_path: Path) -> None:
 
 def test_the_console_examples_use_keywords_of_the_module() -> None:
     """The options of `PDDRegistrationLogic.register` are the fields of `Selection`."""
-    (path,) = (ROOT / "PDDRegistration" / "PDDRegistrationLib").rglob("selection.py")
+    (path,) = (LIBRARY / "PDDRegistrationLib").rglob("selection.py")
     classes = [node for node in ast.parse(path.read_text("utf-8")).body if isinstance(node, ast.ClassDef)]
     (selection,) = (node for node in classes if node.name == "Selection")
     fields = {node.target.id for node in selection.body if isinstance(node, ast.AnnAssign)} | {"progress"}
@@ -215,7 +217,7 @@ def test_files_that_the_map_names_exist() -> None:
     text = (DOCS / "how_it_works" / "rooms.md").read_text("utf-8")
     paths = re.findall(r"\| `((?:pddnet|PDDRegistrationLib)/[\w/.]+)`", text)
     assert len(paths) > 10
-    assert [path for path in paths if not (ROOT / "PDDRegistration" / path).is_file()] == []
+    assert [path for path in paths if not (LIBRARY / path).is_file()] == []
 
 
 def test_every_page_is_in_a_table_of_contents() -> None:
@@ -232,6 +234,7 @@ def test_the_version_is_the_same_everywhere() -> None:
     assert f"## [{pddnet.__version__}]" in (ROOT / "CHANGELOG.md").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_the_site_builds_without_warnings_and_loads_nothing_remote(tmp_path: Path) -> None:
     pytest.importorskip("furo", reason="the site's tools are not installed: pip install '.[docs]'")
     pytest.importorskip("myst_parser", reason="the site's tools are not installed: pip install '.[docs]'")
