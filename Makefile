@@ -16,8 +16,8 @@ MOVING ?=
 
 help:
 	@echo "make demo      register the sample pair (or FIXED=a.nii.gz MOVING=b.nii.gz) into demo/"
-	@echo "make test      format check, lint, tests"
-	@echo "make test-fast the same without the tests that are marked slow"
+	@echo "make test      format check, lint, types, tests"
+	@echo "make test-fast lint and the tests that take no long registration or training"
 	@echo "make docs      the documentation site, into docs/_build/html"
 	@echo "make gui       the Slicer module in a window, with the sample pair (a stand-in for Slicer, not Slicer)"
 	@echo "make screenshots pictures of it into Resources/Screenshots, drawn without a screen"
@@ -41,12 +41,13 @@ demo: $(READY)
 test: $(READY) system-deps
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
-test-fast: $(READY)
-	$(BIN)/ruff format --check .
+# Without the slow ones, for every change; `make test` runs all.
+test-fast: $(READY) system-deps
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -m "not slow"
 
 docs: $(READY)
 	@$(BIN)/python -m sphinx -W -E --keep-going -q -b html docs docs/_build/html

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-import pddnet  # noqa: F401  before any test imports torch: it says how torch's threads wait
 from helpers.paths import REPOSITORY
+from pddnet.process import wait_passively
 
 pytest_plugins = ["host.fixtures"]
+wait_passively()  # before any test imports torch
 
 
 @pytest.fixture(scope="session")

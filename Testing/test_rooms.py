@@ -22,7 +22,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "io": _BASE,
         "evaluation": _BASE,
         "phantom": _BASE,
-        "tensor": _BASE,
+        "tensor": {*_BASE, "process"},
         "features": {*_BASE, "io", "tensor"},
         "matching": {*_TENSOR, "features"},
         "synthesis": {*_TENSOR, "features", "phantom"},

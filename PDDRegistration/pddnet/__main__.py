@@ -2,20 +2,21 @@
 
 import os
 import sys
+from contextlib import suppress
 from typing import NoReturn
 
 from .cli.main import main
+from .process import prepare
 
 
 def command() -> NoReturn:
     """The command, and the process with it: nobody needs to wait until torch is taken apart."""
+    prepare()
     code = main()
-    try:
+    with suppress(OSError):  # nobody reads any more
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
                 stream.flush()
-    except OSError:  # nobody reads any more
-        sys.exit(code)
     os._exit(code)
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from .core.field import DisplacementField
 from .core.image import Image
 from .core.presets import Preset, find_preset
-from .errors import InputError
+from .errors import Cancelled, InputError
 from .evaluation import metrics
 from .io.label_names import UNKNOWN, find_names
 from .io.landmarks import read_points
@@ -93,53 +95,99 @@ def pairs(cases: list[Case], limit: int | None) -> list[tuple[Case, Case]]:
     return found[:limit]
 
 
+class Comparison(NamedTuple):
+    """What was measured, and what was not.
+
+    Attributes:
+        measured: the pairs that count, as "fixed / moving".
+        rows: by configuration a row of COLUMNS for each of them, NaN for what is not there.
+        left_out: why a pair, or structures of it, could not be measured.
+    """
+
+    measured: list[str]
+    rows: dict[str, list[dict[str, float]]]
+    left_out: dict[str, str]
+
+
 def compare(
     couples: list[tuple[Case, Case]], presets: dict[str, Preset | None], report: Callable[[float, str], None],
     warn: Callable[[str], None], weights: Path | None = None,
-) -> tuple[list[str], dict[str, list[dict[str, float]]]]:  # fmt: skip
-    """The pairs that were measured, and their numbers by configuration: a row of COLUMNS, NaN for what is not there.
+) -> Comparison:  # fmt: skip
+    """Measure every pair with every configuration. A pair that fails in one of them is left out of all.
 
     Args:
-        warn: told of every pair that cannot be registered; such a pair is left out of all configurations.
+        warn: told of all that is left out.
         weights: see `register`; "MIND alone" does without those of the network that names structures.
 
     Raises:
         InputError: no pair could be measured.
     """
-    measured: list[str] = []
-    rows: dict[str, list[dict[str, float]]] = {name: [] for name in presets}
+    found = Comparison([], {name: [] for name in presets}, {})
     for number, (fixed, moving) in enumerate(couples):
-        pair, found = f"{fixed.name} / {moving.name}", []
+        pair = f"{fixed.name} / {moving.name}"
+        rows: dict[str, dict[str, float]] = {}
+        covered: dict[str, str] = {}
+        name = ""
         try:
             for place, (name, preset) in enumerate(presets.items()):
                 report((number + place / len(presets)) / len(couples), f"{pair}: {name}")
-                found.append(_measured(fixed, moving, preset, weights))
-        except InputError as error:
-            warn(f"{pair}: {error}; the pair is left out")
+                rows[name], structures = _measured(fixed, moving, preset, weights)
+                if structures:
+                    covered[f"{pair}, {name}"] = f"'{UNKNOWN}' covers {', '.join(structures)}"
+        except Cancelled:
+            raise
+        except Exception as error:  # whatever it is, the other pairs stand
+            if not isinstance(error, InputError) and os.environ.get("PDDNET_TRACEBACK"):
+                raise
+            reason = _reason(error)
+            warn(f"{pair}: {reason}; the pair is left out")
+            found.left_out[pair] = f"{name}: {reason}"
             continue
-        measured.append(pair)
-        for name, row in zip(presets, found, strict=True):
-            rows[name].append(row)
-    if not measured:
+        for place, reason in covered.items():
+            warn(f"{place}: {reason}; not measured there")
+        found.left_out.update(covered)
+        found.measured.append(pair)
+        for name, row in rows.items():
+            found.rows[name].append(row)
+    if not found.measured:
         raise InputError(f"none of the {len(couples)} pairs could be measured; correct the scans named above")
-    return measured, rows
+    return found
 
 
-def _measured(fixed: Case, moving: Case, preset: Preset | None, weights: Path | None) -> dict[str, float]:
+def _reason(error: Exception) -> str:
+    if isinstance(error, InputError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "the memory of this machine does not suffice"
+    return f"internal fault, {type(error).__name__}: {error}"
+
+
+def _measured(
+    fixed: Case, moving: Case, preset: Preset | None, weights: Path | None
+) -> tuple[dict[str, float], list[str]]:
     begun = time.perf_counter()
     field = None if preset is None else register(fixed.image, moving.image, preset, weights=weights).field
     return _row(fixed, moving, field, time.perf_counter() - begun)
 
 
-def _row(fixed: Case, moving: Case, found: DisplacementField | None, seconds: float) -> dict[str, float]:
-    """One pair's numbers, over the structures that both scans hold; a structure moved out of the view has Dice 0."""
+def _row(
+    fixed: Case, moving: Case, found: DisplacementField | None, seconds: float
+) -> tuple[dict[str, float], list[str]]:
+    """One pair's numbers, over the structures that both scans hold, and the structures that "unknown" covers.
+
+    A structure moved out of the view has Dice 0. One of which neither scan shows anything known is not measured.
+    """
     moved = moving.labels.resample(fixed.image.grid, None if found is None else found.to_sitk(), labels=True).array
-    dices, far = [], []
+    dices, far, covered = [], [], []
     known = ~(np.isin(fixed.labels.array, _unknown(fixed)) | np.isin(moved, _unknown(moving)))
     for ours, theirs in common_labels(fixed, moving):
         here, there = (fixed.labels.array == ours) & known, (moved == theirs) & known
-        dices.append(metrics.dice(here, there))
-        if there.any():
+        dice = metrics.dice(here, there)
+        if dice is None:
+            covered.append(fixed.names.get(ours, f"label {ours}"))
+            continue
+        dices.append(dice)
+        if here.any() and there.any():
             far.append(metrics.hausdorff95(*metrics.surface_distances(here, there, fixed.image.grid.spacing)))
     row = dict.fromkeys(COLUMNS, math.nan)
     row |= {"dice": 100 * _mean(dices), "dice30": 100 * metrics.dice30(dices), "hd95": _mean(far)}
@@ -149,7 +197,7 @@ def _row(fixed: Case, moving: Case, found: DisplacementField | None, seconds: fl
     if found is not None:
         statistics = metrics.jacobian_statistics(found.jacobian_determinant())
         row |= {"jacobian_std": statistics["std"], "folding": statistics["folding_percent"], "seconds": seconds}
-    return row
+    return row, covered
 
 
 def _unknown(case: Case) -> list[int]:
@@ -160,8 +208,8 @@ def _mean(values: Sequence[float] | np.ndarray) -> float:
     return float(np.mean(values)) if len(values) else math.nan
 
 
-def table(rows: dict[str, list[dict[str, float]]]) -> str:
-    """Means and standard deviations over the pairs, a Markdown table."""
+def table(rows: dict[str, list[dict[str, float]]], left_out: dict[str, str] | None = None) -> str:
+    """Means and standard deviations over the pairs, and a line for all that was left out; a Markdown table."""
     lines = ["| | " + " | ".join(HEADS) + " |", "|---|" + "---|" * len(HEADS)]
     for name, found in rows.items():
         cells = []
@@ -171,7 +219,13 @@ def table(rows: dict[str, list[dict[str, float]]]) -> str:
             digits = 2 if column in ("jacobian_std", "folding") else 1
             cells.append(f"{values.mean():.{digits}f} ± {values.std():.{digits}f}" if values.size else "-")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    for place, reason in (left_out or {}).items():
+        lines.append(f"| {place} | not measured: {_in_a_cell(reason)} |" + " |" * (len(HEADS) - 1))
     return "\n".join(lines)
+
+
+def _in_a_cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def find_configurations(preset: str, names: list[str] | None) -> dict[str, Preset | None]:

@@ -23,6 +23,7 @@ from pddnet import pipeline
 from pddnet.core.affine import Affine
 from pddnet.core.grid import Grid
 from pddnet.matching.affine_search import Candidate
+from pddnet.process import wait_passively
 from pddnet.tensor.scan import Scan
 
 LIMIT, GOAL = 25.0, 0.95  # mm; share of the crops
@@ -56,6 +57,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int, help="torch's threads")
     parser.add_argument("--no-verdict", action="store_true", help="do not register the misses for their verdict")
     args = parser.parse_args()
+    wait_passively()
     if args.threads:
         import torch
 

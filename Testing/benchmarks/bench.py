@@ -13,6 +13,7 @@ import sys
 import pddnet
 from benchmarks import operations, responsive, whole
 from benchmarks.console import line, title
+from pddnet.process import wait_passively
 
 SECTIONS = {"a": operations.report, "b": whole.report_pair, "c": whole.report_growth, "d": responsive.report}
 
@@ -35,6 +36,7 @@ def main() -> int:
         "--only", choices=SECTIONS, help="one part: a operations, b whole command, c growth, d the panel"
     )
     args = parser.parse_args()
+    wait_passively()  # all that is measured runs in child processes, and the published operations under the same rule
     title("machine")
     line("pddnet", pddnet.__version__)
     name, product = _device()

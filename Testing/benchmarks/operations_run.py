@@ -12,15 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
 
-import pddnet  # before torch: it says how torch's threads wait, and both forms shall run under the same rule
+import pddnet
 from benchmarks.console import progress
 from pddnet.matching.correlation import correlate
 from pddnet.matching.inference import DisplacementDistribution, regularise
 from pddnet.tensor.lattice import interpolate
-
-import torch  # isort: skip
-from torch import Tensor  # isort: skip
 
 from helpers import reference  # isort: skip
 

@@ -29,12 +29,14 @@ from pddnet.core.image import Image
 from pddnet.core.presets import PRESETS
 from pddnet.errors import InputError
 from pddnet.evaluation.metrics import tre
+from pddnet.process import wait_passively
 
 OUT = REPOSITORY / ".data" / "validation.jsonl"  # beside demo/, which make clean empties
 
 
 def main() -> int:
     args = _arguments()
+    wait_passively()  # the processes that register inherit it
     if args.summary or args.fit:
         rows = read_rows(args.summary or args.fit)
         (validation_tables.summary if args.summary else validation_tables.fitted)(rows)

@@ -22,6 +22,7 @@ from pddnet.errors import InputError
 from pddnet.evaluation import metrics, report
 from pddnet.io import volumes as files
 from pddnet.io.landmarks import match_points
+from pddnet.process import prepare
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SAMPLE = REPOSITORY / "PDDRegistration" / "Resources" / "SampleData"
@@ -137,4 +138,5 @@ def _caption(summary: dict) -> str:
 
 
 if __name__ == "__main__":
+    prepare()
     sys.exit(main())

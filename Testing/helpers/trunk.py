@@ -12,6 +12,7 @@ import SimpleITK as sitk
 from helpers.geometry import rotation
 from pddnet.core.grid import Grid
 from pddnet.core.image import Image
+from pddnet.synthesis import anatomy as anatomies
 from pddnet.synthesis.anatomy import Anatomy
 
 MIDDLE = np.array([12.0, -150.0, -600.0])  # LPS mm
@@ -63,8 +64,12 @@ def label_map(grid: Grid | None = None) -> Image:
     return Image(label_at(grid.points()).astype(np.uint8), grid)
 
 
-@cache
 def anatomy() -> Anatomy:
+    return _anatomy(anatomies.HULL_SPACING)  # which some tests set to a coarser one
+
+
+@cache
+def _anatomy(hull_spacing: float) -> Anatomy:
     return Anatomy.of("trunk", label_map(), NAMES)
 
 

@@ -13,13 +13,13 @@ import pytest
 import SimpleITK as sitk
 
 from helpers.trunk import NAMES, write_case
-from pddnet import pipeline
+from pddnet import ablation
 from pddnet.ablation import COLUMNS, Case, compare, configurations, find_configurations, pairs, read_cases, table
 from pddnet.core.field import DisplacementField
 from pddnet.core.grid import Grid
 from pddnet.core.image import Image
 from pddnet.core.presets import PRESETS, find_preset
-from pddnet.errors import InputError
+from pddnet.errors import Cancelled, InputError
 
 GRID = Grid((40, 44, 48), (2.0, 2.0, 2.0), (-60, 30, -900), np.eye(3))
 SHIFT = np.array([10.0, -6.0, 4.0])  # mm, LPS: fixed -> moving; 5, -3 and 2 voxels
@@ -57,7 +57,7 @@ def moves(monkeypatch: pytest.MonkeyPatch) -> Callable[[np.ndarray], list[str]]:
 
             return Result()
 
-        monkeypatch.setattr(pipeline, "register", register)
+        monkeypatch.setattr(ablation, "register", register)
         return called
 
     return set_shift
@@ -146,6 +146,69 @@ def test_what_is_unknown_in_either_scan_is_not_measured() -> None:
     assert row["dice"] == pytest.approx((100 + 50) / 2)
 
 
+def test_a_structure_of_which_nothing_is_known_is_named_and_not_measured() -> None:
+    """The fixed spleen lies where the moving scan says "unknown", the moving one where the fixed scan does."""
+    names = {1: "liver", 2: "spleen", 9: "unknown"}
+    fixed, moving = replace(_case("f"), names=names), replace(_case("m"), names=names)
+    array = moving.labels.array.copy()
+    array[array == 2] = 9
+    _box(array, (28, 2, 2), 2)  # there the fixed scan is doubtful
+    moving = replace(moving, labels=Image(array, GRID))
+    array = fixed.labels.array.copy()
+    _box(array, (28, 2, 2), 9)
+    doubtful = replace(fixed, labels=Image(array, GRID))
+    told: list[str] = []
+    found = compare([(doubtful, moving), (fixed, moving)], {"before": None}, lambda share, text: None, told.append)
+    assert found.measured == ["f / m", "f / m"]
+    assert told == ["f / m, before: 'unknown' covers spleen; not measured there"]
+    assert found.left_out == {"f / m, before": "'unknown' covers spleen"}
+    assert (found.rows["before"][0]["dice"], found.rows["before"][0]["hd95"]) == (100, 0)  # of the liver alone
+    # where the moving spleen lies on what is known to be something else, it is found wanting, without a distance
+    assert (found.rows["before"][1]["dice"], found.rows["before"][1]["hd95"]) == (50, 0)
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (ValueError("singular | matrix"), "internal fault, ValueError: singular | matrix"),
+        (MemoryError(), "the memory of this machine does not suffice"),
+        (RuntimeError("cuDNN"), "internal fault, RuntimeError: cuDNN"),
+    ],
+)
+def test_whatever_fails_in_a_pair_is_named_and_the_others_stand(
+    moves: Callable, monkeypatch: pytest.MonkeyPatch, fault: Exception, reason: str
+) -> None:
+    moves(SHIFT)
+    works, cases = ablation.register, [_case("a"), _case("b", (5, -3, 2)), _case("c")]
+
+    def register(fixed: Image, *more: object, **settings: object) -> object:
+        if fixed is cases[1].image:
+            raise fault
+        return works(fixed, *more, **settings)
+
+    monkeypatch.setattr(ablation, "register", register)
+    told: list[str] = []
+    both = {"before": None, "full": find_preset("fast")}
+    found = compare(pairs(cases, 3), both, lambda share, text: None, told.append)
+    assert found.measured == ["a / b", "c / a"]
+    assert told == [f"b / c: {reason}; the pair is left out"]
+    assert found.left_out == {"b / c": f"full: {reason}"}
+    assert [len(rows) for rows in found.rows.values()] == [2, 2]
+    cell = reason.replace("|", r"\|")
+    assert table(found.rows, found.left_out).splitlines()[-1] == f"| b / c | not measured: full: {cell} | | | | | | |"
+    monkeypatch.setenv("PDDNET_TRACEBACK", "1")
+    with pytest.raises(type(fault)):
+        compare(pairs(cases, 3), both, lambda share, text: None, told.append)
+
+
+def test_a_comparison_that_is_cancelled_ends(moves: Callable) -> None:
+    def report(share: float, text: str) -> None:
+        raise Cancelled("now")
+
+    with pytest.raises(Cancelled):
+        compare([(_case("f"), _case("m"))], {"before": None}, report, pytest.fail)
+
+
 def test_structures_are_matched_by_name_where_there_are_names() -> None:
     """Every label map numbers its structures in its own way."""
     fixed = replace(_case("f", labels=(1, 2)), names={1: "liver", 2: "spleen", 3: "aorta"})
@@ -168,7 +231,7 @@ def test_progress_names_the_pair_and_the_configuration(moves: Callable) -> None:
     told = []
     both = {"before": None, "full": find_preset("fast")}
     couples = pairs([_case("a"), _case("b")], None)
-    measured, rows = compare(couples, both, lambda share, text: told.append((share, text)), pytest.fail)
+    measured, rows, _ = compare(couples, both, lambda share, text: told.append((share, text)), pytest.fail)
     assert measured == ["a / b", "b / a"]
     assert told == [(0, "a / b: before"), (0.25, "a / b: full"), (0.5, "b / a: before"), (0.75, "b / a: full")]
     assert [len(found) for found in rows.values()] == [2, 2]
@@ -183,12 +246,13 @@ def test_a_pair_that_cannot_be_registered_is_named_and_left_out(monkeypatch: pyt
 
     cases = [_case("a"), _case("b", (5, -3, 2)), _case("c", (0, 0, 4))]
     bad = cases[1]
-    monkeypatch.setattr(pipeline, "register", register)
+    monkeypatch.setattr(ablation, "register", register)
     both = {"before": None, "full": find_preset("fast")}
     told: list[str] = []
-    measured, rows = compare(pairs(cases, 4), both, lambda share, text: None, told.append)
+    measured, rows, left_out = compare(pairs(cases, 4), both, lambda share, text: None, told.append)
     assert told == ["b / c: the scans do not overlap; the pair is left out"]
     assert measured == ["a / b", "c / a", "a / c"]
+    assert left_out == {"b / c": "full: the scans do not overlap"}
     # row for row the same pairs, also in what was measured before the fault
     for found in rows.values():
         assert [row["dice"] for row in found] == pytest.approx([28, 60, 60])

@@ -54,9 +54,8 @@ def test_what_only_waits_to_be_found_is_freed_when_asked() -> None:
     class Ring:
         pass
 
-    before = gc.get_threshold()
+    gc.disable()
     try:
-        keep()
         ring = Ring()
         ring.itself = ring
         left = weakref.ref(ring)
@@ -64,5 +63,19 @@ def test_what_only_waits_to_be_found_is_freed_when_asked() -> None:
         assert left() is not None
         give_back()
         assert left() is None
+    finally:
+        gc.enable()
+
+
+def test_garbage_is_looked_for_as_before_once_torch_is_loaded() -> None:
+    before = gc.get_threshold()
+    memory.torch_is_loaded()
+    assert gc.get_threshold() == before  # nobody asked for anything else
+    try:
+        memory.collect_rarely()
+        memory.collect_rarely()
+        assert gc.get_threshold()[0] > 100 * before[0]
+        memory.torch_is_loaded()
+        assert gc.get_threshold() == before
     finally:
         gc.set_threshold(*before)

@@ -36,16 +36,20 @@ def run(args: argparse.Namespace) -> int:
     if weights:
         read_weights(weights, SEMANTIC, PDD)  # a wrong file is told before the scans are read
     console = Console()
+
+    def warn(text: str) -> None:
+        console.line(f"warning: {text}")
+
     with OutputFiles({"json": (args.json, REPORTS)}) as outputs:
         cases = read_cases(Path(args.cases))
         couples = pairs(cases, args.pairs)
-        measured, rows = compare(couples, presets, console, lambda text: console.line(f"warning: {text}"), weights)
+        measured, rows, left_out = compare(couples, presets, console, warn, weights)
         left = len(couples) - len(measured)
         out = f"; {left} left out, see the warnings" if left else ""
         console.line(f"{len(measured)} pairs of {len(cases)} scans{out}; mean ± standard deviation over the pairs")
         console.line()
-        console.line(table(rows))
+        console.line(table(rows, left_out))
         if args.json:
-            outputs.write_text("json", to_json({"pairs": measured, "rows": rows}))
+            outputs.write_text("json", to_json({"pairs": measured, "rows": rows, "left_out": left_out}))
         outputs.commit()
     return OK

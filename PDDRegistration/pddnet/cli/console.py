@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import time
@@ -12,7 +11,7 @@ class Console:
     """Lines and progress on standard output.
 
     An object of this class is a `Progress`: call it with (fraction 0..1, stage). A reader that goes away (`| head`)
-    must not cost the user the outputs, so that writing then goes on into nothing.
+    must not cost the user the outputs, so that nothing more is written then.
     """
 
     def __init__(self) -> None:
@@ -20,6 +19,7 @@ class Console:
         self._start = time.perf_counter()
         self._stage = ""
         self._bar = False
+        self._reader_left = False
 
     def __call__(self, fraction: float, stage: str) -> None:
         """Show how far the work is."""
@@ -46,12 +46,11 @@ class Console:
             self._bar = False
 
     def _write(self, text: str) -> None:
-        if sys.stdout is None:
+        if sys.stdout is None or self._reader_left:
             return
         encoding = sys.stdout.encoding or "ascii"
         try:
             sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
             sys.stdout.flush()
         except OSError:
-            self._terminal = False
-            sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  stays open until the process ends
+            self._terminal, self._reader_left = False, True

@@ -19,7 +19,6 @@ from typing import NoReturn
 
 from .. import __version__
 from ..errors import Cancelled, InputError
-from ..process import keep
 from .exit_codes import BAD_INPUT, FAULT, INTERRUPTED, TERMINATED, Terminated
 
 COMMANDS = {  # each is a module beside this one, with add_arguments(parser) and run(args) -> exit code
@@ -88,7 +87,6 @@ def _module(command: str) -> ModuleType:
 
 
 def _run(args: argparse.Namespace) -> int:
-    keep()
     if args.command in OLD_NAMES:
         print(f"pddnet: '{args.command}' is now called '{OLD_NAMES[args.command]}'", file=sys.stderr)
     return _module(OLD_NAMES.get(args.command, args.command)).run(args)
@@ -123,7 +121,8 @@ def _terminable() -> Iterator[None]:
     def terminate(*_: object) -> NoReturn:
         raise Terminated
 
-    before = {name: signal.signal(name, terminate) for name in names if signal.getsignal(name) is not signal.SIG_IGN}
+    left_alone = (signal.SIG_IGN, None)  # None: the handler is not Python's, so that it could not be set again
+    before = {name: signal.signal(name, terminate) for name in names if signal.getsignal(name) not in left_alone}
     try:
         yield
     finally:

@@ -20,7 +20,7 @@ from ..core.affine import Affine
 from ..core.grid import Grid
 from ..errors import InputError
 from ..io.weights_file import FOLDER, SEMANTIC, read_weights, write_weights
-from ..tensor.convert import to_array, to_tensor
+from ..tensor.convert import own_random_numbers, to_array, to_tensor
 from ..tensor.execution import ALONE, Work
 from ..tensor.lattice import interpolate, resample
 from ..tensor.pools import dilated, halved
@@ -202,7 +202,8 @@ def _read(path: Path) -> SemanticNet:
     if metadata.get("structures") != list(STRUCTURES):
         raise InputError(f"{path}: weights for another table of structures; train again")
     try:
-        net = SemanticNet(int(metadata["width"]))
+        with own_random_numbers():
+            net = SemanticNet(int(metadata["width"]))
         given = {name: to_tensor(array) for name, array in arrays.items()}
         changes = {name: value for name, value in net.state_dict().items() if name.split(".")[0] in net.changes()}
         if not changes.keys() & given.keys():  # weights from before there were any: untrained, they change nothing

@@ -22,7 +22,7 @@ from ..errors import InputError
 from ..features import mind
 from ..features.obelisk import CHANNELS, SPACING, Obelisk
 from ..io.weights_file import PDD, read_weights, write_weights
-from ..tensor.convert import to_array, to_tensor
+from ..tensor.convert import own_random_numbers, to_array, to_tensor
 from ..tensor.execution import ALONE, Work
 from ..tensor.lattice import HALF, interpolate, positions
 from ..tensor.scan import Scan
@@ -118,7 +118,8 @@ def load(path: Path, device: torch.device | str = "cpu") -> PDDNet:
     """
     arrays, metadata = read_weights(path, PDD)
     try:
-        net = PDDNet(int(metadata["channels"]), float(metadata["spacing"]))
+        with own_random_numbers():
+            net = PDDNet(int(metadata["channels"]), float(metadata["spacing"]))
         counts = {name: value for name, value in net.state_dict().items() if not value.is_floating_point()}
         net.load_state_dict({name: to_tensor(array) for name, array in arrays.items()} | counts)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:

@@ -1,12 +1,17 @@
-"""Between numpy and torch: the one place. Also the choice of the device."""
+"""Between numpy and torch: the one place. Also the choice of the device, and torch's random numbers."""
 
 from __future__ import annotations
 
 import ctypes
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 from torch import Tensor
+
+_DRAWING = threading.Lock()
 
 
 def to_tensor(array: np.ndarray, device: str | torch.device = "cpu") -> Tensor:
@@ -32,3 +37,14 @@ def to_array(tensor: Tensor) -> np.ndarray:
     except (RuntimeError, TypeError):
         memory = (ctypes.c_float * tensor.numel()).from_address(tensor.data_ptr())  # valid as long as the tensor lives
         return np.array(memory, dtype=np.float32).reshape(tuple(tensor.shape))
+
+
+@contextmanager
+def own_random_numbers(seed: int = 0) -> Iterator[None]:
+    """In here networks draw their first weights from `seed`; afterwards the program's random numbers go on as before.
+
+    torch takes them from a generator that the whole process shares.
+    """
+    with _DRAWING, torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 CACHED = 1 << 18  # values: a core's cache holds a few such pieces, and Python has time to hand them out
+_STARTING = threading.Lock()  # held while torch's number of threads is not the true one
 
 
 def _nothing() -> None:
@@ -38,7 +41,8 @@ class Work:
         thread, as it does how many threads it takes: a thread that was not told would round its sums in another order.
         """
 
-        cores = torch.get_num_threads()
+        with _STARTING:
+            cores = torch.get_num_threads()
         if device.type != "cpu" or cores == 1:
             for part in parts:
                 self.tick()
@@ -50,15 +54,43 @@ class Work:
             with torch.inference_mode(inference), torch.set_grad_enabled(gradients):
                 function(*part)
 
-        torch.set_num_threads(1)
-        pool = ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,))
-        try:
+        parts = list(parts)
+        with _single_threads(min(cores, len(parts)) or 1, cores) as pool:
             for done in as_completed([pool.submit(one, *part) for part in parts]):
                 self.tick()
                 done.result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _single_threads(count: int, cores: int) -> Iterator[ThreadPoolExecutor]:
+    """A pool of `count` threads with torch's own threads off; outside it torch keeps taking `cores`.
+
+    torch.set_num_threads is meant for the calling thread, but any thread of the process that meets torch later starts
+    with the number that was set last. So the pool's threads all start here, and the number is set back before they
+    compute anything.
+    """
+    told, go = threading.Semaphore(0), threading.Event()
+
+    def start() -> None:
+        torch.get_num_threads()  # a thread's first look at the number would undo what was set before
+        torch.set_num_threads(1)
+        told.release()
+        go.wait()  # so that every thread gets one of these
+
+    pool = ThreadPoolExecutor(count)
+    try:
+        with _STARTING:
+            for _ in range(count):
+                pool.submit(start)
+            for _ in range(count):
+                told.acquire()
             torch.set_num_threads(cores)
+        go.set()
+        yield pool
+    finally:
+        go.set()  # also where the start was interrupted
+        pool.shutdown(wait=True, cancel_futures=True)
+        torch.set_num_threads(cores)
 
 
 ALONE = Work()  # nobody watches

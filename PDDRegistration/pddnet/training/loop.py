@@ -24,6 +24,7 @@ from ..io.volumes import read_labels, read_volume
 from ..phantom import phantom as cohort
 from ..synthesis.anatomy import Anatomy, read_anatomy
 from ..synthesis.patient import Source
+from ..tensor.convert import own_random_numbers
 from ..tensor.device import choose_device
 from ..tensor.scan import Scan
 from .checkpoint import read_state, write_state
@@ -220,9 +221,9 @@ class _Run:
     @classmethod
     def started(cls, config: TrainingConfig, init: Path | None, device: torch.device) -> _Run:
         """From the checkpoint in the folder, else from `init`, else from random weights."""
-        torch.manual_seed(config.seed)
         task = TASKS[config.network](config)
-        net, average = (task.network().to(device) for _ in range(2))
+        with own_random_numbers(config.seed):
+            net, average = (task.network().to(device) for _ in range(2))
         if init is not None:
             net.load_state_dict(task.load(init).state_dict())
         average.load_state_dict(net.state_dict())

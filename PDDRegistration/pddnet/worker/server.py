@@ -31,7 +31,7 @@ from typing import Any, BinaryIO, NoReturn
 from .. import __file__ as package_file
 from .. import __version__
 from ..errors import Cancelled, InputError, TorchMissing
-from ..process import give_back, keep
+from ..process import give_back, prepare
 from .folder import remove
 
 PROTOCOL = 1
@@ -59,7 +59,7 @@ def main(folder: str, idle: float = IDLE) -> NoReturn:
     requests, answers = _take_channels()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal of the application is meant for that one
     faulthandler.enable()
-    keep()
+    prepare()
     _Server(Path(folder), requests, answers, idle).serve()
 
 

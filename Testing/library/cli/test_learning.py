@@ -145,6 +145,8 @@ def test_compare_goes_on_after_a_pair_that_cannot_be_registered(cases: Path, tmp
     assert "1 pairs of 2 scans; 1 left out" in out
     written = json.loads((tmp_path / "r.json").read_text())
     assert written["pairs"] == ["two / one"] and len(written["rows"]["full"]) == 1
+    assert written["left_out"] == {"one / two": "full: nothing in common"}
+    assert "\n| one / two | not measured: full: nothing in common | | | | | | |\n" in out
     (tmp_path / "r.json").unlink()
     bad = [2, 3]  # the first two calls are spent
     _fails(capsys, argv, "none of the 2 pairs")

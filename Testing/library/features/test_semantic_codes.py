@@ -167,7 +167,7 @@ def test_sizes_that_fit_are_not_padded(net: SemanticNet) -> None:
     values = torch.rand(3, 16, 8, 24) * torch.tensor([400.0, 1, 1]).view(3, 1, 1, 1)
     with torch.no_grad():
         expected = net(inputs(values)[None])[0].softmax(0)
-    assert torch.equal(probabilities(net, values), expected)
+    assert torch.allclose(probabilities(net, values), expected, rtol=0, atol=1e-6)  # convolutions may round otherwise
 
 
 @pytest.mark.parametrize("shape", [(16, 16, 16), (9, 15, 22), (1, 7, 8), (17, 8, 3)])
@@ -262,7 +262,7 @@ def test_codes_are_scaled_and_stand_after_those_that_guide(net: SemanticNet) -> 
     guided = prepare(image, 4.0, CPU, codes=labels, code_book=np.array([[0.0, 0], [1, 2]]))
     one, three = named(guided, net, 1.0), named(guided, net, 3.0)
     assert one.codes.shape[0] == 2 + CODE
-    assert torch.equal(one.codes[:2], guided.codes_at(one.codes_grid, Affine.identity()))
+    assert torch.allclose(one.codes[:2], guided.codes_at(one.codes_grid, Affine.identity()), atol=1e-6)  # interpolated
     assert float(one.codes[:2].max()) > 1.9
     assert torch.allclose(3 * one.codes[2:], three.codes[2:], atol=1e-6)
     assert torch.equal(guided.values, one.values)

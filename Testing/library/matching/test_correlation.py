@@ -111,9 +111,10 @@ def test_columns_that_do_not_count_are_left_out(monkeypatch: pytest.MonkeyPatch,
     columns = torch.rand(fixed.shape[2:], generator=torch.Generator().manual_seed(3)) > 0.6
     assert 0 < columns.sum() < columns.numel()
     whole, part = correlate(fixed, moving, points, offsets), correlate(fixed, moving, points, offsets, columns=columns)
-    assert torch.equal(part[columns], whole[columns])
+    rounding = 1e-6  # a BLAS may add up in another order
+    assert torch.allclose(part[columns], whole[columns], rtol=0, atol=rounding)
     left = part[~columns]
-    assert bool(((left == 0) | (left == whole[~columns])).all())
+    assert bool(((left == 0) | ((left - whole[~columns]).abs() < rounding)).all())
     if cached == 1:  # one column at a time
         assert not left.any()
     fixed.requires_grad_(True)
