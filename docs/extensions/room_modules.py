@@ -22,8 +22,8 @@ class Room(SphinxDirective):
 
 
 def _modules(package: str) -> list[str]:
-    found = pkgutil.iter_modules(importlib.import_module(package).__path__)
-    return [f"{package}.{module.name}" for module in found if not module.name.startswith("_")]
+    found = pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}.")
+    return [module.name for module in found if not module.name.rpartition(".")[2].startswith("_")]
 
 
 def _section(name: str) -> str:
