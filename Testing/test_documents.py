@@ -36,7 +36,7 @@ FENCE = re.compile(r"^( *)```([\w{}-]*)")
 NOT_EXECUTED = re.compile(r"^ *<!-- not executed: (.+) -->$")
 CODE = re.compile(r"^ *```.*?^ *```$|`[^`\n]+`", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
-NAMED_OBJECT = re.compile(r"\{py:\w+\}`([\w.]+)`")
+NAMED_OBJECT = re.compile(r"`(pddnet(?:\.\w+)+)`")
 NOT_CHECKED = ("text", "toctree", "eval-rst", "include", "room", "command-arguments")  # the last ones by Sphinx
 
 

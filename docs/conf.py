@@ -20,6 +20,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "command_arguments",
+    "linked_code",
     "plain_docstrings",
     "room_modules",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from docutils import nodes
@@ -20,6 +21,7 @@ class CommandArguments(Directive):
     def run(self) -> list[nodes.Node]:
         """The nodes that stand in the page."""
         parser = _subcommands()[self.arguments[0]]
+        parser.formatter_class = partial(argparse.HelpFormatter, width=80)  # not this terminal's
         usage = parser.format_usage().removeprefix("usage: ").replace("[-h] ", "")
         synopsis = nodes.literal_block(usage, usage, language="none")
         found: list[nodes.Node] = [nodes.paragraph("", parser.description), synopsis]
