@@ -48,5 +48,5 @@ def test_a_picture_of_two_scans_without_labels(tmp_path):
     volume = Image(np.where(inside, 40, -1000).astype(np.int16), grid)
     field = DisplacementField(np.zeros((*grid.shape, 3), np.float32), grid)
     spread = Image(np.zeros(grid.shape, np.float32), grid)
-    figure.draw(figure.Case(volume, volume, volume, None, None, None, {}, field, spread), tmp_path / "p.png")
+    figure.draw(figure.Case(volume, volume, volume, field, spread), tmp_path / "p.png")
     assert (tmp_path / "p.png").stat().st_size > 20_000
