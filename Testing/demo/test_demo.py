@@ -26,7 +26,7 @@ def scan(spot: str, grid: Grid) -> Image:
 
 
 @pytest.mark.parametrize("name", ["identity", "left-handed", "coronal"])
-@pytest.mark.parametrize("view, spot", [(view, spot) for view, spots in PLACES.items() for spot in spots])
+@pytest.mark.parametrize(("view", "spot"), [(view, spot) for view, spots in PLACES.items() for spot in spots])
 def test_every_side_is_where_a_radiologist_expects_it(view, spot, name):
     direction = geometry.grids()[name].direction
     size = np.array([50, 40, 30])
