@@ -14,6 +14,14 @@ pytest_plugins = ["host.fixtures"]
 wait_passively()  # before any test imports torch
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest leaves out what `-m "not slow"` names
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test of real scans as slow."""
+    for item in items:
+        if "data" in getattr(item, "fixturenames", ()):
+            item.add_marker("slow")
+
+
 @pytest.fixture(scope="session")
 def repository() -> Path:
     """The root of the checkout."""

@@ -160,6 +160,7 @@ def test_any_grid_shows_the_same_patient(patients: dict[int, Patient]) -> None:
     assert all(np.array_equal(point, patient.landmarks[name]) for name, point in other.landmarks.items())
 
 
+@pytest.mark.slow
 def test_random_views_differ_and_hold_the_middle_of_the_abdomen() -> None:
     views = [random_view(seed, patient=seed % 3) for seed in range(24)]
     assert any(not np.allclose(np.abs(view.direction).max(axis=0), 1) for view in views)  # oblique
