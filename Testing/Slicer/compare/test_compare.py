@@ -17,6 +17,8 @@ from helpers.compare_scene import CENTRE, FIXED, MOVING, SHIFT, SIZE, Pair, help
 if TYPE_CHECKING:
     from host.host import Host
 
+pytestmark = pytest.mark.slow
+
 BLACK = 0
 DISPLAY = (
     *("Visibility", "Visibility2D", "Visibility2DOutline", "Visibility2DFill", "SliceIntersectionThickness"),

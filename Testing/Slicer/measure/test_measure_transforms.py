@@ -16,7 +16,7 @@ from helpers.geometry import node_points, rotation
 from helpers.measure_scene import FIXED, FOREIGN, NUDGE, SHIFT
 from helpers.mrml_geometry import slicer
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="the launcher is a script")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="the launcher is a script")]
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,8 @@ from helpers.mrml_geometry import slicer
 from helpers.runs import Bench
 from pddnet.core.presets import PRESETS
 
+pytestmark = pytest.mark.slow
+
 SPINS = {
     "captureRange": ("captureRangeSpinBox", 60.0, {"capture_range": 60.0}),
     "controlSpacing": ("controlSpacingSpinBox", 12.5, {"control_spacing": 12.5}),

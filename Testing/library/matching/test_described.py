@@ -29,6 +29,8 @@ from pddnet.tensor.scan import Scan, prepare
 from pddnet.training.config import PairSettings, TrainingConfig
 from pddnet.training.tasks.pdd import PDDTask
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 SHIFT = np.array([9.0, -14.0, 11.0])  # LPS mm: fixed to moving
 STAGE = Stage(20.0, 24.0, 7, 8.0, 0.005, iterations=10)

@@ -133,6 +133,7 @@ def test_maps_of_a_folder_lend_to_each_other(maps: Path, tmp_path: Path, monkeyp
     assert lent == [("other", ["third", "trunk"]), ("third", ["other", "trunk"]), ("trunk", ["other", "third"])]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("virtual", [False, True])
 def test_a_seed_gives_the_same_files_and_what_exists_is_left_alone(maps: Path, tmp_path: Path, virtual: bool) -> None:
     settings = {"maps": None if virtual else maps, "spacing": 9.0}
@@ -144,6 +145,7 @@ def test_a_seed_gives_the_same_files_and_what_exists_is_left_alone(maps: Path, t
     assert _contents(tmp_path / "two" / "patient_0004") == _contents(first)
 
 
+@pytest.mark.slow
 def test_virtual_patients_have_landmarks_within_the_scan(tmp_path: Path) -> None:
     folder = _written(tmp_path, 1, 4, spacing=9.0)[0]
     assert sorted(os.listdir(folder)) == sorted([*FILES, "landmarks.csv"])

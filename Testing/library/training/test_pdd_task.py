@@ -103,12 +103,14 @@ def test_stopped_and_resumed_gives_the_same_weights(data: Path, tmp_path: Path) 
     assert str(tmp_path) not in json.dumps(metadata)
 
 
+@pytest.mark.slow
 def test_without_validation_the_last_weights_are_kept(data: Path, tmp_path: Path) -> None:
     one = _config(tmp_path, data, iterations=1, validation=None)
     assert math.isnan(_train(one).dice)
     assert read_weights(tmp_path / "best.npz", "pdd")[1]["training"]["iterations"] == 1
 
 
+@pytest.mark.slow
 def test_from_given_weights(data: Path, tmp_path: Path) -> None:
     torch.manual_seed(9)
     given = PDDNet(4, 8.0)

@@ -205,6 +205,7 @@ def test_what_libraries_print_does_not_reach_the_protocol(tmp_path: Path) -> Non
     assert client.gone()
 
 
+@pytest.mark.slow
 def test_lines_that_are_no_requests_do_no_harm(client: Client) -> None:
     client.receive()
     for line in (b"nonsense", b"[1, 2]", b"5", b"{}", b"\xff\xfe", b'{"do": "warm", "id": [1]}', b""):
@@ -312,6 +313,7 @@ def slow(tmp_path: Path) -> Iterator[Client]:
     made.process.wait()
 
 
+@pytest.mark.slow
 def test_a_cancelled_request_leaves_the_worker_alive(slow: Client, pair: tuple[Image, Image]) -> None:
     slow.receive()
     slow.send({"do": "slow", "id": 1})
@@ -325,6 +327,7 @@ def test_a_cancelled_request_leaves_the_worker_alive(slow: Client, pair: tuple[I
     assert slow.ask(3, {"do": "warm"})["threads"] >= 1
 
 
+@pytest.mark.slow
 def test_progress_comes_at_most_ten_times_a_second(slow: Client) -> None:
     slow.receive()
     slow.send({"do": "flood", "id": 1})
@@ -349,6 +352,7 @@ def test_it_ends_in_the_middle_of_a_computation(slow: Client, end: str) -> None:
     assert slow.process.returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_an_interrupt_of_the_application_is_not_meant_for_it(slow: Client) -> None:
     slow.receive()
