@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -48,7 +48,7 @@ class OutputFiles:
     """
 
     def __init__(
-        self, outputs: dict[str, tuple[str | Path | None, tuple[str, ...]]], inputs: Iterable[str | Path] = ()
+        self, outputs: Mapping[str, tuple[str | Path | None, tuple[str, ...]]], inputs: Iterable[str | Path] = ()
     ) -> None:
         """outputs: for every name its path (None: not wanted) and extensions; inputs: paths not to overwrite.
 
@@ -58,7 +58,7 @@ class OutputFiles:
         """
         self._targets = {name: Path(path) for name, (path, _) in outputs.items() if path is not None}
         self._temporaries: dict[str, Path] = {}
-        self._committed = False
+        self.committed = False  # whether all outputs have their names
         for name, path in self._targets.items():
             _check_target(path, outputs[name][1])
         _check_distinct(list(self._targets.values()), [Path(path) for path in inputs])
@@ -69,9 +69,7 @@ class OutputFiles:
     def __enter__(self) -> OutputFiles:
         return self
 
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if error is not None and self._committed:
-            error.outputs_written = True  # an interrupt that came too late: the command must not say otherwise
+    def __exit__(self, *_: object) -> None:
         for path in self._temporaries.values():
             path.unlink(missing_ok=True)
 
@@ -113,7 +111,7 @@ class OutputFiles:
                         f"{self._targets[name]}: cannot be written ({error.strerror}); choose another path"
                     ) from error
                 del self._temporaries[name]
-            self._committed = True
+            self.committed = True
 
     def _write(self, name: str, write: Callable[[Path], object], check: Callable[[Path], None]) -> None:
         if name not in self._targets:
