@@ -47,7 +47,11 @@ ROOMS: dict[str, dict[str, set[str]]] = {
     },
 }
 WITH_TORCH = {"tensor", "features", "matching", "synthesis", "training"}  # at the top of a file
-LATE_IMPORTS = {"cli", "run", "worker"}  # may import a room inside a function: torch loads only when the inputs are checked
+LATE_IMPORTS = {
+    "cli",
+    "run",
+    "worker",
+}  # may import a room inside a function: torch loads only when the inputs are checked
 SLICER = {"slicer", "vtk", "qt", "ctk"}
 
 
