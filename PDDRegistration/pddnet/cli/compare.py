@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """The subcommand; returns the exit code. Raises InputError or Stopped."""
+    """Run the subcommand and return its exit code. Raises InputError or Stopped."""
     if args.pairs is not None and args.pairs < 1:
         raise InputError("--pairs must be 1 or more")
     presets = find_configurations(args.preset, args.configuration)
@@ -43,11 +43,11 @@ def run(args: argparse.Namespace) -> int:
 
     with output_files({"json": (args.json, REPORTS)}) as outputs:
         cases = read_cases(Path(args.cases))
-        couples = pairs(cases, args.pairs)
-        measured, rows, left_out = compare(couples, presets, console, warn, weights)
-        left = len(couples) - len(measured)
-        out = f"; {left} left out, see the warnings" if left else ""
-        console.line(f"{len(measured)} pairs of {len(cases)} scans{out}; mean ± standard deviation over the pairs")
+        chosen = pairs(cases, args.pairs)
+        measured, rows, left_out = compare(chosen, presets, console, warn, weights)
+        missing = len(chosen) - len(measured)
+        note = f"; {missing} left out, see the warnings" if missing else ""
+        console.line(f"{len(measured)} pairs of {len(cases)} scans{note}; mean ± standard deviation over the pairs")
         console.line()
         console.line(table(rows, left_out))
         if args.json:

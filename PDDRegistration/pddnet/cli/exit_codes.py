@@ -1,4 +1,4 @@
-"""Exit codes of the `pddnet` command.
+"""Name the exit codes of the `pddnet` command.
 
 0 done; 1 a fault of the program; 2 bad input, with one line on standard error; 3 the verdict is 'failed' (the outputs
 are written all the same); 130 and 143 interrupted or terminated.

@@ -1,4 +1,4 @@
-"""`pddnet register`: check everything, read, register, write, report."""
+"""`pddnet register`: check the arguments, read the inputs, register, write the outputs, report."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """The subcommand; returns the exit code. Raises InputError, Cancelled, KeyboardInterrupt, Terminated or Stopped."""
+    """Run the subcommand and return its exit code. Raises InputError or Stopped."""
     console, clock = Console(), Clock()
     _check_arguments(args)
     paths = {name: getattr(args, name) for name in _INPUTS if getattr(args, name) is not None}

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """The subcommand; returns the exit code. Raises InputError or Stopped."""
+    """Run the subcommand and return its exit code. Raises InputError or Stopped."""
     config = read_config(Path(args.config))
     check_device(args.device)
     from ..training.loop import train  # imports torch, which the check has found

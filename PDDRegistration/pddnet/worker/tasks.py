@@ -146,7 +146,7 @@ def warp(
     images: dict[str, Image] | None = None,
     labels: dict[str, Image] | None = None,
 ) -> dict[str, Any]:
-    """Volumes and label maps of the moving space on a grid of the fixed space, under any transform. torch-free.
+    """Warp volumes and label maps of the moving space to a grid of the fixed space, by any transform, without torch.
 
     Returns:
         warped, warped_labels: images by name, in their own scalar types; outside air, or label 0.
@@ -168,7 +168,7 @@ def evaluate(
     fixed_points: np.ndarray | None = None,
     moving_points: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """Measure any transform, also one that another program made. torch-free.
+    """Measure any transform, also one that another program made, without torch.
 
     Args:
         labels: pairs of label maps, {"fixed": ..., "moving": ...} by name.
