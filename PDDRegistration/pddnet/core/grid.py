@@ -107,7 +107,7 @@ class Grid:
         return np.all(inside, axis=-1)
 
     def isotropic(self, spacing: float, margin: float = 0.0) -> Grid:
-        """Make a grid of equal spacing (mm) along the same axes, around the same centre, `margin` mm wider on each side."""
+        """Make a grid of equal spacing (mm) with the same axes and centre, wider by `margin` mm on each side."""
         voxels = (self.extent + 2 * margin) / spacing
         size = np.maximum(np.ceil(voxels - 1e-6).astype(int), 1)  # 1e-6: 40.0000001 voxels are 40
         origin = self.centre - self.direction @ ((size - 1) / 2 * spacing)

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from pddnet.core.field import DisplacementField
 from pddnet.core.grid import Grid
 from pddnet.core.image import Image
 from pddnet.evaluation import metrics
@@ -156,10 +155,3 @@ def test_tre():
     assert np.allclose(metrics.tre(fixed, moving, lambda p: p), np.sqrt(49 + 169 + 841))
     with pytest.raises(ValueError, match=r"\(N, 3\)"):
         metrics.tre(fixed, moving[:1], lambda p: p)
-
-
-def test_inverse_consistency():
-    lattice = grid((10, 10, 10))
-    forward = DisplacementField(np.full((10, 10, 10, 3), (1.0, 0, 0), np.float32), lattice)
-    backward = DisplacementField(np.full((10, 10, 10, 3), (-1.0, 2.0, 0), np.float32), lattice)
-    assert np.allclose(metrics.inverse_consistency(forward, backward, np.array([[3.0, 6, 15], [2, 4, 9]])), 2)
