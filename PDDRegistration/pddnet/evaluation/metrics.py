@@ -37,7 +37,7 @@ def mean(values: Iterable[float]) -> float:
 def dice30(values: Iterable[float]) -> float:
     """Compute the mean of the lowest 30 % of Dice values, rounded up: it shows the difficult organs; NaN for none."""
     rising = np.sort(np.fromiter(values, float))
-    count = math.ceil(0.3 * rising.size - 1e-9)  # 1e-9: 0.3 * 10 is a little more than 3
+    count = math.ceil(0.3 * rising.size - 1e-9)  # 1e-9: a product a little above a whole number is that number
     return mean(rising[:count])
 
 
