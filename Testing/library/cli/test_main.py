@@ -347,7 +347,11 @@ def test_settings_in_place_of_the_presets_reach_the_registration(tmp_path: Path,
     assert main(_register(pair, tmp_path, *more)) == 0
     preset = calls[0]["preset"]
     assert preset.name == "default (changed)"
-    assert (preset.stages[0].capture_range_mm, preset.stages[0].iterations, preset.stages[0].both_ways) == (60, 5, False)
+    assert (preset.stages[0].capture_range_mm, preset.stages[0].iterations, preset.stages[0].both_ways) == (
+        60,
+        5,
+        False,
+    )
     assert main(_register(pair, tmp_path, "--control-spacing", "3")) == 2
 
 
