@@ -106,7 +106,7 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ScriptedLoadableModuleWidget.__init__(self, parent)
         VTKObservationMixin.__init__(self)
         self.logic: PDDRegistrationLogic | None = None
-        self._panel = self._comparePanel = self._qaPanel = self._sets = None
+        self._panel = self._comparePanel = self._measurePanel = self._sets = None
         self._parameterNode = None
 
     def setup(self) -> None:
@@ -114,15 +114,15 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ScriptedLoadableModuleWidget.setup(self)
         from PDDRegistrationLib.registration.parameter_sets import ParameterSets
         from PDDRegistrationLib.ui.compare_panel import ComparePanel
-        from PDDRegistrationLib.ui.measure_panel import QaPanel
+        from PDDRegistrationLib.ui.measure_panel import MeasurePanel
         from PDDRegistrationLib.ui.panel import Panel
 
         self.logic = PDDRegistrationLogic()
-        self.ui, self.compareUi, self.qaUi = (self._section(name) for name in ("PDDRegistration", "Compare", "QA"))
+        self.ui, self.compareUi, self.measureUi = (self._section(name) for name in ("PDDRegistration", "Compare", "Measure"))
         self.layout.addStretch(1)
         self._comparePanel = ComparePanel(self.compareUi)
-        self._qaPanel = QaPanel(self.qaUi, self.logic)
-        self._panel = Panel(self.ui, self.logic, self._comparePanel, lambda: self._qaPanel.show(self._parameterNode))
+        self._measurePanel = MeasurePanel(self.measureUi, self.logic)
+        self._panel = Panel(self.ui, self.logic, self._comparePanel, lambda: self._measurePanel.show(self._parameterNode))
         self._sets = ParameterSets(self.ui.parameterSetSelector, self.logic, self._showParameters)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self._onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self._onSceneEndClose)
@@ -135,7 +135,7 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self._panel is not None:
             self._sets.show(None)
             self._panel.close()
-            self._qaPanel.close()
+            self._measurePanel.close()
             self._comparePanel.close()
         if self.logic is not None:
             self.logic.stop()
@@ -162,12 +162,12 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         chooseDefaults(self._parameterNode, slicer.mrmlScene)
         self._sets.show(self._parameterNode)
         self._panel.show(self._parameterNode)
-        self._qaPanel.show(self._parameterNode)
+        self._measurePanel.show(self._parameterNode)
 
     def _hideParameters(self) -> None:
         self._sets.show(None)
         self._panel.show(None)
-        self._qaPanel.show(None)
+        self._measurePanel.show(None)
 
     def _section(self, name: str):
         """Load a .ui file below what is there, and return its widgets by name."""
@@ -178,7 +178,7 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _onSceneStartClose(self, caller, event) -> None:
         self._panel.cancel()
-        self._qaPanel.cancel()
+        self._measurePanel.cancel()
         self._hideParameters()
 
     def _onSceneEndClose(self, caller, event) -> None:

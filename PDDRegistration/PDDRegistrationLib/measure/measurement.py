@@ -1,4 +1,4 @@
-"""`QaJob`: measure any transform of the scene, also one that another program made; in the worker, without PyTorch."""
+"""`MeasureJob`: measure any transform of the scene, also one that another program made; in the worker, without PyTorch."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from ..scene.segmentations import SegmentLabels, SegmentMatches, labelsFromSegme
 from ..scene.volumes import imageFromVolume, itkTransformFromNode
 from ..worker.client import Failure, Worker
 from ..worker.scene_job import NodesOfRun, SceneJob
-from .tables import QaTables, fillQaTables
+from .tables import MeasureTables, fillMeasureTables
 
 AROUND = 60.0  # mm around the fixed segments or points, where no fixed volume says how far to look
 POINTS_SPACING = 4.0  # mm
 
 
 @dataclass(frozen=True)
-class QaSelection:
+class MeasureSelection:
     """What to measure a transform by; all but the transform may be missing. Moving things may lie under it already."""
 
     transform: slicer.vtkMRMLTransformNode
@@ -45,7 +45,7 @@ class QaSelection:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: value for name, value in values.items() if value is not None}
 
-    def completed(self) -> QaSelection:
+    def completed(self) -> MeasureSelection:
         """With the volumes that the transform itself says it registers, where none were chosen."""
         found = dict(zip(("fixedVolume", "movingVolume"), registeredVolumes(self.transform), strict=True))
         return replace(self, **{name: node for name, node in found.items() if getattr(self, name) is None})
@@ -77,7 +77,7 @@ class QaSelection:
 
 
 @dataclass(frozen=True)
-class QaFindings:
+class MeasureFindings:
     """What was measured, in the units of the worker's answer, and how things were matched."""
 
     organs: list[dict[str, Any]]  # a row per segment, see `organs.OrganPairs.table`
@@ -90,14 +90,14 @@ class QaFindings:
 
 
 @dataclass(frozen=True)
-class QaResult:
+class MeasureResult:
     """The findings, and the tables that show them in the scene."""
 
-    findings: QaFindings
-    tables: QaTables
+    findings: MeasureFindings
+    tables: MeasureTables
 
 
-class QaJob(SceneJob[QaResult]):
+class MeasureJob(SceneJob[MeasureResult]):
     """One measurement. The nodes are read at the start; they may change during the run.
 
     'Before' is where the scans lie in the scene without the transform, 'after' where the transform puts the moving one.
@@ -107,9 +107,9 @@ class QaJob(SceneJob[QaResult]):
     def __init__(
         self,
         worker: Worker,
-        selection: QaSelection,
+        selection: MeasureSelection,
         onProgress: Callable[[float, str], None] | None = None,
-        onFinished: Callable[[QaResult], None] | None = None,
+        onFinished: Callable[[MeasureResult], None] | None = None,
         onFailed: Callable[[Failure], None] | None = None,
     ) -> None:
         """Raises InputError where the nodes cannot be measured; nothing is started then."""
@@ -172,9 +172,9 @@ class QaJob(SceneJob[QaResult]):
                 return parent
         return next((p for p in parents if moving is not None and isSame(registeredVolumes(p)[1], moving)), None)
 
-    def _apply(self, answer: dict[str, Any]) -> QaResult:
+    def _apply(self, answer: dict[str, Any]) -> MeasureResult:
         self._nodes.check()
-        findings = QaFindings(
+        findings = MeasureFindings(
             self._organs.table(answer["evaluation"]),
             self._segments,
             self._points,
@@ -183,16 +183,16 @@ class QaJob(SceneJob[QaResult]):
             answer["inverse_error_mm"],
             answer["similarity"],
         )
-        return QaResult(findings, fillQaTables(self.selection.transform, findings))
+        return MeasureResult(findings, fillMeasureTables(self.selection.transform, findings))
 
 
-def measure(worker: Worker, selection: QaSelection, onProgress: Callable[[float, str], None] | None = None) -> QaResult:
-    """Measure and wait for the result; see `QaJob`.
+def measure(worker: Worker, selection: MeasureSelection, onProgress: Callable[[float, str], None] | None = None) -> MeasureResult:
+    """Measure and wait for the result; see `MeasureJob`.
 
     Raises:
         InputError, Cancelled, MemoryError, WorkerError: why there is none; the scene is as it was.
     """
-    return QaJob(worker, selection, onProgress).wait()
+    return MeasureJob(worker, selection, onProgress).wait()
 
 
 def registeredVolumes(

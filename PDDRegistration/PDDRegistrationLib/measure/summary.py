@@ -14,7 +14,7 @@ from ..registration.job import reportOf
 from .references import referencesFor
 
 if TYPE_CHECKING:
-    from .measurement import QaFindings
+    from .measurement import MeasureFindings
 
 SUMMARY_COLUMNS = (  # name, title, description
     ("Measure", _("Measure"), _("What was measured")),
@@ -28,7 +28,7 @@ SUMMARY_COLUMNS = (  # name, title, description
 Row = tuple[str, str, str, str, str, str]
 
 
-def summaryRows(transform: slicer.vtkMRMLTransformNode, findings: QaFindings) -> list[Row]:
+def summaryRows(transform: slicer.vtkMRMLTransformNode, findings: MeasureFindings) -> list[Row]:
     """The rows of the table, see `SUMMARY_COLUMNS`; what was not measured has none."""
     return [
         *_verdictRows(transform),
@@ -75,7 +75,7 @@ def _guideRows(transform: slicer.vtkMRMLTransformNode) -> list[Row]:
     return [_row(_("Segmentations guided this transform"), None, _("their Dice is no evaluation"))] if guided else []
 
 
-def _segmentRows(findings: QaFindings) -> list[Row]:
+def _segmentRows(findings: MeasureFindings) -> list[Row]:
     rows = []
     for key, name, unit, digits in (("dice", _("Dice"), "", 3), ("hd95", "HD95", "mm", 1), ("asd", "ASD", "mm", 2)):
         sides = (f"{key}_before", f"{key}_after")
@@ -95,7 +95,7 @@ def _segmentRows(findings: QaFindings) -> list[Row]:
     return rows
 
 
-def _pointRows(findings: QaFindings) -> list[Row]:
+def _pointRows(findings: MeasureFindings) -> list[Row]:
     if findings.tre is None or findings.points is None:
         return []
     by = {"label": _("by label"), "order": _("by order")}[findings.points.how]

@@ -23,7 +23,7 @@ from ..scene.rollback import unchangedOnError
 from .summary import SUMMARY_COLUMNS, summaryRows
 
 if TYPE_CHECKING:
-    from .measurement import QaFindings
+    from .measurement import MeasureFindings
 
 PART = "PDDRegistration.QA"
 """Node attribute of a table: 'summary', 'segments' or 'points'."""
@@ -67,7 +67,7 @@ TEXT_COLUMNS = tuple(Column(name, title, text) for name, title, text in SUMMARY_
 
 
 @dataclass(frozen=True)
-class QaTables:
+class MeasureTables:
     """The tables of one transform; segments and points are None where none were measured."""
 
     summary: slicer.vtkMRMLTableNode
@@ -81,7 +81,7 @@ class QaTables:
         return {part: node for part, node in every.items() if node is not None}
 
 
-def fillQaTables(transform: slicer.vtkMRMLTransformNode, findings: QaFindings) -> QaTables:
+def fillMeasureTables(transform: slicer.vtkMRMLTransformNode, findings: MeasureFindings) -> MeasureTables:
     """Put the findings into the scene, whole or not at all; tables of an earlier measurement are used again."""
     scene = transform.GetScene()
     contents = {"summary": (TEXT_COLUMNS, summaryRows(transform, findings))}
@@ -101,16 +101,16 @@ def fillQaTables(transform: slicer.vtkMRMLTransformNode, findings: QaFindings) -
     for part, node in known.items():
         if part not in nodes:  # of an earlier measurement, of other things
             scene.RemoveNode(node)
-    return QaTables(**nodes)
+    return MeasureTables(**nodes)
 
 
-def qaTablesOf(transform: slicer.vtkMRMLTransformNode | None) -> QaTables | None:
+def measureTablesOf(transform: slicer.vtkMRMLTransformNode | None) -> MeasureTables | None:
     """The tables of the last measurement of a transform, also in a scene that was saved and loaded."""
     known = {} if transform is None or transform.GetScene() is None else _tables(transform)
-    return QaTables(**known) if "summary" in known else None
+    return MeasureTables(**known) if "summary" in known else None
 
 
-def jacobianOf(tables: QaTables) -> dict[str, Any] | None:
+def jacobianOf(tables: MeasureTables) -> dict[str, Any] | None:
     """The summary's statistics of the Jacobian determinant (`transform_quality.jacobian` in pddnet), or None."""
     try:
         section = json.loads(tables.summary.GetAttribute(JACOBIAN) or "null")
@@ -151,7 +151,7 @@ def tableTexts(node: slicer.vtkMRMLTableNode) -> tuple[list[str], list[list[str]
     return titles, [[_text(column, row, "-") for column in columns] for row in range(node.GetNumberOfRows())]
 
 
-def exportCsv(tables: QaTables, path: str | Path) -> None:
+def exportCsv(tables: MeasureTables, path: str | Path) -> None:
     """Write the tables as one CSV file, whole or not at all: a line per measure, with the columns `CSV_HEAD`.
 
     UTF-8 with a mark that spreadsheets need; a point in numbers, commas between cells; nothing where nothing is known.

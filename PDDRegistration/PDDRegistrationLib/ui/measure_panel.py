@@ -1,4 +1,4 @@
-"""`QaPanel`: what the widgets of QA.ui show and do. They measure any transform of the scene."""
+"""`MeasurePanel`: what the widgets of Measure.ui show and do. They measure any transform of the scene."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from slicer.parameterNodeWrapper import parameterNodeWrapper
 
 from pddnet.errors import InputError
 
-from ..measure.measurement import QaJob, QaResult, QaSelection, registeredVolumes
+from ..measure.measurement import MeasureJob, MeasureResult, MeasureSelection, registeredVolumes
 from ..measure.plot import diceChart, showChart
 from ..measure.summary import summaryHtml
 from ..measure.table_view import TableView
-from ..measure.tables import QaTables, exportCsv, jacobianOf, qaTablesOf
+from ..measure.tables import MeasureTables, exportCsv, jacobianOf, measureTablesOf
 from ..worker.client import Failure, noMemory
 
 SINGLETON = "PDDRegistrationQA"
-NODES = tuple(QaSelection.__dataclass_fields__)
+NODES = tuple(MeasureSelection.__dataclass_fields__)
 FROM_MODULE = ("fixedVolume", "movingVolume", "fixedSegmentation", "movingSegmentation")
 
 
 @parameterNodeWrapper
-class QaParameters:
-    """What the widgets hold; names as in `QaSelection`."""
+class MeasureParameters:
+    """What the widgets hold; names as in `MeasureSelection`."""
 
     transform: vtkMRMLTransformNode | None
     fixedVolume: vtkMRMLScalarVolumeNode | None
@@ -45,25 +45,25 @@ class QaParameters:
     inverse: vtkMRMLTransformNode | None
 
 
-class QaPanel:
+class MeasurePanel:
     """Connects a parameter node of its own, the widgets and the measurements. Measure becomes Cancel during one."""
 
     def __init__(self, ui: Any, logic: Any) -> None:
-        """Args: the widgets of QA.ui by name (no others: they are bound to another node); an object with `worker`."""
+        """Args: the widgets of Measure.ui by name (no others: they are bound to another node); an object with `worker`."""
         self.ui, self.logic = ui, logic
         self._parameters: Any = None
         self._guiTag: Any = None
         self._observer: int | None = None
-        self._job: QaJob | None = None
+        self._job: MeasureJob | None = None
         self._transform: str | None = None  # ID of the one whose volumes were filled in
         self._views = {
-            "summary": TableView(ui.qaSummaryTab),
-            "segments": TableView(ui.qaSegmentsTab),
-            "points": TableView(ui.qaPointsTab),
+            "summary": TableView(ui.measureSummaryTab),
+            "segments": TableView(ui.measureSegmentsTab),
+            "points": TableView(ui.measurePointsTab),
         }
-        ui.qaMeasureButton.connect("clicked(bool)", self._onMeasureClicked)
-        ui.qaExportButton.connect("clicked(bool)", self._onExportClicked)
-        ui.qaPlotButton.connect("clicked(bool)", self._onPlotClicked)
+        ui.measureButton.connect("clicked(bool)", self._onMeasureClicked)
+        ui.measureExportButton.connect("clicked(bool)", self._onExportClicked)
+        ui.measurePlotButton.connect("clicked(bool)", self._onPlotClicked)
 
     def show(self, parameters: Any) -> None:
         """Bind the widgets to the scene; None unbinds them.
@@ -77,7 +77,7 @@ class QaPanel:
         if parameters is None:
             self._showTables(None)
             return
-        own = QaParameters(_parameterNode())
+        own = MeasureParameters(_parameterNode())
         self._offer(own, parameters)
         self._parameters = own
         self._guiTag = own.connectGui(self.ui)
@@ -124,8 +124,8 @@ class QaPanel:
             if volume is not None and not (keep and getattr(self._parameters, name) is not None):
                 setattr(self._parameters, name, volume)
 
-    def _selection(self) -> QaSelection:
-        return QaSelection(**{name: getattr(self._parameters, name) for name in NODES})
+    def _selection(self) -> MeasureSelection:
+        return MeasureSelection(**{name: getattr(self._parameters, name) for name in NODES})
 
     def _missing(self) -> str:
         """What keeps Measure from being pressed; nothing if it can be."""
@@ -136,7 +136,7 @@ class QaPanel:
         return ""
 
     def _updateMeasure(self) -> None:
-        button = self.ui.qaMeasureButton
+        button = self.ui.measureButton
         if self._job is not None:
             button.text, button.enabled = _("Cancel"), True
             button.toolTip = _("Stop measuring; the scene stays as it is.")
@@ -147,38 +147,38 @@ class QaPanel:
 
     def _onMeasureClicked(self, checked: bool = False) -> None:
         if self._job is not None:
-            self.ui.qaStatusLabel.text = _("Cancelling...")
+            self.ui.measureStatusLabel.text = _("Cancelling...")
             self.cancel()
             return
         if self.logic.worker.isBusy:
-            self.ui.qaStatusLabel.text = _("A registration is running; measure when it has ended.")
+            self.ui.measureStatusLabel.text = _("A registration is running; measure when it has ended.")
             return
         try:
             self._start()
         except InputError as error:
-            self.ui.qaStatusLabel.text = str(error)
+            self.ui.measureStatusLabel.text = str(error)
         except MemoryError:
-            self.ui.qaStatusLabel.text = noMemory()
+            self.ui.measureStatusLabel.text = noMemory()
         except Exception:
-            self.ui.qaStatusLabel.text = _("The measurement could not be started; the Python console says why.")
+            self.ui.measureStatusLabel.text = _("The measurement could not be started; the Python console says why.")
             raise
         finally:
             self._updateMeasure()
 
     def _start(self) -> None:
         with slicer.util.WaitCursor():
-            job = QaJob(self.logic.worker, self._selection(), self._onProgress, self._onFinished, self._onFailed)
+            job = MeasureJob(self.logic.worker, self._selection(), self._onProgress, self._onFinished, self._onFailed)
         if not job.isRunning:  # it has failed at once, and said so
             return
         self._job = job
-        self.ui.qaProgressBar.value = 0
-        self.ui.qaProgressBar.visible = True
-        self.ui.qaStatusLabel.text = _("Measuring")
+        self.ui.measureProgressBar.value = 0
+        self.ui.measureProgressBar.visible = True
+        self.ui.measureStatusLabel.text = _("Measuring")
 
     def _onProgress(self, fraction: float, stage: str) -> None:
-        self.ui.qaProgressBar.value = int(100 * fraction)
+        self.ui.measureProgressBar.value = int(100 * fraction)
 
-    def _onFinished(self, result: QaResult) -> None:
+    def _onFinished(self, result: MeasureResult) -> None:
         self._end("")
 
     def _onFailed(self, failure: Failure) -> None:
@@ -186,31 +186,31 @@ class QaPanel:
 
     def _end(self, text: str) -> None:
         self._job = None
-        self.ui.qaProgressBar.visible = False
-        self.ui.qaStatusLabel.text = text
+        self.ui.measureProgressBar.visible = False
+        self.ui.measureStatusLabel.text = text
         if self._parameters is not None:
             self._showTables(self._parameters.transform)
             self._updateMeasure()
 
     def _showTables(self, transform: slicer.vtkMRMLTransformNode | None) -> None:
         """What was measured of a transform; nothing if it was not."""
-        tables = qaTablesOf(transform)
+        tables = measureTablesOf(transform)
         nodes = tables.nodes if tables is not None else {}
         for part, view in self._views.items():
             view.show(nodes.get(part))
-        tabs = self.ui.qaTabs
-        for part, tab in (("segments", self.ui.qaSegmentsTab), ("points", self.ui.qaPointsTab)):
+        tabs = self.ui.measureTabs
+        for part, tab in (("segments", self.ui.measureSegmentsTab), ("points", self.ui.measurePointsTab)):
             tabs.setTabEnabled(tabs.indexOf(tab), part in nodes)
         tabs.visible = bool(nodes)
-        self.ui.qaSummaryLabel.text = summaryHtml(transform, jacobianOf(tables)) if tables is not None else ""
-        self.ui.qaExportButton.enabled = tables is not None
-        self.ui.qaPlotButton.enabled = "segments" in nodes
+        self.ui.measureSummaryLabel.text = summaryHtml(transform, jacobianOf(tables)) if tables is not None else ""
+        self.ui.measureExportButton.enabled = tables is not None
+        self.ui.measurePlotButton.enabled = "segments" in nodes
 
-    def _tables(self) -> QaTables | None:
+    def _tables(self) -> MeasureTables | None:
         """The tables of the chosen transform; None, and a message, where they are gone."""
-        tables = qaTablesOf(self._parameters.transform) if self._parameters is not None else None
+        tables = measureTablesOf(self._parameters.transform) if self._parameters is not None else None
         if tables is None:
-            self.ui.qaStatusLabel.text = _("The tables were removed; measure again.")
+            self.ui.measureStatusLabel.text = _("The tables were removed; measure again.")
         return tables
 
     def _onExportClicked(self, checked: bool = False) -> None:
@@ -231,7 +231,7 @@ class QaPanel:
         chart = diceChart(tables.segments, self._parameters.transform.GetName())
         if not showChart(chart):
             text = _("The chart {name} is in the scene; this application has no plots to show it.")
-            self.ui.qaStatusLabel.text = text.format(name=chart.GetName())
+            self.ui.measureStatusLabel.text = text.format(name=chart.GetName())
 
 
 def _parameterNode() -> slicer.vtkMRMLScriptedModuleNode:
