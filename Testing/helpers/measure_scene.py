@@ -72,7 +72,7 @@ class MeasureScene:
 
     def selection(self, transform: Any, *names: str, **others: Any) -> Any:
         """A selection with these nodes only (all if none are named)."""
-        from PDDRegistrationLib.measure.measurement import MeasureSelection
+        from PDDRegistrationLib.measure.selection import MeasureSelection
 
         return MeasureSelection(transform, **{name: self.nodes[name] for name in names or self.nodes}, **others)
 

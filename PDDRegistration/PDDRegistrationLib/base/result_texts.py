@@ -1,4 +1,4 @@
-"""What the panel says about a result: verdict, reasons and numbers, from the run's report."""
+"""The texts of the panel on a result: verdict, reasons and numbers, from the run's report."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
+from .numbers import numberText
 from .theme import warningColour
 
 STAGES = {
@@ -49,8 +50,8 @@ def summaryText(report: dict[str, Any]) -> str:
     lines = [f"<b>{title}</b>", *(f"&bull; {html.escape(reason)}" for reason in verdict["reasons"])]
     lines.append(
         _("Folding in {folding} % of the body; {seconds} s on {device}, preset {preset}").format(
-            folding=_number(jacobian["folding_percent"], 2),
-            seconds=_number(report["seconds"]["total"], 1),
+            folding=numberText(jacobian["folding_percent"], 2),
+            seconds=numberText(report["seconds"]["total"], 1),
             device=html.escape(report["device"]),
             preset=html.escape(report["preset"]),
         )
@@ -76,8 +77,4 @@ def organLines(organs: list[dict[str, Any]], guided: bool = False, started: bool
         text = _("Mean Dice of {count} organs: {before} at the start, {after} after")
     if guided:
         text += _("; guided by them, so no evaluation")
-    return [text.format(count=len(known), before=_number(before, 2), after=_number(after, 2))]
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
+    return [text.format(count=len(known), before=numberText(before, 2), after=numberText(after, 2))]

@@ -1,8 +1,6 @@
-"""Where the things of a scene lie: RAS matrices and parent transforms of MRML as LPS grids of pddnet."""
+"""Geometry of the scene: RAS matrices, image data and parent transforms of MRML as LPS grids of pddnet."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import numpy as np
 import slicer
@@ -14,12 +12,14 @@ from pddnet.core.grid import Grid
 from pddnet.core.image import AIR, Image
 from pddnet.errors import InputError
 
+from .nodes import isSame, parentChain
+
 RAS_LPS = np.array([-1.0, -1.0, 1.0])
 """Times a vector in RAS it is the vector in LPS, and the other way round."""
 
 ORTHOGONAL = 2e-3  # as `Grid` takes it: cosines between axes that count as right angles
-PROBES = 21  # per axis, points at which a bent volume is measured
-STRETCH = 0.25  # relative change of the spacing up to which bending keeps it
+PROBES = 21  # per axis, points at which the extent of a bent volume is sampled
+STRETCH = 0.25  # relative change of the spacing by bending up to which the volume's own spacing is kept
 CT_MINIMUM = -150.0  # only Hounsfield units go below it
 SMALLEST_SPACING = 1e-4  # mm
 LARGEST_GROWTH = 20  # voxels after resampling, times those before
@@ -70,6 +70,13 @@ def matrixFromGrid(grid: Grid) -> np.ndarray:
     return matrix
 
 
+def ijkToRasOf(volume: slicer.vtkMRMLVolumeNode) -> np.ndarray:
+    """(4, 4) of voxel (i, j, k) to the volume's own RAS mm, without its parents."""
+    matrix = vtk.vtkMatrix4x4()
+    volume.GetIJKToRASMatrix(matrix)
+    return arrayFromMatrix(matrix)
+
+
 def movedPoints(transform: vtk.vtkAbstractTransform, points: np.ndarray) -> np.ndarray:
     """RAS points (..., 3) in mm, each where the transform takes it."""
     given, moved = vtk.vtkPoints(), vtk.vtkPoints()
@@ -108,19 +115,6 @@ def imageData(array: np.ndarray, like: np.dtype | None = None) -> vtk.vtkImageDa
     return data
 
 
-def parentChain(node: slicer.vtkMRMLTransformableNode) -> Iterator[slicer.vtkMRMLTransformNode]:
-    """The transforms that the node lies under, from its own parent upwards."""
-    parent = node.GetParentTransformNode()
-    while parent is not None:
-        yield parent
-        parent = parent.GetParentTransformNode()
-
-
-def isSame(a: slicer.vtkMRMLNode | None, b: slicer.vtkMRMLNode | None) -> bool:
-    """Whether both are one node of one scene, or both None."""
-    return a is b or (a is not None and b is not None and a.GetID() == b.GetID())
-
-
 def transformToWorld(
     node: slicer.vtkMRMLTransformableNode, ignoring: slicer.vtkMRMLTransformNode | None = None
 ) -> vtk.vtkAbstractTransform:
@@ -140,7 +134,16 @@ def transformBetween(
     """From what lies under `source` to what lies under `target`, RAS mm (None: the world): a vtkTransform if linear."""
     general = vtk.vtkGeneralTransform()
     slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(source, target, general)
-    return _inARow(general)
+    return _concatenated(general)
+
+
+def independentCopy(transform: vtk.vtkAbstractTransform) -> vtk.vtkAbstractTransform:
+    """The same transform, which does not follow the nodes that it was put together from; a vtkTransform if linear."""
+    if transform.IsA("vtkLinearTransform"):
+        return linearTransform(linearMatrix(transform))
+    copy = vtk.vtkGeneralTransform()
+    slicer.vtkMRMLTransformNode.DeepCopyTransform(copy, transform)
+    return copy
 
 
 def flattened(transform: vtk.vtkAbstractTransform) -> list[vtk.vtkAbstractTransform]:
@@ -150,7 +153,7 @@ def flattened(transform: vtk.vtkAbstractTransform) -> list[vtk.vtkAbstractTransf
     return [parts.GetItemAsObject(number) for number in range(parts.GetNumberOfItems())]
 
 
-def _inARow(*transforms: vtk.vtkAbstractTransform) -> vtk.vtkAbstractTransform:
+def _concatenated(*transforms: vtk.vtkAbstractTransform) -> vtk.vtkAbstractTransform:
     """The transforms one after the other: a vtkTransform where all are linear, which VTK applies many times faster."""
     general = vtk.vtkGeneralTransform()
     general.PostMultiply()
@@ -211,7 +214,7 @@ def _resampled(
     steps = linearTransform(matrixFromGrid(grid)), to_world.GetInverse(), linearTransform(np.linalg.inv(ijk_to_ras))
     reslice = vtk.vtkImageReslice()
     reslice.SetInputData(voxels)
-    reslice.SetResliceTransform(_inARow(*steps))  # voxel of the grid -> world -> node -> voxel of the data
+    reslice.SetResliceTransform(_concatenated(*steps))  # voxel of the grid -> world -> node -> voxel of the data
     reslice.SetOutputExtent(*(bound for size in grid.size.tolist() for bound in (0, size - 1)))
     reslice.SetOutputOrigin(0, 0, 0)
     reslice.SetOutputSpacing(1, 1, 1)
@@ -230,7 +233,7 @@ def _padding(array: np.ndarray) -> float:
     return min(lowest, AIR) if lowest < CT_MINIMUM else lowest
 
 
-def _coveringGrid(ijk_to_ras: np.ndarray, shape: tuple[int, int, int], to_world: vtk.vtkAbstractTransform) -> Grid:
+def _coveringGrid(ijk_to_ras: np.ndarray, shape: tuple[int, ...], to_world: vtk.vtkAbstractTransform) -> Grid:
     """A grid at right angles over a bent or sheared volume, from voxel edge to voxel edge.
 
     Its first axis runs along the volume's, its second in the plane of the first two: a tilted stack keeps its planes.
@@ -252,4 +255,5 @@ def _coveringGrid(ijk_to_ras: np.ndarray, shape: tuple[int, int, int], to_world:
     if not np.isfinite(count).all() or count.prod() > LARGEST_GROWTH * size.prod():
         raise InputError(_("its parent transform folds or stretches it out of all proportion; correct the transform"))
     origin = direction @ ((low + high) / 2 - (count - 1) / 2 * spacing)
-    return Grid(tuple(int(n) for n in count[::-1]), spacing, origin, direction)
+    depth, height, width = (int(n) for n in count[::-1])
+    return Grid((depth, height, width), spacing, origin, direction)

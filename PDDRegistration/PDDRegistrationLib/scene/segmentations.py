@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 import slicer
@@ -16,6 +16,7 @@ from pddnet.errors import InputError
 
 from .geometry import (
     arrayFromMatrix,
+    ijkToRasOf,
     imageData,
     linearMatrix,
     matrixFromArray,
@@ -52,10 +53,6 @@ class SegmentLabels:
 
     images: tuple[Image, ...]
     segments: tuple[Segment, ...]
-
-    def mapped(self, change: Callable[[Image], Image]) -> SegmentLabels:
-        """The same segments with every label map changed, say warped onto the fixed grid."""
-        return replace(self, images=tuple(change(image) for image in self.images))
 
 
 @dataclass(frozen=True)
@@ -100,7 +97,7 @@ def labelsFromSegmentation(
             surfaces, which are turned into label maps in a copy.
         referenceVolume: the voxels to use for surfaces; without, those that the segmentation names, or small ones,
             about 250 along each side of a segment.
-        ignoring: as for `nodes.imageFromVolume`; for a moving segmentation
+        ignoring: as for `volumes.imageFromVolume`; for a moving segmentation
             `registrationParent(segmentationNode, movingVolume)`.
 
     The arrays are the node's own memory, read-only, unless surfaces were converted or a parent shears or bends them;
@@ -144,8 +141,8 @@ def segmentationFromLabels(
     segmentation = slicer.vtkSegmentation()
     segmentation.SetSourceRepresentationName(BINARY)
     layers = [_orientedImage(image) for image in labels.images]
-    nothing = _nothing()
-    without = 0
+    empty = _emptyLabelMap()
+    withoutVoxels = 0
     for entry in labels.segments:
         segment = slicer.vtkSegment()
         model = like.GetSegmentation().GetSegment(entry.id)
@@ -154,9 +151,9 @@ def segmentationFromLabels(
         else:
             segment.SetName(entry.name)
             segment.SetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), entry.terminology)
-        without += entry.layer is None
-        segment.SetLabelValue(without if entry.layer is None else entry.value)
-        segment.AddRepresentation(BINARY, nothing if entry.layer is None else layers[entry.layer])
+        withoutVoxels += entry.layer is None
+        segment.SetLabelValue(withoutVoxels if entry.layer is None else entry.value)
+        segment.AddRepresentation(BINARY, empty if entry.layer is None else layers[entry.layer])
         segmentation.AddSegment(segment, entry.id)
     modifying = outputNode.StartModify()
     outputNode.SetAndObserveTransformNodeID(None)
@@ -286,9 +283,7 @@ def _referenceGeometry(node: slicer.vtkMRMLSegmentationNode, volume: slicer.vtkM
     """
     if volume.GetImageData() is None:
         return None
-    ijk_to_ras = vtk.vtkMatrix4x4()
-    volume.GetIJKToRASMatrix(ijk_to_ras)
-    matrix = arrayFromMatrix(ijk_to_ras)
+    matrix = ijkToRasOf(volume)
     between = transformBetween(volume.GetParentTransformNode(), node.GetParentTransformNode())
     if between.IsA("vtkLinearTransform"):
         matrix = linearMatrix(between) @ matrix
@@ -303,7 +298,7 @@ def _orientedImage(image: Image) -> slicer.vtkOrientedImageData:
     return oriented
 
 
-def _nothing() -> slicer.vtkOrientedImageData:
+def _emptyLabelMap() -> slicer.vtkOrientedImageData:
     """A label map without voxels, for segments without any."""
     empty = slicer.vtkOrientedImageData()
     empty.SetExtent(0, -1, 0, -1, 0, -1)

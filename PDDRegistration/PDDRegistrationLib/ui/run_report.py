@@ -1,4 +1,4 @@
-"""A small report of a run that failed, to be sent to whoever can help: no voxels, and no names of patients."""
+"""The report of a failed run, to be sent to whoever can help: settings, geometry, log; no voxels, no patient names."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from slicer.i18n import tr as _
 from pddnet.core.field import DisplacementField
 from pddnet.core.grid import Grid
 from pddnet.core.image import Image
-from pddnet.errors import InputError
 from pddnet.evaluation.report import grid_section, plain, versions
 
+from ..base.files import writeWhole
 from ..worker.client import Failure
 
 _PERSONAL = ("DICOM.Patient", "DICOM.Study")
@@ -78,15 +78,8 @@ def saveRunReport(path: str | Path, report: dict[str, Any]) -> None:
     Raises:
         InputError: it cannot be written there.
     """
-    path = Path(path)
-    temporary = path.with_name(path.name + ".part")
-    try:
-        temporary.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        text = _("{path}: the report cannot be written ({reason}); choose another folder")
-        raise InputError(text.format(path=path, reason=error.strerror)) from error
+    failure = _("{path}: the report cannot be written ({reason}); choose another folder")
+    writeWhole(path, (json.dumps(report, indent=2, allow_nan=False) + "\n").encode("utf-8"), failure)
 
 
 def _fileNames(node: slicer.vtkMRMLNode) -> list[str]:

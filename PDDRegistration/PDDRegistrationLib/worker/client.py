@@ -165,7 +165,7 @@ class Worker:
             self._prepare()
         self._count += 1
         number = self._count
-        message = pack(request, self._folder.path, str(number))
+        message = pack(request, self._arraysFolder, str(number))
         self._jobs[number] = _Job(onProgress, onDone, onFailed)
         self._send({**message, "id": number})
         if not self.isRunning:
@@ -226,6 +226,12 @@ class Worker:
         if self._folder is not None and not self.isRunning:
             self._onFinished()
 
+    @property
+    def _arraysFolder(self) -> Path:
+        """The private folder of the process; there is one from before its start until after its end."""
+        assert self._folder is not None
+        return self._folder.path
+
     def _prepare(self) -> None:
         """A private folder for a new process."""
         if self.isRunning:  # the one before is about to end
@@ -241,7 +247,7 @@ class Worker:
 
     def _launch(self) -> None:
         self._hello = {}
-        self._process.start(self._program, arguments(self._parent, self._folder.path, self._idle))
+        self._process.start(self._program, arguments(self._parent, self._arraysFolder, self._idle))
 
     def _catchUp(self) -> None:
         """Notice what happened while no event loop ran: the process may have ended, or be about to."""
@@ -343,11 +349,11 @@ class Worker:
 
     def _onDone(self, number: int, done: dict[str, Any]) -> None:
         if self._jobs[number].deadline is not None:  # it was done before it heard of the cancellation
-            discard(done, self._folder.path)
+            discard(done, self._arraysFolder)
             self._fail(number, _cancelled())
             return
         try:
-            answer = unpack(done, self._folder.path)
+            answer = unpack(done, self._arraysFolder)
         except MemoryError:
             self._fail(number, Failure("memory", noMemory()))
             return

@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from helpers import clicks
-from helpers import measure_scene
+from helpers import clicks, measure_scene
 from helpers import mrml_geometry as mrml
 from helpers.measure_scene import FIXED, NUDGE, SHIFT
 from helpers.mrml_geometry import slicer
@@ -70,7 +69,8 @@ def boxes(*spans: tuple[int, int]) -> Image:
 
 def test_boxes_that_are_shifted_along_one_axis(host, worker):
     """A box of 10 voxels (2 mm) along x; the moving one is 5 further without, and 1 further with the transform."""
-    from PDDRegistrationLib.measure.measurement import MeasureSelection, measure
+    from PDDRegistrationLib.measure.measurement import measure
+    from PDDRegistrationLib.measure.selection import MeasureSelection
 
     fixed = measure_scene.add_segmentation(boxes((10, 20), (30, 34)), "F", {1: "liver", 2: "spleen"})
     moving = measure_scene.add_segmentation(boxes((15, 25), (35, 39)), "M", {1: "Liver ", 2: "spleen"})
@@ -98,7 +98,8 @@ def test_boxes_that_are_shifted_along_one_axis(host, worker):
 
 def test_without_a_volume_the_moving_organs_are_seen_beyond_the_fixed_ones(host, worker):
     """Segmentations are often cropped to their organs: what lies outside still counts."""
-    from PDDRegistrationLib.measure.measurement import MeasureSelection, measure
+    from PDDRegistrationLib.measure.measurement import measure
+    from PDDRegistrationLib.measure.selection import MeasureSelection
 
     whole = boxes((10, 20))
     cropped = Image(np.ascontiguousarray(whole.array[3:9, 4:10, 10:20]), _cropped(whole.grid, (10, 4, 3), (6, 6, 10)))
@@ -115,7 +116,8 @@ def _cropped(grid: Grid, start: tuple[int, int, int], shape: tuple[int, int, int
 
 
 def test_points_by_label_and_by_order(host, worker):
-    from PDDRegistrationLib.measure.measurement import MeasureSelection, measure
+    from PDDRegistrationLib.measure.measurement import measure
+    from PDDRegistrationLib.measure.selection import MeasureSelection
 
     transform = mrml.add_linear(slicer.mrmlScene, np.eye(3), [0.0, 0, -7.0])
     places = np.array([[0.0, 0, 0], [10, 0, 0], [0, 20, 0]])
@@ -165,7 +167,8 @@ def test_points_that_do_not_belong_together_are_refused(scene, transform, worker
     ],
 )
 def test_incomplete_choices_are_refused(scene, transform, worker, names, message):
-    from PDDRegistrationLib.measure.measurement import MeasureJob, MeasureSelection
+    from PDDRegistrationLib.measure.measurement import MeasureJob
+    from PDDRegistrationLib.measure.selection import MeasureSelection
 
     nodes, tables = count(), count("vtkMRMLTableNode")
     with pytest.raises(InputError, match=message):
@@ -174,7 +177,8 @@ def test_incomplete_choices_are_refused(scene, transform, worker, names, message
 
 
 def test_wrong_choices_are_refused(scene, transform, worker):
-    from PDDRegistrationLib.measure.measurement import MeasureJob, MeasureSelection
+    from PDDRegistrationLib.measure.measurement import MeasureJob
+    from PDDRegistrationLib.measure.selection import MeasureSelection
 
     organs = scene.nodes["fixedSegmentation"]
     with pytest.raises(InputError, match="Choose a transform"):
@@ -194,7 +198,8 @@ def test_wrong_choices_are_refused(scene, transform, worker):
 
 
 def test_the_transform_names_the_volumes(scene, transform, worker):
-    from PDDRegistrationLib.measure.measurement import MeasureSelection, measure
+    from PDDRegistrationLib.measure.measurement import measure
+    from PDDRegistrationLib.measure.selection import MeasureSelection
 
     fixed, moving = scene.nodes["fixedVolume"], scene.nodes["movingVolume"]
     transform.SetNodeReferenceID(transform.GetFixedNodeReferenceRole(), fixed.GetID())
@@ -271,7 +276,8 @@ def test_segments_that_cannot_be_compared_are_named_and_not_plotted(scene, trans
 
 
 def test_a_segment_outside_the_fixed_volume_is_named_and_not_plotted(host, worker):
-    from PDDRegistrationLib.measure.measurement import MeasureSelection, measure
+    from PDDRegistrationLib.measure.measurement import measure
+    from PDDRegistrationLib.measure.selection import MeasureSelection
 
     fixed = measure_scene.add_segmentation(boxes((2, 12), (30, 34)), "F", {1: "liver", 2: "spleen"})
     moving = measure_scene.add_segmentation(boxes((2, 12), (30, 34)), "M", {1: "liver", 2: "spleen"})
@@ -304,9 +310,10 @@ def test_measuring_again_fills_the_same_tables_and_removes_what_is_no_longer_so(
 
 
 def test_tables_and_chart_are_found_again_in_a_loaded_scene(host, scene, transform, worker, tmp_path: Path):
+    from PDDRegistrationLib.measure.csv_export import exportCsv
     from PDDRegistrationLib.measure.measurement import measure
     from PDDRegistrationLib.measure.plot import diceChart
-    from PDDRegistrationLib.measure.tables import exportCsv, jacobianOf, measureTablesOf
+    from PDDRegistrationLib.measure.tables import jacobianOf, measureTablesOf
 
     tables = measure(worker, scene.selection(transform)).tables
     chart = diceChart(tables.segments, "a").GetName()
@@ -328,7 +335,7 @@ def test_tables_and_chart_are_found_again_in_a_loaded_scene(host, scene, transfo
 
 def test_csv(scene, transform, worker, tmp_path: Path):
     from PDDRegistrationLib.measure.measurement import measure
-    from PDDRegistrationLib.measure.tables import exportCsv
+    from PDDRegistrationLib.measure.csv_export import exportCsv
 
     scene.nodes["fixedSegmentation"].GetSegmentation().GetNthSegment(0).SetName('Leber, "groß"')
     scene.nodes["movingSegmentation"].GetSegmentation().GetNthSegment(0).SetName('Leber, "groß"')
@@ -352,7 +359,7 @@ def test_csv(scene, transform, worker, tmp_path: Path):
 
 
 def test_a_csv_that_cannot_be_written_leaves_the_old_one(scene, transform, worker, tmp_path, monkeypatch):
-    from PDDRegistrationLib.measure import tables as measure_tables
+    from PDDRegistrationLib.measure.csv_export import exportCsv
     from PDDRegistrationLib.measure.measurement import measure
 
     tables = measure(worker, scene.selection(transform, "fixedVolume")).tables
@@ -362,13 +369,13 @@ def test_a_csv_that_cannot_be_written_leaves_the_old_one(scene, transform, worke
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(measure_tables.os, "replace", full)
+    monkeypatch.setattr(os, "replace", full)
     with pytest.raises(InputError, match="No space left on device"):
-        measure_tables.exportCsv(tables, path)
+        exportCsv(tables, path)
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.csv"]
     assert path.read_text() == "old"
     with pytest.raises(InputError, match="cannot be written"):
-        measure_tables.exportCsv(tables, tmp_path / "missing" / "a.csv")
+        exportCsv(tables, tmp_path / "missing" / "a.csv")
 
 
 def test_the_plot_has_a_bar_for_every_segment_before_and_after(scene, transform, worker):
@@ -410,7 +417,8 @@ def test_a_hundred_segments_are_measured_elsewhere(host, worker, monkeypatch):
     import qt
 
     from pddnet.evaluation import metrics, report
-    from PDDRegistrationLib.measure.measurement import MeasureJob, MeasureSelection
+    from PDDRegistrationLib.measure.measurement import MeasureJob
+    from PDDRegistrationLib.measure.selection import MeasureSelection
 
     names = {number: f"segment {number}" for number in range(1, 101)}
     nodes = [measure_scene.add_segmentation(crowd(shift), name, names) for shift, name in ((0, "F"), (2, "M"))]

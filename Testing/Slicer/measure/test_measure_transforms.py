@@ -88,7 +88,9 @@ def test_parents_that_are_no_registration_count_before_and_after(host, worker, p
     if parents == "tilt":
         own = mrml.add_linear(slicer.mrmlScene, rotation(0, 0, 20), [30.0, 10, -20])
     else:
-        own = mrml.add_grid(slicer.mrmlScene, lambda p: measure_scene.waves(p) - SHIFT, measure_scene.MOVING.isotropic(8.0, 90.0))
+        own = mrml.add_grid(
+            slicer.mrmlScene, lambda p: measure_scene.waves(p) - SHIFT, measure_scene.MOVING.isotropic(8.0, 90.0)
+        )
     for name in ("movingVolume", "movingSegmentation", "movingPoints"):
         scene.nodes[name].SetAndObserveTransformNodeID(own.GetID())
     transform = mrml.add_linear(slicer.mrmlScene, np.eye(3), -SHIFT * mrml.RAS, name="registration")
@@ -107,7 +109,7 @@ def test_parents_that_are_no_registration_count_before_and_after(host, worker, p
 @pytest.mark.parametrize("parent", ["the transform itself", "another result", "a copy under the transform"])
 def test_what_already_lies_under_a_registration_is_measured_as_if_it_did_not(host, worker, parent: str):
     from PDDRegistrationLib.measure.measurement import measure
-    from PDDRegistrationLib.scene.volumes import placeUnder
+    from PDDRegistrationLib.scene.placement import placeUnder
 
     scene = measure_scene.fill()
     moving = [scene.nodes[name] for name in ("movingVolume", "movingSegmentation", "movingPoints")]

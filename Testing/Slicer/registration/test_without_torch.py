@@ -32,7 +32,8 @@ def test_the_rest_works_without_torch(
         import slicer
 
         from PDDRegistrationLib.scene.segmentations import labelsFromSegmentation
-        from PDDRegistrationLib.scene.volumes import fieldFromGridTransform, gridTransformFromField, imageFromVolume
+        from PDDRegistrationLib.scene.transforms import fieldFromGridTransform, gridTransformFromField
+        from PDDRegistrationLib.scene.volumes import imageFromVolume
 
         assert bench.ui.applyButton.enabled
         pair = bench.widget.logic.loadSamplePair()
