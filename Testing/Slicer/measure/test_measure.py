@@ -334,8 +334,8 @@ def test_tables_and_chart_are_found_again_in_a_loaded_scene(host, scene, transfo
 
 
 def test_csv(scene, transform, worker, tmp_path: Path):
-    from PDDRegistrationLib.measure.measurement import measure
     from PDDRegistrationLib.measure.csv_export import exportCsv
+    from PDDRegistrationLib.measure.measurement import measure
 
     scene.nodes["fixedSegmentation"].GetSegmentation().GetNthSegment(0).SetName('Leber, "groß"')
     scene.nodes["movingSegmentation"].GetSegmentation().GetNthSegment(0).SetName('Leber, "groß"')

@@ -179,13 +179,12 @@ def test_a_fault_while_the_result_is_put_into_the_scene_leaves_it_as_it_was(
     """Outputs whole or not at all: also those that held something, or nothing, or lay under transforms."""
     import slicer
 
-    from PDDRegistrationLib.registration import job
-    from PDDRegistrationLib.registration import outputs as filled
+    from PDDRegistrationLib.registration import job, outputs
     from PDDRegistrationLib.scene import placement
 
     if resampled:
         bench.add_outputs()
-        faults = [*[(filled, name, 1) for name in FAULTY], (job, "placeBeside", 1)]
+        faults = [*[(outputs, name, 1) for name in FAULTY], (job, "placeBeside", 1)]
     else:
         parent = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "Gantry")
         for name in ("movingVolume", "movingSegmentation"):
@@ -194,7 +193,7 @@ def test_a_fault_while_the_result_is_put_into_the_scene_leaves_it_as_it_was(
             (job, "placeUnder", 1),
             (job, "placeUnder", 2),
             (placement, "_worldCopy", 2),
-            *[(filled, name, 1) for name in FAULTY[2:]],
+            *[(outputs, name, 1) for name in FAULTY[2:]],
         ]
     before = whole_scene()
     for place, name, times in faults:
@@ -240,11 +239,11 @@ def test_new_output_nodes_stay_empty(bench: runs.Bench, monkeypatch: pytest.Monk
 
 def test_no_memory_in_this_process(host: Host, bench: runs.Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the inputs are read, the answer is read, and while the result is put into the scene."""
-    from PDDRegistrationLib.registration import job
+    from PDDRegistrationLib.registration import job, outputs
     from PDDRegistrationLib.worker import client as worker_process
 
     before = whole_scene()
-    for place, name in ((job, "imageFromVolume"), (worker_process, "unpack"), (job, "gridTransformFromField")):
+    for place, name in ((job, "imageFromVolume"), (worker_process, "unpack"), (outputs, "gridTransformFromField")):
         with monkeypatch.context() as context:
             context.setattr(place, name, then_raise(getattr(place, name), MemoryError()))
             host.runInEventLoop(lambda: (runs.click(bench.ui.applyButton), bench.end()))
