@@ -41,9 +41,9 @@ def ui(host: Any) -> Iterator[Any]:
     widget = slicer.util.loadUI(str(UI / "Measure.ui"))
     widget.setMRMLScene(slicer.mrmlScene)
     panel = MeasurePanel(slicer.util.childWidgetVariables(widget), SimpleNamespace(worker=None))
-    panel.show(SimpleNamespace(outputTransform=None))
     widget.show()
     host.processEvents()
+    panel.show(SimpleNamespace(outputTransform=None))
     yield panel.ui
     panel.close()
     widget.close()
