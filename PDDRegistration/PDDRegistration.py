@@ -29,7 +29,8 @@ if TYPE_CHECKING:  # Slicer loads this file of every module at its start; the li
     from PDDRegistrationLib.registration.job import RegistrationJob, Result
     from PDDRegistrationLib.registration.parameters import RegistrationParameters
     from PDDRegistrationLib.registration.selection import Selection
-    from PDDRegistrationLib.worker.client import Failure, Worker
+    from PDDRegistrationLib.worker.client import Worker
+    from PDDRegistrationLib.worker.failure import Failure
 
 HERE = Path(__file__).resolve().parent
 SAMPLE_DATA = HERE / "Resources" / "SampleData"

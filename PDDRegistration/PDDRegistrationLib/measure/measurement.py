@@ -20,7 +20,8 @@ from ..scene.points import PointPairs, pointPairs
 from ..scene.segmentations import SegmentLabels, SegmentMatches, labelsFromSegmentation, matchSegments, sharedLabels
 from ..scene.transforms import itkTransformFromNode
 from ..scene.volumes import imageFromVolume
-from ..worker.client import Failure, Worker
+from ..worker.client import Worker
+from ..worker.failure import Failure
 from ..worker.scene_job import NodesOfRun, SceneJob
 from .findings import MeasureFindings
 from .selection import MeasureSelection

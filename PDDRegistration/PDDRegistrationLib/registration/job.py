@@ -17,7 +17,8 @@ from ..scene.placement import placeUnder
 from ..scene.rollback import unchangedOnError
 from ..scene.segmentations import SegmentLabels, labelsFromSegmentation
 from ..scene.volumes import imageFromVolume
-from ..worker.client import Failure, Worker
+from ..worker.client import Worker
+from ..worker.failure import Failure
 from ..worker.scene_job import NodesOfRun, SceneJob
 from .matched_segments import OrganPairs
 from .outputs import OUTPUTS, TRANSFORM, MovingScan, outputName

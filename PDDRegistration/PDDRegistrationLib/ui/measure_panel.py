@@ -28,7 +28,7 @@ from ..measure.table_view import TableView
 from ..measure.tables import MeasureTables, jacobianOf, measureTablesOf
 from ..registration.parameters import RegistrationParameters
 from ..scene.placement import registeredVolumes
-from ..worker.client import Failure, noMemory
+from ..worker.failure import Failure, noMemory
 from .binding import Binding
 
 SINGLETON = "PDDRegistrationQA"

@@ -19,7 +19,7 @@ from ..registration.outputs import OUTPUTS, outputName
 from ..registration.parameters import RegistrationParameters
 from ..registration.run_times import rememberRun
 from ..registration.selection import NODES, OutputTaken, Selection
-from ..worker.client import Failure, noMemory
+from ..worker.failure import Failure, noMemory
 from ..worker.torch_setup import offerTorch
 from .binding import Binding
 from .compare_panel import ComparePanel

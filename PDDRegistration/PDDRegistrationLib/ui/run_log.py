@@ -10,7 +10,7 @@ from pddnet.core.image import Image
 
 from ..base.result_texts import stageText
 from ..registration.selection import Selection
-from ..worker.client import Failure
+from ..worker.failure import Failure
 
 MOST_LINES = 500
 

@@ -21,7 +21,7 @@ from pddnet.core.image import Image
 from pddnet.evaluation.report import grid_section, plain, versions
 
 from ..base.files import writeWhole
-from ..worker.client import Failure
+from ..worker.failure import Failure
 
 _PERSONAL = ("DICOM.Patient", "DICOM.Study")
 _SHORT = 3  # letters; a shorter name is hidden only where it stands alone: a volume may be called "a"

@@ -12,7 +12,7 @@ from pddnet.core.presets import DEVICES, PRESETS, Preset
 
 from ..base.qt_text import showText
 from ..registration.run_times import lastRun
-from ..worker.client import Failure
+from ..worker.failure import Failure
 
 DEVICE_NAMES = {"auto": _("automatic"), "cpu": _("CPU"), "cuda": _("GPU (CUDA)")}
 WAYS = {"": None, "both": True, "one": False}

@@ -23,11 +23,13 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-import pddnet
-from pddnet.errors import Cancelled, InputError
+from pddnet.errors import InputError
 from pddnet.worker.folder import WorkerFolder, sweep
 from pddnet.worker.messages import discard, pack, unpack
-from pddnet.worker.server import IDLE, PROTOCOL, arguments
+from pddnet.worker.server import IDLE, arguments
+
+from .failure import Failure, cancelled, noMemory
+from .handshake import mismatch
 
 LOG_LINES = 200
 LAST_LINES = 15  # of the log, in a message
@@ -35,32 +37,6 @@ CANCEL_SECONDS = 2.0  # after which a cancelled request is ended by killing the 
 STOP_SECONDS = 0.7  # in which the process should end by itself
 
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # on Windows os.kill with SIGTERM ends a process at once
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why a request was not answered.
-
-    kind: input (the message tells the user what to change), cancelled, memory, torch_missing, internal, died (the
-    process ended), mismatch (it is not the one that belongs here). details: a traceback or the last lines of the log.
-    """
-
-    kind: str
-    message: str
-    details: str = ""
-
-    def asException(self) -> Exception:
-        """For callers that wait: InputError, Cancelled or MemoryError, as the task raised them, else WorkerError."""
-        kinds = {"input": InputError, "cancelled": Cancelled, "memory": MemoryError}
-        return kinds[self.kind](self.message) if self.kind in kinds else WorkerError(self)
-
-
-class WorkerError(RuntimeError):
-    """A request that was waited for failed; neither a wrong input nor a cancellation."""
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.message)
-        self.failure = failure
 
 
 @dataclass
@@ -305,7 +281,7 @@ class Worker:
         self._hello = hello
         if self._ending is not None:
             return
-        wrong = self._mismatch(hello)
+        wrong = mismatch(hello, self._parent)
         if wrong:
             self._ending = Failure("mismatch", wrong)
             self._kill()
@@ -314,28 +290,6 @@ class Worker:
         for line in self._unsent:
             self._process.write(line)
         self._unsent = []
-
-    def _mismatch(self, hello: dict[str, Any]) -> str:
-        """What is wrong with the process, or nothing."""
-        place = Path(str(hello.get("file", ""))).parent.parent
-        if os.path.normcase(os.path.realpath(place)) != os.path.normcase(os.path.realpath(self._parent)):
-            text = _(
-                "The registration process found pddnet in {place} instead of {expected}; remove that copy "
-                "(pip uninstall pddnet) or install the extension again."
-            )
-            return text.format(place=place, expected=self._parent)
-        if hello.get("protocol") != PROTOCOL or hello.get("version") != pddnet.__version__:
-            text = _(
-                "The registration process has pddnet {other} (protocol {otherProtocol}), this application loaded "
-                "pddnet {own} (protocol {ownProtocol}); restart the application."
-            )
-            return text.format(
-                other=hello.get("version"),
-                otherProtocol=hello.get("protocol"),
-                own=pddnet.__version__,
-                ownProtocol=PROTOCOL,
-            )
-        return ""
 
     def _onProgress(self, number: int, fraction: float, stage: str) -> None:
         job = self._jobs[number]
@@ -350,7 +304,7 @@ class Worker:
     def _onDone(self, number: int, done: dict[str, Any]) -> None:
         if self._jobs[number].deadline is not None:  # it was done before it heard of the cancellation
             discard(done, self._arraysFolder)
-            self._fail(number, _cancelled())
+            self._fail(number, cancelled())
             return
         try:
             answer = unpack(done, self._arraysFolder)
@@ -366,7 +320,7 @@ class Worker:
 
     def _fail(self, number: int, failure: Failure) -> None:
         job = self._jobs.pop(number)
-        _call(job.onFailed, failure if job.deadline is None else _cancelled())
+        _call(job.onFailed, failure if job.deadline is None else cancelled())
 
     def _onFinished(self, *_arguments: object) -> None:
         """The process has ended: delete its files, and answer what it left open."""
@@ -410,15 +364,6 @@ class Worker:
             with contextlib.suppress(OSError):
                 os.kill(self._hello["pid"], _KILL)
         self._process.kill()
-
-
-def noMemory() -> str:
-    """What to tell the user where this process, not the worker's, runs out of memory."""
-    return _("The memory of this machine does not suffice; close other programs, or crop the volumes.")
-
-
-def _cancelled() -> Failure:
-    return Failure("cancelled", _("The registration was cancelled."))
 
 
 def _call(callback: Callable[[Any], None] | None, argument: Any) -> None:

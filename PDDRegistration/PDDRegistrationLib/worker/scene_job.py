@@ -12,7 +12,8 @@ from slicer.i18n import tr as _
 from pddnet.errors import InputError
 
 from ..scene.nodes import isSame
-from .client import Failure, Worker, noMemory
+from .client import Worker
+from .failure import Failure, noMemory
 
 Outcome = TypeVar("Outcome")
 

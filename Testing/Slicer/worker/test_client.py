@@ -354,7 +354,7 @@ def test_when_the_client_is_killed_the_process_ends_and_no_files_stay(place: Pat
 
 
 def test_a_wrong_input_a_missing_torch_and_a_fault(host, make, waiting: Path, pair: tuple[Image, Image]) -> None:
-    from PDDRegistrationLib.worker.client import WorkerError
+    from PDDRegistrationLib.worker.failure import WorkerError
 
     worker = make(waiting)
     flat = Image(np.zeros(pair[0].grid.shape, np.int16), pair[0].grid)
@@ -376,7 +376,7 @@ def test_a_wrong_input_a_missing_torch_and_a_fault(host, make, waiting: Path, pa
 
 
 def test_another_pddnet_is_refused(make, place: Path, waiting: Path) -> None:
-    from PDDRegistrationLib.worker.client import WorkerError
+    from PDDRegistrationLib.worker.failure import WorkerError
 
     (place / "empty").mkdir()
     with pytest.raises(WorkerError, match="instead of") as caught:  # finds the one that is installed here
@@ -398,7 +398,7 @@ def test_another_pddnet_is_refused(make, place: Path, waiting: Path) -> None:
 
 
 def test_a_python_that_is_not_there_or_fails_at_once(make, place: Path, waiting: Path) -> None:
-    from PDDRegistrationLib.worker.client import WorkerError
+    from PDDRegistrationLib.worker.failure import WorkerError
 
     with pytest.raises(WorkerError, match="cannot be started"):
         make(program=place / "nowhere").run({"do": "warm"})
@@ -418,7 +418,7 @@ def test_a_temporary_folder_that_is_not_there(host, place: Path) -> None:
 
 def test_the_report_of_a_failed_run_tells_geometry_and_no_names(host, place: Path, pair: tuple[Image, Image]) -> None:
     from PDDRegistrationLib.ui.run_report import runReport, saveRunReport
-    from PDDRegistrationLib.worker.client import Failure
+    from PDDRegistrationLib.worker.failure import Failure
 
     request = {"do": "register", "fixed": pair[0], "moving": pair[1], "preset": "fast", "warp": {"Doe^John": pair[1]}}
     home = os.path.expanduser("~")
