@@ -14,7 +14,7 @@ from . import tensor  # noqa: F401  says in one sentence that torch is missing
 from .core.affine import Affine
 from .core.grid import Grid
 from .core.image import Image
-from .core.presets import SHARPNESS, Preset, find_preset
+from .core.presets import INVERSE_TEMPERATURE, Preset, find_preset
 from .core.result import Progress, Registration
 from .errors import InputError
 from .features import semantic_codes
@@ -35,7 +35,7 @@ from .tensor.affine_field import join, margin, split
 from .tensor.convert import to_array
 from .tensor.device import choose_device, free_memory
 from .tensor.execution import Work
-from .tensor.folding import determinant, unfold
+from .tensor.folding import determinant, remove_folding
 from .tensor.lattice import compose, resample
 from .tensor.scan import Scan, prepare
 
@@ -83,7 +83,7 @@ def register(
         Cancelled: the callback asked for it.
     """
     preset = find_preset(preset) if isinstance(preset, str) else preset
-    smallest = max((stage.control for stage in preset.stages), default=preset.field)
+    smallest = max((stage.control_spacing_mm for stage in preset.stages), default=preset.field_spacing_mm)
     fixed, warnings = check_volume(fixed, "fixed volume", smallest=smallest)
     moving, more = check_volume(moving, "moving volume", smallest=smallest)
     where = choose_device(device)
@@ -150,17 +150,17 @@ class _Job:
         warnings += [
             f"{n} volume: no body found; the whole volume counts"
             for n, s in (("fixed", fixed), ("moving", moving))
-            if s.whole
+            if s.body_not_found
         ]
         if preset.semantic:
             ticker.stage("structures")
-            fixed, moving = self._named(plain, device, work)
+            fixed, moving = self._with_semantic_codes(plain, device, work)
         named = fixed, moving
         if self.learned:
             ticker.stage("features")
-            fixed, moving = self._described(named, self.learned, device, ticker.tick)
+            fixed, moving = self._with_pdd_features(named, self.learned, device, ticker.tick)
         ticker.stage("align")
-        lattice = fixed.box.isotropic(preset.field, BORDER)
+        lattice = fixed.box.isotropic(preset.field_spacing_mm, BORDER)
         field = fixed.values.new_zeros((3, *lattice.shape))
         here = fixed.warped(lattice, Affine.identity())
         similarity = Similarity(here, plain[1], self._describe, local=preset.hu)
@@ -180,10 +180,10 @@ class _Job:
         if preset.refinement:
             ticker.stage("refine")
             # without folds: a descent that begins within one ends within it
-            field = unfold(field, lattice, work)
+            field = remove_folding(field, lattice, work)
             field = refined(fixed, moving, affine, field, lattice, preset.refinement, preset, work)
         ticker.stage("finish")
-        field = unfold(field, lattice, work)
+        field = remove_folding(field, lattice, work)
         result = self._finish(here, similarity(affine, field), affine, field, steps, work.tick)
         measures = result.pop("measures") | {"similarity_before": before, "unfolded_percent": folded}
         if preset.semantic:
@@ -231,7 +231,7 @@ class _Job:
             scans.append(
                 prepare(
                     image,
-                    self.preset.working,
+                    self.preset.working_spacing_mm,
                     device,
                     hu=self.preset.hu,
                     mask=mask,
@@ -242,23 +242,23 @@ class _Job:
             )
         return scans[0], scans[1]
 
-    def _named(self, scans: tuple[Scan, Scan], device: torch.device, work: Work) -> tuple[Scan, Scan]:
+    def _with_semantic_codes(self, scans: tuple[Scan, Scan], device: torch.device, work: Work) -> tuple[Scan, Scan]:
         """The scans with what the network says is where."""
         net = semantic_codes.load(self.weights or semantic_codes.BUNDLED, device)
         named = []
         for scan in scans:
-            named.append(semantic_codes.named(scan, net, self.preset.semantic, self.preset.scales, work))
+            named.append(semantic_codes.with_semantic_codes(scan, net, self.preset.semantic, self.preset.scales, work))
             work.tick()
         return named[0], named[1]
 
-    def _described(
+    def _with_pdd_features(
         self, scans: tuple[Scan, Scan], path: Path, device: torch.device, tick: Callable[[], None]
     ) -> tuple[Scan, Scan]:
         """The scans with pdd-net's features after what codes they have."""
         net = pdd_net.load(path, device)
         described = []
         for scan in scans:
-            described.append(pdd_net.described(scan, net, SHARPNESS))
+            described.append(pdd_net.with_pdd_features(scan, net, INVERSE_TEMPERATURE))
             tick()
         return described[0], described[1]
 
@@ -271,24 +271,26 @@ class _Job:
     ) -> dict:  # fmt: skip
         """What the result holds besides the verdict. alike: similarity and overlap under the whole map."""
         lattice = here.grid
-        body = to_array(here.values[1]) > 0.5
+        body = to_array(here.body) > 0.5
         folding = _share(determinant(field, lattice) <= 0, here)
         tick()
-        spreads = field.new_zeros(lattice.shape)
+        deviation = field.new_zeros(lattice.shape)
         if steps:
-            spreads = resample(steps[-1].spread[None], steps[-1].control, lattice)[0]
-        spread = to_array(spreads)
+            deviation = resample(steps[-1].uncertainty[None], steps[-1].control, lattice)[0]
+        uncertainty = to_array(deviation)
         gaps = [resample(s.inconsistency[None], s.control, lattice)[0] for s in steps if s.inconsistency is not None]
         gap = float(to_array(gaps[-1])[body].mean()) if gaps and body.any() else None
         measures = {"overlap": alike[1], "similarity": alike[0], "folding_percent": folding}
-        measures["spread"] = float(spread[body].mean() if body.any() else spread.mean())
+        measures["spread"] = float(uncertainty[body].mean() if body.any() else uncertainty.mean())
         if gap is not None:
             measures["inverse_consistency"] = gap
         tick()
         around = margin(field, lattice) + BORDER
-        whole = join(affine, field, lattice, self.fixed.canonical().grid.isotropic(self.preset.field, around))
-        spread = Image(to_array(resample(spreads[None], lattice, whole.grid)[0]), whole.grid)
-        return {"field": whole, "spread": spread, "inverse_consistency": gap, "measures": measures}
+        whole = join(
+            affine, field, lattice, self.fixed.canonical().grid.isotropic(self.preset.field_spacing_mm, around)
+        )
+        uncertainty = Image(to_array(resample(deviation[None], lattice, whole.grid)[0]), whole.grid)
+        return {"field": whole, "uncertainty": uncertainty, "inverse_consistency": gap, "measures": measures}
 
 
 def _ranked(similarity: Similarity, box: Grid, candidates: list[Candidate], work: Work) -> list[Candidate]:
@@ -306,7 +308,7 @@ def _ranked(similarity: Similarity, box: Grid, candidates: list[Candidate], work
 
 def _share(mask: Tensor, here: Scan) -> float:
     """% of the body in which the mask holds."""
-    body = here.values[1] > 0.5
+    body = here.body > 0.5
     return 100.0 * float((mask & body).sum()) / max(float(body.sum()), 1.0)
 
 

@@ -27,7 +27,7 @@ from pddnet.synthesis.patient import SPACING, Source
 from pddnet.tensor.device import choose_device
 from pddnet.tensor.scan import Scan, prepare
 from pddnet.training.config import TrainingConfig
-from pddnet.training.datasets import DrawnCouples
+from pddnet.training.datasets import CoupleDataset
 from pddnet.training.loop import virtual_anatomy
 from pddnet.training.tasks.semantic import SemanticTask
 
@@ -79,7 +79,7 @@ def _seconds(function: Callable[[], object], device: torch.device) -> float:
 
 def _naming(scan: Scan) -> Callable[[], object]:
     net = semantic.load(device=scan.values.device)
-    return lambda: semantic.named(scan, net, 1.0)
+    return lambda: semantic.with_semantic_codes(scan, net, 1.0)
 
 
 def _pdd(scans: list[Scan]) -> Callable[[], object]:
@@ -101,7 +101,7 @@ def _training(device: torch.device) -> Callable[[], object]:
     task = SemanticTask(TrainingConfig(out=Path()))
     net = task.network().to(device)
     adam = torch.optim.AdamW(net.parameters())
-    batch = [part.to(device) for part in next(iter(DrawnCouples([Source(virtual_anatomy(1))], [1.0], 1, 0)))]
+    batch = [part.to(device) for part in next(iter(CoupleDataset([Source(virtual_anatomy(1))], [1.0], 1, 0)))]
 
     def step() -> None:
         with torch.autocast(device.type, torch.bfloat16):

@@ -24,7 +24,7 @@ from pddnet.tensor.lattice import interpolate
 from helpers import reference  # isort: skip
 
 VOLUME, CONTROL, CHANNELS, STEPS, RANGE = (78, 56, 95), (32, 32, 32), 16, 15, 0.4
-WEIGHTS, SHARPNESS = (0.5, 1.5), 30.0
+WEIGHTS, INVERSE_TEMPERATURE = (0.5, 1.5), 30.0
 Axes = tuple[Tensor, ...]
 
 
@@ -65,7 +65,7 @@ class _Lap:
 def _library(fixed: Tensor, moving: Tensor, points: Axes, offsets: Axes, lap: _Lap, folder: Path) -> None:
     cost = lap("correlation", lambda: correlate(fixed, moving, points, offsets))
     np.save(folder / "costs.npy", cost.numpy())
-    cost = lap("inference", lambda: regularise(cost.mul_(SHARPNESS), WEIGHTS))
+    cost = lap("inference", lambda: regularise(cost.mul_(INVERSE_TEMPERATURE), WEIGHTS))
     np.save(folder / "regularised.npy", cost.numpy())
     mean, _ = lap("expectation", DisplacementDistribution(cost, offsets).moments)  # the spread comes along
     np.save(folder / "mean.npy", mean.numpy())
@@ -75,7 +75,7 @@ def _published(fixed: Tensor, moving: Tensor, points: Axes, offsets: Axes, lap: 
     cost = lap("correlation", lambda: reference.correlate(fixed, moving, points, offsets, _progress()))
     _save(cost, folder / "costs.npy")
     progress("published min-convolutions and mean fields")
-    cost = lap("inference", lambda: reference.regularise(cost.mul_(SHARPNESS), CONTROL, WEIGHTS))
+    cost = lap("inference", lambda: reference.regularise(cost.mul_(INVERSE_TEMPERATURE), CONTROL, WEIGHTS))
     _save(cost, folder / "regularised.npy")
     mean = lap("expectation", lambda: reference.expectation(cost, offsets))
     np.save(folder / "mean.npy", mean.T.reshape(3, *CONTROL).numpy())

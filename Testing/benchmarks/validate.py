@@ -119,7 +119,7 @@ def measure(key: str, preset: str, threads: int | None = None) -> dict:
     if pair.kind != "none":  # there is no right place: whatever came out is wrong
         row["before"] = np.linalg.norm(here - there, axis=1).tolist()
         row["after"] = tre(here, there, result.field.transform_points).tolist()
-        row["spread"] = value_at(result.spread, here).tolist()
+        row["spread"] = value_at(result.uncertainty, here).tolist()
         row["dice"] = _organs(pair, result.field)
     verdict = result.verdict
     return row | {

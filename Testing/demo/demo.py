@@ -15,13 +15,14 @@ import SimpleITK as sitk
 
 from demo import figure
 from pddnet.cli import main as cli
-from pddnet.cli.main import BAD_INPUT, OK, VERDICT_FAILED
+from pddnet.cli.exit_codes import BAD_INPUT, OK, VERDICT_FAILED
 from pddnet.core.field import DisplacementField
 from pddnet.core.image import Image
 from pddnet.errors import InputError
 from pddnet.evaluation import metrics, report
 from pddnet.io import volumes as files
 from pddnet.io.landmarks import match_points
+from pddnet.io.transforms import read_transform
 from pddnet.process import prepare
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -86,7 +87,7 @@ def _options(inputs: dict[str, Path], out: Path) -> list[str]:
 def _measure(inputs: dict[str, Path], out: Path) -> dict:
     """Print organ table and landmark errors, add them to the report, and return it."""
     summary = json.loads((out / "report.json").read_text(encoding="utf-8"))
-    transform = files.read_transform(out / "transform.h5")
+    transform = read_transform(out / "transform.h5")
     if "fixed_labels" in inputs:
         names = _names(inputs)
         fixed, moving = (files.read_labels(inputs[f"{side}_labels"])[0] for side in ("fixed", "moving"))
@@ -115,7 +116,7 @@ def _case(inputs: dict[str, Path], out: Path, summary: dict) -> figure.Case:
     if "fixed_labels" in inputs:
         paths = (inputs["fixed_labels"], inputs["moving_labels"], out / "warped_labels.nii.gz")
         labels = [files.read_labels(path)[0] for path in paths]
-    field = DisplacementField.from_transform(files.read_transform(out / "transform.h5"), spread.grid)
+    field = DisplacementField.from_transform(read_transform(out / "transform.h5"), spread.grid)
     return figure.Case(*volumes, warped, *labels, _names(inputs), field, spread, _caption(summary))
 
 

@@ -22,7 +22,9 @@ from pddnet.matching.stage import Step
 from pddnet.phantom.phantom import full_view, virtual_patient
 from pddnet.pipeline import register
 
-QUICK = dataclasses.replace(PRESETS["default"], stages=(Stage(24.0, 24.0, 7, 8.0, 300.0, 0.005, 10),), refinement=None)
+QUICK = dataclasses.replace(
+    PRESETS["default"], stages=(Stage(24.0, 24.0, 7, 8.0, 0.005, iterations=10),), refinement=None
+)
 REFINED = dataclasses.replace(QUICK, refinement=PRESETS["default"].refinement)
 TURN = np.array(sitk.Euler3DTransform((0, 0, 0), 0.2, -0.15, 0.3).GetMatrix()).reshape(3, 3)
 
@@ -270,8 +272,10 @@ def test_unusable_volumes_are_refused_by_name(pair: tuple[Image, Image]) -> None
 def test_two_stages_both_ways_bring_landmarks_together() -> None:
     first, second = (virtual_patient(seed, full_view(seed, 5.0)) for seed in (3, 8))
     stages = (
-        dataclasses.replace(QUICK.stages[0], control=20.0, reach=32.0, steps=9, both_ways=True),
-        Stage(14.0, 12.0, 7, 4.0, 300.0, 0.01, 10),
+        dataclasses.replace(
+            QUICK.stages[0], control_spacing_mm=20.0, capture_range_mm=32.0, displacements_per_axis=9, both_ways=True
+        ),
+        Stage(14.0, 12.0, 7, 4.0, 0.01, iterations=10),
     )
     result = register(first.image, second.image, dataclasses.replace(QUICK, stages=stages))
     names = sorted(set(first.landmarks) & set(second.landmarks))
@@ -291,10 +295,12 @@ def test_the_directions_disagreement_is_the_last_stages_that_has_both(
 
     def deform(*args: Any) -> Step:
         step, gap = real(*args), next(gaps)
-        return dataclasses.replace(step, inconsistency=None if gap is None else torch.full_like(step.spread, gap))
+        return dataclasses.replace(step, inconsistency=None if gap is None else torch.full_like(step.uncertainty, gap))
 
     monkeypatch.setattr(pipeline, "deform", deform)
-    stage = dataclasses.replace(QUICK.stages[0], control=40.0, reach=8.0, steps=3)
+    stage = dataclasses.replace(
+        QUICK.stages[0], control_spacing_mm=40.0, capture_range_mm=8.0, displacements_per_axis=3
+    )
     result = register(*pair, dataclasses.replace(QUICK, stages=(stage, stage, stage)))
     assert result.inverse_consistency == pytest.approx(4.0)
     assert result.verdict.measures["inverse_consistency"] == pytest.approx(4.0)

@@ -22,7 +22,7 @@ def main(folder: Path, weights: Path = BUNDLED) -> int:
     for case in labelled_scans(folder)[0]:
         image = read_volume(case.image)[0]
         scan, structures, annotated = prepared(image, read_labels(case.labels, image.grid)[0], case)
-        for name, value in dice(probabilities(net, scan.values) * scan.values[1], structures, annotated).items():
+        for name, value in dice(probabilities(net, scan.values) * scan.body, structures, annotated).items():
             found.setdefault(name, []).append(value)
     for name, values in sorted(found.items(), key=lambda item: -np.mean(item[1])):
         print(f"{name:<16} {np.mean(values):.2f}  in {len(values)} scans")

@@ -141,11 +141,11 @@ def presetTexts(preset: Preset) -> tuple[str, str]:
 def _presetValues(preset: Preset) -> dict[str, str]:
     """What the preset says, in the words of the widgets."""
     first, last = preset.stages[0], preset.stages[-1]
-    points = _("{count} points per axis").format(count=last.points)
+    points = _("{count} points per axis").format(count=last.control_points_per_axis)
     steps = sorted({stage.iterations for stage in preset.stages})
     return {
-        "captureRange": f"{first.reach:g} mm",
-        "controlSpacing": f"{last.control:g} mm" if last.points is None else points,
+        "captureRange": f"{first.capture_range_mm:g} mm",
+        "controlSpacing": f"{last.control_spacing_mm:g} mm" if last.control_points_per_axis is None else points,
         "smoothness": "1 x",
         "optimisationSteps": " / ".join(map(str, steps)),
         "inverseConsistency": _("both ways") if first.both_ways else _("one way"),

@@ -238,7 +238,7 @@ def _write(
     if "labels" in outputs and inputs.moving_labels is not None:
         outputs.write_image("labels", result.warp(inputs.moving_labels, labels=True))
     outputs.write_image("jacobian", Image(determinant, result.field.grid))
-    outputs.write_image("spread", result.spread)
+    outputs.write_image("spread", result.uncertainty)
     if "inverse" not in outputs:
         return None
     inverse, residual = result.inverse(inputs.moving.grid)

@@ -54,8 +54,8 @@ def adjusted(
     refinement = preset.refinement
     if control_spacing is not None:
         if refinement:
-            finer = control_spacing / stages[-1].control
-            refinement = dataclasses.replace(refinement, control=refinement.control * finer)
+            finer = control_spacing / stages[-1].control_spacing_mm
+            refinement = dataclasses.replace(refinement, control_spacing_mm=refinement.control_spacing_mm * finer)
         stages = _spaced(stages, control_spacing)
     if smoothness is not None:
         stages = [dataclasses.replace(stage, smoothness=smoothness * stage.smoothness) for stage in stages]
@@ -86,18 +86,22 @@ def _check(name: str, value: float | None) -> None:
 
 def _reaching(stage: Stage, reach: float) -> Stage:
     """The stage with displacements up to `reach`, as far apart as they were; their number is odd, so 0 is one."""
-    apart = 2 * stage.reach / (stage.steps - 1)
-    return dataclasses.replace(stage, reach=reach, steps=2 * max(round(reach / apart), 1) + 1)
+    apart = 2 * stage.capture_range_mm / (stage.displacements_per_axis - 1)
+    return dataclasses.replace(
+        stage, capture_range_mm=reach, displacements_per_axis=2 * max(round(reach / apart), 1) + 1
+    )
 
 
 def _within(stage: Stage, reach: float) -> Stage:
-    return _reaching(stage, reach) if reach < stage.reach else stage
+    return _reaching(stage, reach) if reach < stage.capture_range_mm else stage
 
 
-def _spaced(stages: list[Stage], control: float) -> list[Stage]:
-    """A stage with a fixed number of points gets the spacing itself."""
-    last = stages[-1].control
-    return [
-        dataclasses.replace(stage, points=None, control=control * stage.control / last if stage.control else control)
-        for stage in stages
-    ]
+def _spaced(stages: list[Stage], control_spacing_mm: float) -> list[Stage]:
+    """The stages with that spacing in the last one; a stage with a fixed number of points gets the spacing itself."""
+    last = stages[-1].control_spacing_mm
+    spaced = []
+    for stage in stages:
+        factor = stage.control_spacing_mm / last if stage.control_spacing_mm else 1.0
+        spacing = control_spacing_mm * factor
+        spaced.append(dataclasses.replace(stage, control_points_per_axis=None, control_spacing_mm=spacing))
+    return spaced

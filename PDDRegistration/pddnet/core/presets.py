@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from ..errors import InputError
 
-SHARPNESS = 300.0  # of every stage, so that features weigh the same in all
+INVERSE_TEMPERATURE = 300.0  # of every stage, so that features weigh the same in all
 _CODES = 4.0  # weight of the learned structures
 
 DEVICES = ("auto", "cpu", "cuda")  # names that may be asked for; cuda:N names one of several GPUs
@@ -14,16 +14,16 @@ DEVICES = ("auto", "cpu", "cuda")  # names that may be asked for; cuda:N names o
 
 @dataclass(frozen=True)
 class Stage:
-    """One discrete matching step, from a control grid and a set of displacements."""
+    """One discrete matching step: a lattice of control points, and a cube of displacements at each."""
 
-    control: float  # mm between control points; with `points` set it follows from the body's size instead
-    reach: float  # mm, the largest displacement along each axis
-    steps: int  # displacements per axis
-    features: float  # mm, voxels of the features that are compared
-    sharpness: float  # of the softmax: factor on the costs
+    control_spacing_mm: float  # with `control_points_per_axis` it follows from the body's size instead
+    capture_range_mm: float  # the largest displacement along each axis
+    displacements_per_axis: int
+    feature_spacing_mm: float  # voxels of the features that are compared
     smoothness: float  # weight of the diffusion penalty in the instance optimisation
+    inverse_temperature: float = INVERSE_TEMPERATURE  # of the softmax: factor on the costs
     iterations: int = 20  # of the instance optimisation
-    points: int | None = None  # control points per axis, as the paper counts them
+    control_points_per_axis: int | None = None  # as the paper counts them
     both_ways: bool = False  # average with the inverse of the opposite direction
 
 
@@ -31,7 +31,7 @@ class Stage:
 class Refinement:
     """The descent after the matching, see `refinement.py`."""
 
-    control: float = 8.0  # mm between control points
+    control_spacing_mm: float = 8.0
     smoothness: float = 0.06  # weight of the diffusion penalty
     iterations: int = 60
 
@@ -46,23 +46,46 @@ class Preset:
     refinement: Refinement | None = None  # after the last stage
     hu: bool = True  # Hounsfield units; otherwise intensities scaled by their own range
     semantic: float = 0.0  # weight of the learned structures beside MIND; 0: the network is not used
-    scales: tuple[float, ...] = (3.74, 4.28)  # mm, voxels in which the network sees the scans; see `semantic.named`
+    scales: tuple[float, ...] = (
+        3.74,
+        4.28,
+    )  # mm, voxels in which the network sees the scans; see `semantic_codes`
     mind: bool = True  # False: only what networks, or label maps, tell; to see their worth
-    working: float = 4.0  # mm, voxels in which the features are computed
+    working_spacing_mm: float = 4.0  # voxels in which the features are computed
     affine_fit: bool = True  # after the alignment, to a coarse matching; a first stage that looks far makes it needless
     regularised: bool = True  # min-convolution and mean field over the costs; without them only to see their worth
-    field: float = 4.0  # mm, spacing of the transform's grid
+    field_spacing_mm: float = 4.0  # spacing of the transform's grid
     fitted_risk: bool = False  # whether the verdict's risk was fitted to runs with these stages
 
 
-_COARSE = Stage(control=16.0, reach=40.0, steps=11, features=8.0, sharpness=SHARPNESS, smoothness=0.005, both_ways=True)
-_FAR = replace(_COARSE, control=24.0, reach=72.0, steps=11)  # so far codes of structures still lead, MIND does not
-_NEAR = replace(_COARSE, reach=32.0, steps=9)
-_FINE = Stage(control=12.0, reach=12.0, steps=7, features=8.0, sharpness=SHARPNESS, smoothness=0.01)
-_FINE_MIND = replace(_FINE, features=4.0)  # without codes of structures, detail is worth its time
+_COARSE = Stage(
+    control_spacing_mm=16.0,
+    capture_range_mm=40.0,
+    displacements_per_axis=11,
+    feature_spacing_mm=8.0,
+    smoothness=0.005,
+    both_ways=True,
+)
+_FAR = replace(_COARSE, control_spacing_mm=24.0, capture_range_mm=72.0)  # semantic codes lead so far, MIND does not
+_NEAR = replace(_COARSE, capture_range_mm=32.0, displacements_per_axis=9)
+_FINE = Stage(
+    control_spacing_mm=12.0,
+    capture_range_mm=12.0,
+    displacements_per_axis=7,
+    feature_spacing_mm=8.0,
+    smoothness=0.01,
+)
+_FINE_MIND = replace(_FINE, feature_spacing_mm=4.0)  # without semantic codes, detail is worth its time
 _REFINE_MIND = Refinement(smoothness=0.03, iterations=100)
-_QUICK = Stage(control=20.0, reach=40.0, steps=11, features=8.0, sharpness=SHARPNESS, smoothness=0.005)
-_PAPER = Stage(control=0.0, reach=70.0, steps=15, features=4.0, sharpness=SHARPNESS, smoothness=0.005, points=32)
+_QUICK = replace(_COARSE, control_spacing_mm=20.0, both_ways=False)
+_PAPER = Stage(
+    control_spacing_mm=0.0,
+    capture_range_mm=70.0,
+    displacements_per_axis=15,
+    feature_spacing_mm=4.0,
+    smoothness=0.005,
+    control_points_per_axis=32,
+)
 
 PRESETS: dict[str, Preset] = {
     preset.name: preset

@@ -32,7 +32,7 @@ class Registration:
     """The transform of one run and what is known about it."""
 
     field: DisplacementField  # fixed -> moving, LPS mm, alignment included
-    spread: Image  # mm, standard deviation of the displacement, on the field's grid
+    uncertainty: Image  # mm, standard deviation of the displacement, on the field's grid
     verdict: Verdict
     fixed_grid: Grid
     preset: str

@@ -90,7 +90,7 @@ class SemanticNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, D, H, W) as `inputs` makes them, sizes multiples of BLOCK -> logits (B, structures, D, H, W)."""
-        return _unfold(self.head(self.blocks(x)))
+        return _depth_to_space(self.head(self.blocks(x)))
 
     def names(self, features: Tensor) -> Tensor:
         """Features (width, N) of blocks -> logits (8 * structures, N), the voxels of a block behind each other."""
@@ -98,7 +98,7 @@ class SemanticNet(nn.Module):
 
     def blocks(self, x: Tensor) -> Tensor:
         """Features (B, width, D / 2, H / 2, W / 2) of blocks."""
-        first = self.more_first.added(self.first(_fold(x)))
+        first = self.more_first.added(self.first(_space_to_depth(x)))
         second = self.more_second.added(self.second(halved(first)))
         third = self.more_third.added(self.third(halved(second)))
         fourth = self.fourth(halved(third))
@@ -149,7 +149,7 @@ def _padded(values: Tensor) -> Tensor:
     return x
 
 
-def named(
+def with_semantic_codes(
     scan: Scan, net: SemanticNet, strength: float, scales: tuple[float, ...] = (SPACING,), work: Work = ALONE
 ) -> Scan:
     """The scan with the expected codes of its structures, times strength, after what codes it has; at SPACING.
@@ -180,7 +180,7 @@ def _expected_at(scan: Scan, lattice: Grid, net: SemanticNet, work: Work) -> Ten
         found = features.new_zeros(BLOCK**3 * CODE, body.numel())
         named = expected(net, features.flatten(1).index_select(1, there), to_tensor(codes(), values.device), work)
         found.index_copy_(1, there, named)
-    return _unfold(found.view(1, -1, *features.shape[1:]))[0, :, :d, :h, :w]
+    return _depth_to_space(found.view(1, -1, *features.shape[1:]))[0, :, :d, :h, :w]
 
 
 def load(path: Path = BUNDLED, device: torch.device | str = "cpu") -> SemanticNet:
@@ -261,14 +261,14 @@ class _Change(nn.Sequential):
         return x + self(x)
 
 
-def _fold(x: Tensor) -> Tensor:
+def _space_to_depth(x: Tensor) -> Tensor:
     """(B, C, 2D, 2H, 2W) -> (B, 8C, D, H, W)."""
     b, c, d, h, w = x.shape
     x = x.view(b, c, d // 2, 2, h // 2, 2, w // 2, 2).permute(0, 1, 3, 5, 7, 2, 4, 6)
     return x.reshape(b, 8 * c, d // 2, h // 2, w // 2)
 
 
-def _unfold(x: Tensor) -> Tensor:
+def _depth_to_space(x: Tensor) -> Tensor:
     """(B, 8C, D, H, W) -> (B, C, 2D, 2H, 2W)."""
     b, c, d, h, w = x.shape
     x = x.view(b, c // 8, 2, 2, 2, d, h, w).permute(0, 1, 5, 2, 6, 3, 7, 4)

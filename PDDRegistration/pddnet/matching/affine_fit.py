@@ -5,12 +5,19 @@ from __future__ import annotations
 import numpy as np
 
 from ..core.affine import Affine
-from ..core.presets import SHARPNESS, Preset, Stage
+from ..core.presets import Preset, Stage
 from ..tensor.execution import ALONE, Work
 from ..tensor.scan import Scan
 from .stage import coarse_displacements
 
-COARSE = Stage(control=32.0, reach=32.0, steps=9, features=8.0, sharpness=SHARPNESS, smoothness=0.0, iterations=0)
+COARSE = Stage(
+    control_spacing_mm=32.0,
+    capture_range_mm=32.0,
+    displacements_per_axis=9,
+    feature_spacing_mm=8.0,
+    smoothness=0.0,
+    iterations=0,
+)
 TOLERANCE = 15.0  # mm: displacements that deviate by more count little
 PRIOR = 40.0  # mm; the body must extend further than this along an axis to be scaled or sheared along it
 

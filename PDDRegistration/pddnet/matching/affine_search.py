@@ -61,7 +61,7 @@ def coarsen(scan: Scan, axes: np.ndarray, describe: Callable[[Tensor], Tensor]) 
     """The scan on a lattice of SPACING along the given axes (columns in LPS), features averaged within the view."""
     fine = _cover(scan.grid, axes, SPACING / 2)
     view = scan.warped(fine, Affine.identity())
-    weight = view.values[2]
+    weight = view.view
     features = block_means(describe(view.values) * weight, (2, 2, 2))
     body, weight = block_means(view.values[1:], (2, 2, 2))
     body = body * weight
@@ -93,7 +93,7 @@ def align(
     shifts = [*best_translations(fixed, moving, work), *also]
     if not shifts:
         return []
-    problem = _Problem.of(fixed, moving)
+    problem = AffineObjective.of(fixed, moving)
     theta = to_tensor(np.array([problem.parameters(shift) for shift in shifts]), fixed.weight.device)
     starts = (theta[:, None] + _variants(theta.device)[None]).flatten(0, 1)
     with torch.no_grad():
@@ -122,7 +122,7 @@ def distinct(candidates: list[Candidate], box: Grid, apart: float) -> list[Candi
 def judge_affine(fixed: CoarseScan, moving: CoarseScan, affine: Affine) -> Candidate:
     """A given map as a candidate: the score that it reaches."""
 
-    problem = _Problem.of(fixed, moving)
+    problem = AffineObjective.of(fixed, moving)
     device, frame = fixed.weight.device, problem.frame
     matrix, shift = frame.T @ affine.matrix @ frame, frame.T @ (affine.points(problem.centre) - problem.home)
     with torch.no_grad():
@@ -214,7 +214,7 @@ def _ticked(parts: tuple[Tensor, ...], work: Work) -> Iterator[Tensor]:
 
 
 @dataclass(frozen=True)
-class _Problem:
+class AffineObjective:
     """Scores maps of nine parameters: shift / 100 mm, rotation vector in rad, log scales.
 
     Along the lattices' own axes, from the middle of the fixed body to the middle of the moving lattice: where the scans
@@ -244,7 +244,7 @@ class _Problem:
         return np.concatenate([self.frame.T @ (self.centre + shift - self.home) / 100.0, np.zeros(6)])
 
     @classmethod
-    def of(cls, fixed: CoarseScan, moving: CoarseScan) -> _Problem:
+    def of(cls, fixed: CoarseScan, moving: CoarseScan) -> AffineObjective:
         """About SAMPLES cells of the fixed body, evenly picked, against all of the moving scan."""
 
         keep = torch.nonzero((fixed.weight > HALF) & (fixed.body > 0.2))

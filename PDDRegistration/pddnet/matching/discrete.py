@@ -33,7 +33,7 @@ def match(
     moving: FeatureMap,
     control: Grid,
     steps: Tensor,
-    sharpness: float,
+    inverse_temperature: float,
     weights: tuple[float, float] | None = (1.0, 1.0),
     work: Work = ALONE,
 ) -> DisplacementDistribution:
@@ -45,7 +45,7 @@ def match(
     Args:
         fixed, moving: on lattices along the same axes; the moving one reaches beyond the fixed one.
         steps: (L) displacements in mm, the same along every axis.
-        sharpness: factor on the costs before the softmax (the product of the paper's alphas).
+        inverse_temperature: factor on the costs before the softmax (the product of the paper's alphas).
         weights: see `regularise`; None leaves the costs as they are.
     """
     device = fixed.features.device
@@ -56,7 +56,7 @@ def match(
     columns = (counts > 0).any(-1)
     cost = correlate(interpolate(fixed.features, at_fixed), moving.features, where, offsets, work, columns=columns)
     shown = Displaced(moving.weight > HALF, where, offsets)
-    cost = centred(cost, shown, counts * sharpness, work, lowered=weights is not None)
+    cost = centred(cost, shown, counts * inverse_temperature, work, lowered=weights is not None)
     if weights is not None:
         cost = regularise(cost, weights, work)
     return DisplacementDistribution(cost, (steps, steps, steps))

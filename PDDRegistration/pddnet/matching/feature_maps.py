@@ -54,7 +54,7 @@ def describe(scan: Scan, codes: Tensor, spacing: float, *, similarity: bool = Tr
     """
 
     factor, lattice = matched_lattice(scan.grid, spacing)
-    features, weight = mind(scan.values[0], noise=NOISE), scan.values[2]
+    features, weight = mind(scan.hu, noise=NOISE), scan.view
     if factor > 1:
         features, weight = (block_means(x, [factor] * 3) for x in (features * weight, weight))
         features = features / weight.clamp(min=0.05)

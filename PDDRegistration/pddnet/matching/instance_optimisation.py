@@ -34,12 +34,12 @@ def optimise(
     adam = Adam(field)
     for _ in range(iterations):
         work.tick()
-        field.grad = _slope(field, distribution) / field[0].numel() + smoothness * bending(field)
+        field.grad = _slope(field, distribution) / field[0].numel() + smoothness * diffusion_gradient(field)
         adam.step(RATE)
     return field
 
 
-def bending(u: Tensor) -> Tensor:
+def diffusion_gradient(u: Tensor) -> Tensor:
     """The slope of the diffusion penalty, the mean squared difference of neighbours, at each of u (3, D, H, W)."""
 
     slope = torch.zeros_like(u)

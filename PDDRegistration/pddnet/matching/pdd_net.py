@@ -31,7 +31,7 @@ from .discrete import Displaced, FeatureMap, centred, match
 from .feature_maps import near_body
 from .inference import DisplacementDistribution, mean_field, min_convolution
 
-SHARPNESS = 100.0  # of a first softmax that has preferences, but not one alone
+INVERSE_TEMPERATURE = 100.0  # of a first softmax that has preferences, but not one alone
 OFFSET_RATE = 100.0  # mm: a step of Adam moves offsets as far as the published ones, which are parts of half a trunk
 AROUND = 24.0  # mm around the body's box, to which features of a scan tell something
 PIECE = 1 << 23  # cells of the cost tensor whose intermediate results are held at one time in training
@@ -46,18 +46,18 @@ class PDDNet(nn.Module):
         c = a0 D + a1,    p = softmax(-a5 R(a4 + a2 c + a3 R(c))).
 
     R commutes with adding a constant and with a positive factor, and softmax ignores constants. So a1 and a4 cancel,
-    and what is left is softmax(-R(s D + r R(s D))) with s = a0 a2 a5 and r = a3 / a2: `sharpness` and `weights`. Both
-    stay positive, because their logarithms are the parameters.
+    and what is left is softmax(-R(s D + r R(s D))) with s = a0 a2 a5 and r = a3 / a2:
+    `inverse_temperature` and `weights`. Both stay positive, because their logarithms are the parameters.
     """
 
     def __init__(self, channels: int = CHANNELS, spacing: float = SPACING) -> None:
         super().__init__()
         self.features = Obelisk(channels, spacing)
-        self.log_sharpness = nn.Parameter(torch.tensor(math.log(SHARPNESS)))
+        self.log_sharpness = nn.Parameter(torch.tensor(math.log(INVERSE_TEMPERATURE)))
         self.log_message = nn.Parameter(torch.zeros(()))
 
     @property
-    def sharpness(self) -> Tensor:
+    def inverse_temperature(self) -> Tensor:
         """(): factor on the costs, as `matching.match` takes it."""
         return self.log_sharpness.exp()
 
@@ -85,18 +85,19 @@ class PDDNet(nn.Module):
         reach = math.ceil(float(steps.abs().max()) / spacing) + 1  # nodes
         lattice = control.isotropic(spacing, spacing * reach)
         scans = [scan.warped(lattice, Affine.identity()) for scan in (fixed, moving)]
-        weights = near_body(scans[0], lattice, lattice) * scans[0].values[2], scans[1].values[2]
+        weights = near_body(scans[0], lattice, lattice) * scans[0].view, scans[1].view
         features = self.features((fixed, moving), lattice)
         ours, theirs = (FeatureMap(x, weight, lattice) for x, weight in zip(features, weights, strict=True))
         matched = match_in_pieces if torch.is_grad_enabled() else match
-        return matched(ours, theirs, control, steps, self.sharpness, self.weights, work)
+        return matched(ours, theirs, control, steps, self.inverse_temperature, self.weights, work)
 
 
-def described(scan: Scan, net: PDDNet, sharpness: float) -> Scan:
+def with_pdd_features(scan: Scan, net: PDDNet, inverse_temperature: float) -> Scan:
     """The scan with the network's features after what codes it has.
 
     They are differences from those of air, which is what stands beyond them, and are scaled so that their part of the
-    costs, beside the channels of MIND and at the matching's `sharpness`, is what the network was trained to give.
+    costs, beside the channels of MIND and at the matching's `inverse_temperature`, is what the network was trained
+    to give.
     """
     spacing = float(scan.codes_grid.spacing.min()) if len(scan.codes) else net.features.spacing
     lattice = scan.box.isotropic(spacing, AROUND)
@@ -105,7 +106,7 @@ def described(scan: Scan, net: PDDNet, sharpness: float) -> Scan:
     with torch.no_grad():
         air = net.features([nothing], node)[0]
         features = net.features([scan], lattice)[0] - air
-        scale = (net.sharpness / sharpness * mind.CHANNELS / net.features.channels).sqrt()
+        scale = (net.inverse_temperature / inverse_temperature * mind.CHANNELS / net.features.channels).sqrt()
     codes = torch.cat([scan.codes_at(lattice, Affine.identity()), scale * features])
     return dataclasses.replace(scan, codes=codes, codes_grid=lattice)
 
@@ -140,7 +141,7 @@ def match_in_pieces(
     moving: FeatureMap,
     control: Grid,
     steps: Tensor,
-    sharpness: Tensor | float,
+    inverse_temperature: Tensor | float,
     weights: tuple[Tensor | float, Tensor | float] = (1.0, 1.0),
     work: Work = ALONE,
 ) -> DisplacementDistribution:
@@ -154,7 +155,7 @@ def match_in_pieces(
     where = positions(control, moving.lattice, fixed.features.device)
     offsets = tuple(steps / float(s) for s in moving.lattice.spacing[::-1])
     queries = interpolate(fixed.features, at_fixed)
-    counts = interpolate(fixed.weight[None], at_fixed)[0].permute(1, 2, 0) * sharpness  # (nH, nW, nD)
+    counts = interpolate(fixed.weight[None], at_fixed)[0].permute(1, 2, 0) * inverse_temperature  # (nH, nW, nD)
     shown = moving.weight > HALF
 
     def costs(query: Tensor, features: Tensor, along: Tensor, counts: Tensor) -> Tensor:

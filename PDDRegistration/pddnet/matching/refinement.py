@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..core.affine import Affine
 from ..core.grid import Grid
-from ..core.presets import SHARPNESS, Preset, Refinement
+from ..core.presets import INVERSE_TEMPERATURE, Preset, Refinement
 from ..tensor.adam import Adam
 from ..tensor.convert import to_tensor
 from ..tensor.execution import Work
@@ -22,7 +22,7 @@ from ..tensor.lattice import along_axes, averages, compose, linear_weights, posi
 from ..tensor.scan import Scan
 from .discrete import FeatureMap
 from .feature_maps import FeatureMaps
-from .instance_optimisation import bending
+from .instance_optimisation import diffusion_gradient
 
 STRIDE = 3  # voxels: each step of the descent looks at another one of every 3 x 3 x 3
 REACH = 16.0  # mm around the body where the moving scan is described
@@ -35,9 +35,10 @@ def refined(
     work: Work,
 ) -> Tensor:  # fmt: skip
     """The field (3, D, H, W) on `lattice`, mm along its array axes, followed to where the features differ less."""
-    around = fixed.box.isotropic(preset.working, REACH)
-    both = FeatureMaps.of(fixed, moving, around, affine, field, lattice, preset.working, work, similarity=preset.mind)
-    control = fixed.box.isotropic(settings.control, settings.control)
+    spacing = preset.working_spacing_mm
+    around = fixed.box.isotropic(spacing, REACH)
+    both = FeatureMaps.of(fixed, moving, around, affine, field, lattice, spacing, work, similarity=preset.mind)
+    control = fixed.box.isotropic(settings.control_spacing_mm, settings.control_spacing_mm)
     parts, there = _parts(both.near_body(0), control), _lookup(both.maps[1])
     u = field.new_zeros((3, *control.shape))
     adam = Adam(u)
@@ -45,7 +46,7 @@ def refined(
         work.tick()
         part = parts[step % len(parts)]
         slope = part.slope(part.displacements(u), there)
-        u.grad = SHARPNESS * part.on_control(slope) + settings.smoothness * bending(u)
+        u.grad = INVERSE_TEMPERATURE * part.on_control(slope) + settings.smoothness * diffusion_gradient(u)
         adam.step(RATE + (LAST_RATE - RATE) * step / settings.iterations)
     return compose(field, resample(along_axes(u, _smoothing(control, u)), control, lattice), lattice)
 
@@ -55,16 +56,16 @@ def _lookup(seen: FeatureMap) -> Lookup:
     return Lookup(seen.features, seen.weight[None])
 
 
-def _parts(here: FeatureMap, control: Grid) -> list[_Part]:
+def _parts(here: FeatureMap, control: Grid) -> list[VoxelSubset]:
     """The fixed scan's voxels, those of every step of the descent together."""
     rows = _lookup(here)
     starts = itertools.product(range(STRIDE), repeat=3)
     windows = (tuple(slice(start, None, STRIDE) for start in along) for along in starts)
-    parts = (_Part(here, rows, control, window) for window in windows)
+    parts = (VoxelSubset(here, rows, control, window) for window in windows)
     return [part for part in parts if len(part.weight)]
 
 
-class _Part:
+class VoxelSubset:
     """Every third voxel of the fixed scan along every axis, those that count: what they show and how they move."""
 
     def __init__(self, here: FeatureMap, rows: Lookup, control: Grid, window: tuple[slice, ...]) -> None:

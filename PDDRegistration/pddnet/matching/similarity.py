@@ -24,12 +24,12 @@ class Similarity:
         local: whether features depend on the values at their own place alone; then only the body's are computed.
         """
         self._moving, self._describe, self._lattice = moving, describe, here.grid
-        body = here.values[1] * here.values[2]
+        body = here.body * here.view
         self._nodes = body.flatten().nonzero()[:, 0] if local else None
         self._where = self._picked(mesh(here.grid, body.device))
         self._body = self._picked(body[None])[0]
         self._features = describe(self._picked(here.values))
-        moving_body = float((moving.values[1] * moving.values[2]).sum()) * float(moving.grid.spacing.prod())
+        moving_body = float((moving.body * moving.view).sum()) * float(moving.grid.spacing.prod())
         self._moving_cells = moving_body / float(here.grid.spacing.prod())
 
     def __call__(self, affine: Affine, field: Tensor | None = None) -> tuple[float, float]:

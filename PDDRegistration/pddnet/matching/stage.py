@@ -13,7 +13,7 @@ from ..core.grid import Grid
 from ..core.presets import Preset, Stage
 from ..tensor.convert import to_array
 from ..tensor.execution import Work
-from ..tensor.lattice import carried, compose, resample, to_lps
+from ..tensor.lattice import compose, resample, to_lps, warped
 from ..tensor.scan import Scan
 from .discrete import match
 from .feature_maps import FeatureMaps
@@ -26,22 +26,22 @@ MOST_CELLS = 3e7  # of a cost tensor; a longer body gets fewer control points pe
 
 @dataclass(frozen=True)
 class Step:
-    """What one stage adds: displacements and spread at the control points, in mm along the array axes."""
+    """What one stage adds: displacements and uncertainty at the control points, in mm along the array axes."""
 
     control: Grid
     field: Tensor  # (3, nD, nH, nW)
-    spread: Tensor  # (nD, nH, nW)
+    uncertainty: Tensor  # (nD, nH, nW)
     inconsistency: Tensor | None  # (nD, nH, nW) mm between forward and backward, before they are averaged
 
 
 def control_grid(box: Grid, stage: Stage) -> Grid:
     """The stage's control points over the body's box."""
-    if stage.points is None:
-        least = (float(box.extent.prod()) * stage.steps**3 / MOST_CELLS) ** (1 / 3)
-        return box.isotropic(max(stage.control, least))
-    spacing = box.extent / stage.points
-    origin = box.centre - box.direction @ ((stage.points - 1) / 2 * spacing)
-    return Grid((stage.points,) * 3, spacing, origin, box.direction)
+    if stage.control_points_per_axis is None:
+        least = (float(box.extent.prod()) * stage.displacements_per_axis**3 / MOST_CELLS) ** (1 / 3)
+        return box.isotropic(max(stage.control_spacing_mm, least))
+    spacing = box.extent / stage.control_points_per_axis
+    origin = box.centre - box.direction @ ((stage.control_points_per_axis - 1) / 2 * spacing)
+    return Grid((stage.control_points_per_axis,) * 3, spacing, origin, box.direction)
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ class _Match:
         field: Tensor | None = None, field_grid: Grid | None = None,
     ) -> _Match:  # fmt: skip
         """The scans under affine(x + u(x)); u is `field` on `field_grid`, or zero."""
-        lattice = box.isotropic(preset.working, stage.reach + preset.working)
-        spacing, mind = stage.features, preset.mind
+        lattice = box.isotropic(preset.working_spacing_mm, stage.capture_range_mm + preset.working_spacing_mm)
+        spacing, mind = stage.feature_spacing_mm, preset.mind
         both = FeatureMaps.of(fixed, moving, lattice, affine, field, field_grid, spacing, work, similarity=mind)
         return cls(both, control_grid(box, stage), stage, preset.regularised)
 
@@ -68,9 +68,14 @@ class _Match:
         """Displacements from one scan (0: fixed, 1: moving) to the other, and the share of what both show around."""
 
         seen, target = self.both.near_body(source), self.both.maps[1 - source]
-        steps = torch.linspace(-self.stage.reach, self.stage.reach, self.stage.steps, device=seen.weight.device)
+        steps = torch.linspace(
+            -self.stage.capture_range_mm,
+            self.stage.capture_range_mm,
+            self.stage.displacements_per_axis,
+            device=seen.weight.device,
+        )
         weights = (1.0, 1.0) if self.regularised else None
-        matched = match(seen, target, self.control, steps, self.stage.sharpness, weights, work)
+        matched = match(seen, target, self.control, steps, self.stage.inverse_temperature, weights, work)
         work.tick()
         return matched, resample((seen.weight * target.weight)[None], seen.lattice, self.control)[0]
 
@@ -89,19 +94,19 @@ def deform(
     control = both.control
 
     def one_way(source: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Displacements and spread (mm) from one scan to the other, and the variance to weigh them by (mm^2)."""
+        """Displacements and uncertainty (mm) from one scan to the other, and the variance to weigh them by (mm^2)."""
         distribution, shown = both.distribution(source, work)
-        mean, spread = distribution.moments(work)
+        mean, uncertainty = distribution.moments(work)
         work.tick()
         field = optimise(mean, distribution, smoothness=stage.smoothness, iterations=stage.iterations, work=work)
-        return field, spread, (spread.square() + 1.0) / (shown.square() + 0.02)
+        return field, uncertainty, (uncertainty.square() + 1.0) / (shown.square() + 0.02)
 
-    forward, spread, ours = one_way(0)
+    forward, uncertainty, ours = one_way(0)
     if not stage.both_ways:
-        return Step(control, forward, spread, None)
+        return Step(control, forward, uncertainty, None)
     backward, _, theirs = one_way(1)
     gap = compose(backward, forward, control).norm(dim=0)
-    return Step(control, symmetrise(forward, backward, ours, theirs, control), spread, gap)
+    return Step(control, symmetrise(forward, backward, ours, theirs, control), uncertainty, gap)
 
 
 def coarse_displacements(
@@ -115,8 +120,8 @@ def coarse_displacements(
     """
     both = _Match.of(fixed, moving, fixed.box, affine, stage, preset, work)
     distribution, shown = both.distribution(0, work)
-    mean, spread = distribution.moments(work)
-    return both.control, to_lps(mean, both.control), to_array(shown / (spread.square() + 25.0))
+    mean, uncertainty = distribution.moments(work)
+    return both.control, to_lps(mean, both.control), to_array(shown / (uncertainty.square() + 25.0))
 
 
 def symmetrise(forward: Tensor, backward: Tensor, ours: Tensor, theirs: Tensor, control: Grid) -> Tensor:
@@ -129,7 +134,7 @@ def symmetrise(forward: Tensor, backward: Tensor, ours: Tensor, theirs: Tensor, 
     ours, theirs = ours[None], theirs[None]
     for _ in range(SYMMETRISE):
         ahead, back = compose(backward, forward, control), compose(forward, backward, control)
-        forward_share = ours / (ours + carried(theirs, forward, control))  # the less sure side moves more
-        backward_share = theirs / (theirs + carried(ours, backward, control))
+        forward_share = ours / (ours + warped(theirs, forward, control))  # the less sure side moves more
+        backward_share = theirs / (theirs + warped(ours, backward, control))
         forward, backward = forward - forward_share * ahead, backward - backward_share * back
     return forward

@@ -11,7 +11,7 @@ from ..core.affine import Affine
 from ..core.field import DisplacementField
 from ..core.grid import Grid
 from .convert import to_tensor
-from .folding import unfold
+from .folding import remove_folding
 from .lattice import from_lps, mesh, resample, to_lps
 
 LEAST_MARGIN, MOST_MARGIN = 24.0, 72.0  # mm
@@ -57,7 +57,7 @@ def join(affine: Affine, field: Tensor, lattice: Grid, grid: Grid) -> Displaceme
         along = np.minimum(index / max(first, 1.0), (n - 1 - index) / max(n - 1 - last, 1.0)).clip(0.0, 1.0)
         along = to_tensor(along, field.device).view([-1 if d == dim else 1 for d in range(3)])
         fade = torch.minimum(fade, along)  # their product would be steeper at edges and corners
-    inner = unfold(resample(field, lattice, grid) * fade, grid, border=False)
+    inner = remove_folding(resample(field, lattice, grid) * fade, grid, border=False)
     axes = grid.direction[:, ::-1]  # of D, H, W
     matrix = to_tensor(axes.T @ affine.matrix @ axes, field.device)
     shift = to_tensor(axes.T @ (affine.points(grid.origin) - grid.origin), field.device).view(3, 1, 1, 1)

@@ -18,7 +18,7 @@ NEAR = 2  # nodes around a fold that are averaged at first
 WIDER = 8  # rounds before it is one node more
 
 
-def unfold(field: Tensor, lattice: Grid, work: Work = ALONE, *, border: bool = True) -> Tensor:
+def remove_folding(field: Tensor, lattice: Grid, work: Work = ALONE, *, border: bool = True) -> Tensor:
     """The field averaged around its folds, again and again and more and more widely, until none is left.
 
     Folded is where `least_determinant` is below LEAST. Less so towards the border of what is averaged: an edge there

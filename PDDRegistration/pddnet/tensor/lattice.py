@@ -85,7 +85,7 @@ def sample(x: Tensor, index: Tensor, *, zeros: bool = False) -> Tensor:
     return out.transpose(0, 1).flatten(1)[:, :count].reshape(len(x), *shape).contiguous()
 
 
-def carried(x: Tensor, displacement: Tensor, lattice: Grid) -> Tensor:
+def warped(x: Tensor, displacement: Tensor, lattice: Grid) -> Tensor:
     """(C, D, H, W) looked up at x + u(x); the displacement is (3, D, H, W) in mm, both on `lattice`."""
     spacing = to_tensor(lattice.spacing[::-1], displacement.device).view(3, 1, 1, 1)
     return sample(x, (mesh(lattice, displacement.device) + displacement) / spacing)
@@ -93,7 +93,7 @@ def carried(x: Tensor, displacement: Tensor, lattice: Grid) -> Tensor:
 
 def compose(outer: Tensor, inner: Tensor, lattice: Grid) -> Tensor:
     """Displacement of x -> outer(inner(x)), both (3, D, H, W) in mm on `lattice`."""
-    return inner + carried(outer, inner, lattice)
+    return inner + warped(outer, inner, lattice)
 
 
 def to_lps(displacement: Tensor, lattice: Grid) -> np.ndarray:

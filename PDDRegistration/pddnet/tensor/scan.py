@@ -38,7 +38,22 @@ class Scan:
     grid: Grid
     box: Grid
     codes_grid: Grid
-    whole: bool  # no body was found: the whole volume counts
+    body_not_found: bool  # the whole volume counts
+
+    @property
+    def hu(self) -> Tensor:
+        """(D, H, W) intensity, air outside the body; of other modalities scaled to the range of HU."""
+        return self.values[0]
+
+    @property
+    def body(self) -> Tensor:
+        """(D, H, W) share of each voxel inside the body, 0..1."""
+        return self.values[1]
+
+    @property
+    def view(self) -> Tensor:
+        """(D, H, W) share of each voxel inside the view, 0..1."""
+        return self.values[2]
 
     def warped(self, lattice: Grid, affine: Affine, displacement: Tensor | None = None) -> Scan:
         """The scan at affine(x + u(x)) for every node x of `lattice`; u (3, D, H, W) in mm along its array axes.
@@ -53,7 +68,7 @@ class Scan:
             d, h, w = (_within(at, n) for at, n in zip(along, self.grid.shape, strict=True))
             values = self._shown(interpolate(self.values, along), d[:, None, None] & h[:, None] & w)
         none = self.codes.new_zeros((0, *lattice.shape))
-        return Scan(values, none, lattice, lattice, lattice, self.whole)
+        return Scan(values, none, lattice, lattice, lattice, self.body_not_found)
 
     def codes_at(self, lattice: Grid, affine: Affine, displacement: Tensor | None = None) -> Tensor:
         """(E, *lattice.shape): likewise the codes, averaged where the lattice is coarser; 0 where there are none."""

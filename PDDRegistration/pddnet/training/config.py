@@ -32,9 +32,11 @@ class PairSettings:
 
     Attributes:
         view: voxels of 4 mm that are drawn along D, H, W (LPS z, y, x).
-        control: mm between control points. reach, steps: the largest displacement in mm along each axis, and how many
-            there are per axis.
-        channels, spacing: features per point, and mm between those that are compared; the paper has 16, and 6 mm.
+        control: mm between control points.
+        reach: the largest displacement in mm along each axis.
+        steps: how many displacements there are per axis.
+        channels: features per point; the paper has 16.
+        spacing: mm between the features that are compared; the paper has 6 mm.
         smoothness: weight of the diffusion penalty, whose value `losses.diffusion` explains: the paper's 1.5.
         non_local: whether labels are compared over all displacements by their probability, as in the paper, or only
             where the expected one leads.
@@ -60,15 +62,21 @@ class TrainingConfig:
         anatomies: label maps (NAME.nii.gz with NAME.json beside it) to synthesise patients from.
         donors: label maps that only lend organs and their arrangement: too little is labelled to paint a patient.
         virtual: how many of the project's own virtual patients take part as anatomies.
-        scans, validation: folders of CASE/ct.nii.gz with CASE/labels.nii.gz, and labels.json (label number -> name)
-            beside them or in the folder; to train on, and to choose the best weights by. What is named "unknown" is
-            neither.
+        scans: the folder to train on: CASE/ct.nii.gz with CASE/labels.nii.gz, and labels.json (label number -> name)
+            beside them or in the folder. What is named "unknown" is neither learned from nor measured.
+        validation: such a folder to choose the best weights by.
         unlabelled: a folder of CASE/ct.nii.gz; the network's own surest guesses are their labels. That lowered the Dice
             when the bundled weights were trained (see the model card).
         shares: how often an anatomy, a virtual patient, a labelled and an unlabelled scan are drawn, all of a kind
             together.
-        width: channels of the semantic network's first level. pairs: settings of pdd-net alone.
+        width: channels of the semantic network's first level.
+        pairs: settings of pdd-net alone.
+        iterations: training steps.
+        learning_rate: of the optimiser.
+        seed: of all that is drawn at random.
+        validate_every: iterations between two validations.
         seconds_kept: at most so much work is lost by a kill.
+        data: for the model card: where the data come from, and their terms.
     """
 
     out: Path

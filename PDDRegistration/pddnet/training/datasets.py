@@ -18,7 +18,7 @@ SIZES = ((32, 40, 48, 64, 80), (56, 64, 72), (72, 80, 96))  # voxels along D, H,
 MOST_VOXELS = 330_000
 
 
-class Drawable(Protocol):
+class SampleSource(Protocol):
     """Something that patients can be drawn from."""
 
     annotated: frozenset[int]
@@ -28,13 +28,13 @@ class Drawable(Protocol):
         ...
 
 
-class Drawn(IterableDataset):
+class ScanDataset(IterableDataset):
     """Endless (values, structures, annotated) from number `first` on: number n is the same whenever it is drawn.
 
     values (3, D, H, W) as `Scan.values`, structures (D, H, W) int64, annotated (structures,) bool.
     """
 
-    def __init__(self, sources: list[Drawable], shares: list[float], seed: int, first: int) -> None:
+    def __init__(self, sources: list[SampleSource], shares: list[float], seed: int, first: int) -> None:
         self._sources, self._shares = sources, np.array(shares) / np.sum(shares)
         self._seed, self._first = seed, first
 
@@ -51,13 +51,13 @@ class Drawn(IterableDataset):
         sample = source.draw(drawn_shape(rng), int(rng.integers(2**62)))
         return sample.values, sample.structures, among(source.annotated)
 
-    def chosen(self, rng: np.random.Generator) -> Drawable:
+    def chosen(self, rng: np.random.Generator) -> SampleSource:
         """A source, by the shares."""
         return self._sources[rng.choice(len(self._sources), p=self._shares)]
 
 
-class DrawnCouples(Drawn):
-    """Endless (values, structures, annotated) as `Drawn` has them, but of two scans of one shape: (2, 3, D, H, W)..."""
+class CoupleDataset(ScanDataset):
+    """Endless (values, structures, annotated) as of `ScanDataset`, of two scans of one shape: (2, 3, D, H, W)..."""
 
     def item(self, rng: np.random.Generator) -> tuple[Tensor, ...]:
         """One couple."""

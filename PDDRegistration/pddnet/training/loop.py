@@ -29,7 +29,7 @@ from ..tensor.device import choose_device
 from ..tensor.scan import Scan
 from .checkpoint import read_state, write_state
 from .config import LabelledScan, TrainingConfig, labelled_scans
-from .datasets import Drawable
+from .datasets import SampleSource
 from .plot import course
 from .scans import ScanSource, prepared, unlabelled
 from .tasks.pdd import PDDTask
@@ -108,7 +108,7 @@ class _Learned:
     """What can be drawn from, by kind as in KINDS; unlabelled scans become sources when there is a network to guess."""
 
     config: TrainingConfig
-    known: tuple[list[Drawable], list[Drawable], list[Drawable]]
+    known: tuple[list[SampleSource], list[SampleSource], list[SampleSource]]
     unlabelled: list[Scan]
 
     @classmethod
@@ -124,7 +124,7 @@ class _Learned:
         while True:
             guessed = [ScanSource.guessed(scan, run.average.eval()) for scan in self.unlabelled]
             sources, shares = _shared((*self.known, [source for source in guessed if source]), self.config.shares)
-            drawn = run.task.drawn(sources, shares, run.number)
+            drawn = run.task.dataset(sources, shares, run.number)
             for batch in DataLoader(drawn, batch_size=None, num_workers=_drawing()):
                 yield batch
                 if self.unlabelled and run.number % self.config.validate_every == 0:
@@ -136,7 +136,7 @@ def _drawing() -> int:
     return max(1, (os.cpu_count() or 2) - 1)
 
 
-def _shared(kinds: Sequence[list[Drawable]], shares: Sequence[float]) -> tuple[list[Drawable], list[float]]:
+def _shared(kinds: Sequence[list[SampleSource]], shares: Sequence[float]) -> tuple[list[SampleSource], list[float]]:
     """All sources, and how often each is drawn."""
     each = [share / len(kind) for share, kind in zip(shares, kinds, strict=True) for _ in kind]
     return [source for kind in kinds for source in kind], each
@@ -144,7 +144,7 @@ def _shared(kinds: Sequence[list[Drawable]], shares: Sequence[float]) -> tuple[l
 
 def _sources(
     config: TrainingConfig, warn: Callable[[str], None]
-) -> tuple[list[Drawable], list[Drawable], list[Drawable]]:
+) -> tuple[list[SampleSource], list[SampleSource], list[SampleSource]]:
     """Anatomies, virtual patients and labelled scans."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         maps, donors = (_readable(pool, paths, warn) for paths in (config.anatomies, config.donors))

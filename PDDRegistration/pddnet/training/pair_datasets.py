@@ -15,7 +15,7 @@ from ..synthesis.patient import SPACING
 from ..tensor.convert import to_array, to_tensor
 from ..tensor.lattice import to_lps
 from ..tensor.scan import Scan
-from .datasets import Drawable, Drawn, among
+from .datasets import SampleSource, ScanDataset, among
 
 ASIDE = 8.0  # mm, standard deviation of what drawn pairs are off their common structures, as an alignment would be
 ALIKE, TRIES = 0.3, 3  # how much of their structures both scans of a pair should show; how many are drawn for that
@@ -50,7 +50,7 @@ class Labelled:
         return Labelled(self.scan, torch.where(self.structures < 0, -1, kept))
 
 
-class DrawnPairs(Drawn):
+class PairDataset(ScanDataset):
     """Endless (values, structures, common, shift): two scans of one source or two, fixed and moving.
 
     values (2, 3, D, H, W) and structures (2, D, H, W); common (structures,) bool, what is told apart in both; shift
@@ -58,7 +58,7 @@ class DrawnPairs(Drawn):
     """
 
     def __init__(
-        self, sources: list[Drawable], shares: list[float], seed: int, first: int, view: tuple[int, int, int]
+        self, sources: list[SampleSource], shares: list[float], seed: int, first: int, view: tuple[int, int, int]
     ) -> None:
         super().__init__(sources, shares, seed, first)
         self._view = view
@@ -76,7 +76,7 @@ class DrawnPairs(Drawn):
         values = torch.stack([fixed.scan.values, moving.scan.values])
         return values, torch.stack([fixed.structures, moving.structures]), common, shift
 
-    def _seen(self, source: Drawable, rng: np.random.Generator, common: Tensor) -> Labelled:
+    def _seen(self, source: SampleSource, rng: np.random.Generator, common: Tensor) -> Labelled:
         sample = source.draw(self._view, int(rng.integers(2**62)))
         return Labelled.drawn(sample.values, sample.structures).only(common)
 
@@ -135,5 +135,5 @@ def _at(side: Labelled, points: np.ndarray) -> np.ndarray:
     index = np.rint(grid.point_to_index(points)).astype(np.int64)
     inside = ((index >= 0) & (index < grid.size)).all(-1)
     i, j, k = np.moveaxis(np.clip(index, 0, grid.size - 1), -1, 0)
-    seen = inside & (to_array(side.scan.values[2])[k, j, i] > 0.5)
+    seen = inside & (to_array(side.scan.view)[k, j, i] > 0.5)
     return np.where(seen, to_array(side.structures).astype(np.int64)[k, j, i], -1)

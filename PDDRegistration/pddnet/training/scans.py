@@ -50,7 +50,7 @@ class ScanSource:
         found = probabilities(net, scan.values.to(next(net.parameters()).device))
         sure, best = (to_array(x) for x in found.max(0))
         unknown = (sure < SURE) | (best >= NUMBER[f"vertebra_{LEVELS[0]}"])
-        structures = np.where(unknown, -1, best) * (to_array(scan.values[1]) > 0.5)
+        structures = np.where(unknown, -1, best) * (to_array(scan.body) > 0.5)
         if len(np.unique(structures[structures > 0])) < FEWEST:
             return None
         return cls(scan, structures, frozenset(range(1, len(STRUCTURES))))

@@ -132,7 +132,7 @@ def register(
     return {
         "report": summary,
         "field": result.field,
-        "spread": result.spread,
+        "spread": result.uncertainty,
         "warped": warped,
         "warped_labels": warped_labels,
         "evaluation": evaluation,

@@ -14,8 +14,22 @@ from pddnet.core.presets import PRESETS, Preset, Refinement, Stage
 from pddnet.errors import InputError
 from pddnet.worker import tasks as worker_tasks
 
-COARSE = Stage(control=16.0, reach=40.0, steps=11, features=8.0, sharpness=300.0, smoothness=0.005, both_ways=True)
-FINE = Stage(control=10.0, reach=16.0, steps=9, features=4.0, sharpness=300.0, smoothness=0.01, iterations=12)
+COARSE = Stage(
+    control_spacing_mm=16.0,
+    capture_range_mm=40.0,
+    displacements_per_axis=11,
+    feature_spacing_mm=8.0,
+    smoothness=0.005,
+    both_ways=True,
+)
+FINE = Stage(
+    control_spacing_mm=10.0,
+    capture_range_mm=16.0,
+    displacements_per_axis=9,
+    feature_spacing_mm=4.0,
+    smoothness=0.01,
+    iterations=12,
+)
 TWO = Preset("two", "for tests", (COARSE, FINE), fitted_risk=True)
 
 
@@ -38,17 +52,23 @@ def test_values_that_the_preset_has_anyway_leave_its_name() -> None:
 
 
 def test_a_wider_search_keeps_its_steps_and_the_later_stage() -> None:
-    assert changed(capture_range=64) == [{"reach": 64, "steps": 17}, {}]  # 8 mm apart, as before
+    assert changed(capture_range=64) == [
+        {"capture_range_mm": 64, "displacements_per_axis": 17},
+        {},
+    ]  # 8 mm apart, as before
 
 
 def test_a_narrow_search_limits_the_later_stage_too() -> None:
-    assert changed(capture_range=8) == [{"reach": 8, "steps": 3}, {"reach": 8, "steps": 5}]
+    assert changed(capture_range=8) == [
+        {"capture_range_mm": 8, "displacements_per_axis": 3},
+        {"capture_range_mm": 8, "displacements_per_axis": 5},
+    ]
 
 
 def test_the_control_spacing_is_the_last_stages_and_the_others_follow() -> None:
-    assert changed(control_spacing=15) == [{"control": 24.0}, {"control": 15.0}]
+    assert changed(control_spacing=15) == [{"control_spacing_mm": 24.0}, {"control_spacing_mm": 15.0}]
     (paper,) = adjusted(PRESETS["paper"], control_spacing=12).stages
-    assert (paper.control, paper.points) == (12.0, None)
+    assert (paper.control_spacing_mm, paper.control_points_per_axis) == (12.0, None)
 
 
 def test_smoothness_is_a_factor() -> None:
@@ -64,7 +84,7 @@ def test_both_ways_is_the_first_stages() -> None:
     assert changed(both_ways=False) == [{"both_ways": False}, {}]
     (quick,) = adjusted(PRESETS["fast"], both_ways=True).stages
     assert quick.both_ways
-    three = dataclasses.replace(TWO, stages=(COARSE, dataclasses.replace(COARSE, reach=24.0), FINE))
+    three = dataclasses.replace(TWO, stages=(COARSE, dataclasses.replace(COARSE, capture_range_mm=24.0), FINE))
     assert [stage.both_ways for stage in adjusted(three, both_ways=True, smoothness=2).stages] == [True, True, False]
     assert not any(stage.both_ways for stage in adjusted(three, both_ways=False).stages)
 
@@ -99,7 +119,7 @@ def test_a_run_uses_them_and_says_so() -> None:
 
 
 def test_the_refinement_follows_in_spacing_and_smoothness() -> None:
-    preset = dataclasses.replace(TWO, refinement=Refinement(control=6.0, smoothness=0.01, iterations=60))
+    preset = dataclasses.replace(TWO, refinement=Refinement(control_spacing_mm=6.0, smoothness=0.01, iterations=60))
     assert adjusted(preset, control_spacing=15).refinement == Refinement(9.0, 0.01, 60)
     assert adjusted(preset, smoothness=3).refinement == Refinement(6.0, pytest.approx(0.03), 60)
     assert adjusted(preset, iterations=0).refinement == preset.refinement

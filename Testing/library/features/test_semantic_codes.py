@@ -28,9 +28,9 @@ from pddnet.features.semantic_codes import (
     expected,
     inputs,
     load,
-    named,
     probabilities,
     save,
+    with_semantic_codes,
 )
 from pddnet.io.weights_file import write_weights
 from pddnet.pipeline import register
@@ -58,7 +58,7 @@ class Threshold(nn.Module):
         return logits
 
     def blocks(self, x: Tensor) -> Tensor:
-        return semantic._fold(self(x))
+        return semantic._space_to_depth(self(x))
 
     def names(self, features: Tensor) -> Tensor:
         return features
@@ -76,16 +76,16 @@ def _at(scan: Scan, points: np.ndarray) -> np.ndarray:
 
 def test_folding_and_unfolding_are_inverses() -> None:
     x = torch.randn(2, 3, 4, 6, 8)
-    folded = semantic._fold(x)
+    folded = semantic._space_to_depth(x)
     assert folded.shape == (2, 24, 2, 3, 4)
-    assert torch.equal(semantic._unfold(folded), x)
+    assert torch.equal(semantic._depth_to_space(folded), x)
     y = torch.randn(1, 16, 3, 2, 5)
-    assert torch.equal(semantic._fold(semantic._unfold(y)), y)
+    assert torch.equal(semantic._space_to_depth(semantic._depth_to_space(y)), y)
 
 
 def test_a_block_holds_eight_neighbours() -> None:
     x = torch.arange(2 * 4 * 4 * 4).view(1, 2, 4, 4, 4)
-    folded = semantic._fold(x)
+    folded = semantic._space_to_depth(x)
     for c, d, h, w in itertools.product(range(2), range(2), range(2), range(2)):
         block = x[0, c, 2 * d : 2 * d + 2, 2 * h : 2 * h + 2, 2 * w : 2 * w + 2].flatten()
         assert torch.equal(folded[0, 8 * c : 8 * c + 8, d, h, w], block)
@@ -181,7 +181,7 @@ def test_any_size_gets_probabilities_of_its_own_shape(net: SemanticNet, shape: t
 def test_expected_codes_are_the_table_weighted_by_the_probabilities(net: SemanticNet) -> None:
     torch.manual_seed(5)
     x, table = torch.randn(1, 3, 8, 16, 24), torch.randn(len(STRUCTURES), 4)
-    found = semantic._unfold(expected(net, net.blocks(x)[0], table)[None])[0]
+    found = semantic._depth_to_space(expected(net, net.blocks(x)[0], table)[None])[0]
     assert torch.allclose(found, torch.einsum("se,sdhw->edhw", table, net(x)[0].softmax(0)), atol=1e-5)
 
 
@@ -205,7 +205,7 @@ def test_padding_stands_at_the_far_ends_and_is_no_body() -> None:
 
 @pytest.mark.parametrize("scales", [(SPACING,), (3.5,), (4.6,), PRESETS["default"].scales])
 def test_codes_lie_where_the_structure_is_on_an_oblique_grid(scales: tuple[float, ...]) -> None:
-    scan = named(_scan(ct(oblique_grid())), Threshold(), 3.0, scales)
+    scan = with_semantic_codes(_scan(ct(oblique_grid())), Threshold(), 3.0, scales)
     assert scan.codes.shape == (CODE, *scan.codes_grid.shape)
     assert np.allclose(scan.codes_grid.spacing, SPACING)
     rng = np.random.default_rng(1)
@@ -223,7 +223,7 @@ def test_codes_lie_where_the_structure_is_on_an_oblique_grid(scales: tuple[float
 def test_how_the_scan_is_stored_does_not_matter(net: SemanticNet) -> None:
     image = ct(oblique_grid())
     points = np.concatenate([place(n) + np.random.default_rng(n).normal(0, 8, (40, 3)) for n in ORGANS])
-    expected = _at(named(_scan(image), net, 1.0), points)
+    expected = _at(with_semantic_codes(_scan(image), net, 1.0), points)
     assert np.abs(expected).max() > 0.05
     for order, flips in (((0, 1, 2), (1, 0, 0)), ((2, 0, 1), (0, 1, 1)), ((1, 0, 2), (0, 0, 1))):
         grid = image.grid
@@ -232,13 +232,13 @@ def test_how_the_scan_is_stored_does_not_matter(net: SemanticNet) -> None:
         direction = (grid.direction * np.where(flips, -1, 1))[:, order]
         array = np.flip(image.array, [2 - a for a in axes]).transpose([2 - order[2 - n] for n in range(3)])
         stored = Image(np.ascontiguousarray(array), Grid(array.shape, grid.spacing[list(order)], start, direction))
-        assert np.allclose(_at(named(_scan(stored), net, 1.0), points), expected, atol=1e-4)
+        assert np.allclose(_at(with_semantic_codes(_scan(stored), net, 1.0), points), expected, atol=1e-4)
 
 
 def test_no_codes_outside_the_body_or_the_view(net: SemanticNet) -> None:
     image = ct(oblique_grid())
     half = (image.grid.points()[..., 0] < MIDDLE[0]).astype(np.uint8)
-    scan = named(_scan(image, Image(half, image.grid)), net, 1.0)
+    scan = with_semantic_codes(_scan(image, Image(half, image.grid)), net, 1.0)
     seen = scan.warped(scan.codes_grid, Affine.identity()).values
     out = (seen[1] * seen[2]) == 0
     assert 0.2 < out.float().mean() < 0.95
@@ -250,7 +250,7 @@ def test_no_codes_outside_the_body_or_the_view(net: SemanticNet) -> None:
 
 def test_what_is_seen_at_several_scales_is_averaged(net: SemanticNet) -> None:
     scan = _scan(ct(oblique_grid()))
-    one, other, both = (named(scan, net, 2.0, scales).codes for scales in ((3.5,), (4.6,), (3.5, 4.6)))
+    one, other, both = (with_semantic_codes(scan, net, 2.0, scales).codes for scales in ((3.5,), (4.6,), (3.5, 4.6)))
     assert one.shape == other.shape == (CODE, *scan.box.isotropic(SPACING).shape)
     assert (one - other).abs().max() > 0.01
     assert torch.allclose(both, (one + other) / 2, atol=1e-6)
@@ -260,7 +260,7 @@ def test_codes_are_scaled_and_stand_after_those_that_guide(net: SemanticNet) -> 
     image = ct(oblique_grid())
     labels = Image((image.array > 0).astype(np.uint8), image.grid)
     guided = prepare(image, 4.0, CPU, codes=labels, code_book=np.array([[0.0, 0], [1, 2]]))
-    one, three = named(guided, net, 1.0), named(guided, net, 3.0)
+    one, three = with_semantic_codes(guided, net, 1.0), with_semantic_codes(guided, net, 3.0)
     assert one.codes.shape[0] == 2 + CODE
     assert torch.allclose(one.codes[:2], guided.codes_at(one.codes_grid, Affine.identity()), atol=1e-6)  # interpolated
     assert float(one.codes[:2].max()) > 1.9
@@ -326,7 +326,7 @@ def test_registration_uses_the_structures_when_the_preset_says_so(monkeypatch: p
     grid = oblique_grid((24, 30, 32))
     fixed = ct(grid, 1)
     moving = Image(ct(grid, 2).array, dataclasses.replace(grid, origin=grid.origin + [6.0, -4.0, 5.0]))
-    stage = Stage(24.0, 24.0, 7, 8.0, 300.0, 0.005, iterations=5)
+    stage = Stage(24.0, 24.0, 7, 8.0, 0.005, iterations=5)
     plain = dataclasses.replace(PRESETS["fast"], stages=(stage,), semantic=0.0)
     loaded = []
     monkeypatch.setattr(semantic, "load", lambda *given, **settings: loaded.append(1) or Threshold())

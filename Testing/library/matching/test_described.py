@@ -15,14 +15,14 @@ from pddnet import pipeline
 from pddnet.cli.main import main
 from pddnet.core.affine import Affine
 from pddnet.core.image import Image
-from pddnet.core.presets import PRESETS, SHARPNESS, Stage
+from pddnet.core.presets import INVERSE_TEMPERATURE, PRESETS, Stage
 from pddnet.errors import InputError
 from pddnet.features import semantic_codes as semantic
 from pddnet.features.semantic_codes import CODE, SemanticNet
 from pddnet.io.weights_file import FOLDER, write_weights
 from pddnet.matching import pdd_net as network
 from pddnet.matching.feature_maps import describe
-from pddnet.matching.pdd_net import PDDNet, described, save
+from pddnet.matching.pdd_net import PDDNet, save, with_pdd_features
 from pddnet.pipeline import register
 from pddnet.synthesis.patient import Source
 from pddnet.tensor.scan import Scan, prepare
@@ -31,7 +31,7 @@ from pddnet.training.tasks.pdd import PDDTask
 
 CPU = torch.device("cpu")
 SHIFT = np.array([9.0, -14.0, 11.0])  # LPS mm: fixed to moving
-STAGE = Stage(20.0, 24.0, 7, 8.0, SHARPNESS, 0.005, iterations=10)
+STAGE = Stage(20.0, 24.0, 7, 8.0, 0.005, iterations=10)
 PLAIN = dataclasses.replace(PRESETS["fast"], stages=(STAGE,), semantic=0.0)
 ALONE = dataclasses.replace(PLAIN, mind=False)
 FEW = 5
@@ -45,7 +45,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(1)
     net = task.network().train()
     adam = torch.optim.Adam(net.groups(0.01))
-    batch = next(iter(task.drawn([Source(anatomy())], [1.0], 0)))
+    batch = next(iter(task.dataset([Source(anatomy())], [1.0], 0)))
     for _ in range(FEW):
         adam.zero_grad()
         task.loss(net, *batch)[0].backward()
@@ -98,7 +98,7 @@ def test_beside_mind_they_change_the_result_for_the_better_or_little(pair: tuple
 
 
 def test_features_weigh_as_they_were_trained_to(scan: Scan) -> None:
-    """Costs are SHARPNESS times the mean over channels of `describe`: MIND's part as ever, theirs as the network's."""
+    """Costs are INVERSE_TEMPERATURE times the mean over channels: MIND's as ever, the features' as the network's."""
     torch.manual_seed(2)
     net = PDDNet(6, 8.0).eval().requires_grad_(False)
     net.log_sharpness += 0.7
@@ -107,11 +107,11 @@ def test_features_weigh_as_they_were_trained_to(scan: Scan) -> None:
     def cost(given: Scan, **settings: bool) -> Tensor:
         codes = given.codes_at(lattice, Affine.identity())
         maps = describe(given.warped(lattice, Affine.identity()), codes, 8.0, **settings).features
-        return SHARPNESS * (maps - maps[:, 5:6, 6:7, 4:5]).square().mean(0)
+        return INVERSE_TEMPERATURE * (maps - maps[:, 5:6, 6:7, 4:5]).square().mean(0)
 
     features = net.features([scan], lattice)[0]
-    expected = net.sharpness * (features - features[:, 5:6, 6:7, 4:5]).square().mean(0)
-    both = described(scan, net, SHARPNESS)
+    expected = net.inverse_temperature * (features - features[:, 5:6, 6:7, 4:5]).square().mean(0)
+    both = with_pdd_features(scan, net, INVERSE_TEMPERATURE)
     assert expected.std() > 0
     assert torch.allclose(cost(both, similarity=False), expected, rtol=1e-3, atol=1e-4 * float(expected.max()))
     together = cost(scan) + expected
@@ -123,7 +123,7 @@ def test_where_nothing_is_features_are_zero(scan: Scan) -> None:
     net = PDDNet(4, 8.0).eval()
     with torch.no_grad():
         net.features.offsets.clamp_(-9, 9)
-    found = described(scan, net, SHARPNESS)
+    found = with_pdd_features(scan, net, INVERSE_TEMPERATURE)
     body = scan.warped(found.codes_grid, Affine.identity()).values[1:2]
     away = torch.nn.functional.max_pool3d(body[None], 9, 1, 4)[0, 0] == 0  # 32 mm: a filter, an offset, a convolution
     assert away.sum() > 20
@@ -133,7 +133,7 @@ def test_where_nothing_is_features_are_zero(scan: Scan) -> None:
 def test_features_stand_after_those_that_guide(pair: tuple[Image, Image]) -> None:
     labels = Image((pair[0].array > 0).astype(np.uint8), pair[0].grid)
     guided = prepare(pair[0], 4.0, CPU, codes=labels, code_book=np.array([[0.0, 0], [1, 2]]))
-    found = described(guided, PDDNet(4, 8.0).eval(), SHARPNESS)
+    found = with_pdd_features(guided, PDDNet(4, 8.0).eval(), INVERSE_TEMPERATURE)
     assert found.codes.shape == (2 + 4, *found.codes_grid.shape)
     assert np.allclose(found.codes_grid.spacing, guided.grid.spacing.min())
     assert torch.allclose(found.codes[:2], guided.codes_at(found.codes_grid, Affine.identity()))

@@ -17,7 +17,7 @@ SHIFT = torch.tensor([8.0, -12.0, 16.0])  # mm along D, H, W: fixed -> moving
 VOXEL, REACH = 4.0, 24.0
 STEPS = torch.arange(-REACH, REACH + 1, VOXEL)
 SHAPE = (26, 24, 28)  # voxels of the fixed lattice
-SHARPNESS = 5000.0  # high: the expectation is the least cost
+INVERSE_TEMPERATURE = 5000.0  # high: the expectation is the least cost
 
 
 def _lattice(shape: tuple[int, int, int], margin: int = 0) -> Grid:
@@ -53,7 +53,7 @@ def _best(distribution: DisplacementDistribution) -> Tensor:
 
 
 def _match(fixed: FeatureMap, moving: FeatureMap) -> DisplacementDistribution:
-    return match(fixed, moving, _control(), STEPS, SHARPNESS)
+    return match(fixed, moving, _control(), STEPS, INVERSE_TEMPERATURE)
 
 
 def _off(distribution: DisplacementDistribution) -> Tensor:

@@ -13,7 +13,7 @@ from helpers.trunk import MIDDLE, ct, oblique_grid
 from pddnet.core.affine import Affine
 from pddnet.core.grid import Grid
 from pddnet.core.image import Image
-from pddnet.core.presets import PRESETS, SHARPNESS, Stage
+from pddnet.core.presets import PRESETS, Stage
 from pddnet.matching import feature_maps
 from pddnet.matching.feature_maps import FeatureMaps, matched_lattice, shown
 from pddnet.matching.stage import _Match
@@ -21,7 +21,7 @@ from pddnet.tensor.execution import ALONE
 from pddnet.tensor.scan import Scan, prepare
 
 CPU = torch.device("cpu")
-STAGE = Stage(24.0, 72.0, 5, 8.0, SHARPNESS, 0.005)
+STAGE = Stage(24.0, 72.0, 5, 8.0, 0.005)
 MATRIX = rotation(4, -6, 9) @ np.diag([1.1, 0.92, 1.05])
 SHIFT = np.array([140.0, -75.0, 410.0])
 PLAIN = dataclasses.replace(PRESETS["default"], semantic=0.0)

@@ -99,10 +99,10 @@ def _published_moments(cost: Tensor) -> tuple[Tensor, Tensor]:
     return mean.T.reshape(3, *_control(cost)), spread.view(_control(cost))
 
 
-@pytest.mark.parametrize("sharpness", [0.0, 1.0, 30.0, 3000.0])
-def test_moments_are_those_of_the_softmax(cost: Tensor, sharpness: float) -> None:
-    mean, spread = _distribution(sharpness * cost - 50).moments()
-    expected = _published_moments(sharpness * cost - 50)
+@pytest.mark.parametrize("inverse_temperature", [0.0, 1.0, 30.0, 3000.0])
+def test_moments_are_those_of_the_softmax(cost: Tensor, inverse_temperature: float) -> None:
+    mean, spread = _distribution(inverse_temperature * cost - 50).moments()
+    expected = _published_moments(inverse_temperature * cost - 50)
     assert mean.shape == (3, *_control(cost))
     assert (mean - expected[0]).abs().max() < 3e-3  # mm, of a range of +-28
     assert (spread - expected[1]).abs().max() < 0.05  # mm

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pddnet.matching.inference import DisplacementDistribution
-from pddnet.matching.instance_optimisation import _slope, bending, optimise
+from pddnet.matching.instance_optimisation import _slope, diffusion_gradient, optimise
 
 STEPS = torch.linspace(-20, 20, 11)
 BEST = torch.tensor([7.0, -9.0, 4.0])  # mm along D, H, W
@@ -69,4 +69,4 @@ def test_the_slopes_are_those_of_the_interpolated_costs_and_of_the_penalty() -> 
     assert torch.allclose(_slope(field, DisplacementDistribution(cost, offsets)), moved.grad, atol=1e-5)
     moved.grad = None
     (sum(moved.diff(dim=dim).square().sum() for dim in (1, 2, 3)) / field[0].numel()).backward()
-    assert torch.allclose(bending(field), moved.grad, atol=1e-6)
+    assert torch.allclose(diffusion_gradient(field), moved.grad, atol=1e-6)

@@ -96,7 +96,7 @@ def test_two_of_the_six_published_scalars_are_all_that_acts(alphas: tuple[float,
     with torch.no_grad():
         net.log_sharpness.fill_(np.log(a0 * a2 * a5))
         net.log_message.fill_(np.log(a3 / a2))
-        ours = match(fixed, moving, control, steps, net.sharpness, net.weights).cost
+        ours = match(fixed, moving, control, steps, net.inverse_temperature, net.weights).cost
     result = torch.softmax(-reference.from_library(ours).flatten(1), 1)
     assert expected.std() > 1e-4
     assert torch.allclose(result, expected, rtol=2e-3, atol=1e-6)

@@ -13,7 +13,7 @@ from pddnet.core.grid import Grid
 from pddnet.core.image import Image
 from pddnet.core.presets import PRESETS, Refinement
 from pddnet.matching.discrete import FeatureMap
-from pddnet.matching.instance_optimisation import bending
+from pddnet.matching.instance_optimisation import diffusion_gradient
 from pddnet.matching.refinement import _lookup, _parts, refined
 from pddnet.tensor.execution import Work
 from pddnet.tensor.lattice import sample, to_lps
@@ -53,7 +53,9 @@ def _scans(grid: Grid) -> tuple[Scan, Scan]:
     grid = Grid(shape, spacing, origin, grid.direction)
     points = grid.points()
     volumes = (_tissue(points), _tissue(points + _planted(points)))
-    return tuple(prepare(Image(hu.astype(np.float32), grid), DEFAULT.working, torch.device("cpu")) for hu in volumes)
+    return tuple(
+        prepare(Image(hu.astype(np.float32), grid), DEFAULT.working_spacing_mm, torch.device("cpu")) for hu in volumes
+    )
 
 
 @pytest.mark.parametrize("name", ["identity", "left-handed oblique"])
@@ -116,7 +118,7 @@ def test_the_slope_is_that_of_the_cost(shape: tuple[int, int, int]) -> None:
         whole, by_voxel = torch.autograd.grad(cost + 0.03 * penalty, (u, moved))
         slope = part.slope(moved.detach(), _lookup(there))
         assert torch.allclose(slope, by_voxel, atol=1e-6)
-        assert torch.allclose(part.on_control(slope) + 0.03 * bending(u.detach()), whole, atol=1e-6)
+        assert torch.allclose(part.on_control(slope) + 0.03 * diffusion_gradient(u.detach()), whole, atol=1e-6)
     assert seen == int((here.weight > 0.05).sum())
 
 

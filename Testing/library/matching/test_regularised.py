@@ -20,9 +20,7 @@ from pddnet.pipeline import register
 VOXEL = 4.0
 STEPS = torch.tensor([-8.0, -4, 0, 4, 8])
 SHIFT = (4.0, -8.0, 0.0)  # mm along D, H, W
-SMALL = dataclasses.replace(
-    PRESETS["mind"], stages=(Stage(24.0, 24.0, 7, 8.0, 300.0, 0.005, iterations=5),), refinement=None
-)
+SMALL = dataclasses.replace(PRESETS["mind"], stages=(Stage(24.0, 24.0, 7, 8.0, 0.005, iterations=5),), refinement=None)
 
 
 def _maps(seen: int = 99) -> tuple[FeatureMap, FeatureMap, Grid]:
@@ -50,7 +48,7 @@ def test_without_weights_the_costs_are_left_as_they_are(monkeypatch: pytest.Monk
     monkeypatch.setattr(matching, "regularise", never)
     cost = match(fixed, moving, control, STEPS, 300.0, None).cost
     assert not torch.allclose(cost, regularised.cost)
-    assert float(cost.mean((2, 3, 4)).abs().max()) < 1e-3  # less their mean, times the sharpness
+    assert float(cost.mean((2, 3, 4)).abs().max()) < 1e-3  # less their mean, times the inverse_temperature
     best = cost.flatten(2, 4).argmin(2)
     assert (best == (3 * 5 + 0) * 5 + 2).float().mean() > 0.9  # SHIFT, found by every point alone
     with pytest.raises(AssertionError, match="regularised"):

@@ -10,7 +10,7 @@ from scipy import ndimage
 from helpers.geometry import grids
 from pddnet.core.field import DisplacementField
 from pddnet.core.grid import Grid
-from pddnet.tensor.folding import determinant, least_determinant, unfold
+from pddnet.tensor.folding import determinant, least_determinant, remove_folding
 from pddnet.tensor.lattice import along_axes, averages, mesh, to_lps
 
 GRIDS = {name: Grid((24, 28, 26), np.full(3, 4.0), grid.origin, grid.direction) for name, grid in grids().items()}
@@ -39,7 +39,7 @@ def test_folds_are_gone_and_the_rest_is_untouched() -> None:
     field = _folded(lattice)
     before = determinant(field, lattice)
     assert 10 < int((before <= 0).sum()) < 200
-    result = unfold(field, lattice)
+    result = remove_folding(field, lattice)
     assert determinant(result, lattice).min() >= 0.05
     moved = (result - field).norm(dim=0)
     assert 0.5 < moved.max() < 16.0
@@ -53,7 +53,7 @@ def test_a_field_without_folds_stays_as_it_is() -> None:
     lattice = GRIDS["oblique"]
     field = _folded(lattice) * 0.3
     assert determinant(field, lattice).min() > 0.05
-    assert unfold(field, lattice) is field
+    assert remove_folding(field, lattice) is field
 
 
 def test_a_fold_at_the_border_goes_too() -> None:
@@ -61,7 +61,7 @@ def test_a_fold_at_the_border_goes_too() -> None:
     field = torch.zeros(3, *lattice.shape)
     field[0, 0] = 11.0  # the first plane beyond the third
     assert determinant(field, lattice).min() < 0
-    assert determinant(unfold(field, lattice), lattice).min() >= 0.05
+    assert determinant(remove_folding(field, lattice), lattice).min() >= 0.05
 
 
 def test_many_folds_do_not_ruin_what_lies_between() -> None:
@@ -73,7 +73,7 @@ def test_many_folds_do_not_ruin_what_lies_between() -> None:
     d, h, w = torch.meshgrid(*(torch.arange(n) * 4.0 for n in lattice.shape), indexing="ij")
     field = torch.tensor(400 * noise, dtype=torch.float32) + torch.stack([0.25 * d, -0.2 * h, 0.1 * w])
     assert 0.03 < (determinant(field, lattice) < 0.05).float().mean() < 0.1
-    result = unfold(field, lattice)
+    result = remove_folding(field, lattice)
     assert determinant(result, lattice).min() >= 0.05
     assert (result - field).norm(dim=0).mean() < 1.0
 
@@ -87,7 +87,7 @@ def test_a_fold_within_a_cell_is_seen_at_its_corners() -> None:
     field[2, :, :, 3] = 4.4
     assert (determinant(field, lattice)[:, :, [2, 4]] - torch.tensor([1 + 0.55, 1 - 0.55])).abs().max() < 1e-6
     assert least_determinant(field, lattice).min().item() == pytest.approx(-0.1)
-    assert least_determinant(unfold(field, lattice), lattice).min() >= 0.05
+    assert least_determinant(remove_folding(field, lattice), lattice).min() >= 0.05
 
 
 def test_at_every_corner_a_turn_and_a_stretch_have_their_own_determinant() -> None:
@@ -108,7 +108,7 @@ def test_what_was_folded_everywhere_can_be_inverted() -> None:
     for dim, n in enumerate(lattice.shape, 1):
         fading = 1 - torch.linspace(-1, 1, n).abs() ** 4
         field *= fading.view([-1 if axis == dim else 1 for axis in range(4)])
-    field = unfold(field * (30.0 / field.abs().max()), lattice)
+    field = remove_folding(field * (30.0 / field.abs().max()), lattice)
     assert least_determinant(field, lattice).min() > 0.1
     _, residual = DisplacementField(to_lps(field, lattice), lattice).invert(lattice.isotropic(1.0, -8.0))
     assert residual < 2.1e-3

@@ -84,7 +84,7 @@ def test_along_its_own_axes_a_scan_looks_as_it_does_along_any() -> None:
     assert _along(lattice, affine, CODES, scan.values.device) is not None
     still = torch.zeros(3, *lattice.shape)  # a displacement, for which positions are worked out one by one
     expected = scan.warped(lattice, affine, still).values
-    outside = expected[0] == scan.values[0].min()
+    outside = expected[0] == scan.hu.min()
     assert 0.2 < outside.float().mean() < 0.8
     assert (scan.warped(lattice, affine).values - expected).abs().max() < 0.05  # of a thousand
     expected = scan.codes_at(lattice, affine, still)

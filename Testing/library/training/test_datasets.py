@@ -22,7 +22,7 @@ from pddnet.tensor.convert import to_tensor
 from pddnet.tensor.scan import Scan
 from pddnet.training import scans as training_scans
 from pddnet.training.config import LabelledScan
-from pddnet.training.datasets import MOST_VOXELS, SIZES, Drawn, DrawnCouples
+from pddnet.training.datasets import MOST_VOXELS, SIZES, CoupleDataset, ScanDataset
 from pddnet.training.scans import SURE, ScanSource, dice, unlabelled
 
 
@@ -38,7 +38,7 @@ class Fixed:
 
 def _drawn(shares: list[float], count: int, seed: int = 1, first: int = 0) -> list[list[int]]:
     sources = [Fixed(3 + n) for n in range(len(shares))]
-    return [item[0].tolist() for item in itertools.islice(Drawn(sources, shares, seed, first), count)]
+    return [item[0].tolist() for item in itertools.islice(ScanDataset(sources, shares, seed, first), count)]
 
 
 def test_a_number_is_the_same_scan_wherever_drawing_begins() -> None:
@@ -51,19 +51,19 @@ def test_a_number_is_the_same_scan_wherever_drawing_begins() -> None:
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_processes_that_take_turns_draw_the_same_row(processes: int) -> None:
-    drawn = Drawn([Fixed(3), Fixed(4)], [1, 2], 1, 7)
+    drawn = ScanDataset([Fixed(3), Fixed(4)], [1, 2], 1, 7)
     loader = DataLoader(drawn, batch_size=None, num_workers=processes)
     assert [item[0].tolist() for item in itertools.islice(loader, 8)] == _drawn([1, 2], 8, first=7)
 
 
 def test_a_couple_is_of_one_shape_and_of_sources_by_the_shares() -> None:
-    drawn = list(itertools.islice(DrawnCouples([Fixed(3), Fixed(4)], [1.0, 3.0], 1, 0), 200))
+    drawn = list(itertools.islice(CoupleDataset([Fixed(3), Fixed(4)], [1.0, 3.0], 1, 0), 200))
     values, structures, annotated = drawn[0]
     assert values.shape == (2, 5) and structures.shape == (2, 1) and annotated.shape == (2, len(STRUCTURES))
     assert all(torch.equal(one[1:4], other[1:4]) and one[4] != other[4] for (one, other), *_ in drawn)
     assert all(told[0, int(one)] and told[1, int(other)] for _, (one, other), told in drawn)
     assert 0.65 < np.mean([int(n) == 4 for _, both, _ in drawn for n in both]) < 0.85
-    again = next(iter(DrawnCouples([Fixed(3), Fixed(4)], [1.0, 3.0], 1, 7)))
+    again = next(iter(CoupleDataset([Fixed(3), Fixed(4)], [1.0, 3.0], 1, 7)))
     assert torch.equal(again[0], drawn[7][0])
 
 
@@ -81,7 +81,7 @@ def test_sizes_fit_the_network_and_the_memory() -> None:
 
 
 def test_what_is_annotated_includes_the_background() -> None:
-    _, structures, annotated = next(iter(Drawn([Fixed(7)], [1.0], 1, 0)))
+    _, structures, annotated = next(iter(ScanDataset([Fixed(7)], [1.0], 1, 0)))
     assert annotated.nonzero()[:, 0].tolist() == [0, 7]
     assert len(annotated) == len(STRUCTURES)
     assert structures.tolist() == [7]

@@ -28,7 +28,7 @@ from pddnet.training import datasets as training_data
 from pddnet.training import loop as training
 from pddnet.training import scans as training_scans
 from pddnet.training.config import TrainingConfig
-from pddnet.training.datasets import DrawnCouples
+from pddnet.training.datasets import CoupleDataset
 from pddnet.training.loop import Outcome, train
 from pddnet.training.scans import ScanSource
 from pddnet.training.segmentation_loss import segmentation_loss
@@ -292,7 +292,7 @@ def test_what_is_unknown_neither_helps_nor_harms(data: Path, tmp_path: Path) -> 
 
 def _batch() -> tuple[torch.Tensor, ...]:
     """The first drawn couple in which both scans have a body."""
-    drawn = DrawnCouples([Source(anatomy())], [1.0], 2, 0)
+    drawn = CoupleDataset([Source(anatomy())], [1.0], 2, 0)
     return next(b for b in drawn if training._least_known(*b[:2]) > 400)
 
 
@@ -319,13 +319,13 @@ def test_unlabelled_scans_are_guessed_anew_at_every_validation(
         assert not net.training
         return guess(scan, net)
 
-    class Noted(DrawnCouples):
+    class Noted(CoupleDataset):
         def __init__(self, sources: list, shares: list[float], seed: int, first: int) -> None:
             drawn.append(([type(source).__name__ for source in sources], shares, first))
             super().__init__(sources, shares, seed, first)
 
     monkeypatch.setattr(training.ScanSource, "guessed", staticmethod(noted))
-    monkeypatch.setattr(training_semantic, "DrawnCouples", Noted)
+    monkeypatch.setattr(training_semantic, "CoupleDataset", Noted)
     config = _config(
         folder, data, scans=None, validation=None, unlabelled=unlabelled, validate_every=2, iterations=5,
         shares=(0.25, 0.0, 1.0, 0.75),

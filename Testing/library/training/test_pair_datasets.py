@@ -15,7 +15,7 @@ from pddnet.features.label_table import NUMBER, structure_of
 from pddnet.synthesis.patient import SPACING, Sample, Source
 from pddnet.tensor.scan import Scan
 from pddnet.training.datasets import among
-from pddnet.training.pair_datasets import ALIKE, ASIDE, DrawnPairs, Labelled, alike, offset, overlaps
+from pddnet.training.pair_datasets import ALIKE, ASIDE, Labelled, PairDataset, alike, offset, overlaps
 
 SHIFT = np.array([7.0, -13.0, 29.0])  # LPS mm: fixed to moving
 NUMBERS = {label: NUMBER.get(structure_of(name) or "", 0) for label, name in NAMES.items()} | {0: 0}
@@ -130,7 +130,7 @@ class Plain:
 
 def _pairs(count: int, first: int = 0, seed: int = 2) -> list[tuple[torch.Tensor, ...]]:
     sources = [Plain(5, {4, 5, 6}), Plain(6, {4, 6})]
-    return list(itertools.islice(DrawnPairs(sources, [1.0, 2.0], seed, first, (12, 16, 20)), count))
+    return list(itertools.islice(PairDataset(sources, [1.0, 2.0], seed, first, (12, 16, 20)), count))
 
 
 def test_a_number_is_the_same_pair_wherever_drawing_begins() -> None:
@@ -164,7 +164,7 @@ def test_drawn_pairs_lie_upon_each_other_about_as_an_alignment_leaves_them() -> 
 
 
 def test_painted_patients_overlap_better_when_laid_upon_each_other() -> None:
-    drawn = DrawnPairs([Source(anatomy())], [1.0], 1, 0, (32, 32, 32))
+    drawn = PairDataset([Source(anatomy())], [1.0], 1, 0, (32, 32, 32))
     before, after, shown = [], [], []
     for values, structures, common, shift in itertools.islice(drawn, 3):
         fixed, moving = Labelled.drawn(values[0], structures[0]), Labelled.drawn(values[1], structures[1])

@@ -57,7 +57,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def batch() -> tuple[Tensor, ...]:
-    return next(iter(PDDTask(_config(Path())).drawn([Source(anatomy())], [1.0], 0)))
+    return next(iter(PDDTask(_config(Path())).dataset([Source(anatomy())], [1.0], 0)))
 
 
 def _config(folder: Path, data: Path | None = None, **changes: object) -> TrainingConfig:
@@ -179,7 +179,7 @@ def test_the_loss_may_be_that_of_the_expected_displacement_alone(batch: tuple[Te
     loss, _ = task.loss(net, *batch)
     sides = [Labelled.drawn(batch[0][n], batch[1][n], m) for n, m in ((0, None), (1, batch[3].numpy()))]
     control, distribution = task._matched(net, *sides)
-    labels = [LabelMap(side.structures.clamp(min=0), side.scan.values[2], side.scan.grid) for side in sides]
+    labels = [LabelMap(side.structures.clamp(min=0), side.scan.view, side.scan.grid) for side in sides]
     field = distribution.moments()[0]
     expected = warped_label_loss(field, *labels, control, class_weights(*labels, len(STRUCTURES)))
     assert float(loss.detach()) == pytest.approx(float(expected.detach()), rel=1e-4)

@@ -20,9 +20,9 @@ from ...tensor.convert import to_array, to_tensor
 from ...tensor.lattice import resample
 from ...tensor.scan import Scan
 from ..config import TrainingConfig
-from ..datasets import Drawable, among
+from ..datasets import SampleSource, among
 from ..losses import LabelMap, class_weights, diffusion, label_loss, warped_label_loss
-from ..pair_datasets import DrawnPairs, Labelled, offset, overlaps
+from ..pair_datasets import Labelled, PairDataset, offset, overlaps
 from .task import LabelledScans
 
 
@@ -50,9 +50,9 @@ class PDDTask:
         """See Task; the paper decays no weights."""
         return [{**group, "weight_decay": 0.0} for group in net.groups(1.0)]
 
-    def drawn(self, sources: list[Drawable], shares: list[float], first: int) -> DrawnPairs:
+    def dataset(self, sources: list[SampleSource], shares: list[float], first: int) -> PairDataset:
         """See Task."""
-        return DrawnPairs(sources, shares, self.config.seed, first, self.config.pairs.view)
+        return PairDataset(sources, shares, self.config.seed, first, self.config.pairs.view)
 
     def loss(
         self, net: PDDNet, values: Tensor, structures: Tensor, common: Tensor, shift: Tensor
@@ -108,5 +108,5 @@ def _on(device: torch.device, scan: Scan, structures: np.ndarray) -> Labelled:
 
 def _label_map(side: Labelled) -> LabelMap:
     """What counts is what the scan shows and something is known of."""
-    weight = (side.scan.values[2] > 0.5) & (side.structures >= 0)
+    weight = (side.scan.view > 0.5) & (side.structures >= 0)
     return LabelMap(side.structures.clamp(min=0), weight.float(), side.scan.grid)

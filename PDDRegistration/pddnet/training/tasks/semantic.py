@@ -12,7 +12,7 @@ from torch import Tensor
 from ...errors import InputError
 from ...features.semantic_codes import SemanticNet, inputs, load, probabilities, save
 from ..config import TrainingConfig
-from ..datasets import Drawable, DrawnCouples
+from ..datasets import CoupleDataset, SampleSource
 from ..scans import dice
 from ..segmentation_loss import segmentation_loss
 from .task import LabelledScans
@@ -40,9 +40,9 @@ class SemanticTask:
         """See Task."""
         return [{"params": net.parameters(), "lr": 1.0, "weight_decay": 1e-4}]
 
-    def drawn(self, sources: list[Drawable], shares: list[float], first: int) -> DrawnCouples:
+    def dataset(self, sources: list[SampleSource], shares: list[float], first: int) -> CoupleDataset:
         """See Task."""
-        return DrawnCouples(sources, shares, self.config.seed, first)
+        return CoupleDataset(sources, shares, self.config.seed, first)
 
     def loss(self, net: SemanticNet, values: Tensor, structures: Tensor, annotated: Tensor) -> tuple[Tensor, float]:
         """See Task."""
@@ -58,7 +58,7 @@ class SemanticTask:
         device, found = next(net.parameters()).device, []
         for scan, structures, annotated in scans:
             named = probabilities(net, scan.values.to(device)).cpu()
-            found += dice(named * scan.values[1], structures, annotated).values()
+            found += dice(named * scan.body, structures, annotated).values()
         return found
 
     def save(self, net: SemanticNet, path: Path, metadata: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from ...tensor.scan import Scan
-from ..datasets import Drawable, Drawn
+from ..datasets import SampleSource, ScanDataset
 
 LabelledScans = list[tuple[Scan, np.ndarray, frozenset[int]]]  # as `training_scans.prepared` gives them
 
@@ -31,7 +31,7 @@ class Task(Protocol):
         """Its parameters for the optimiser; `lr` is a factor on the rate that all share."""
         ...
 
-    def drawn(self, sources: list[Drawable], shares: list[float], first: int) -> Drawn:
+    def dataset(self, sources: list[SampleSource], shares: list[float], first: int) -> ScanDataset:
         """Endless batches (values, structures, ...) from number `first` on.
 
         values (..., 3, D, H, W) as `Scan.values`, structures (..., D, H, W) int64, -1 where nothing is known.
