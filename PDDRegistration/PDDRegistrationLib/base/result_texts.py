@@ -25,14 +25,14 @@ STAGES = {
 
 
 def stageText(stage: str) -> str:
-    """A stage of the run in words; 'match 2' is the second stage of the matching."""
+    """Name a stage of the run in words; 'match 2' is the second stage of the matching."""
     if stage.startswith("match"):
         return _("Matching, stage {number}").format(number=stage.split()[-1])
     return STAGES.get(stage, stage)
 
 
 def verdictText(status: str) -> str:
-    """The verdict in words."""
+    """Say the verdict in words; status: ok, doubtful or failed."""
     words = {
         "ok": _("OK: nothing speaks against this result"),
         "doubtful": _("Doubtful: look closely before you use it"),
@@ -42,7 +42,7 @@ def verdictText(status: str) -> str:
 
 
 def summaryText(report: dict[str, Any]) -> str:
-    """A few lines of rich text. Only failure has a colour: what else to make of the numbers is the user's to say."""
+    """Summarise a report in a few lines of rich text. Only failure has a colour: other numbers are the user's to judge."""
     verdict, jacobian = report["verdict"], report["jacobian"]
     title = html.escape(verdictText(verdict["status"]))
     if verdict["status"] == "failed":
@@ -63,7 +63,7 @@ def summaryText(report: dict[str, Any]) -> str:
 
 
 def organLines(organs: list[dict[str, Any]], guided: bool = False, started: bool = False) -> list[str]:
-    """The mean Dice of the organs that both segmentations have; all of them stand in the report.
+    """State the mean Dice of the organs that both segmentations have; the report lists them all.
 
     guided: whether the segmentations led the registration: then this is no evaluation.
     started: whether the numbers before are those of the transform or the points that the run started from.

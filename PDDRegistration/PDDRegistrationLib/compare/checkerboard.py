@@ -10,11 +10,11 @@ from ..scene.proxies import hiddenVolume
 from ..scene.scene_changes import SceneChanges
 
 TILES = 8  # along the longest side
-FAR = 20  # ranges of values; interpolation towards a transparent voxel then blurs no more than a twentieth of a voxel
+FAR = 20  # times the range of values; interpolation towards a transparent voxel then blurs no more than a twentieth of a voxel
 
 
 def checkerboardOf(changes: SceneChanges, volume: slicer.vtkMRMLScalarVolumeNode) -> slicer.vtkMRMLScalarVolumeNode:
-    """A hidden copy of the volume in cubes of `tileSize`; the cube at voxel (0, 0, 0) is there, its neighbours are not.
+    """Add a hidden copy of the volume of which every other cube is transparent; the one at voxel (0, 0, 0) is not.
 
     What lies behind is drawn as always: under its transform, in its own window and level, and without resampling.
     """
@@ -35,7 +35,7 @@ def tileSize(volume: slicer.vtkMRMLScalarVolumeNode) -> float:
 
 
 def tiled(array: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """(D, H, W) with every other box far below all other values; `edges` (3,) in voxels along i, j, k."""
+    """Lower every other box of an array (D, H, W) far below all other values; `edges` (3,) in voxels along i, j, k."""
     low, high = float(array.min()), float(array.max())
     nothing = low - FAR * max(high - low, 1.0)
     small = array.dtype.kind in "iu" and nothing >= np.iinfo(np.int16).min and high <= np.iinfo(np.int16).max

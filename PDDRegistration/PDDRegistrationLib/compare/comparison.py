@@ -20,7 +20,7 @@ PAIR = ("Red", "Yellow")  # the views that Slicer's layout "side by side" shows
 
 
 class Comparison:
-    """Fixed volume behind, moving one in front, with or without the transform, and both segmentations.
+    """Fixed volume in the background, moving one in the foreground with or without the transform, both segmentations.
 
     Nothing changes before `start`, or the first of the set... methods, which starts it. No node of the user's is moved
     or filled: what must be shown elsewhere is shown by hidden proxies. `close` undoes everything. Without a window
@@ -83,7 +83,7 @@ class Comparison:
             _sliceLogics()[name].FitSliceToBackground()
 
     def close(self) -> None:
-        """Layout, views and nodes as they were; what the user changed meanwhile stays."""
+        """Restore layout, views and nodes; what the user changed meanwhile stays."""
         if not self._running:
             return
         self._running = False
@@ -101,17 +101,17 @@ class Comparison:
             self._update()
 
     def setBlend(self, opacity: float) -> None:
-        """From 0, only the fixed volume, to 1, only what lies before it."""
+        """Set the opacity of the foreground: 0 shows only the fixed volume, 1 only the moving one."""
         self.blend = opacity
         self._show()
 
     def setRegistered(self, registered: bool) -> None:
-        """The moving volume and segmentation with the transform, or without it."""
+        """Show the moving volume and segmentation with the transform, or without it."""
         self.registered = registered
         self._show()
 
     def setCheckerboard(self, on: bool) -> None:
-        """Tiles of the fixed volume before the moving one; ends side by side."""
+        """Show tiles of the fixed volume before the moving one; ends side by side."""
         self.start()
         if on == self.checkerboard or not self._running:
             return
@@ -125,7 +125,7 @@ class Comparison:
         self._show()
 
     def setSideBySide(self, on: bool) -> None:
-        """The fixed volume at the left, the moving one at the right, cut by one plane; ends the checkerboard."""
+        """Show the fixed volume at the left and the moving one at the right, in one plane; ends the checkerboard."""
         manager = slicer.app.layoutManager()
         if manager is None or on == self.sideBySide:
             return
@@ -144,7 +144,7 @@ class Comparison:
         self._update()
 
     def setOverlay(self, volume: slicer.vtkMRMLScalarVolumeNode | None) -> None:
-        """A map, such as of the Jacobian determinant, in front instead of the moving volume; None takes it away."""
+        """Show a map, such as of the Jacobian determinant, instead of the moving volume; None removes it."""
         self.overlay = volume
         self._show()
 
@@ -251,7 +251,7 @@ class Comparison:
 
 
 class _Pose:
-    """Where a slice view looks."""
+    """Plane, origin and field of view of a slice view, to be restored."""
 
     def __init__(self, node: slicer.vtkMRMLSliceNode) -> None:
         self._node = node
@@ -260,7 +260,7 @@ class _Pose:
         self._origin, self._field = node.GetXYZOrigin(), node.GetFieldOfView()
 
     def restore(self, node: slicer.vtkMRMLSliceNode | None = None) -> None:
-        """Look there again, with the same view or another one."""
+        """Apply the pose to the same view or to another one."""
         node = node or self._node
         if node.GetScene() is None:
             return

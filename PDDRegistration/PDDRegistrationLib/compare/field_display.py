@@ -9,9 +9,10 @@ from ..scene.geometry import independentCopy, movedPoints, transformBetween
 from ..scene.scene_changes import SceneChanges
 
 MODES = {"grid": "VIS_MODE_GRID", "glyphs": "VIS_MODE_GLYPH", "contours": "VIS_MODE_CONTOUR"}
-ROUND = np.array([1.0, 2.0, 5.0, 10.0])
-LINES, ARROWS, LEVELS = 20, 30, 8  # over the fixed volume; over the largest displacement
-PROBES = 15  # per axis, points at which the displacement is looked at
+ROUND_STEPS = np.array([1.0, 2.0, 5.0, 10.0])
+LINES, ARROWS = 20, 30  # over the fixed volume
+LEVELS = 8  # of contours, up to the largest displacement
+PROBES = 15  # per axis, points at which the displacement is sampled
 
 
 class FieldDisplay:
@@ -28,7 +29,7 @@ class FieldDisplay:
         self._changes = SceneChanges()
 
     def show(self, mode: str | None) -> None:
-        """'grid', 'glyphs' or 'contours'; None draws nothing and restores the display node."""
+        """Draw the 'grid', 'glyphs' (arrows) or 'contours'; None draws nothing and restores the display node."""
         self._changes.undo()
         self.mode = mode
         if mode is None:
@@ -51,10 +52,6 @@ class FieldDisplay:
         """Draw the transform as it is now."""
         if self.mode is not None:
             self.show(self.mode)
-
-    def close(self) -> None:
-        """As `show(None)`."""
-        self.show(None)
 
     def _inverseNode(self) -> slicer.vtkMRMLTransformNode:
         """A hidden transform, to its parent as the shown one is from the world: fixed to moving."""
@@ -93,10 +90,11 @@ class FieldDisplay:
         return float(np.linalg.norm(moved - points, axis=-1).max())
 
 
-def roundStep(millimetres: float) -> float:
-    """The nearest of 1, 2, 5, 10, 20, 50, ..."""
-    power = 10 ** np.floor(np.log10(max(millimetres, 1e-3)))
-    return float(ROUND[np.argmin(np.abs(np.log(ROUND * power / max(millimetres, 1e-3))))] * power)
+def roundStep(length_mm: float) -> float:
+    """Round a length to the nearest of 1, 2, 5, 10, 20, 50, ... mm."""
+    length_mm = max(length_mm, 1e-3)
+    steps = ROUND_STEPS * 10 ** np.floor(np.log10(length_mm))
+    return float(steps[np.argmin(np.abs(np.log(steps / length_mm)))])
 
 
 def contourLevels(largest: float) -> str:

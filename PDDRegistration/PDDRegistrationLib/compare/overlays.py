@@ -24,7 +24,7 @@ TITLES = {
 }
 COLOURS = 256
 FOLDED = (1.0, 0.0, 1.0)
-JACOBIAN_LIMITS = -0.5, 2.0  # what is lower or higher has the same colours
+JACOBIAN_LIMITS = -0.5, 2.0  # values below or above have the colours of these
 # where in the table, red, green, blue; dark where nothing happens, so that the scan shows through
 JACOBIAN_COLOURS = (
     (0, 0.3, 0.6, 1),
@@ -39,7 +39,7 @@ PLANES = 8  # of voxels in one step; the window works between the steps
 
 
 def magnitude(field: DisplacementField) -> Image:
-    """Length of the displacement in mm, float32, on the field's grid."""
+    """Compute the length of the displacement in mm, float32, on the field's grid."""
     return Image(np.sqrt(np.einsum("...c,...c->...", field.array, field.array)), field.grid)
 
 
@@ -94,12 +94,12 @@ class Overlays:
             onReady(self._add(kind, magnitude(fieldFromGridTransform(self._transform))))
 
     def cancel(self) -> None:
-        """Forget what was asked for and is not ready."""
+        """Stop computing the map that was requested last."""
         self._timer.stop()
         self._steps = None
 
     def showLegend(self, kind: str | None) -> None:
-        """The legend of one map, or none."""
+        """Show the legend of one map, or none."""
         for known, legend in self._legends.items():
             legend.SetVisibility(known == kind)
 
@@ -166,12 +166,12 @@ class Overlays:
 
 
 def limits(kind: str, array: np.ndarray) -> tuple[float, float]:
-    """The values of the first and the last colour."""
+    """Return the values that get the first and the last colour."""
     return JACOBIAN_LIMITS if kind == "jacobian" else (0.0, max(float(array.max()), 1.0))
 
 
 def colours(kind: str) -> np.ndarray:
-    """(256, 3) red, green, blue from 0 to 1; of a Jacobian determinant all values below 0 have `FOLDED`."""
+    """Return (256, 3) red, green, blue from 0 to 1; of a Jacobian determinant all values below 0 have `FOLDED`."""
     places, *channels = np.array(JACOBIAN_COLOURS if kind == "jacobian" else MILLIMETRE_COLOURS).T
     at = np.linspace(0, 1, COLOURS)
     if kind == "jacobian":

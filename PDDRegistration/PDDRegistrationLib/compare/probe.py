@@ -58,7 +58,7 @@ def valuesText(values: Values) -> str:
 
 
 class Probe:
-    """Watches the crosshair until `close`; `onText` gets the values as text, nothing where the mouse is in no view."""
+    """Observes the crosshair until `close`; `onText` gets the values as text, nothing where the mouse is in no view."""
 
     def __init__(
         self, transform: slicer.vtkMRMLTransformNode, onText: Callable[[str], None], uncertainty: Image | None = None
@@ -71,7 +71,7 @@ class Probe:
             self._observer = self._crosshair.AddObserver(event, self._onMoved)
 
     def close(self) -> None:
-        """Watch no more."""
+        """Stop observing."""
         if self._observer is not None:
             self._crosshair.RemoveObserver(self._observer)
             self._observer = None
@@ -95,7 +95,7 @@ def _steps(transform: slicer.vtkMRMLTransformNode) -> np.ndarray:
 
 
 def _sample(image: Image, point: np.ndarray) -> float | None:
-    """Linear between the voxels; None outside of them."""
+    """The value at a RAS point, linear between the voxels; None outside of them."""
     index = image.grid.point_to_index(RAS_LPS * point)
     if not image.grid.contains(RAS_LPS * point):
         return None

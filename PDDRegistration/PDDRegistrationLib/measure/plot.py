@@ -1,4 +1,4 @@
-"""A plot of the Dice of every segment before and after, over the table of a measurement."""
+"""`diceChart`: a bar chart of the Dice of every segment before and after, on the table of a measurement."""
 
 from __future__ import annotations
 

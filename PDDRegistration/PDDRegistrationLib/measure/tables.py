@@ -1,4 +1,4 @@
-"""The findings of a measurement as table nodes of the scene."""
+"""`MeasureTables`: the findings of a measurement as table nodes of the scene."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`Binding`: a parameter node bound to the widgets of a panel, until it is released."""
+"""`Binding`: binds a parameter node to the widgets of a panel, until it is released."""
 
 from __future__ import annotations
 

@@ -89,12 +89,12 @@ class ComparePanel:
         self._update()
 
     def showAfter(self) -> None:
-        """Where 'Before' is pressed, release it."""
+        """Release the button 'Before' where it is pressed."""
         if self._session is not None and not self._session.comparison.registered:
             self._onBeforeClicked(False)
 
     def close(self) -> None:
-        """No observers and no helper nodes; the views and display nodes as they were; nothing to look at."""
+        """Remove observers and hidden nodes, restore the views and display nodes, and offer nothing."""
         self._apply.show(None)
         self._reveal(False)
         session, self._session = self._session, None

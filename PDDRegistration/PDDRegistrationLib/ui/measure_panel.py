@@ -100,7 +100,7 @@ class MeasurePanel:
 
     @staticmethod
     def _offer(own: MeasureParameters, parameters: RegistrationParameters) -> None:
-        """Take over what the module registered last, unless another transform was chosen here."""
+        """Choose what the module registered last, unless another transform was chosen already."""
         result = parameters.outputTransform
         if result is None or own.transform not in (None, result):
             return

@@ -34,7 +34,7 @@ class Panel:
     """Connects the parameter node, the widgets and the runs. Apply becomes Cancel while one runs."""
 
     def __init__(self, ui: Any, logic: Any, compare: ComparePanel, afterRun: Callable[[], None]) -> None:
-        """Args: the widgets by name; PDDRegistrationLogic; what shows results; called when there is a new one."""
+        """ui: the widgets by name; logic: PDDRegistrationLogic; compare: shows results; afterRun: called after each run."""
         self.ui, self.logic, self._compare, self._afterRun = ui, logic, compare, afterRun
         self._uncertainty: tuple[str, Image] | None = None  # ID of the last result's transform, and its uncertainty
         self._parameters: RegistrationParameters | None = None
@@ -79,7 +79,7 @@ class Panel:
             self._job.cancel()
 
     def _mend(self, parameters: RegistrationParameters) -> None:
-        """A scene of another version or machine may name what is not here: say so, and take the usual one."""
+        """Replace a preset or device that this version or machine does not have, and say so."""
         text = self._settings.mend(parameters)
         if text:
             showText(self.ui.statusLabel, text)
@@ -127,7 +127,7 @@ class Panel:
         self._offerNewTransform(missing)
 
     def _offerNewTransform(self, missing: InputError | None) -> None:
-        """The way out where the chosen transform is in use for something else."""
+        """Offer a new output transform where the chosen one is in use for something else."""
         taken = type(missing) is OutputTaken
         showText(self.ui.takenLabel, str(missing) if taken else "")
         self.ui.newTransformButton.visible = taken

@@ -1,4 +1,4 @@
-"""`RunLog`: what happened in the runs of this session, as lines of text that can be copied."""
+"""`RunLog`: writes the log of this session's runs, as lines of text that can be copied."""
 
 from __future__ import annotations
 

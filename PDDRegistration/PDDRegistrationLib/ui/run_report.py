@@ -35,7 +35,7 @@ def runReport(
     hello: dict[str, Any] | None = None,
     hide: Iterable[str] = (),
 ) -> dict[str, Any]:
-    """What is known about a failed run, as strict JSON.
+    """Describe a failed run as strict JSON.
 
     Args:
         request: as it was submitted. Only its settings and the geometry of its images (LPS mm) are told.
@@ -62,7 +62,7 @@ def runReport(
 
 
 def privateNames(nodes: Iterable[slicer.vtkMRMLNode]) -> list[str]:
-    """What a report must not tell of these nodes: their names, their segments', files, patients and studies."""
+    """Collect what a report must not tell of these nodes: names of nodes, segments, files, patients and studies."""
     names: list[str] = []
     for node in nodes:
         names += [node.GetName() or "", *_fileNames(node), *_hierarchyNames(node)]
@@ -119,7 +119,7 @@ def _described(value: Any) -> Any:
 
 
 def _without(hidden: dict[str, str], text: str) -> str:
-    """The text with what must not appear replaced, in upper and lower case; the longest first, as one may hold another.
+    """Replace what must not appear in a text, in upper and lower case; the longest first, as one may hold another.
 
     Paths on Windows also as a repr shows them, with doubled backslashes.
     """

@@ -1,4 +1,4 @@
-"""`SettingsPanel`: preset, device and the settings in their place; how long a run took, and what GPU there is."""
+"""`SettingsPanel`: the widgets of preset, device and advanced settings, with the time of the last run and the GPU."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def adjustOf(parameters: Any) -> dict[str, Any]:
 
 
 class SettingsPanel:
-    """Connects these widgets and a parameter node by hand: a scene may name a preset or device that is not here."""
+    """Connects these widgets and a parameter node by hand: a scene may name a preset or device that does not exist."""
 
     def __init__(self, ui: Any, worker: Callable[[], Any]) -> None:
         """Args: the widgets by name; what returns the registration process's client."""
@@ -74,7 +74,7 @@ class SettingsPanel:
         self._parameters = parameters
 
     def mend(self, parameters: Any) -> str:
-        """Replace what another version or machine knew by the usual; returns a sentence on it, or nothing."""
+        """Replace values that this version or machine does not have by the defaults; returns a sentence on it, or nothing."""
         known = {"preset": tuple(PRESETS), "device": DEVICES, "inverseConsistency": tuple(WAYS)}
         values = {name: getattr(parameters, name) for name in known}
         unknown = {name: value for name, value in values.items() if value not in known[name]}
@@ -129,7 +129,7 @@ class SettingsPanel:
 
 
 def presetTexts(preset: Preset) -> tuple[str, str]:
-    """One line: what it is for, and how long it took here, if it was used here before; and where that was measured."""
+    """A line on the preset's purpose and the time of its last run on this machine, and a tool tip on that time."""
     last = lastRun(preset.name)
     if last is None:
         return preset.purpose, ""
@@ -139,7 +139,7 @@ def presetTexts(preset: Preset) -> tuple[str, str]:
 
 
 def _presetValues(preset: Preset) -> dict[str, str]:
-    """What the preset says, in the words of the widgets."""
+    """The preset's values, in the words of the widgets."""
     first, last = preset.stages[0], preset.stages[-1]
     points = _("{count} points per axis").format(count=last.control_points_per_axis)
     steps = sorted({stage.iterations for stage in preset.stages})

@@ -19,10 +19,10 @@ SIDES = ("fixed", "moving")
 
 
 class StartPanel:
-    """Connects what no selector can: a segment within a mask, and the placing of points."""
+    """Connects what no node selector can: the choice of a segment within a mask, and the placing of points."""
 
     def __init__(self, ui: Any, onPlacing: Callable[[], None]) -> None:
-        """Args: the widgets by name; called before points are placed: the views are to show the last result."""
+        """ui: the widgets by name; onPlacing: called before points are placed, so that the views show the last result."""
         self.ui, self._onPlacing = ui, onPlacing
         self._parameters: RegistrationParameters | None = None
         self._entries: dict[str, list[tuple[str, str]]] = {side: [] for side in SIDES}

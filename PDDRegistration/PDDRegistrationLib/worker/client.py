@@ -62,7 +62,7 @@ class Worker:
         temporaryFolder: str | Path,
         idleSeconds: float = IDLE,
     ) -> None:
-        """Args: PythonSlicer; the folder that holds pddnet; where the private folder for arrays is made."""
+        """pythonExecutable: PythonSlicer; pddnetParent: holds pddnet; temporaryFolder: gets a private folder for arrays."""
         self._program, self._parent = str(pythonExecutable), Path(pddnetParent)
         self._temporary, self._idle = Path(temporaryFolder), idleSeconds
         self._folder: WorkerFolder | None = None
@@ -104,7 +104,7 @@ class Worker:
         return dict(self._hello)
 
     def useTemporaryFolder(self, folder: str | Path) -> None:
-        """Where the next process's private folder is made: the user may have chosen another."""
+        """Make the next process's private folder here: the user may have chosen another place."""
         self._temporary = Path(folder)
 
     def start(self) -> None:
@@ -173,20 +173,6 @@ class Worker:
                 self._onFinished()
         if job is not None and job.error is not None:
             raise job.error
-
-    def run(self, request: dict[str, Any], onProgress: Callable[[float, str], None] | None = None) -> dict[str, Any]:
-        """Submit a request, wait for it and return the answer's fields.
-
-        Raises:
-            InputError, Cancelled, MemoryError, WorkerError: see `Failure.asException`.
-            Exception: what onProgress raised.
-        """
-        answers: list[dict[str, Any]] = []
-        failures: list[Failure] = []
-        self.waitFor(self.submit(request, onProgress, answers.append, failures.append))
-        if failures:
-            raise failures[0].asException()
-        return answers[0]
 
     def stop(self) -> None:
         """End the process within about a second and delete its files; open requests fail as cancelled.

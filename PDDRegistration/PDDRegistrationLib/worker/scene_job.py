@@ -1,4 +1,4 @@
-"""`SceneJob`: a request to the worker whose answer is put into the scene, whole or not at all."""
+"""`SceneJob`: a request to the worker whose answer is put into the scene, completely or not at all."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class SceneJob(Generic[Outcome]):
 
 
 class NodesOfRun:
-    """The nodes that a run was started with, to be looked at again at its end."""
+    """The nodes that a run was started with, to be checked again at its end."""
 
     def __init__(self, nodes: Iterable[slicer.vtkMRMLNode]) -> None:
         self._nodes = [(node, node.GetName(), node.GetID(), node.GetScene()) for node in nodes]

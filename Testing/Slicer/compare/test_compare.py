@@ -314,7 +314,7 @@ def test_arrows_and_contours_are_drawn_and_go_again(host: Host, mode: str):
             )
             assert np.abs(lines - side * radius).min() < 0.5
             assert np.abs(lines - side * (radius + 2)).min() > 1.0
-    field.close()
+    field.show(None)
     assert (host.viewImage("Red") == plain).all()
 
 
