@@ -42,7 +42,7 @@ def verdictText(status: str) -> str:
 
 
 def summaryText(report: dict[str, Any]) -> str:
-    """Summarise a report in a few lines of rich text. Only failure has a colour: other numbers are the user's to judge."""
+    """Summarise a report in a few lines of rich text. Only failure has a colour: the user judges other numbers."""
     verdict, jacobian = report["verdict"], report["jacobian"]
     title = html.escape(verdictText(verdict["status"]))
     if verdict["status"] == "failed":

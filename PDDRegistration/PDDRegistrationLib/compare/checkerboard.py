@@ -10,7 +10,7 @@ from ..scene.proxies import hiddenVolume
 from ..scene.scene_changes import SceneChanges
 
 TILES = 8  # along the longest side
-FAR = 20  # times the range of values; interpolation towards a transparent voxel then blurs no more than a twentieth of a voxel
+FAR = 20  # times the range of values, so that interpolation towards a transparent voxel blurs a twentieth of a voxel
 
 
 def checkerboardOf(changes: SceneChanges, volume: slicer.vtkMRMLScalarVolumeNode) -> slicer.vtkMRMLScalarVolumeNode:

@@ -34,7 +34,7 @@ class Panel:
     """Connects the parameter node, the widgets and the runs. Apply becomes Cancel while one runs."""
 
     def __init__(self, ui: Any, logic: Any, compare: ComparePanel, afterRun: Callable[[], None]) -> None:
-        """ui: the widgets by name; logic: PDDRegistrationLogic; compare: shows results; afterRun: called after each run."""
+        """ui: widgets by name; logic: PDDRegistrationLogic; compare: shows results; afterRun: called after each run."""
         self.ui, self.logic, self._compare, self._afterRun = ui, logic, compare, afterRun
         self._uncertainty: tuple[str, Image] | None = None  # ID of the last result's transform, and its uncertainty
         self._parameters: RegistrationParameters | None = None

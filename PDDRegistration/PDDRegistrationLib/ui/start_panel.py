@@ -22,7 +22,7 @@ class StartPanel:
     """Connects what no node selector can: the choice of a segment within a mask, and the placing of points."""
 
     def __init__(self, ui: Any, onPlacing: Callable[[], None]) -> None:
-        """ui: the widgets by name; onPlacing: called before points are placed, so that the views show the last result."""
+        """ui: widgets by name; onPlacing: called before points are placed, so that the views show the last result."""
         self.ui, self._onPlacing = ui, onPlacing
         self._parameters: RegistrationParameters | None = None
         self._entries: dict[str, list[tuple[str, str]]] = {side: [] for side in SIDES}
