@@ -77,7 +77,7 @@ class SettingsPanel:
         self._parameters = parameters
 
     def mend(self, parameters: RegistrationParameters) -> str:
-        """Replace values that do not exist in this version or machine by defaults; returns a sentence on it, or nothing."""
+        """Replace values that do not exist in this version or machine by defaults; returns a sentence on it, or ''."""
         known = {"preset": tuple(PRESETS), "device": DEVICES, "inverseConsistency": tuple(WAYS)}
         values = {name: getattr(parameters, name) for name in known}
         unknown = {name: value for name, value in values.items() if value not in known[name]}

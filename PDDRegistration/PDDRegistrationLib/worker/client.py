@@ -62,7 +62,7 @@ class Worker:
         temporaryFolder: str | Path,
         idleSeconds: float = IDLE,
     ) -> None:
-        """pythonExecutable: PythonSlicer; pddnetParent: holds pddnet; temporaryFolder: for a private folder of arrays."""
+        """pythonExecutable: PythonSlicer; pddnetParent: holds pddnet; temporaryFolder: for a folder with the arrays."""
         self._program, self._parent = str(pythonExecutable), Path(pddnetParent)
         self._temporary, self._idle = Path(temporaryFolder), idleSeconds
         self._folder: WorkerFolder | None = None
