@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..scene.points import PointPairs
-from ..scene.segmentations import SegmentMatches
+from ..scene.segment_matching import SegmentMatches
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from ..registration.matched_segments import OrganPairs
 from ..scene.nodes import isSame, parentChain
 from ..scene.placement import registeredVolumes
 from ..scene.points import PointPairs, pointPairs
-from ..scene.segmentations import SegmentLabels, SegmentMatches, labelsFromSegmentation, matchSegments, sharedLabels
+from ..scene.segment_matching import SegmentMatches, matchSegments, sharedLabels
+from ..scene.segmentations import SegmentLabels, labelsFromSegmentation
 from ..scene.transforms import itkTransformFromNode
 from ..scene.volumes import imageFromVolume
 from ..worker.client import Worker
@@ -108,7 +109,7 @@ class MeasureJob(SceneJob[MeasureResult]):
         return {"labels": pairs, "grid": fixedGrid or _gridOver(fixed)}
 
     def _ignored(self, node: slicer.vtkMRMLTransformableNode) -> slicer.vtkMRMLTransformNode | None:
-        """Of the moving node's parents the one that a registration put there: not where the scan lies by itself.
+        """Return the parent of a moving node that a registration put there: not where the scan lies by itself.
 
         That is the measured transform, or else another result for the same moving volume.
         """

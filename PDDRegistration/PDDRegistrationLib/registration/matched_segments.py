@@ -8,12 +8,13 @@ from typing import Any
 from pddnet.core.grid import Grid
 from pddnet.core.image import Image
 
-from ..scene.segmentations import SegmentLabels, SharedLabels, sharedLabels
+from ..scene.segment_matching import SharedLabels, sharedLabels
+from ..scene.segmentations import SegmentLabels
 
 
 @dataclass(frozen=True)
 class OrganPairs:
-    """What to measure: `pairs` for the worker's `evaluate`, and whose the labels are."""
+    """Pairs of label maps to measure: `pairs` for the worker, `shared` with the segments that the labels stand for."""
 
     pairs: dict[str, dict[str, Image]] = field(default_factory=dict)
     shared: tuple[SharedLabels, ...] = ()

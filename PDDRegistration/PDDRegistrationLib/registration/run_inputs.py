@@ -14,14 +14,15 @@ from pddnet.errors import InputError
 from pddnet.io.landmark_init import start_from_points
 
 from ..scene.points import pointPairs
-from ..scene.segmentations import SegmentLabels, SharedLabels, labelsFromSegmentation
+from ..scene.segment_matching import SharedLabels
+from ..scene.segmentations import SegmentLabels, labelsFromSegmentation
 from ..scene.transforms import itkTransformFromNode
 from ..scene.volumes import imageFromVolume
 from .selection import Selection
 
 
 def startOf(selection: Selection, fixedGrid: Grid) -> Any:
-    """The initial transform: ITK's or a (4, 4) matrix, fixed to moving points in LPS mm; None: the run searches one.
+    """Return the initial transform: ITK's or a (4, 4) matrix, fixed to moving, LPS mm; None: the run searches one.
 
     Raises:
         InputError: there are too few pairs of points, or they fit no body.
@@ -35,7 +36,7 @@ def startOf(selection: Selection, fixedGrid: Grid) -> Any:
 
 
 def masksOf(selection: Selection, fixedGrid: Grid, movingGrid: Grid) -> dict[str, Image]:
-    """The chosen masks, 1 inside, by the names that the worker knows; grids: of the two volumes, LPS mm.
+    """Read the chosen masks, 1 inside, by the worker's names; fixedGrid, movingGrid: of the two volumes, LPS mm.
 
     Raises:
         InputError: a mask is empty, or the segment is gone.
@@ -52,7 +53,7 @@ def masksOf(selection: Selection, fixedGrid: Grid, movingGrid: Grid) -> dict[str
 def guidingLabels(
     fixed: SegmentLabels, moving: SegmentLabels, shared: tuple[SharedLabels, ...], fixedGrid: Grid, movingGrid: Grid
 ) -> dict[str, Image]:
-    """The segments of both scans that are the same organ as one label map per scan, by the worker's names.
+    """Join the matched segments into one label map per scan, by the worker's names.
 
     Args:
         shared: from `segmentations.sharedLabels`; where segments overlap, the earlier one is kept.

@@ -64,7 +64,7 @@ class Selection(OutputNodes):
         return {name: node for name, node in self.nodes.items() if name not in OUTPUT_FIELDS}
 
     def ignored(self, node: slicer.vtkMRMLTransformableNode) -> slicer.vtkMRMLTransformNode | None:
-        """Of the parents of a moving node the one that a run starts without, as it stands for what the run looks for.
+        """Return the parent of a moving node that a run leaves out, because it stands for what the run looks for.
 
         That is the initial transform, which would count twice otherwise, or else the result of a former run.
         """

@@ -20,7 +20,7 @@ INVERSE_OF = "PDDRegistration.InverseOf"
 
 
 def inverseOf(transform: slicer.vtkMRMLTransformNode) -> slicer.vtkMRMLTransformNode:
-    """The node "<name> inverse": what lies under it is shown where the moving scan has it.
+    """Return the node "<name> inverse", which shows what lies under it where the moving scan has it.
 
     It is made when first asked for, and made anew from the transform (and its parents) each time after.
     """
@@ -44,7 +44,7 @@ def inverseOf(transform: slicer.vtkMRMLTransformNode) -> slicer.vtkMRMLTransform
 def hardenedCopy(
     node: slicer.vtkMRMLTransformableNode, transform: slicer.vtkMRMLTransformNode, inverse: bool = False
 ) -> slicer.vtkMRMLTransformableNode:
-    """A new node "<name> registered" in the world, without parents; the node itself stays as it is, where it is.
+    """Add a copy "<name> registered" with the transform hardened, in the world; the node itself stays unchanged.
 
     Volumes and label maps are resampled to voxels of their own spacing that cover all of what is moved.
 
@@ -95,7 +95,7 @@ class _Step:
 
 
 class Applied:
-    """Puts nodes under transforms, and remembers how they lay before; it changes nothing but parents."""
+    """Puts nodes under transforms, and remembers their former parents; it changes nothing else."""
 
     def __init__(self) -> None:
         self._steps: list[_Step] = []
@@ -103,7 +103,7 @@ class Applied:
     def apply(
         self, node: slicer.vtkMRMLTransformableNode, transform: slicer.vtkMRMLTransformNode, inverse: bool = False
     ) -> None:
-        """Show a node of the moving scan where the fixed one has it; `inverse`: a node of the fixed scan at the moving.
+        """Show a node of the moving scan in fixed space; `inverse`: a node of the fixed scan in moving space.
 
         As `placement.placeUnder` does it: other parents keep their effect, a former result is replaced.
 

@@ -31,7 +31,7 @@ def pointPairs(
     movingPoints: slicer.vtkMRMLMarkupsNode,
     ignoring: slicer.vtkMRMLTransformNode | None = None,
 ) -> PointPairs:
-    """The points that belong together: by label where any label is the same, else by order where the counts agree.
+    """Pair corresponding points: by label where any label is the same, else by order where the counts agree.
 
     ignoring: of the moving list's parents, as for `volumes.imageFromVolume`.
 

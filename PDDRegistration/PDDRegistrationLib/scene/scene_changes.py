@@ -32,7 +32,7 @@ class SceneChanges:
             setting.restore()
 
     def add(self, scene: slicer.vtkMRMLScene, className: str, name: str) -> slicer.vtkMRMLNode:
-        """A new hidden node, which is not saved with the scene."""
+        """Add a hidden node, which is not saved with the scene."""
         node = getattr(slicer, className)()
         node.SetName(name)
         node.SetAttribute(HELPER, "true")
@@ -45,14 +45,14 @@ class SceneChanges:
         return node
 
     def addDisplay(self, node: slicer.vtkMRMLDisplayableNode) -> slicer.vtkMRMLDisplayNode:
-        """The node's display node; a new one, which goes with the rest, if it has none."""
+        """Return the node's display node; if it has none, a new one, which `undo` removes."""
         if node.GetDisplayNode() is None:
             node.CreateDefaultDisplayNodes()
             self.adopt(node.GetDisplayNode())
         return node.GetDisplayNode()
 
     def adopt(self, node: slicer.vtkMRMLNode) -> None:
-        """Take a node that has just been made out of the scene with the rest."""
+        """Remove a node that has just been made at `undo`, with the rest."""
         node.SetSaveWithScene(False)
         self._nodes.append(node)
 
@@ -64,7 +64,7 @@ class SceneChanges:
             node.GetScene().RemoveNode(node)
 
     def undo(self) -> None:
-        """All settings as they were, and the scene without the added nodes. It can be used again."""
+        """Restore all settings, and remove the added nodes. The object can be used again."""
         settings, nodes = self._settings, self._nodes
         self._settings, self._nodes = [], []
         for setting in reversed(settings):

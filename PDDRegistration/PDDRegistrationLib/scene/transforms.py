@@ -36,7 +36,7 @@ SAME_PLACE = 0.5  # mm; VTK's cubic interpolation is less off
 
 
 def gridTransformFromField(field: DisplacementField, transformNode: slicer.vtkMRMLTransformNode) -> None:
-    """Make the node a grid transform: from parent, fixed to moving, as float32.
+    """Store a displacement field in the node as a grid transform: from parent, fixed to moving, float32.
 
     Between its nodes it is linear. Outside the grid VTK goes on with the border's displacement, where ITK has none.
     The node's own parent is removed, as the field maps world to world.
@@ -57,7 +57,7 @@ def gridTransformFromField(field: DisplacementField, transformNode: slicer.vtkMR
 
 
 def fieldFromGridTransform(transformNode: slicer.vtkMRMLTransformNode) -> DisplacementField:
-    """The displacements of a grid transform node (its own, without parents), LPS mm, from parent, as float32.
+    """Read the displacement field of a grid transform node, without its parents: LPS mm, from parent, float32.
 
     Raises:
         InputError: the node holds something else, or a grid that is stored in the other direction.
@@ -74,7 +74,7 @@ def fieldFromGridTransform(transformNode: slicer.vtkMRMLTransformNode) -> Displa
 
 
 def itkTransformFromNode(transformNode: slicer.vtkMRMLTransformNode, grid: Grid | None = None) -> sitk.Transform:
-    """The node and its parents as ITK's transform, fixed to moving, LPS mm: from the world to what lies under the node.
+    """Convert the node and its parents to ITK's transform, fixed to moving, LPS mm: from the world to under the node.
 
     Linear transforms become one AffineTransform. Grids and B-splines that are stored from parent are handed on as they
     are, in a CompositeTransform if there are several; between a grid's nodes ITK is linear, where VTK may be cubic.
@@ -105,7 +105,7 @@ def itkTransformFromNode(transformNode: slicer.vtkMRMLTransformNode, grid: Grid 
 
 
 def _affine(ras: np.ndarray) -> sitk.AffineTransform:
-    """From a (4, 4) matrix in RAS."""
+    """Convert a (4, 4) matrix in RAS to ITK's transform in LPS."""
     transform = sitk.AffineTransform(3)
     transform.SetMatrix((RAS_LPS[:, None] * ras[:3, :3] * RAS_LPS).ravel().tolist())
     transform.SetTranslation((RAS_LPS * ras[:3, 3]).tolist())
@@ -113,7 +113,7 @@ def _affine(ras: np.ndarray) -> sitk.AffineTransform:
 
 
 def _itkPart(part: vtk.vtkAbstractTransform) -> sitk.Transform | None:
-    """ITK's transform with the same displacements; None if there is none."""
+    """Convert one simple transform to ITK's; None if ITK has no such class."""
     part.Update()
     if part.IsA("vtkLinearTransform"):
         return _affine(linearMatrix(part))
@@ -126,7 +126,7 @@ def _itkPart(part: vtk.vtkAbstractTransform) -> sitk.Transform | None:
 
 
 def _agrees(transform: sitk.Transform, judge: vtk.vtkAbstractTransform, grid: Grid) -> bool:
-    """Whether ITK takes the outermost voxels of the grid where VTK does."""
+    """Whether ITK and VTK agree on the corner voxels of the grid."""
     points = grid.index_to_point(grid.point_to_index(grid.corners()).clip(0, grid.size - 1))
     moved = np.array([transform.TransformPoint(point) for point in points.tolist()])
     return np.abs(moved - RAS_LPS * movedPoints(judge, RAS_LPS * points)).max() < SAME_PLACE
@@ -138,7 +138,7 @@ def _hasBulk(part: slicer.vtkOrientedBSplineTransform) -> bool:
 
 
 def _gridDisplacements(transform: slicer.vtkOrientedGridTransform) -> tuple[np.ndarray, Grid]:
-    """(D, H, W, 3) in LPS mm, and where."""
+    """Return the displacements (D, H, W, 3) in LPS mm, and their grid."""
     transform.Update()
     data = transform.GetDisplacementGrid()
     vectors = voxelArray(data) * transform.GetDisplacementScale() + transform.GetDisplacementShift()
@@ -146,7 +146,7 @@ def _gridDisplacements(transform: slicer.vtkOrientedGridTransform) -> tuple[np.n
 
 
 def _latticeOf(data: vtk.vtkImageData, direction: vtk.vtkMatrix4x4 | None) -> Grid:
-    """The grid of displacements or coefficients; the direction turns it about its origin."""
+    """Return the grid of displacements or coefficients; the direction turns it about its origin."""
     turn = np.eye(4) if direction is None else arrayFromMatrix(direction)
     matrix = np.eye(4)
     matrix[:3, :3] = turn[:3, :3] * data.GetSpacing()

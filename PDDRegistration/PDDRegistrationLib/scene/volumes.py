@@ -25,7 +25,7 @@ from .geometry import (
 def imageFromVolume(
     volumeNode: slicer.vtkMRMLScalarVolumeNode, ignoring: slicer.vtkMRMLTransformNode | None = None
 ) -> Image:
-    """The volume in the world: an `Image` in LPS mm with its parent transforms applied; the node stays as it is.
+    """Read a volume in the world: an `Image` in LPS mm with its parent transforms applied; the node stays unchanged.
 
     Args:
         volumeNode: any scalar or label map volume, its axes left-handed, oblique or unequal.

@@ -33,13 +33,12 @@ from pddnet.core.grid import Grid
 from pddnet.core.image import Image
 from pddnet.errors import InputError
 from pddnet.evaluation.metrics import label_table
+from PDDRegistrationLib.scene.segment_matching import matchSegments, sharedLabels
 from PDDRegistrationLib.scene.segmentations import (
     Segment,
     SegmentLabels,
     labelsFromSegmentation,
-    matchSegments,
     segmentationFromLabels,
-    sharedLabels,
 )
 
 BINARY = "Binary labelmap"
