@@ -1,6 +1,6 @@
-"""The metrics of segments and of landmarks, each declared once: table columns, CSV lines and summary loop over these.
+"""The metrics of segments and of landmarks: table columns, CSV lines and summary loop over these.
 
-`pddnet.evaluation.metrics` computes them. A further metric of segments is an entry there and one here.
+Those of segments are declared and computed in `pddnet.evaluation.metrics`; a further one is an entry there.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from slicer.i18n import tr as _
+
+from pddnet.evaluation import metrics
 
 SIDES = ("before", "after")
 """Without and with the transform."""
@@ -38,10 +40,19 @@ class Metric:
         return f"{self.key}_{side}"
 
 
-DICE = Metric("dice", "Dice", _("Dice"), "", 4, 3, _("Overlap, 0 to 1: twice the shared volume over both"))
-HD95 = Metric("hd95", "HD95", "HD95", "mm", 3, 1, _("Larger 95th percentile of the distances"))
-ASD = Metric("asd", "ASD", "ASD", "mm", 3, 2, _("Mean distance of the surfaces, both ways"))
-TRE = Metric("tre", "TRE", "TRE", "mm", 3, 2, _("Distance from the moving point"))
+def _ofSegments(metric: metrics.Metric) -> Metric:
+    return Metric(
+        key=metric.key,
+        name=metric.caption,
+        title=_(metric.caption),
+        unit=metric.unit,
+        digits=metric.table_digits,
+        meanDigits=metric.digits,
+        description=_(metric.description),
+    )
 
-SEGMENT_METRICS = (DICE, HD95, ASD)
+
+SEGMENT_METRICS = tuple(_ofSegments(metric) for metric in metrics.LABEL_METRICS)
+DICE = next(metric for metric in SEGMENT_METRICS if metric.key == "dice")  # what the chart shows
+TRE = Metric("tre", "TRE", "TRE", "mm", 3, 2, _("Distance from the moving point"))
 POINT_METRICS = (TRE,)
