@@ -1,6 +1,6 @@
-"""The metrics of segments and of landmarks, each declared once: table columns, CSV lines and summary loop over these.
+"""The metrics of segments and of landmarks: table columns, CSV lines and summary loop over these.
 
-`pddnet.evaluation.metrics` computes them. A further metric of segments is an entry there and one here.
+The metrics of segments are those of `pddnet.evaluation.metrics.LABEL_METRICS`; a further one needs no change here.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from slicer.i18n import tr as _
+
+from pddnet.evaluation.metrics import LABEL_METRICS
 
 SIDES = ("before", "after")
 """Without and with the transform."""
@@ -18,30 +20,29 @@ class Metric:
     """A number that is measured before and after.
 
     key: of the worker's fields '<key>_before' and '<key>_after', and of `references.REFERENCES`.
-    name: of stored columns and CSV lines; title: as the user reads it. digits: in tables; meanDigits: of means.
+    name: of columns and CSV lines, which scenes store. digits: in tables; meanDigits: of means, in the summary.
     """
 
     key: str
     name: str
-    title: str
     unit: str
     digits: int
     meanDigits: int
     description: str
 
     def column(self, side: str) -> str:
-        """Name of the stored column, such as 'Dice before'."""
+        """Name the stored column, such as 'Dice before'."""
         return f"{self.name} {side}"
 
     def field(self, side: str) -> str:
-        """Name of the worker's field, such as 'dice_before'."""
+        """Name the worker's field, such as 'dice_before'."""
         return f"{self.key}_{side}"
 
 
-DICE = Metric("dice", "Dice", _("Dice"), "", 4, 3, _("Overlap, 0 to 1: twice the shared volume over both"))
-HD95 = Metric("hd95", "HD95", "HD95", "mm", 3, 1, _("Larger 95th percentile of the distances"))
-ASD = Metric("asd", "ASD", "ASD", "mm", 3, 2, _("Mean distance of the surfaces, both ways"))
-TRE = Metric("tre", "TRE", "TRE", "mm", 3, 2, _("Distance from the moving point"))
-
-SEGMENT_METRICS = (DICE, HD95, ASD)
+SEGMENT_METRICS = tuple(
+    Metric(metric.key, metric.caption, metric.unit, metric.table_digits, metric.digits, metric.description)
+    for metric in LABEL_METRICS
+)
+DICE = next(metric for metric in SEGMENT_METRICS if metric.key == "dice")
+TRE = Metric("tre", "TRE", "mm", 3, 2, _("Distance from the moving point"))
 POINT_METRICS = (TRE,)

@@ -152,7 +152,7 @@ def test_the_checkerboard_alternates(pair: Pair, comparison):
                 image_of[r, a] = int(np.floor(places + 0.5 / tile).sum()) % 2
     picture = pair.host.viewImage("Red")
     shown = {place: pixel(pair.host, "Red", picture, (*place, height))[0] for place in image_of}
-    assert {odd for odd in image_of.values()} == {0, 1}
+    assert set(image_of.values()) == {0, 1}
     for place, odd in image_of.items():
         assert shown[place] == pytest.approx(MOVING if odd else FIXED, abs=2), place
     comparison.setCheckerboard(False)
