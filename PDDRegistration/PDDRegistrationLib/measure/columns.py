@@ -27,7 +27,7 @@ def _columnsOf(metrics: Iterable[Metric]) -> list[Column]:
     columns = []
     for metric in metrics:
         for side in SIDES:
-            title = titles[side].format(metric=metric.title)
+            title = titles[side].format(metric=metric.name)
             title = f"{title}, {metric.unit}" if metric.unit else title
             columns.append(Column(metric.column(side), title, metric.description, metric.unit, metric.digits))
     return columns

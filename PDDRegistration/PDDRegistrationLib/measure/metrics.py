@@ -1,6 +1,6 @@
 """The metrics of segments and of landmarks: table columns, CSV lines and summary loop over these.
 
-Those of segments are declared and computed in `pddnet.evaluation.metrics`; a further one is an entry there.
+The metrics of segments are those of `pddnet.evaluation.metrics.LABEL_METRICS`; a further one needs no change here.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from slicer.i18n import tr as _
 
-from pddnet.evaluation import metrics
+from pddnet.evaluation.metrics import LABEL_METRICS
 
 SIDES = ("before", "after")
 """Without and with the transform."""
@@ -20,39 +20,29 @@ class Metric:
     """A number that is measured before and after.
 
     key: of the worker's fields '<key>_before' and '<key>_after', and of `references.REFERENCES`.
-    name: of stored columns and CSV lines; title: as the user reads it. digits: in tables; meanDigits: of means.
+    name: of columns and CSV lines, which scenes store. digits: in tables; meanDigits: of means, in the summary.
     """
 
     key: str
     name: str
-    title: str
     unit: str
     digits: int
     meanDigits: int
     description: str
 
     def column(self, side: str) -> str:
-        """Name of the stored column, such as 'Dice before'."""
+        """Name the stored column, such as 'Dice before'."""
         return f"{self.name} {side}"
 
     def field(self, side: str) -> str:
-        """Name of the worker's field, such as 'dice_before'."""
+        """Name the worker's field, such as 'dice_before'."""
         return f"{self.key}_{side}"
 
 
-def _ofSegments(metric: metrics.Metric) -> Metric:
-    return Metric(
-        key=metric.key,
-        name=metric.caption,
-        title=_(metric.caption),
-        unit=metric.unit,
-        digits=metric.table_digits,
-        meanDigits=metric.digits,
-        description=_(metric.description),
-    )
-
-
-SEGMENT_METRICS = tuple(_ofSegments(metric) for metric in metrics.LABEL_METRICS)
-DICE = next(metric for metric in SEGMENT_METRICS if metric.key == "dice")  # what the chart shows
-TRE = Metric("tre", "TRE", "TRE", "mm", 3, 2, _("Distance from the moving point"))
+SEGMENT_METRICS = tuple(
+    Metric(metric.key, metric.caption, metric.unit, metric.table_digits, metric.digits, metric.description)
+    for metric in LABEL_METRICS
+)
+DICE = next(metric for metric in SEGMENT_METRICS if metric.key == "dice")
+TRE = Metric("tre", "TRE", "mm", 3, 2, _("Distance from the moving point"))
 POINT_METRICS = (TRE,)

@@ -86,7 +86,7 @@ def _meanRow(metric: Metric, organs: list[dict[str, Any]]) -> SummaryRow | None:
     known = [row for row in organs if all(row[field] is not None for field in fields)]
     if not known:
         return None
-    text = _("Mean {measure} of {count} segments").format(measure=metric.title, count=len(known))
+    text = _("Mean {measure} of {count} segments").format(measure=metric.name, count=len(known))
     before, after = (numberText(sum(row[field] for row in known) / len(known), metric.meanDigits) for field in fields)
     return _row(text, before, after, metric.unit, metric.key)
 
