@@ -22,6 +22,7 @@ from benchmarks.validation_pairs import data_folder
 from pddnet import pipeline
 from pddnet.core.affine import Affine
 from pddnet.core.grid import Grid
+from pddnet.matching import alignment
 from pddnet.matching.affine_search import Candidate
 from pddnet.process import wait_passively
 from pddnet.tensor.scan import Scan
@@ -86,7 +87,7 @@ class _Aligned(Exception):
 def align(crops: Crops) -> Outcome:
     """The pipeline as it is, left where the deformation would begin: nothing of the alignment is copied here."""
     found: list[Candidate] = []
-    search = pipeline.align
+    search = alignment.align
 
     def watched(*args: object, **options: object) -> list[Candidate]:
         found.extend(search(*args, **options))
@@ -96,7 +97,7 @@ def align(crops: Crops) -> Outcome:
         raise _Aligned(affine, fixed.box)
 
     start = time.perf_counter()
-    with patch.object(pipeline, "align", watched), patch.object(pipeline, "deform", leave):
+    with patch.object(alignment, "align", watched), patch.object(pipeline, "deform", leave):
         try:
             pipeline.register(crops.fixed, crops.moving, PRESET)
         except _Aligned as reached:
@@ -105,7 +106,8 @@ def align(crops: Crops) -> Outcome:
     every = [errors(crops, candidate.affine)[0] for candidate in found]
     best = int(np.argmin(every)) if every else None
     return Outcome(
-        crops, *errors(crops, affine), found[0].score if found else 0.0, pipeline._peak_ratio(found, box),
+        crops, *errors(crops, affine), found[0].score if found else 0.0,
+        alignment.Alignment(affine, found).peak_ratio(box),
         np.inf if best is None else every[best], 0.0 if best is None else found[best].score, seconds,
     )  # fmt: skip
 

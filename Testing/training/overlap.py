@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from pddnet.features.semantic_codes import BUNDLED, load, probabilities
+from pddnet.features.semantic_net import BUNDLED_WEIGHTS, load, probabilities
 from pddnet.io.volumes import read_labels, read_volume
 from pddnet.training.config import labelled_scans
 from pddnet.training.scans import dice, prepared
 
 
-def main(folder: Path, weights: Path = BUNDLED) -> int:
+def main(folder: Path, weights: Path = BUNDLED_WEIGHTS) -> int:
     net = load(weights)
     found: dict[str, list[float]] = {}
     for case in labelled_scans(folder)[0]:

@@ -24,7 +24,7 @@ from ..io.outputs import IMAGES, REPORTS, TRANSFORMS, OutputFiles
 from ..io.transforms import read_transform
 from ..io.validation import check_overlap
 from ..io.weights_file import PDD, SEMANTIC, read_weights
-from ..matching.clock import Clock
+from ..matching.progress import Clock
 from .console import Console
 from .exit_codes import OK, VERDICT_FAILED
 

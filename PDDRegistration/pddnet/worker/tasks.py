@@ -23,7 +23,7 @@ from ..evaluation import metrics, report, transform_quality
 from ..io.landmark_init import affine_transform
 from ..io.validation import check_overlap, check_volume
 from ..io.volumes import fit_labels, fit_mask
-from ..matching.clock import Clock
+from ..matching.progress import Clock
 
 Transform = sitk.Transform | DisplacementField | np.ndarray
 _REGISTERED = 0.9  # share of the progress; warping and measuring is the rest
