@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -45,7 +45,7 @@ class OutputFiles:
     """
 
     def __init__(
-        self, outputs: dict[str, tuple[str | Path | None, tuple[str, ...]]], inputs: Iterable[str | Path] = ()
+        self, outputs: Mapping[str, tuple[str | Path | None, tuple[str, ...]]], inputs: Iterable[str | Path] = ()
     ) -> None:
         """Check all paths, and remove what killed runs left beside them.
 
@@ -59,7 +59,7 @@ class OutputFiles:
         """
         self._targets = {name: Path(path) for name, (path, _) in outputs.items() if path is not None}
         self._temporaries: dict[str, Path] = {}
-        self._committed = False
+        self.committed = False  # whether all outputs have their names
         for name, path in self._targets.items():
             _check_target(path, outputs[name][1])
         _check_distinct(list(self._targets.values()), [Path(path) for path in inputs])
@@ -70,10 +70,7 @@ class OutputFiles:
     def __enter__(self) -> OutputFiles:
         return self
 
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if error is not None and self._committed:
-            # An interrupt that came too late: the command must not say that nothing was written.
-            error.outputs_written = True  # type: ignore[attr-defined]
+    def __exit__(self, *_: object) -> None:
         for path in self._temporaries.values():
             path.unlink(missing_ok=True)
 
@@ -109,7 +106,7 @@ class OutputFiles:
                         f"{self._targets[name]}: cannot be written ({error.strerror}); choose another path"
                     ) from error
                 del self._temporaries[name]
-            self._committed = True
+            self.committed = True
 
     def _write(self, name: str, write: Callable[[Path], object], check: Callable[[Path], None]) -> None:
         if name not in self._targets:

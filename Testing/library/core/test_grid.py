@@ -85,7 +85,7 @@ def test_one_voxel():
 
 
 @pytest.mark.parametrize(
-    "change, message",
+    ("change", "message"),
     [
         ({"spacing": [1, 0, 1]}, "not positive"),
         ({"spacing": [1, -2, 1]}, "not positive"),

@@ -45,7 +45,7 @@ def test_canonical_keeps_the_physical_content(grid):
     assert sorted(map(tuple, result.grid.corners().round(6))) == sorted(map(tuple, grid.corners().round(6)))
 
 
-@pytest.mark.parametrize("order, flips", [((2, 0, 1), (True, False, False)), ((1, 0, 2), (False, True, True))])
+@pytest.mark.parametrize(("order", "flips"), [((2, 0, 1), (True, False, False)), ((1, 0, 2), (False, True, True))])
 def test_canonical_undoes_how_a_scan_happens_to_be_stored(order, flips):
     grid = GRIDS["left-handed oblique"]
     stored = sitk.PermuteAxes(ramp(grid).to_sitk(), order)

@@ -39,7 +39,7 @@ def test_dice_of_shifted_cubes():
     assert metrics.dice(np.zeros_like(a), np.zeros_like(a)) is None
 
 
-@pytest.mark.parametrize("axis, step", [(0, 3.0), (1, 1.5), (2, 0.8)])
+@pytest.mark.parametrize(("axis", "step"), [(0, 3.0), (1, 1.5), (2, 0.8)])
 def test_distance_of_a_shifted_cube_is_the_shift_in_mm(axis, step):
     """Slabs far wider than the shift: the faces across the shift are `shift` apart, the others touch."""
     start = [8, 8, 8]

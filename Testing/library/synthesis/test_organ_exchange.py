@@ -208,7 +208,7 @@ def test_too_little_in_common_or_no_share_changes_nothing() -> None:
 
 
 UP, DOWN = (4.0, -3.0, 20.0), (-5.0, 6.0, -20.0)
-SHIFTED = {name: UP for name in ("liver", "spleen", "stomach")} | {name: DOWN for name in ("bladder", "vertebrae_L3")}
+SHIFTED = dict.fromkeys(("liver", "spleen", "stomach"), UP) | dict.fromkeys(("bladder", "vertebrae_L3"), DOWN)
 
 
 def _middle_of(name: str, source: Source, codes: Tensor, scan: Tensor) -> np.ndarray:
