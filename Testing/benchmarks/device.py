@@ -21,7 +21,7 @@ from benchmarks.console import line, table, title
 from pddnet import pipeline
 from pddnet.core.grid import Grid
 from pddnet.core.image import Image
-from pddnet.features import semantic_codes as semantic
+from pddnet.features import semantic_codes, semantic_net
 from pddnet.io.volumes import read_volume
 from pddnet.matching.pdd_net import PDDNet
 from pddnet.synthesis.patient import SPACING, Source
@@ -83,8 +83,8 @@ def _seconds(function: Callable[[], object], device: torch.device) -> float:
 
 
 def _segmenting(scan: Scan) -> Callable[[], object]:
-    net = semantic.load(device=scan.values.device)
-    return lambda: semantic.with_semantic_codes(scan, net, 1.0)
+    net = semantic_net.load(device=scan.values.device)
+    return lambda: semantic_codes.with_semantic_codes(scan, net, 1.0)
 
 
 def _pdd(scans: list[Scan]) -> Callable[[], object]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pddnet.features.semantic_codes import BUNDLED, load, probabilities
+from pddnet.features.semantic_net import BUNDLED_WEIGHTS, load, probabilities
 from pddnet.io.volumes import read_labels, read_volume
 from pddnet.training.config import labelled_scans
 from pddnet.training.scans import dice, prepared
@@ -20,7 +20,7 @@ from pddnet.training.scans import dice, prepared
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="labelled scans, laid out as for `pddnet train`")
-    parser.add_argument("weights", type=Path, nargs="?", default=BUNDLED, help="default: the bundled ones")
+    parser.add_argument("weights", type=Path, nargs="?", default=BUNDLED_WEIGHTS, help="default: the bundled ones")
     args = parser.parse_args()
     net = load(args.weights)
     found: dict[str, list[float]] = {}
