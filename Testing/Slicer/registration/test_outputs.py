@@ -61,12 +61,14 @@ def test_selection_and_parameters_have_the_same_nodes() -> None:
 def test_the_worker_accepts_what_each_output_asks_for() -> None:
     import slicer
 
+    from pddnet.run.outputs import OUTPUTS as COMPUTED
     from pddnet.worker.tasks import register
     from PDDRegistrationLib.registration.outputs import OUTPUTS, MovingScan
     from PDDRegistrationLib.registration.selection import Selection
     from PDDRegistrationLib.scene.segmentations import SegmentLabels
 
-    accepted = set(inspect.signature(register).parameters)
+    on_request = {output.answer for output in COMPUTED if output.on_request}
+    accepted = {*inspect.signature(register).parameters, *on_request}
     image = Image(np.zeros((2, 3, 4), np.int16), Grid((2, 3, 4), np.ones(3), np.zeros(3), np.eye(3)))
     volume = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
     moving = MovingScan(Selection(volume, volume), image, SegmentLabels((image,), ()))
