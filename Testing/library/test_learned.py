@@ -21,6 +21,8 @@ from pddnet.phantom import phantom as cohort
 from pddnet.pipeline import register
 from pddnet.tensor.scan import prepare
 
+pytestmark = pytest.mark.slow
+
 SEEDS = (71, 72)  # no patient of the training
 
 

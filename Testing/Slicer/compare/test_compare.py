@@ -83,6 +83,7 @@ def edge_along_r(pair: Pair) -> tuple[float, float]:
     return min(bright), max(bright)
 
 
+@pytest.mark.slow
 def test_blend_0_shows_the_fixed_volume_1_the_moving_one(pair: Pair, comparison):
     comparison.setBlend(0.0)
     assert pair.at(0, 0) == pytest.approx([FIXED] * 3, abs=1)
@@ -264,6 +265,7 @@ def grid_line(pair: Pair, plain: np.ndarray, r: float) -> np.ndarray:
     return np.array(line)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bend", [0.0, 2.0])
 def test_the_grid_bends_as_the_transform_does(host: Host, bend: float):
     """u = bend in the front half, -bend in the back half, along R: a straight line gets a step of twice as much."""
@@ -369,6 +371,7 @@ def test_the_tools_are_off_without_a_result(host: Host, panel):
     assert not ui.compareButton.enabled
 
 
+@pytest.mark.slow
 def test_the_tools_by_mouse(host: Host, panel):
     panel = panel()
     pair = make_pair(host)
@@ -407,6 +410,7 @@ def test_the_tools_by_mouse(host: Host, panel):
     assert {node.GetID() for node in all_nodes()} == nodes
 
 
+@pytest.mark.slow
 def test_segments_that_share_a_label_map_keep_their_voxels(host: Host, panel):
     """Slicer wipes them out of it when a segmentation that shares it is removed: the stand-ins must not share it."""
     import slicer

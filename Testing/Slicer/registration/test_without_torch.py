@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the launcher is a script")
 
 
+@pytest.mark.slow
 def test_the_rest_works_without_torch(
     host: Host,
     tmp_path: Path,

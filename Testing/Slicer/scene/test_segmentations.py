@@ -236,6 +236,7 @@ def test_surfaces_become_label_maps_in_a_copy(parent):
         assert np.allclose(index, np.rint(index), atol=1e-4), "the volume's own voxels"
 
 
+@pytest.mark.slow
 def test_surfaces_without_a_volume():
     scene = new_scene()
     labels = labelsFromSegmentation(add_spheres(scene, ball=((12, -40, 30), 20.0)))

@@ -19,6 +19,8 @@ from helpers import clicks
 from helpers.mrml_geometry import RAS, slicer
 from helpers.runs import fingerprint
 
+pytestmark = pytest.mark.slow
+
 MAPS = {"outputInverse": "inverse", "outputJacobian": "Jacobian", "outputSpread": "spread"}
 
 

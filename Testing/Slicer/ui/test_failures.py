@@ -25,7 +25,7 @@ PRIVATE = ("Patient", "Doe", "liver", "spleen", "Klinikum", "organs")
 FAULTY = ["updateVolumeFromImage", "segmentationFromLabels", "gridTransformFromField", "setRegistrationReferences"]
 INTERNAL = "The result could not be put into the scene."
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="the launcher is a script")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="the launcher is a script")]
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ from helpers.mrml_geometry import slicer
 from helpers.paths import environment
 from helpers.runs import Bench
 
+pytestmark = pytest.mark.slow
+
 READABLE = 4.5  # contrast of words, as WCAG asks for
 VISIBLE = 3.0  # of large ones, and of what is drawn
 THEMES = {

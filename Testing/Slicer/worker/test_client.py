@@ -124,6 +124,7 @@ def _ends(pid: int) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_a_registration_is_bit_identical_to_a_direct_call(host, make, pair: tuple[Image, Image]) -> None:
     fixed, moving = pair
     before = fixed.array.copy(), moving.array.copy()
@@ -175,6 +176,7 @@ def test_a_cancelled_request_leaves_the_process_alive(host, make, waiting: Path,
     assert answer_to(worker, {"do": "wait", "seconds": 0.1})["pid"] == worker.hello["pid"]
 
 
+@pytest.mark.slow
 def test_a_registration_can_be_cancelled_in_every_stage(host, make, pair: tuple[Image, Image]) -> None:
     worker = make()
     request = {"do": "register", "fixed": pair[0], "moving": pair[1], "preset": "fast", "device": "cpu"}
@@ -204,6 +206,7 @@ def place_of(worker: Worker) -> Path:
     return worker._temporary
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("blocking", [True, False])
 def test_a_process_that_does_not_hear_is_killed(host, make, waiting: Path, blocking: bool) -> None:
     worker, calls, other = make(waiting), Calls(), Calls()
@@ -238,6 +241,7 @@ def test_what_the_progress_callback_raises_cancels_and_comes_out_of_the_wait(mak
     assert answer_to(worker, {"do": "wait", "seconds": 0.1})["pid"] == worker.hello["pid"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("victim", "blocking"), [("worker", True), ("worker", False), ("launcher", False)])
 def test_a_killed_process_says_its_last_lines_and_the_next_request_starts_another(
     host, make, waiting: Path, victim: str, blocking: bool
@@ -261,6 +265,7 @@ def test_a_killed_process_says_its_last_lines_and_the_next_request_starts_anothe
     assert answer_to(worker, {"do": "wait", "seconds": 0.1})["pid"] != first
 
 
+@pytest.mark.slow
 def test_a_request_from_within_a_failure(host, make, waiting: Path) -> None:
     worker, calls = make(waiting), Calls()
     worker.submit(
@@ -283,6 +288,7 @@ def test_a_request_from_within_a_stop(host, make, waiting: Path) -> None:
     worker.waitFor(number)  # long over
 
 
+@pytest.mark.slow
 def test_a_process_that_died_while_nothing_ran_is_noticed_by_the_next_request(make, waiting: Path) -> None:
     worker = make(waiting)
     first = answer_to(worker, {"do": "wait", "seconds": 0.1})["pid"]
@@ -292,6 +298,7 @@ def test_a_process_that_died_while_nothing_ran_is_noticed_by_the_next_request(ma
     assert answer_to(worker, {"do": "wait", "seconds": 0.1})["pid"] != first
 
 
+@pytest.mark.slow
 def test_it_ends_when_idle_and_starts_again(host, make, waiting: Path) -> None:
     worker = make(waiting, idleSeconds=0.3)
     first = answer_to(worker, {"do": "wait", "seconds": 0.1})["pid"]
@@ -304,6 +311,7 @@ def test_it_ends_when_idle_and_starts_again(host, make, waiting: Path) -> None:
     assert answer_to(worker, {"do": "wait", "seconds": 0.1})["pid"] not in (first, second)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["before it said hello", "idle", "computing", "deaf"])
 def test_stop_leaves_nothing(make, waiting: Path, when: str) -> None:
     worker, calls = make(waiting), Calls()
@@ -339,6 +347,7 @@ def test_a_client_that_is_dropped_leaves_nothing(host, place: Path, waiting: Pat
     assert list(temporary.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_when_the_client_is_killed_the_process_ends_and_no_files_stay(place: Path, waiting: Path) -> None:
     temporary = place / "tmp"
     temporary.mkdir()
@@ -354,6 +363,7 @@ def test_when_the_client_is_killed_the_process_ends_and_no_files_stay(place: Pat
     assert list(temporary.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_wrong_input_a_missing_torch_and_a_fault(host, make, waiting: Path, pair: tuple[Image, Image]) -> None:
     from PDDRegistrationLib.worker.failure import WorkerError
 

@@ -37,6 +37,7 @@ def _part(image: Image, first: int, last: int, shift: np.ndarray) -> Image:
     return Image(array, dataclasses.replace(grid, shape=array.shape, origin=origin))
 
 
+@pytest.mark.slow
 def test_parts_of_one_patient_find_each_other(patient: Image) -> None:
     """120 mm in common, far apart, on axes turned by half a radian."""
     fixed, moving = (
@@ -53,6 +54,7 @@ def test_parts_of_one_patient_find_each_other(patient: Image) -> None:
     assert best.score > 0.7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("peaks", [[], [SHIFT + [0.0, 0.0, 260.0]]])
 def test_a_start_from_elsewhere_finds_what_no_peak_shows(
     patient: Image, monkeypatch: pytest.MonkeyPatch, peaks: list[np.ndarray]
@@ -99,6 +101,7 @@ def test_a_little_overlap_that_fits_by_chance_comes_after_a_large_one() -> None:
     assert shifts[1] == pytest.approx(apart + axes @ np.full(3, (n - 7) * COARSE_SPACING_MM), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_scaled_and_turned_patient_is_found(patient: Image) -> None:
     angle = np.deg2rad(12)
     turn = np.array([[1, 0, 0], [0, np.cos(angle), -np.sin(angle)], [0, np.sin(angle), np.cos(angle)]]) * 1.1
@@ -110,6 +113,7 @@ def test_a_scaled_and_turned_patient_is_found(patient: Image) -> None:
     assert np.linalg.norm(best.affine.points(corners) - (corners @ turn.T + SHIFT), axis=-1).mean() < 12
 
 
+@pytest.mark.slow
 def test_a_given_map_is_judged_as_the_search_would(patient: Image) -> None:
     fixed = coarsen(prepare(patient, 4.0, CPU), np.eye(3), describe)
     moving = coarsen(prepare(_part(patient, 20, 70, SHIFT), 4.0, CPU), np.eye(3), describe)

@@ -81,6 +81,7 @@ def _off(result: pipeline.Registration) -> np.ndarray:
     return np.linalg.norm(result.field.transform_points(points) - points - SHIFT, axis=-1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bundled", [False, True])
 def test_trained_features_alone_find_a_shift(pair: tuple[Image, Image], weights: Path, bundled: bool) -> None:
     weights = FOLDER / "pdd.npz" if bundled else weights

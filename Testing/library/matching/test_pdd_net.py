@@ -217,6 +217,7 @@ def test_an_optimiser_gets_every_parameter_once() -> None:
     assert [g["lr"] for g in groups if g["params"][0] is net.features.offsets] == [1.0]
 
 
+@pytest.mark.slow
 def test_it_learns_a_pair_and_finds_its_shift() -> None:
     net = _net().train()
     (fixed, ours), (_, theirs) = _phantom(), _phantom(SHIFT)
