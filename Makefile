@@ -16,13 +16,13 @@ MOVING ?=
 
 help:
 	@echo "make demo      register the sample pair (or FIXED=a.nii.gz MOVING=b.nii.gz) into demo/"
-	@echo "make test      format check, lint, types, tests"
-	@echo "make test-fast lint and the tests that take no long registration or training"
+	@echo "make test      format check, lint, types, all tests"
+	@echo "make test-fast lint and the quick tests: two minutes of CPU time at most"
 	@echo "make coverage  all tests, and which lines of pddnet they run, also in child processes"
 	@echo "make docs      the documentation site, into docs/_build/html"
-	@echo "make gui       the Slicer module in a window, with the sample pair (a stand-in for Slicer, not Slicer)"
-	@echo "make screenshots pictures of it into Resources/Screenshots, drawn without a screen"
-	@echo "make system-deps install what drawing without a screen needs, if that is allowed; make test does so, too"
+	@echo "make gui       the Slicer module in a window with the sample pair, in a stand-in for Slicer"
+	@echo "make screenshots pictures of it, drawn without a screen, into Resources/Screenshots"
+	@echo "make system-deps install what drawing without a screen needs; make test and test-fast do so, too"
 	@echo "make bench     speed and memory, against the published operations and on a whole pair"
 	@echo "make validate  errors at landmarks and the verdict on over 100 pairs (a quarter of an hour or more)"
 	@echo "make alignment the alignment alone on 50 crops of one patient and 18 of two"
@@ -45,7 +45,7 @@ test: $(READY) system-deps
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
-# Without the slow ones, for every change; `make test` runs all.
+# For every change; leaves out the tests marked slow, which `make test` runs.
 test-fast: $(READY) system-deps
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest -m "not slow"

@@ -66,6 +66,7 @@ def test_every_outlined_scan_has_a_place_in_the_splits() -> None:
     assert drawn == {*splits["tune"], *splits["held_back"]}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(data_folder() is None, reason="the real scans are not here")
 def test_the_outlines_lie_where_the_landmarks_say() -> None:
     from benchmarks.validation_pairs import real

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import psutil
-import SimpleITK as sitk
 
 from helpers import mrml_geometry, samples, worker_programs
 from helpers.paths import MODULE
@@ -37,7 +36,7 @@ class Bench:
 
     def fill(self) -> None:
         """Put the inputs into the scene, and choose them."""
-        fixed, moving = small_images()
+        fixed, moving = samples.small_pair()
         self.nodes = {
             "fixedVolume": add_volume(fixed, "Fixed^Patient"),
             "movingVolume": add_volume(moving, "Moving^Patient"),
@@ -97,7 +96,7 @@ class Bench:
         """Choose output nodes that hold something already."""
         import slicer
 
-        from PDDRegistrationLib.scene.volumes import gridTransformFromField
+        from PDDRegistrationLib.scene.transforms import gridTransformFromField
 
         outputs = {
             "outputTransform": slicer.mrmlScene.AddNewNodeByClass("vtkMRMLGridTransformNode", "Old transform"),
@@ -163,14 +162,6 @@ def click(button: object) -> None:
     from PySide6.QtTest import QTest
 
     QTest.mouseClick(button, qt.Qt.LeftButton)
-
-
-def small_images() -> tuple[Image, Image]:
-    """Two bodies with the same noise, the moving one SHIFT away, on oblique grids of their own; one is left-handed."""
-    fixed = samples.body(samples.FIXED)
-    blank = Image(np.zeros(samples.MOVING.shape, np.int16), samples.MOVING).to_sitk()
-    back = sitk.TranslationTransform(3, (-samples.SHIFT).tolist())
-    return fixed, Image.from_sitk(sitk.Resample(fixed.to_sitk(), blank, back, sitk.sitkLinear, -1000.0))
 
 
 @contextmanager

@@ -53,6 +53,14 @@ def ball(grid: Grid, centre: np.ndarray, radius: float) -> np.ndarray:
     return np.linalg.norm(grid.points() - centre, axis=-1) < radius
 
 
+def small_pair() -> tuple[Image, Image]:
+    """Two bodies with the same noise, the moving one SHIFT away, on oblique grids of their own; one is left-handed."""
+    fixed = body(FIXED)
+    blank = Image(np.zeros(MOVING.shape, np.int16), MOVING).to_sitk()
+    back = sitk.TranslationTransform(3, (-SHIFT).tolist())
+    return fixed, Image.from_sitk(sitk.Resample(fixed.to_sitk(), blank, back, sitk.sitkLinear, -1000.0))
+
+
 def labels(grid: Grid, centre: np.ndarray) -> Image:
     """Label 1, a ball of 18 mm, and in it label 3, a ball of 7 mm beside its centre."""
     array = np.zeros(grid.shape, np.uint8)

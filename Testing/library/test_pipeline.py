@@ -10,6 +10,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 
+from helpers import samples
 from pddnet import pipeline
 from pddnet.core.affine import Affine
 from pddnet.core.field import DisplacementField
@@ -18,13 +19,18 @@ from pddnet.core.image import Image
 from pddnet.core.presets import PRESETS, Stage
 from pddnet.core.result import Registration
 from pddnet.errors import Cancelled, InputError
+from pddnet.matching import alignment
 from pddnet.matching.stage import Step
 from pddnet.phantom.phantom import full_view, virtual_patient
 from pddnet.pipeline import register
 
 QUICK = dataclasses.replace(
-    PRESETS["default"], stages=(Stage(24.0, 24.0, 7, 8.0, 0.005, iterations=10),), refinement=None
+    PRESETS["default"],
+    stages=(Stage(24.0, 24.0, 7, 8.0, 0.005, iterations=10),),
+    refinement=None,
+    scales=(4.0,),  # the network, most of the time of a run, is asked once
 )
+IDLE = dataclasses.replace(QUICK, stages=(), semantic=0.0)  # ends where it starts: nothing is matched
 REFINED = dataclasses.replace(QUICK, refinement=PRESETS["default"].refinement)
 TURN = np.array(sitk.Euler3DTransform((0, 0, 0), 0.2, -0.15, 0.3).GetMatrix()).reshape(3, 3)
 
@@ -33,10 +39,16 @@ TURN = np.array(sitk.Euler3DTransform((0, 0, 0), 0.2, -0.15, 0.3).GetMatrix()).r
 def pair() -> tuple[Image, Image]:
     """Two virtual patients; the second one's view is lower and 40 mm to the side."""
     fixed, moving = full_view(3, 6.0), full_view(8, 6.0)
-    moving = Grid((60, *moving.shape[1:]), moving.spacing, moving.origin, moving.direction)
+    fixed = _slices(fixed, 12, 60)
+    moving = _slices(moving, 8, 56)
     second = virtual_patient(8, moving).image
     shifted = dataclasses.replace(moving, origin=moving.origin + [40.0, -25.0, 60.0])
     return virtual_patient(3, fixed).image, Image(second.array, shifted)
+
+
+def _slices(grid: Grid, first: int, last: int) -> Grid:
+    """Some slices of a grid."""
+    return Grid((last - first, *grid.shape[1:]), grid.spacing, grid.index_to_point([0, 0, first]), grid.direction)
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +80,7 @@ def _moved(image: Image, matrix: np.ndarray, shift: np.ndarray) -> Image:
     return Image(image.array, turned)
 
 
+@pytest.mark.slow
 def test_how_a_scan_is_stored_does_not_matter(
     pair: tuple[Image, Image], result: Registration, points: np.ndarray
 ) -> None:
@@ -77,6 +90,7 @@ def test_how_a_scan_is_stored_does_not_matter(
     assert np.linalg.norm(expected - points, axis=-1).min() > 10  # it does move
 
 
+@pytest.mark.slow
 def test_moving_the_moving_scan_moves_the_result(
     pair: tuple[Image, Image], result: Registration, points: np.ndarray
 ) -> None:
@@ -86,6 +100,7 @@ def test_moving_the_moving_scan_moves_the_result(
     assert np.abs(difference).max() < 0.1
 
 
+@pytest.mark.slow
 def test_a_motion_of_both_scans_conjugates_the_result(
     pair: tuple[Image, Image], result: Registration, points: np.ndarray
 ) -> None:
@@ -97,6 +112,7 @@ def test_a_motion_of_both_scans_conjugates_the_result(
     assert difference.max() < 1.0
 
 
+@pytest.mark.slow
 def test_the_field_covers_the_fixed_volume_and_ends_in_the_affine_map(
     pair: tuple[Image, Image], result: Registration
 ) -> None:
@@ -110,6 +126,7 @@ def test_the_field_covers_the_fixed_volume_and_ends_in_the_affine_map(
     assert np.abs(rows @ fit - border).max() < 0.05
 
 
+@pytest.mark.slow
 def test_the_inverse_brings_points_back(pair: tuple[Image, Image], result: Registration, points: np.ndarray) -> None:
     inverse, residual = result.inverse(pair[1].grid)
     there = result.field.transform_points(points)
@@ -119,6 +136,7 @@ def test_the_inverse_brings_points_back(pair: tuple[Image, Image], result: Regis
     assert residual < 1.0
 
 
+@pytest.mark.slow
 def test_a_refined_transform_is_nearer_and_can_be_inverted(
     pair: tuple[Image, Image], result: Registration, points: np.ndarray
 ) -> None:
@@ -134,6 +152,7 @@ def test_a_refined_transform_is_nearer_and_can_be_inverted(
     assert gap.max() < 4.0  # mm, one node
 
 
+@pytest.mark.slow
 def test_a_scan_lies_on_itself(pair: tuple[Image, Image], points: np.ndarray) -> None:
     again = register(pair[0], pair[0], QUICK)
     assert (
@@ -146,8 +165,7 @@ def test_an_initial_transform_replaces_the_alignment(pair: tuple[Image, Image], 
     start = sitk.AffineTransform(3)
     start.SetMatrix((TURN * 1.05).ravel().tolist())
     start.SetTranslation((300.0, -20.0, 50.0))
-    idle = dataclasses.replace(PRESETS["default"], stages=(), refinement=None)
-    field = register(*pair, idle, initial_transform=start).field
+    field = register(*pair, IDLE, initial_transform=start).field
     expected = np.array([start.TransformPoint(p) for p in points.tolist()])
     assert np.abs(field.transform_points(points) - expected).max() < 0.05
 
@@ -157,22 +175,22 @@ def test_a_warping_initial_transform_is_kept(pair: tuple[Image, Image], points: 
     x = grid.points()
     bent = np.stack([7 + 5 * np.sin(x[..., 2] / 60), -13 + 0.1 * x[..., 0], 29 + 0 * x[..., 1]], axis=-1)
     start = DisplacementField(bent.astype(np.float32), grid)
-    idle = dataclasses.replace(PRESETS["default"], stages=(), refinement=None)
-    field = register(*pair, idle, initial_transform=start.to_sitk()).field
+    field = register(*pair, IDLE, initial_transform=start.to_sitk()).field
     body = points[np.linalg.norm(points - pair[0].grid.centre, axis=-1) < 120]
     assert len(body) > 20
     assert np.abs(field.transform_points(body) - start.transform_points(body)).max() < 0.5
 
 
+@pytest.mark.slow
 def test_an_affine_fit_follows_the_alignment_where_the_preset_says_so(
     pair: tuple[Image, Image], points: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fits: list[Affine] = []
-    fit = pipeline.refine
-    monkeypatch.setattr(pipeline, "SCORE_SLACK", 1.0)  # whatever comes of it
-    monkeypatch.setattr(pipeline, "refine", lambda *given: fits.append(fit(*given)) or fits[-1])
+    fit = alignment.refit_affine
+    monkeypatch.setattr(alignment, "SCORE_SLACK", 1.0)  # whatever comes of it
+    monkeypatch.setattr(alignment, "refit_affine", lambda *given: fits.append(fit(*given)) or fits[-1])
     moved = [
-        register(*pair, dataclasses.replace(QUICK, stages=(), affine_fit=fitted)).field.transform_points(points)
+        register(*pair, dataclasses.replace(IDLE, affine_fit=fitted)).field.transform_points(points)
         for fitted in (False, True)
     ]
     assert len(fits) == 1
@@ -182,11 +200,11 @@ def test_an_affine_fit_follows_the_alignment_where_the_preset_says_so(
 
 
 def test_without_alignment_it_starts_where_the_scans_lie(pair: tuple[Image, Image], points: np.ndarray) -> None:
-    idle = dataclasses.replace(PRESETS["default"], stages=(), refinement=None)
-    field = register(*pair, idle, align=False).field
+    field = register(*pair, IDLE, align=False).field
     assert np.abs(field.array).max() == 0
 
 
+@pytest.mark.slow
 def test_guiding_labels_change_the_result_and_help(pair: tuple[Image, Image], result: Registration) -> None:
     fixed = virtual_patient(3, pair[0].grid).labels
     grid = dataclasses.replace(pair[1].grid, origin=pair[1].grid.origin - [40.0, -25.0, 60.0])
@@ -201,9 +219,9 @@ def _overlap(run: Registration, fixed: Image, moving: Image, label: int) -> floa
     return 2 * (a & b).sum() / (a.sum() + b.sum())
 
 
-def test_progress_rises_and_ends_in_the_last_stage(pair: tuple[Image, Image]) -> None:
+def test_progress_rises_and_ends_in_the_last_stage() -> None:
     seen: list[tuple[float, str]] = []
-    register(*pair, QUICK, progress=lambda fraction, stage: seen.append((fraction, stage)))
+    register(*samples.small_pair(), QUICK, progress=lambda fraction, stage: seen.append((fraction, stage)))
     fractions = [fraction for fraction, _ in seen]
     assert fractions == sorted(fractions)
     assert 0 <= fractions[0] <= fractions[-1] <= 1
@@ -211,7 +229,8 @@ def test_progress_rises_and_ends_in_the_last_stage(pair: tuple[Image, Image]) ->
 
 
 @pytest.mark.parametrize("stage", ["prepare", "align", "match 1", "refine", "finish"])
-def test_it_can_be_cancelled_in_every_stage(pair: tuple[Image, Image], stage: str) -> None:
+def test_it_can_be_cancelled_in_every_stage(stage: str) -> None:
+    pair = samples.small_pair()
     before = [image.array.copy() for image in pair]
 
     def stop(_: float, now: str) -> None:
@@ -224,9 +243,7 @@ def test_it_can_be_cancelled_in_every_stage(pair: tuple[Image, Image], stage: st
         assert np.array_equal(image.array, array)
 
 
-def test_out_of_gpu_memory_is_tried_smaller_then_on_the_cpu(
-    pair: tuple[Image, Image], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_out_of_gpu_memory_is_tried_smaller_then_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
     real, tried = pipeline._Job.run, []
@@ -239,7 +256,7 @@ def test_out_of_gpu_memory_is_tried_smaller_then_on_the_cpu(
 
     monkeypatch.setattr(pipeline._Job, "run", run)
     monkeypatch.setattr(pipeline, "choose_device", lambda name: torch.device("cuda" if name == "auto" else name))
-    result = register(*pair, dataclasses.replace(QUICK, stages=()))
+    result = register(*samples.small_pair(), dataclasses.replace(QUICK, stages=()))
     assert [kind for kind, _ in tried] == ["cuda", "cuda", "cpu"]
     assert tried[1][1] < tried[0][1]
     assert result.device == "cpu"
@@ -249,6 +266,7 @@ def test_out_of_gpu_memory_is_tried_smaller_then_on_the_cpu(
     ]
 
 
+@pytest.mark.slow
 def test_scans_without_common_anatomy_are_not_called_ok() -> None:
     view = full_view(3, 6.0)
     patient = virtual_patient(3, view).image
@@ -269,6 +287,7 @@ def test_unusable_volumes_are_refused_by_name(pair: tuple[Image, Image]) -> None
         register(*pair, "best")
 
 
+@pytest.mark.slow
 def test_two_stages_both_ways_bring_landmarks_together() -> None:
     first, second = (virtual_patient(seed, full_view(seed, 5.0)) for seed in (3, 8))
     stages = (
@@ -288,9 +307,7 @@ def test_two_stages_both_ways_bring_landmarks_together() -> None:
     assert result.verdict.measures["folding_percent"] < 1.0
 
 
-def test_the_directions_disagreement_is_the_last_stages_that_has_both(
-    pair: tuple[Image, Image], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_directions_disagreement_is_the_last_stages_that_has_both(monkeypatch: pytest.MonkeyPatch) -> None:
     gaps, real = iter((9.0, 4.0, None)), pipeline.deform
 
     def deform(*args: Any) -> Step:
@@ -301,11 +318,12 @@ def test_the_directions_disagreement_is_the_last_stages_that_has_both(
     stage = dataclasses.replace(
         QUICK.stages[0], control_spacing_mm=40.0, capture_range_mm=8.0, displacements_per_axis=3
     )
-    result = register(*pair, dataclasses.replace(QUICK, stages=(stage, stage, stage)))
+    result = register(*samples.small_pair(), dataclasses.replace(QUICK, stages=(stage, stage, stage)))
     assert result.inverse_consistency == pytest.approx(4.0)
     assert result.verdict.measures["inverse_consistency"] == pytest.approx(4.0)
 
 
+@pytest.mark.slow
 def test_the_multimodal_preset_finds_an_inverted_contrast(pair: tuple[Image, Image], points: np.ndarray) -> None:
     """No Hounsfield units: bright is dark inside the body, in another scale; the same patient 40 mm away."""
     fixed = pair[0]

@@ -11,6 +11,8 @@ import pytest
 from helpers.paths import environment
 from helpers.planted import FAULTS
 
+pytestmark = pytest.mark.slow
+
 FOLDER = Path(__file__).parent
 SUITE = ["core/test_grid.py", "core/test_image.py", "core/test_field.py", "io/test_transforms.py"]
 

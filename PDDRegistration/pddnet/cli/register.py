@@ -15,7 +15,7 @@ from ..io.landmark_init import affine_transform, start_from_points
 from ..io.landmarks import match_points
 from ..io.transforms import read_transform
 from ..io.weights_file import PDD, SEMANTIC, read_weights
-from ..matching.clock import Clock
+from ..matching.progress import Clock
 from ..run import outputs as run_outputs
 from ..run.outputs import REPORT, OutputFile, argument_of, write_outputs
 from ..run.registration import FinishedRun, RunInputs, check_device, register

@@ -15,7 +15,7 @@ from ..core.presets import Preset
 from ..core.result import Progress, Registration
 from ..evaluation import report
 from ..io.validation import check_overlap
-from ..matching.clock import Clock
+from ..matching.progress import Clock
 
 
 @dataclass

@@ -16,7 +16,7 @@ from torch import Tensor
 from ..core.grid import Grid
 from ..errors import InputError
 from ..features.label_table import NUMBER
-from ..features.semantic_codes import SPACING
+from ..features.semantic_net import SEMANTIC_SPACING_MM as SPACING
 from ..tensor.convert import to_tensor
 from ..tensor.lattice import sample
 from .anatomy import Anatomy

@@ -39,7 +39,7 @@ class Labelled:
 
     def moved(self, shift: np.ndarray) -> Labelled:
         """The same (3,) LPS mm away."""
-        grids = {name: getattr(self.scan, name) for name in ("grid", "box", "codes_grid")}
+        grids = {name: getattr(self.scan, name) for name in ("grid", "box", "features_grid")}
         grids = {name: dataclasses.replace(grid, origin=grid.origin + shift) for name, grid in grids.items()}
         return Labelled(dataclasses.replace(self.scan, **grids), self.structures)
 

@@ -12,7 +12,7 @@ from ..core.affine import Affine
 from ..core.image import Image
 from ..errors import InputError
 from ..features.label_table import LEVELS, NUMBER, STRUCTURES, structure_of
-from ..features.semantic_codes import SemanticNet, probabilities
+from ..features.semantic_net import SemanticNet, probabilities
 from ..io.label_names import UNKNOWN
 from ..io.volumes import read_labels, read_volume
 from ..synthesis.patient import SPACING, Frame, Noise, Sample, indices, pose, scanned

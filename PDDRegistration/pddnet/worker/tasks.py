@@ -23,7 +23,7 @@ from ..evaluation import metrics, report, transform_quality
 from ..io.landmark_init import affine_transform
 from ..io.validation import check_volume
 from ..io.volumes import fit_labels, fit_mask
-from ..matching.clock import Clock
+from ..matching.progress import Clock
 from ..run import outputs as run_outputs
 from ..run.registration import FinishedRun, RunInputs, check_device
 from ..run.registration import register as run_registration

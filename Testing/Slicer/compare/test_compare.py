@@ -83,6 +83,7 @@ def edge_along_r(pair: Pair) -> tuple[float, float]:
     return min(bright), max(bright)
 
 
+@pytest.mark.slow
 def test_blend_0_shows_the_fixed_volume_1_the_moving_one(pair: Pair, comparison):
     comparison.setBlend(0.0)
     assert pair.at(0, 0) == pytest.approx([FIXED] * 3, abs=1)
@@ -97,7 +98,7 @@ def test_blend_0_shows_the_fixed_volume_1_the_moving_one(pair: Pair, comparison)
 def test_before_and_after_differ_by_the_displacement(pair: Pair, comparison, between: bool):
     import slicer
 
-    from PDDRegistrationLib.scene.volumes import placeUnder
+    from PDDRegistrationLib.scene.placement import placeUnder
 
     moved = np.zeros(3)
     if between:  # the volume has another parent of its own, which counts before and after
@@ -152,7 +153,7 @@ def test_the_checkerboard_alternates(pair: Pair, comparison):
                 image_of[r, a] = int(np.floor(places + 0.5 / tile).sum()) % 2
     picture = pair.host.viewImage("Red")
     shown = {place: pixel(pair.host, "Red", picture, (*place, height))[0] for place in image_of}
-    assert {odd for odd in image_of.values()} == {0, 1}
+    assert set(image_of.values()) == {0, 1}
     for place, odd in image_of.items():
         assert shown[place] == pytest.approx(MOVING if odd else FIXED, abs=2), place
     comparison.setCheckerboard(False)
@@ -264,6 +265,7 @@ def grid_line(pair: Pair, plain: np.ndarray, r: float) -> np.ndarray:
     return np.array(line)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bend", [0.0, 2.0])
 def test_the_grid_bends_as_the_transform_does(host: Host, bend: float):
     """u = bend in the front half, -bend in the back half, along R: a straight line gets a step of twice as much."""
@@ -314,7 +316,7 @@ def test_arrows_and_contours_are_drawn_and_go_again(host: Host, mode: str):
             )
             assert np.abs(lines - side * radius).min() < 0.5
             assert np.abs(lines - side * (radius + 2)).min() > 1.0
-    field.close()
+    field.show(None)
     assert (host.viewImage("Red") == plain).all()
 
 
@@ -369,6 +371,7 @@ def test_the_tools_are_off_without_a_result(host: Host, panel):
     assert not ui.compareButton.enabled
 
 
+@pytest.mark.slow
 def test_the_tools_by_mouse(host: Host, panel):
     panel = panel()
     pair = make_pair(host)
@@ -407,6 +410,7 @@ def test_the_tools_by_mouse(host: Host, panel):
     assert {node.GetID() for node in all_nodes()} == nodes
 
 
+@pytest.mark.slow
 def test_segments_that_share_a_label_map_keep_their_voxels(host: Host, panel):
     """Slicer wipes them out of it when a segmentation that shares it is removed: the stand-ins must not share it."""
     import slicer
@@ -479,8 +483,8 @@ def test_close_leaves_no_observer(host: Host, panel):
     pair = make_pair(host)
     panel.show(pair.transform, *pair.nodes[:4])
     panel.start()
-    look = weakref.ref(panel._look)
-    probe = weakref.ref(panel._look._probe)
+    look = weakref.ref(panel._session)
+    probe = weakref.ref(panel._session._probe)
     panel.close()
     host.processEvents(0.1)
     gc.collect()

@@ -197,6 +197,7 @@ def test_an_output_of_another_kind_is_an_input_error(logic, pair):
 # --- the self test ---
 
 
+@pytest.mark.slow
 def test_the_self_test_passes_test_by_test_in_an_application_of_its_own_without_torch(tmp_path: Path):
     """As slicer.testing.runUnitTest loads it, `loadTestsFromName`: every test_* alone, and the base class's runTest.
     After these two registrations, and one by a click, that process has not imported torch."""

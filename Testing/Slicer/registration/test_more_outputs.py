@@ -13,6 +13,8 @@ from helpers import mrml_geometry as mrml
 from helpers.mrml_geometry import RAS, slicer
 from helpers.runs import Bench, add_volume, fingerprint
 
+pytestmark = pytest.mark.slow
+
 MAPS = ("outputInverse", "outputJacobian", "outputSpread")
 INNER = samples.FIXED.centre + np.array([[5.0, -8, 6], [-9, 3, 7], [11, 6, -12], [0, 0, 0], [-4, -11, -8]])
 

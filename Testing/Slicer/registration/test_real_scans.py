@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
 FIXED, MOVING = "ts_example", "acrin_flt_breast_001"  # 3 mm and 2 x 2 x 4.25 mm voxels; most landmarks in common
 
-pytestmark = pytest.mark.skipif(
-    validation_pairs.data_folder() is None, reason="no folder of real scans (PDDNET_DATA) on this machine"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(validation_pairs.data_folder() is None, reason="no folder of real scans (PDDNET_DATA) here"),
+]
 
 
 class Run(NamedTuple):

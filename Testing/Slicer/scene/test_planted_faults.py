@@ -11,6 +11,8 @@ import pytest
 from helpers.paths import environment
 from helpers.planted_nodes import FAULTS
 
+pytestmark = pytest.mark.slow
+
 FOLDER = Path(__file__).parent
 SUITE = ["test_transforms.py", "test_volumes.py", "test_segmentations.py"]
 

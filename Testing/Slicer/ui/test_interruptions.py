@@ -27,7 +27,7 @@ STAGES = [
     "warp",
     "measure",
 ]  # of 'default'
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="the launcher is a script")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="the launcher is a script")]
 
 
 @pytest.fixture

@@ -272,6 +272,7 @@ def test_only_what_fits_can_be_chosen(scene: Scene):
 # --- runs ---
 
 
+@pytest.mark.slow
 def test_a_run_finds_the_shift_and_measures_the_organs(scene: Scene):
     """The moving body is the fixed one, 17 mm away (7, -13, 9)."""
     transform = scene.register(fixedSegmentation=scene.fixedOrgans, movingSegmentation=scene.movingOrgans)
@@ -283,6 +284,7 @@ def test_a_run_finds_the_shift_and_measures_the_organs(scene: Scene):
     assert "preset fast" in scene.ui.verdictLabel.text
 
 
+@pytest.mark.slow
 def test_a_chosen_transform_is_overwritten_and_without_one_a_new_one_is_made(scene: Scene):
     given = scene.add("vtkMRMLGridTransformNode", "Given")
     assert scene.register(outputTransform=given) is given
@@ -292,6 +294,7 @@ def test_a_chosen_transform_is_overwritten_and_without_one_a_new_one_is_made(sce
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLGridTransformNode") == 3
 
 
+@pytest.mark.slow
 def test_the_result_of_an_earlier_run_is_shown_with_its_transform(scene: Scene):
     first = scene.register()
     said = scene.ui.verdictLabel.text
@@ -306,6 +309,7 @@ def test_the_result_of_an_earlier_run_is_shown_with_its_transform(scene: Scene):
     assert "organs" in scene.ui.verdictLabel.text
 
 
+@pytest.mark.slow
 def test_a_second_run_starts_from_where_the_moving_volume_was(scene: Scene):
     """Once into the same transform, once into a new one: the same field, and nothing is stacked."""
     first = scene.register(movingSegmentation=scene.movingOrgans)
@@ -320,6 +324,7 @@ def test_a_second_run_starts_from_where_the_moving_volume_was(scene: Scene):
     assert (first.GetParentTransformNode(), second.GetParentTransformNode()) == (None, None)
 
 
+@pytest.mark.slow
 def test_organs_placed_while_the_volume_was_resampled_can_be_registered_again(scene: Scene):
     first = scene.register(
         movingSegmentation=scene.movingOrgans, outputVolume=scene.add("vtkMRMLScalarVolumeNode", "Warped")
@@ -329,6 +334,7 @@ def test_organs_placed_while_the_volume_was_resampled_can_be_registered_again(sc
     assert scene.movingOrgans.GetParentTransformNode() is first
 
 
+@pytest.mark.slow
 def test_a_transform_that_places_another_scan_is_not_overwritten(scene: Scene):
     first = scene.register()
     other = mrml.add_volume(slicer.mrmlScene, *_parts(clicks.small_images()[1]), "Other")
@@ -343,6 +349,7 @@ def _parts(image: Image) -> tuple[np.ndarray, object]:
     return image.array, image.grid
 
 
+@pytest.mark.slow
 def test_outputs_get_the_moving_scan_on_the_fixed_voxels(scene: Scene):
     """Against ITK's resampling under the transform that MRML saved; the moving nodes are left alone."""
     scene.moving.GetDisplayNode().AutoWindowLevelOff()
@@ -382,6 +389,7 @@ def mrml_matrix(volume: object) -> np.ndarray:
     return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
 
 
+@pytest.mark.slow
 def test_the_output_segmentation_keeps_names_colours_and_terminology(scene: Scene):
     """Of all segments in their order, the one without voxels too."""
     organs = scene.add("vtkMRMLSegmentationNode", "Warped organs")
@@ -401,6 +409,7 @@ def described(node: object) -> list[tuple]:
     return result
 
 
+@pytest.mark.slow
 def test_a_volume_can_be_registered_to_itself(scene: Scene):
     """It stays where it is, and the transform moves its body by less than a voxel."""
     transform = scene.register(movingVolume=scene.fixed, fixedSegmentation=scene.fixedOrgans)
@@ -409,6 +418,7 @@ def test_a_volume_can_be_registered_to_itself(scene: Scene):
     assert np.linalg.norm(found, axis=1).max() < 2.5
 
 
+@pytest.mark.slow
 def test_a_parent_of_the_moving_volume_is_kept_and_its_other_children_stay(scene: Scene):
     """The moving scan's voxels lie elsewhere, and a parent turns it back: the same transform as without, and the scan
     ends where it belongs, while a second node under that parent does not move."""
@@ -443,6 +453,7 @@ def mrml_matrix_of(turn: np.ndarray, shift: np.ndarray) -> np.ndarray:
     return matrix
 
 
+@pytest.mark.slow
 def test_the_views_show_the_output_volume_where_there_is_one(scene: Scene):
     volume = scene.add("vtkMRMLScalarVolumeNode", "Warped")
     scene.register(outputVolume=volume)

@@ -31,7 +31,7 @@ libc.fflush(None)
 """
 
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="the launcher is a script")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="the launcher is a script")]
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 CUBIC = 0.1  # mm: Slicer interpolates a grid that it has loaded with cubic splines, between its nodes; 0.02 was seen
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="the launcher is a script")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="the launcher is a script")]
 
 
 @pytest.fixture

@@ -84,6 +84,7 @@ def test_what_is_out_of_bounds_keeps_apply_off(advanced: Bench):
     assert advanced.ui.applyButton.enabled
 
 
+@pytest.mark.slow
 def test_a_run_uses_them_and_the_result_says_so(advanced: Bench):
     advanced.choose(captureRange=32.0, optimisationSteps=5, inverseConsistency="both")
     advanced.run()
@@ -104,6 +105,7 @@ def test_a_scene_with_unknown_words_opens(bench: Bench):
 # --- preset and device ---
 
 
+@pytest.mark.slow
 def test_the_preset_tells_how_long_its_last_run_took_here(bench: Bench):
     slicer.app.userSettings().remove("PDDRegistration")
     bench.choose(preset="default")
@@ -190,6 +192,7 @@ def test_sets_are_saved_with_the_scene_and_the_chosen_one_too(bench: Bench, tmp_
     assert bench.ui.parameterSetSelector.nodeCount() == 2
 
 
+@pytest.mark.slow
 def test_a_run_belongs_to_the_set_that_it_was_started_from(bench: Bench):
     first = bench.parameters
     made: list[Any] = []
@@ -290,6 +293,7 @@ def test_the_time_left_follows_from_what_is_done(bench: Bench, seconds: float, s
     assert left.text(share) == text
 
 
+@pytest.mark.slow
 def test_the_log_tells_what_was_done_and_can_be_copied(bench: Bench):
     bench.ui.logText.clear()
     bench.choose(smoothness=2.0)
@@ -310,6 +314,7 @@ def test_the_log_tells_what_was_done_and_can_be_copied(bench: Bench):
     assert "input: moving volume: every voxel has the same value (7)" in bench.ui.logText.toPlainText()
 
 
+@pytest.mark.slow
 def test_all_but_the_basic_controls_is_folded_away(running_host: Any):
     widget = running_host.loadModule(clicks.MODULE)
     try:

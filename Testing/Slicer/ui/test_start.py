@@ -19,6 +19,8 @@ from pddnet.core.image import Image
 from pddnet.errors import InputError
 from pddnet.worker.tasks import as_transform
 
+pytestmark = pytest.mark.slow
+
 CENTRE, SHIFT = samples.FIXED.centre, samples.SHIFT
 NEAR = np.array([2.0, -1.0, 1.5])  # mm, how far off a good start is
 TURN, AWAY = rotation(20, -15, 40), np.array([30.0, -40.0, 55.0])  # RAS

@@ -16,6 +16,8 @@ from helpers.mrml_geometry import slicer
 from helpers.paths import environment
 from helpers.runs import Bench
 
+pytestmark = pytest.mark.slow
+
 READABLE = 4.5  # contrast of words, as WCAG asks for
 VISIBLE = 3.0  # of large ones, and of what is drawn
 THEMES = {
@@ -80,7 +82,7 @@ def strongest(widget: object) -> float:
 
 def opened(bench: Bench) -> None:
     """Every section, with words wherever some can be."""
-    for ui in (bench.widget.ui, bench.widget.compareUi, bench.widget.qaUi):
+    for ui in (bench.widget.ui, bench.widget.compareUi, bench.widget.measureUi):
         for name in [name for name in vars(ui) if name.endswith("CollapsibleButton")]:
             getattr(ui, name).collapsed = False
     bench.ui.statusLabel.text, bench.ui.statusLabel.visible = "Matching, stage 1", True
@@ -94,7 +96,7 @@ def test_all_words_can_be_read(theme: str, bench: Bench):
     opened(bench)
     kinds = ("Label", "Note", "Button", "ComboBox", "SpinBox", "CheckBox", "Selector", "Text")
     seen, faint = 0, {}
-    for ui in (bench.widget.ui, bench.widget.compareUi, bench.widget.qaUi):
+    for ui in (bench.widget.ui, bench.widget.compareUi, bench.widget.measureUi):
         for name in [name for name in vars(ui) if name.endswith(kinds) and not name.endswith("CollapsibleButton")]:
             widget = getattr(ui, name)
             empty = name.endswith(("Label", "Note")) and not widget.text

@@ -20,6 +20,8 @@ from helpers.mrml_geometry import RAS, slicer
 if TYPE_CHECKING:
     from host.host import Host
 
+pytestmark = pytest.mark.slow
+
 SLICES = ("Red", "Yellow", "Green")
 CHOICES = {
     "fixedVolumeSelector": "PDDFixed",

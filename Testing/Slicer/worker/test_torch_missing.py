@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 BROKEN = "raise ImportError('half of it is missing')"
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="the launcher is a script")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="the launcher is a script")]
 
 
 @pytest.fixture

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
+from helpers.paths import HOST_EXAMPLE, LIBRARY, MODULE
 from host.pythonqt_rules import file_faults, python_faults, ui_faults
 
 BREACHES = {
@@ -54,11 +53,9 @@ def test_scoped_enums_in_ui_files_are_faults_and_short_ones_are_not():
     assert len(ui_faults(UI.format("Qt::AlignmentFlag::AlignLeft|Qt::AlignmentFlag::AlignTop"))) == 2
 
 
-def test_the_module_keeps_the_rules(repository: Path):
-    module = repository / "PDDRegistration"
-    files = [module / "PDDRegistration.py", *(module / "PDDRegistrationLib").rglob("*.py")]
-    files += (module / "Resources").rglob("*.ui")
-    example = repository / "Testing" / "host" / "example"
+def test_the_module_keeps_the_rules():
+    files = [MODULE, *(LIBRARY / "PDDRegistrationLib").rglob("*.py"), *LIBRARY.rglob("*.ui")]
+    example = HOST_EXAMPLE.parent
     files += [*example.rglob("*.py"), *example.rglob("*.ui")]
     assert any(path.name == "HostExample.ui" for path in files)
     assert file_faults([path for path in files if path.is_file()]) == []

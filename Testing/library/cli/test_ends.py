@@ -43,9 +43,14 @@ def test_what_stops_a_command(monkeypatch: pytest.MonkeyPatch, capsys, error, co
 @pytest.mark.parametrize("reason", [KeyboardInterrupt(), Terminated(), Cancelled("cancelled")])
 def test_what_is_left_is_asked_for_when_the_stop_comes(reason: BaseException) -> None:
     left = ["nothing"]
-    with pytest.raises(Stopped) as caught, leaving(lambda: left[-1]):
-        left.append("all")
-        raise reason
+
+    def work() -> None:
+        with leaving(lambda: left[-1]):
+            left.append("all")
+            raise reason
+
+    with pytest.raises(Stopped) as caught:
+        work()
     assert (caught.value.reason, caught.value.left, caught.value.__cause__) == (reason, "all", reason)
 
 

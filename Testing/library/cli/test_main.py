@@ -277,6 +277,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+@pytest.mark.slow
 def test_without_torch_evaluate_works_and_register_says_what_is_missing(tmp_path: Path) -> None:
     pair = write_pair(tmp_path)
     sitk.WriteTransform(sitk.TranslationTransform(3, SHIFT.tolist()), str(tmp_path / "T.tfm"))
@@ -331,6 +332,7 @@ def test_a_volume_upon_itself_through_the_real_registration(tmp_path: Path) -> N
     assert np.median(np.linalg.norm(moved, axis=1)) < 2
 
 
+@pytest.mark.slow
 def test_labels_that_are_only_measured_leave_the_transform_bit_identical(tmp_path: Path) -> None:
     grid = centred((24, 28, 28), (4.0, 4.0, 4.0), np.array([10.0, -20, 30]), direction(3))
     fixed, moving = str(save(body(grid), tmp_path / "fixed.nii.gz")), str(tmp_path / "moving.nii.gz")

@@ -21,7 +21,7 @@ from pddnet.cli.main import main
 
 OUTPUTS = ("T.h5", "W.nii.gz", "U.mha", "R.json")
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="signals")]
 
 
 @pytest.fixture(autouse=True)

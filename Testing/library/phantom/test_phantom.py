@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from helpers.paths import LIBRARY
 from pddnet.core.grid import Grid
 from pddnet.core.image import Image
 from pddnet.phantom.phantom import LABELS, Patient, full_view, random_view, virtual_patient
@@ -160,6 +160,7 @@ def test_any_grid_shows_the_same_patient(patients: dict[int, Patient]) -> None:
     assert all(np.array_equal(point, patient.landmarks[name]) for name, point in other.landmarks.items())
 
 
+@pytest.mark.slow
 def test_random_views_differ_and_hold_the_middle_of_the_abdomen() -> None:
     views = [random_view(seed, patient=seed % 3) for seed in range(24)]
     assert any(not np.allclose(np.abs(view.direction).max(axis=0), 1) for view in views)  # oblique
@@ -170,8 +171,8 @@ def test_random_views_differ_and_hold_the_middle_of_the_abdomen() -> None:
         assert view.contains(np.stack([landmarks[name] for name in ("T12_body", "L1_body", "celiac_origin")])).all()
 
 
-def test_the_sample_pair_on_disk(repository: Path) -> None:
-    folder = repository / "PDDRegistration" / "Resources" / "SampleData"
+def test_the_sample_pair_on_disk() -> None:
+    folder = LIBRARY / "Resources" / "SampleData"
     assert sum(path.stat().st_size for path in folder.iterdir()) < 3e6
     names = {int(number): name for number, name in json.loads((folder / "labels.json").read_text()).items()}
     assert names == LABELS

@@ -208,7 +208,7 @@ def test_too_little_in_common_or_no_share_changes_nothing() -> None:
 
 
 UP, DOWN = (4.0, -3.0, 20.0), (-5.0, 6.0, -20.0)
-SHIFTED = {name: UP for name in ("liver", "spleen", "stomach")} | {name: DOWN for name in ("bladder", "vertebrae_L3")}
+SHIFTED = dict.fromkeys(("liver", "spleen", "stomach"), UP) | dict.fromkeys(("bladder", "vertebrae_L3"), DOWN)
 
 
 def _middle_of(name: str, source: Source, codes: Tensor, scan: Tensor) -> np.ndarray:
@@ -217,6 +217,7 @@ def _middle_of(name: str, source: Source, codes: Tensor, scan: Tensor) -> np.nda
     return _array(scan)[here.numpy()].mean(0)
 
 
+@pytest.mark.slow
 def test_structures_come_nearer_to_where_the_other_anatomy_has_them(own: Source, scan: Tensor) -> None:
     other = _body(_moved(*SHIFTED.items()), _other_grid(), MIDDLE + AWAY)
     assert own.parts.keys() == other.parts.keys()
@@ -322,6 +323,7 @@ def test_an_exchanged_organ_is_named_as_the_own_one(own: Source, scan: Tensor) -
     assert torch.equal(patient.own[: len(own.anatomy.layers)], torch.arange(len(own.anatomy.layers)))
 
 
+@pytest.mark.slow
 def test_the_last_of_two_exchanges_counts(own: Source, scan: Tensor) -> None:
     first, second = _lender("liver", (30.0, 30.0, 30.0)), _lender("liver", (14.0, 16.0, 18.0))
     patient = _with(own, first, _key("liver"))
@@ -366,6 +368,7 @@ def lent() -> Source:
     return source
 
 
+@pytest.mark.slow
 def test_a_seed_gives_the_same_voxels_with_others(lent: Source, own: Source) -> None:
     different = 0
     for seed in range(8):
@@ -390,6 +393,7 @@ def test_without_others_nothing_is_rearranged_or_exchanged(own: Source, monkeypa
         assert torch.equal(own.draw((16, 16, 16), seed).values, sample.values)
 
 
+@pytest.mark.slow
 def test_labels_and_values_agree_about_an_exchanged_organ(
     own: Source, scan: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:

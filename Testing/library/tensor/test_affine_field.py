@@ -63,6 +63,7 @@ def test_the_displacement_comes_before_the_affine_map() -> None:
     assert np.allclose(whole.transform_points(centre), (centre + [3.0, 0, -4]) * [2, 1, 1] + [0, 5, 0], atol=0.01)
 
 
+@pytest.mark.slow
 @every_grid
 def test_a_displacement_across_the_border_fades_without_folding(name: str) -> None:
     """40 mm outwards or inwards at every side: over 24 mm that would turn space inside out."""

@@ -99,6 +99,7 @@ def test_at_every_corner_a_turn_and_a_stretch_have_their_own_determinant() -> No
     assert torch.allclose(determinant(field, lattice), expected.expand(lattice.shape), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_what_was_folded_everywhere_can_be_inverted() -> None:
     """Where space is squeezed, Newton's method goes to and fro with the Jacobian of the nearest node."""
     lattice = Grid((24, 22, 20), np.array([3.0, 4.0, 5.0]), np.array([10.0, -20.0, 30.0]), GRIDS["oblique"].direction)

@@ -102,7 +102,7 @@ class PDDTask:
 
 
 def _on(device: torch.device, scan: Scan, structures: np.ndarray) -> Labelled:
-    scan = dataclasses.replace(scan, values=scan.values.to(device), codes=scan.codes.to(device))
+    scan = dataclasses.replace(scan, values=scan.values.to(device), features=scan.features.to(device))
     return Labelled(scan, to_tensor(structures, device).long())
 
 
