@@ -58,11 +58,13 @@ def _run(code: str, *arguments: str, **variables: str) -> list[str]:
     return done.stdout.splitlines()[-1].split()
 
 
+@pytest.mark.slow
 def test_importing_the_library_changes_nothing() -> None:
     code = f"{STATE}before = state()\nimport pddnet, pddnet.pipeline, pddnet.cli.main, pddnet.worker.server\n"
     assert _run(code + "after = state()\nprint([n for n in before if before[n] != after[n]])") == ["[]"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loaded", ["torch", "None"])
 def test_a_program_that_runs_the_command_keeps_its_settings(tmp_path: Path, loaded: str) -> None:
     pair = write_pair(tmp_path)
@@ -98,6 +100,7 @@ usual, answers = gc.get_threshold(), os.dup(1)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("entry", list(ENTRIES))
 @pytest.mark.parametrize(("given", "expected"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
 def test_the_entries_set_what_suits_a_process_that_only_computes(entry: str, given: dict, expected: str) -> None:

@@ -138,6 +138,7 @@ def test_the_best_weights_say_what_they_come_from(whole: Path, data: Path) -> No
     assert any(not np.allclose(state[f"net.{n}"], state[f"average.{n}"]) for n in arrays)
 
 
+@pytest.mark.slow
 def test_stopped_and_resumed_gives_the_same_weights(whole: Path, data: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     ends = []
@@ -155,6 +156,7 @@ def test_stopped_and_resumed_gives_the_same_weights(whole: Path, data: Path, tmp
     assert [r["validation"] for r in _log(folder)] == [r["validation"] for r in _log(whole)]
 
 
+@pytest.mark.slow
 def test_interrupted_between_checkpoints(whole: Path, data: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     _train(_config(folder, data), minutes=0.0)
@@ -169,6 +171,7 @@ def test_interrupted_between_checkpoints(whole: Path, data: Path, tmp_path: Path
     assert all(np.array_equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.slow
 def test_interrupted_before_the_first_checkpoint_the_log_begins_anew(data: Path, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         _train(_config(tmp_path, data, validation=None), report=_stopping(2))
@@ -203,6 +206,7 @@ def test_a_checkpoint_that_cannot_be_used(whole: Path, data: Path, tmp_path: Pat
         _train(_config(tmp_path, data))
 
 
+@pytest.mark.slow
 def test_an_interrupted_checkpoint_leaves_the_one_before(whole: Path, data: Path, tmp_path: Path, monkeypatch) -> None:
     content = (whole / "checkpoint.npz").read_bytes()
     (tmp_path / "checkpoint.npz").write_bytes(content)
@@ -217,6 +221,7 @@ def test_an_interrupted_checkpoint_leaves_the_one_before(whole: Path, data: Path
     assert (tmp_path / "checkpoint.npz").read_bytes() == content
 
 
+@pytest.mark.slow
 def test_from_given_weights(data: Path, tmp_path: Path) -> None:
     torch.manual_seed(9)
     given = SemanticNet(8)
@@ -233,12 +238,14 @@ def test_from_given_weights(data: Path, tmp_path: Path) -> None:
         _train(_config(tmp_path / "c", data), init=tmp_path / "none.npz")
 
 
+@pytest.mark.slow
 def test_without_validation_the_last_weights_are_kept(data: Path, tmp_path: Path) -> None:
     outcome, _ = _train(_config(tmp_path, data, validation=None, scans=None, iterations=3))
     assert math.isnan(outcome.dice)
     assert read_weights(outcome.weights, "semantic")[1]["training"]["iterations"] == 3
 
 
+@pytest.mark.slow
 def test_learning_lowers_the_loss(data: Path, tmp_path: Path) -> None:
     config = _config(tmp_path, data, iterations=40, learning_rate=0.01)
     batch = _batch()
@@ -261,6 +268,7 @@ def test_a_view_with_hardly_a_body_teaches_nothing(data: Path, tmp_path: Path) -
     assert all(torch.equal(value, before[name]) for name, value in run.net.state_dict().items())
 
 
+@pytest.mark.slow
 def test_a_log_without_a_step_tells_no_loss(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "LEAST_BODY", 10**9)
     told = []
@@ -305,6 +313,7 @@ def unlabelled(tmp_path: Path) -> Path:
     return tmp_path / "more"
 
 
+@pytest.mark.slow
 def test_unlabelled_scans_are_guessed_anew_at_every_validation(
     data: Path, unlabelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -339,6 +348,7 @@ def test_unlabelled_scans_are_guessed_anew_at_every_validation(
     assert len(losses) == 3 and all(0 < loss < 10 for loss in losses)
 
 
+@pytest.mark.slow
 def test_where_nothing_is_guessed_yet_the_others_are_drawn(
     data: Path, unlabelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -365,6 +375,7 @@ def test_donors_lend_and_are_not_drawn(data: Path, tmp_path: Path) -> None:
         training._sources(dataclasses.replace(config, anatomies=(), donors=(lender,)), told.append)
 
 
+@pytest.mark.slow
 def test_bad_files_are_named_and_left_out(data: Path, tmp_path: Path) -> None:
     scans = tmp_path / "scans"
     for name in ("good", "no_labels", "truncated", "no_names", "no_structures", "other_kind"):
@@ -400,6 +411,7 @@ def test_nothing_left_to_learn_from(data: Path, tmp_path: Path) -> None:
         _train(_config(tmp_path / "run", data, scans=None, shares=(0.0, 1.0, 1.0, 1.0)))
 
 
+@pytest.mark.slow
 def test_virtual_patients_take_part(data: Path) -> None:
     config = _config(data, data, virtual=1, shares=(3.0, 2.0, 4.0, 1.0))
     sources, shares = training._shared((*training._sources(config, pytest.fail), []), config.shares)
@@ -410,6 +422,7 @@ def test_virtual_patients_take_part(data: Path) -> None:
     assert sources[2].annotated == sources[0].annotated
 
 
+@pytest.mark.slow
 def test_a_missing_label_map_does_not_reach_training(data: Path, tmp_path: Path) -> None:
     """An empty label map is no reason to stop, but nothing to learn from either."""
     case = write_case(tmp_path / "scans", "empty")

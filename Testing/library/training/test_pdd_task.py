@@ -78,6 +78,7 @@ def _log(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_stopped_and_resumed_gives_the_same_weights(data: Path, tmp_path: Path) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     outcome = _train(_config(whole, data))
@@ -126,6 +127,7 @@ def test_from_given_weights(data: Path, tmp_path: Path) -> None:
         _train(_config(tmp_path / "c", data), init=tmp_path / "init.npz")
 
 
+@pytest.mark.slow
 def test_learning_lowers_the_loss_and_moves_the_offsets(batch: tuple[Tensor, ...], tmp_path: Path) -> None:
     run = training._Run.started(_config(tmp_path, iterations=40, learning_rate=0.003), None, torch.device("cpu"))
     start = run.net.features.offsets.detach().clone()

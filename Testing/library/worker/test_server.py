@@ -129,6 +129,7 @@ def test_the_handshake_comes_first_and_without_heavy_modules(client: Client) -> 
     assert done.stdout == "False\n"
 
 
+@pytest.mark.slow
 def test_two_registrations_one_after_the_other_are_what_the_command_finds(
     client: Client, pair: tuple[Image, Image], tmp_path: Path
 ) -> None:
@@ -169,6 +170,7 @@ def test_two_registrations_one_after_the_other_are_what_the_command_finds(
     assert os.listdir(client.folder) == []  # what was read is deleted
 
 
+@pytest.mark.slow
 def test_the_field_is_the_one_of_a_direct_call(client: Client, pair: tuple[Image, Image]) -> None:
     matrix = np.eye(4)
     matrix[:3, 3] = pair[1].grid.centre - pair[0].grid.centre
@@ -183,6 +185,7 @@ def test_the_field_is_the_one_of_a_direct_call(client: Client, pair: tuple[Image
     assert np.array_equal(done["spread"].array, expected.uncertainty.array)
 
 
+@pytest.mark.slow
 def test_progress_rises_and_is_not_too_frequent(client: Client, pair: tuple[Image, Image]) -> None:
     client.send(
         {**pack({"do": "register", "fixed": pair[0], "moving": pair[1], "preset": "fast"}, client.folder, "1"), "id": 1}
@@ -244,6 +247,7 @@ def test_lines_that_are_no_requests_do_no_harm(client: Client) -> None:
     assert client.answer(9)["threads"] >= 1
 
 
+@pytest.mark.slow
 def test_a_wrong_input_is_one_sentence(client: Client, pair: tuple[Image, Image]) -> None:
     fixed, moving = pair
     flat = Image(np.zeros(fixed.grid.shape, np.int16), fixed.grid)
@@ -384,6 +388,7 @@ def test_it_ends_when_nothing_comes(tmp_path: Path) -> None:
     assert client.gone()
 
 
+@pytest.mark.slow
 def test_a_request_after_the_goodbye_still_counts(tmp_path: Path) -> None:
     client = Client(tmp_path / "private", idle=0.1)
     client.receive()
