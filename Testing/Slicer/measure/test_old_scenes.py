@@ -56,7 +56,8 @@ def test_the_panel_shows_what_was_chosen_and_measured(ui: Any) -> None:
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScriptedModuleNode") == 1
     assert ui.measureButton.enabled
     tabs = ui.measureTabs
-    assert [tabs.isTabEnabled(tabs.indexOf(tab)) for tab in (ui.measureSegmentsTab, ui.measurePointsTab)] == [True, True]
+    for tab in (ui.measureSegmentsTab, ui.measurePointsTab):
+        assert tabs.isTabEnabled(tabs.indexOf(tab))
     assert ui.measureExportButton.enabled
     assert ui.measurePlotButton.enabled
 
