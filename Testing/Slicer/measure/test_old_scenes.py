@@ -55,7 +55,9 @@ def test_the_panel_shows_what_was_chosen_and_measured(ui: Any) -> None:
     assert {name: node and node.GetName() for name, node in nodes.items()} == CHOSEN
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScriptedModuleNode") == 1
     assert ui.measureButton.enabled
-    assert ui.measureTabs.visible
+    tabs = ui.measureTabs
+    for tab in (ui.measureSegmentsTab, ui.measurePointsTab):
+        assert tabs.isTabEnabled(tabs.indexOf(tab))
     assert ui.measureExportButton.enabled
     assert ui.measurePlotButton.enabled
 
