@@ -23,12 +23,12 @@ from pddnet.core.grid import Grid
 from pddnet.features import semantic_codes as semantic
 from pddnet.io.volumes import read_volume
 from pddnet.matching.pdd_net import PDDNet
-from pddnet.synthesis.patient import SPACING, Source
+from pddnet.synthesis.patient import SPACING_MM, PatientSource
 from pddnet.tensor.device import choose_device
 from pddnet.tensor.scan import Scan, prepare
 from pddnet.training.config import TrainingConfig
 from pddnet.training.datasets import CoupleDataset
-from pddnet.training.loop import virtual_anatomy
+from pddnet.training.sources import virtual_anatomy
 from pddnet.training.tasks.semantic import SemanticTask
 
 POINTS, REACH, STEPS = 32, 70.0, 15  # the paper's control points and displacements per axis, and mm
@@ -47,7 +47,7 @@ def main() -> int:
     line("device", torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device}")
     line("volumes", pair.size)
     images = [read_volume(pair.files[side])[0] for side in ("fixed", "moving")]
-    scans = [prepare(image, SPACING, device) for image in images]
+    scans = [prepare(image, SPACING_MM, device) for image in images]
     rows = [
         ["forward: structures of one scan", *measured(_naming(scans[0]), device, args.times)],
         [f"forward: pdd-net, {POINTS}^3 points, {STEPS}^3 displacements", *measured(_pdd(scans), device, args.times)],
@@ -101,7 +101,7 @@ def _training(device: torch.device) -> Callable[[], object]:
     task = SemanticTask(TrainingConfig(out=Path()))
     net = task.network().to(device)
     adam = torch.optim.AdamW(net.parameters())
-    batch = [part.to(device) for part in next(iter(CoupleDataset([Source(virtual_anatomy(1))], [1.0], 1, 0)))]
+    batch = [part.to(device) for part in next(iter(CoupleDataset([PatientSource(virtual_anatomy(1))], [1.0], 1, 0)))]
 
     def step() -> None:
         with torch.autocast(device.type, torch.bfloat16):

@@ -1,4 +1,4 @@
-"""Lays out what the bundled weights were trained on under .data/, by links to the folder of real scans (PDDNET_DATA).
+"""Lay out what the bundled weights were trained on under .data/, by links to the folder of real scans (PDDNET_DATA).
 
 Usage: python Testing/training/gather.py
 Makes .data/anatomy (label maps), .data/validation (the labelled scan) and .data/outlined/train and test (scans with the

@@ -1,15 +1,16 @@
-"""The solid organs and the vessels of the virtual patients, and the landmarks in them. Common frame, mm."""
+"""Paint the solid organs and the vessels of the virtual patients, and name the landmarks in them. Common frame, mm."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from .body import Body
 from .canvas import ellipsoid, intersect
-from .painter import AORTA, CAVA, GALLBLADDER, LIVER, PANCREAS, PORTAL, SPLEEN, Painter
+from .labels import AORTA, CAVA, GALLBLADDER, LIVER, PANCREAS, PORTAL, SPLEEN
+from .painter import Painter
 
 Points = tuple[np.ndarray, ...]  # x, y, z, each of the same shape, mm in the common frame
 LevelFunction = Callable[[Body, Points, np.ndarray, np.ndarray], np.ndarray]
@@ -61,7 +62,7 @@ DOME = (-52.0, -26.0)  # x, y of the diaphragm's highest point
 
 
 def paint_vessels(painter: Painter) -> None:
-    """Aorta and its first branches, the vena cava, the renal and iliac vessels, the portal and splenic vein."""
+    """Paint the aorta and its first branches, the vena cava, the renal and the iliac vessels."""
     kidneys = _kidney_points(painter.body, -1) | _kidney_points(painter.body, 1)
     back = np.linalg.inv(painter.body.organs["vessels"].axes)
     for side, name in ((-1, "right"), (1, "left")):
@@ -92,7 +93,7 @@ def paint_vessels(painter: Painter) -> None:
 
 
 def paint_pancreas(painter: Painter) -> None:
-    """Head to tail, lobulated, with the splenic and portal vein along its back."""
+    """Paint the pancreas from head to tail, lobulated, with the splenic and portal vein along its back."""
     canvas = painter.canvas
     tube = painter.tube(PANCREAS_PATH, "pancreas")
     if tube is not None:
@@ -102,7 +103,7 @@ def paint_pancreas(painter: Painter) -> None:
 
 
 def paint_spleen(painter: Painter) -> None:
-    """A shell-shaped body between the diaphragm and the left kidney."""
+    """Paint a shell-shaped body between the diaphragm and the left kidney."""
     canvas, place = painter.canvas, painter.body.organs["spleen"]
     centre = place.centre + place.shift
     window = canvas.window(centre - 78, centre + 78)
@@ -113,7 +114,7 @@ def paint_spleen(painter: Painter) -> None:
 
 
 def paint_liver(painter: Painter) -> None:
-    """What lies under the right dome, above the visceral surface and right of the stomach; then the gallbladder."""
+    """Paint the liver under the right dome and above the visceral surface, then the gallbladder."""
     canvas, body = painter.canvas, painter.body
     window = canvas.window((-150, -190, -60), (110, 80, 200))
     if window is None:
@@ -131,7 +132,7 @@ def paint_liver(painter: Painter) -> None:
 
 
 def paint_kidney(painter: Painter, side: int, label: int) -> None:
-    """A bean with cortex, pyramids and the fat and pelvis of the sinus."""
+    """Paint a bean with cortex, pyramids and the fat and pelvis of the sinus."""
     canvas = painter.canvas
     name = "left_kidney" if side > 0 else "right_kidney"
     place = painter.body.organs[name]
@@ -141,9 +142,7 @@ def paint_kidney(painter: Painter, side: int, label: int) -> None:
         return
     points = place.template(*canvas.coordinates(window))
     offsets = [v - np.float32(c) for v, c in zip(points, place.centre, strict=True)]
-    inward, across, along = (
-        sum(o * np.float32(a) for o, a in zip(offsets, row, strict=True)) for row in _kidney_axes(side)
-    )
+    inward, across, along = (_component_along(offsets, axis.astype(np.float32)) for axis in _kidney_axes(side))
     bent = inward - along**2 / 230 + 4
     level = ellipsoid((bent, across, along), (0, 0, 0), tuple(KIDNEY)) + 0.6 * canvas.texture(window, 4)
     sinus = ellipsoid((bent, across, along), (19, 0, 0), (20, 9, 24))
@@ -152,6 +151,12 @@ def paint_kidney(painter: Painter, side: int, label: int) -> None:
     canvas.paint(window, pyramids, painter.tissue("medulla"), label)
     canvas.paint(window, (sinus < 0) & (level < 0), painter.tissue("cavity fat"), 0)
     canvas.paint(window, (sinus < -5) & (level < 2), painter.tissue("renal pelvis"), 0)
+
+
+def _component_along(offsets: Sequence[np.ndarray], axis: np.ndarray) -> np.ndarray:
+    """The component along a unit vector (3,) of offsets x, y, z, each any shape."""
+    x, y, z = offsets
+    return x * axis[0] + y * axis[1] + z * axis[2]
 
 
 def _liver_level(body: Body, points: Points, cavity: np.ndarray, diaphragm: np.ndarray) -> np.ndarray:

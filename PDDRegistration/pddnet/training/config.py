@@ -1,4 +1,4 @@
-"""What `pddnet train` is told: one JSON file, checked before anything starts. torch-free."""
+"""The configuration of `pddnet train`: one JSON file, checked before anything starts. torch-free."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ..errors import InputError
 from ..io.label_names import find_names
 
 NETWORKS = ("semantic", "pdd")
-LEAST_VIEW = 16  # voxels
-KINDS = ("anatomies", "virtual patients", "labelled scans", "unlabelled scans")
+LEAST_VIEW = 16  # voxels along each axis, or the network has next to nothing to compare
+KINDS = ("anatomies", "virtual patients", "labelled scans", "unlabelled scans")  # of sources, in the order of `shares`
 
 
 @dataclass(frozen=True)
-class LabelledScan:
-    """A scan, its label map, and what the map's numbers mean."""
+class ScanFiles:
+    """The files of a labelled scan: the scan, its label map, and the name of each label number."""
 
     image: Path
     labels: Path
@@ -28,7 +28,7 @@ class LabelledScan:
 
 @dataclass(frozen=True)
 class PairSettings:
-    """How pdd-net sees a pair of scans in training; small enough by default for two CPU cores.
+    """Settings of pdd-net and of the pairs it is trained on; small enough by default for two CPU cores.
 
     Attributes:
         view: voxels of 4 mm that are drawn along D, H, W (LPS z, y, x).
@@ -67,8 +67,8 @@ class TrainingConfig:
         validation: such a folder to choose the best weights by.
         unlabelled: a folder of CASE/ct.nii.gz; the network's own surest guesses are their labels. That lowered the Dice
             when the bundled weights were trained (see the model card).
-        shares: how often an anatomy, a virtual patient, a labelled and an unlabelled scan are drawn, all of a kind
-            together.
+        shares: how often an anatomy, a virtual patient, a labelled and an unlabelled scan are drawn (see KINDS), all of
+            a kind together.
         width: channels of the semantic network's first level.
         pairs: settings of pdd-net alone.
         iterations: training steps.
@@ -95,11 +95,11 @@ class TrainingConfig:
     seed: int = 1
     validate_every: int = 250
     seconds_kept: float = 120.0
-    data: str = ""  # for the model card: where the data come from, and their terms
+    data: str = ""
 
 
 def read_config(path: Path) -> TrainingConfig:
-    """The configuration in a JSON file.
+    """Read the configuration in a JSON file.
 
     Raises:
         InputError: it cannot be read, holds an unknown name or a value of the wrong kind, or nothing to learn from.
@@ -200,7 +200,7 @@ def _is_amount(value: Any) -> bool:
     return not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value) and value >= 0
 
 
-def labelled_scans(folder: Path) -> tuple[list[LabelledScan], list[str]]:
+def labelled_scans(folder: Path) -> tuple[list[ScanFiles], list[str]]:
     """The labelled scans of a folder by case, and a sentence for each case that cannot be used.
 
     Raises:
@@ -212,7 +212,7 @@ def labelled_scans(folder: Path) -> tuple[list[LabelledScan], list[str]]:
     for image in sorted(folder.glob("[!.]*/ct.nii.gz")):  # hidden: patients that are still being written
         case = image.parent
         try:
-            found.append(LabelledScan(image, _existing(case / "labels.nii.gz"), _names(case, folder)))
+            found.append(ScanFiles(image, _existing(case / "labels.nii.gz"), _names(case, folder)))
         except InputError as error:
             problems.append(str(error))
     return found, problems
