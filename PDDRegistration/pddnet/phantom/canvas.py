@@ -118,7 +118,7 @@ class Canvas:
             if box is None:
                 continue
             local = tuple(slice(b.start - w.start, b.stop - w.start) for b, w in zip(box, window, strict=True))
-            distance = _capsule(self.coordinates(box), curve[n : n + 2], radii[n : n + 2])
+            distance = capsule(self.coordinates(box), curve[n : n + 2], radii[n : n + 2])
             closer = distance < level[local]
             level[local][closer] = distance[closer]
             part[local][closer] = n
@@ -167,8 +167,8 @@ def smooth_path(path: npt.ArrayLike, radii: npt.ArrayLike, step: float) -> tuple
     return values[:, :3], values[:, 3]
 
 
-def _capsule(points: tuple[np.ndarray, ...], ends: np.ndarray, radii: np.ndarray) -> np.ndarray:
-    """Distance (mm) to a rod with round ends (2, 3) whose radius changes linearly."""
+def capsule(points: Sequence[np.ndarray], ends: np.ndarray, radii: Sequence[float] | np.ndarray) -> np.ndarray:
+    """The level of a rod with round ends (2, 3) whose radius changes linearly, at x, y, z, mm."""
     axis = (ends[1] - ends[0]).astype(np.float32)
     dx, dy, dz = (v - np.float32(c) for v, c in zip(points, ends[0], strict=True))
     along = np.clip((dx * axis[0] + dy * axis[1] + dz * axis[2]) / np.float32(max(axis @ axis, 1e-6)), 0, 1)

@@ -35,6 +35,9 @@ AORTA_PATH = [
     (4, -33, -78, 8.5),
 ]
 
+COELIAC_PATH = [(8, -32, 46, 4), (7, -46, 45, 3.5), (-12, -52, 50, 3)]
+MESENTERIC_PATH = [(8, -32, 30, 4), (6, -50, 12, 3.5), (4, -60, -50, 3)]
+
 CAVA_PATH = [
     (-15, -28, -80, 10),
     (-18, -29, -30, 11),
@@ -54,42 +57,52 @@ PORTAL_PATH = [
 ]
 
 # Half axes of a kidney: towards the hilum, across, and along it.
-KIDNEY = np.array([29.0, 25.0, 54.0])
+KIDNEY_HALF_AXES_MM = np.array([29.0, 25.0, 54.0])
 
-HILUM = 21.0  # mm from the kidney's centre
+HILUM_MM = 21.0  # from the kidney's centre
 
-DOME = (-52.0, -26.0)  # x, y of the diaphragm's highest point
+DOME_MM = (-52.0, -26.0)  # x, y of the diaphragm's highest point
 
 
 def paint_vessels(painter: Painter) -> None:
     """Paint the aorta and its first branches, the vena cava, the renal and the iliac vessels."""
     kidneys = _kidney_points(painter.body, -1) | _kidney_points(painter.body, 1)
     back = np.linalg.inv(painter.body.organs["vessels"].axes)
+    place = painter.body.organs["vessels"]
     for side, name in ((-1, "right"), (1, "left")):
-        place = painter.body.organs["vessels"]
         hilum = (kidneys[f"{name}_renal_hilum"] - place.shift - place.centre) @ back.T + place.centre
-        painter.paint_tube([(-18, -30, 16, 5), (side * 26, -26, 16, 5), (*hilum, 4.5)], "venous blood", None, "vessels")
-        painter.paint_tube(
-            [(7, -24, 22, 3.5), (side * 24, -14, 20, 3.5), (*(hilum + [0, 6, 3]), 3)], "blood", None, "vessels"
-        )
-        legs = [
-            (side * 4 + 2, -33, -78, 7),
-            (side * 30, -30, -112, 6),
-            (side * 50, -40, -160, 6),
-            (side * 76, -72, -215, 5.5),
-        ]
-        painter.paint_tube(legs, "blood", None, "vessels")
-        veins = [
-            (side * 6 - 12, -24, -84, 9),
-            (side * 32, -18, -122, 7.5),
-            (side * 52, -28, -165, 7),
-            (side * 72, -64, -218, 7),
-        ]
-        painter.paint_tube(veins, "venous blood", None, "vessels")
-    painter.paint_tube([(8, -32, 46, 4), (7, -46, 45, 3.5), (-12, -52, 50, 3)], "blood", None, "vessels")
-    painter.paint_tube([(8, -32, 30, 4), (6, -50, 12, 3.5), (4, -60, -50, 3)], "blood", None, "vessels")
+        _paint_renal_vessels(painter, side, hilum)
+        _paint_iliac_vessels(painter, side)
+    painter.paint_tube(COELIAC_PATH, "blood", None, "vessels")
+    painter.paint_tube(MESENTERIC_PATH, "blood", None, "vessels")
     painter.paint_tube(CAVA_PATH, "venous blood", CAVA, "vessels")
     painter.paint_tube(AORTA_PATH, "blood", AORTA, "vessels")
+
+
+def _paint_renal_vessels(painter: Painter, side: int, hilum: np.ndarray) -> None:
+    """Paint vein and artery from the great vessels to a kidney's hilum (3,), mm in the template of the vessels."""
+    vein = [(-18, -30, 16, 5), (side * 26, -26, 16, 5), (*hilum, 4.5)]
+    artery = [(7, -24, 22, 3.5), (side * 24, -14, 20, 3.5), (*(hilum + [0, 6, 3]), 3)]
+    painter.paint_tube(vein, "venous blood", None, "vessels")
+    painter.paint_tube(artery, "blood", None, "vessels")
+
+
+def _paint_iliac_vessels(painter: Painter, side: int) -> None:
+    """Paint artery and vein from the bifurcation to one leg."""
+    artery = [
+        (side * 4 + 2, -33, -78, 7),
+        (side * 30, -30, -112, 6),
+        (side * 50, -40, -160, 6),
+        (side * 76, -72, -215, 5.5),
+    ]
+    vein = [
+        (side * 6 - 12, -24, -84, 9),
+        (side * 32, -18, -122, 7.5),
+        (side * 52, -28, -165, 7),
+        (side * 72, -64, -218, 7),
+    ]
+    painter.paint_tube(artery, "blood", None, "vessels")
+    painter.paint_tube(vein, "venous blood", None, "vessels")
 
 
 def paint_pancreas(painter: Painter) -> None:
@@ -144,7 +157,7 @@ def paint_kidney(painter: Painter, side: int, label: int) -> None:
     offsets = [v - np.float32(c) for v, c in zip(points, place.centre, strict=True)]
     inward, across, along = (_component_along(offsets, axis.astype(np.float32)) for axis in _kidney_axes(side))
     bent = inward - along**2 / 230 + 4
-    level = ellipsoid((bent, across, along), (0, 0, 0), tuple(KIDNEY)) + 0.6 * canvas.texture(window, 4)
+    level = ellipsoid((bent, across, along), (0, 0, 0), tuple(KIDNEY_HALF_AXES_MM)) + 0.6 * canvas.texture(window, 4)
     sinus = ellipsoid((bent, across, along), (19, 0, 0), (20, 9, 24))
     canvas.paint(window, level < 0, painter.tissue("cortex"), label)
     pyramids = (level < -8) & (np.sin(along / 3.4) > -0.5)
@@ -181,7 +194,7 @@ def _spleen_level(body: Body, points: Points, cavity: np.ndarray, diaphragm: np.
     return intersect(level, cavity + 3, diaphragm + 4, softness=2.5)
 
 
-def _sampled(body: Body, level: LevelFunction, low: tuple[int, ...], high: tuple[int, ...]) -> np.ndarray:
+def _points_inside(body: Body, level: LevelFunction, low: tuple[int, ...], high: tuple[int, ...]) -> np.ndarray:
     """(N, 3) mm: the points of a 3 mm lattice between two corners that lie inside an organ, in the common frame."""
     axes = (np.arange(a, b, 3.0) for a, b in zip(low, high, strict=True))
     points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
@@ -191,9 +204,9 @@ def _sampled(body: Body, level: LevelFunction, low: tuple[int, ...], high: tuple
 
 def _liver_points(body: Body) -> dict[str, np.ndarray]:
     """The top of the right dome and the lower tip of the right lobe, (3,) mm in the common frame."""
-    dome = np.array([*DOME, 0.0])
+    dome = np.array([*DOME_MM, 0.0])
     dome[2] = -float(body.diaphragm(dome)) - 7
-    inside = _sampled(body, _liver_level, (-165, -90, -75), (-60, 50, 110))
+    inside = _points_inside(body, _liver_level, (-165, -90, -75), (-60, 50, 110))
     weight = np.exp((inside[:, 2].min() - inside[:, 2]) / 4)  # mostly the lowest few mm, without jumps between voxels
     return {"liver_dome": dome, "liver_tip": weight @ inside / weight.sum()}
 
@@ -212,14 +225,14 @@ def _kidney_points(body: Body, side: int) -> dict[str, np.ndarray]:
     """Hilum and poles of one kidney, (3,) mm in the common frame."""
     name = "left_kidney" if side > 0 else "right_kidney"
     place, axes = body.organs[name], _kidney_axes(side)
-    pole = KIDNEY[2] - 4  # a little inside the surface
+    pole = KIDNEY_HALF_AXES_MM[2] - 4  # a little inside the surface
     bend = pole**2 / 230 - 4
 
     def at(inward: float, along: float) -> np.ndarray:
         return place.place(place.centre + inward * axes[0] + along * axes[2])
 
     return {
-        f"{name.split('_')[0]}_renal_hilum": at(HILUM, 0),
+        f"{name.split('_')[0]}_renal_hilum": at(HILUM_MM, 0),
         f"{name}_upper_pole": at(bend, pole),
         f"{name}_lower_pole": at(bend, -pole),
     }
@@ -231,5 +244,5 @@ def landmarks(body: Body) -> dict[str, np.ndarray]:
     points = _kidney_points(body, -1) | _kidney_points(body, 1) | _liver_points(body)
     points["celiac_origin"] = vessels.place(np.array([8.0, -28.0, 46.0]))
     points["aortic_bifurcation"] = vessels.place(np.array([4.0, -33.0, -80.0]))
-    points["spleen_centre"] = _sampled(body, _spleen_level, (10, -70, 0), (170, 120, 200)).mean(axis=0)
+    points["spleen_centre"] = _points_inside(body, _spleen_level, (10, -70, 0), (170, 120, 200)).mean(axis=0)
     return points

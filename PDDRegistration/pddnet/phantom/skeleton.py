@@ -8,7 +8,7 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 
 from .body import Body
-from .canvas import Canvas, Tissue, Window, intersect
+from .canvas import Canvas, Tissue, Window, capsule, intersect
 from .labels import DISCS, FIRST_VERTEBRA, LEFT_HIP, RIBS, RIGHT_HIP, SACRUM
 
 # Vertebral bodies from the chest down: centre height z, centre depth y, and height, half width, half depth of the body.
@@ -114,17 +114,8 @@ def _arch(canvas: Canvas, local: tuple[np.ndarray, ...], depth: float, lumbar: b
     ]
     level = np.full(x.shape, np.inf, np.float32)
     for start, end, first, last in rods:
-        level = np.minimum(level, _rod((x, v, w), np.array([start, end], float), (first, last)))
+        level = np.minimum(level, capsule((x, v, w), np.array([start, end], float), (first, last)))
     return level
-
-
-def _rod(points: tuple[np.ndarray, ...], ends: np.ndarray, radii: tuple[float, float]) -> np.ndarray:
-    """Distance (mm) to a rod between two points, its radius changing linearly."""
-    axis = (ends[1] - ends[0]).astype(np.float32)
-    offsets = [p - np.float32(c) for p, c in zip(points, ends[0], strict=True)]
-    along = np.clip(sum(o * a for o, a in zip(offsets, axis, strict=True)) / np.float32(axis @ axis), 0, 1)
-    distance = np.sqrt(sum((o - along * a) ** 2 for o, a in zip(offsets, axis, strict=True)))
-    return distance - (radii[0] + along * np.float32(radii[1] - radii[0]))
 
 
 def _paint_sacrum(canvas: Canvas) -> None:
