@@ -1,6 +1,6 @@
-"""Speed and memory: the operations against the published ones, the whole command on a pair, how it grows, the panel.
+"""Measure speed and memory: operations against the published ones, the command on a pair, its growth, Slicer's panel.
 
-Usage: python Testing/benchmarks/bench.py [--only a|b|c|d]
+Usage: PYTHONPATH=Testing python -m benchmarks.bench [--only a|b|c|d]
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 import pddnet
 from benchmarks import operations, responsive, whole
 from benchmarks.console import line, title
+from benchmarks.measure import run
 from pddnet.process import wait_passively
 
 SECTIONS = {"a": operations.report, "b": whole.report_pair, "c": whole.report_growth, "d": responsive.report}
@@ -33,7 +34,7 @@ print(round(2 * 2048**3 / min(seconds) / 1e9))
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--only", choices=SECTIONS, help="one part: a operations, b whole command, c growth, d the panel"
+        "--only", choices=SECTIONS, help="one section: a operations, b whole command, c growth, d the panel"
     )
     args = parser.parse_args()
     wait_passively()  # all that is measured runs in child processes, and the published operations under the same rule
@@ -53,12 +54,10 @@ def main() -> int:
 
 
 def _device() -> tuple[str, str]:
-    """What `--device auto` takes, and how fast the CPU multiplies matrices, the best of ten times, in GFLOP/s.
+    """Return what `--device auto` takes, and how fast the CPU multiplies matrices, the best of ten times, in GFLOP/s.
 
-    Asked in another process: one with torch in it would count in the memory below.
+    Another process answers: torch loaded in this one would count in the memory below.
     """
-    from benchmarks.measure import run
-
     name, version, product = run([sys.executable, "-c", _ASK]).output.strip().split("\n")
     return f"{name} ({platform.machine()}), torch {version}", product
 

@@ -1,6 +1,6 @@
-"""Speed and memory on one device, the volumes in memory: forward passes, a training step, a whole registration.
+"""Measure speed and memory on one device, the volumes in memory: forward passes, a training step, a registration.
 
-Usage: python Testing/benchmarks/device.py [--device cuda|cpu] [--times 5]
+Usage: PYTHONPATH=Testing python -m benchmarks.device [--device cuda|cpu] [--times 5]
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ from benchmarks import pairs
 from benchmarks.console import line, table, title
 from pddnet import pipeline
 from pddnet.core.grid import Grid
-from pddnet.features import semantic_codes as semantic
+from pddnet.core.image import Image
+from pddnet.features import semantic_codes, semantic_net
+from pddnet.features.semantic_net import SEMANTIC_SPACING_MM
 from pddnet.io.volumes import read_volume
 from pddnet.matching.pdd_net import PDDNet
-from pddnet.synthesis.patient import SPACING_MM, PatientSource
+from pddnet.synthesis.patient import PatientSource
 from pddnet.tensor.device import choose_device
 from pddnet.tensor.scan import Scan, prepare
 from pddnet.training.config import TrainingConfig
@@ -31,7 +33,8 @@ from pddnet.training.datasets import CoupleDataset
 from pddnet.training.sources import virtual_anatomy
 from pddnet.training.tasks.semantic import SemanticTask
 
-POINTS, REACH, STEPS = 32, 70.0, 15  # the paper's control points and displacements per axis, and mm
+CONTROL_POINTS, DISPLACEMENTS = 32, 15  # per axis: the paper's
+CAPTURE_RANGE_MM = 70.0
 GIB = 2**30
 
 
@@ -47,10 +50,13 @@ def main() -> int:
     line("device", torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device}")
     line("volumes", pair.size)
     images = [read_volume(pair.files[side])[0] for side in ("fixed", "moving")]
-    scans = [prepare(image, SPACING_MM, device) for image in images]
+    scans = [prepare(image, SEMANTIC_SPACING_MM, device) for image in images]
     rows = [
-        ["forward: structures of one scan", *measured(_naming(scans[0]), device, args.times)],
-        [f"forward: pdd-net, {POINTS}^3 points, {STEPS}^3 displacements", *measured(_pdd(scans), device, args.times)],
+        ["forward: structures of one scan", *measured(_segmenting(scans[0]), device, args.times)],
+        [
+            f"forward: pdd-net, {CONTROL_POINTS}^3 points, {DISPLACEMENTS}^3 displacements",
+            *measured(_pdd(scans), device, args.times),
+        ],
         ["training step, two scans", *measured(_training(device), device, args.times)],
     ]
     for preset in ("default", "fast"):
@@ -60,7 +66,7 @@ def main() -> int:
 
 
 def measured(function: Callable[[], object], device: torch.device, times: int) -> list[str]:
-    """The first run's time, the median of the others, and the GPU's peak memory."""
+    """Return the first run's time, the median of the others, and the GPU's peak memory, as text."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
@@ -77,9 +83,9 @@ def _seconds(function: Callable[[], object], device: torch.device) -> float:
     return time.perf_counter() - start
 
 
-def _naming(scan: Scan) -> Callable[[], object]:
-    net = semantic.load(device=scan.values.device)
-    return lambda: semantic.with_semantic_codes(scan, net, 1.0)
+def _segmenting(scan: Scan) -> Callable[[], object]:
+    net = semantic_net.load(device=scan.values.device)
+    return lambda: semantic_codes.with_semantic_codes(scan, net, 1.0)
 
 
 def _pdd(scans: list[Scan]) -> Callable[[], object]:
@@ -87,8 +93,8 @@ def _pdd(scans: list[Scan]) -> Callable[[], object]:
     net = PDDNet().to(device).eval()
     box = scans[0].box
     extent = (np.array(box.shape[::-1]) - 1) * box.spacing
-    control = Grid((POINTS,) * 3, extent / (POINTS - 1), box.origin, box.direction)
-    steps = torch.linspace(-REACH, REACH, STEPS, device=device)
+    control = Grid((CONTROL_POINTS,) * 3, extent / (CONTROL_POINTS - 1), box.origin, box.direction)
+    steps = torch.linspace(-CAPTURE_RANGE_MM, CAPTURE_RANGE_MM, DISPLACEMENTS, device=device)
 
     def forward() -> object:
         with torch.no_grad():
@@ -113,8 +119,9 @@ def _training(device: torch.device) -> Callable[[], object]:
     return step
 
 
-def _registering(images: list, preset: str, device: torch.device) -> Callable[[], object]:
-    return lambda: pipeline.register(*images, preset, device=str(device))
+def _registering(images: list[Image], preset: str, device: torch.device) -> Callable[[], object]:
+    fixed, moving = images
+    return lambda: pipeline.register(fixed, moving, preset, device=str(device))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Logistic regression on few cases: L2-regularised on standardised inputs, judged on groups left out."""
+"""Fit a logistic regression to few cases: L2-regularised on standardised inputs, cross-validated by groups."""
 
 from __future__ import annotations
 
@@ -20,15 +20,18 @@ class Model:
     weights: np.ndarray  # (F,)
 
     def logit(self, values: np.ndarray) -> np.ndarray:
-        """(N,) for inputs (N, F)."""
+        """Return the log-odds (N,) of inputs (N, F)."""
         return self.bias + (np.asarray(values, float) - self.means) @ self.weights
 
 
 def fit(values: np.ndarray, wrong: np.ndarray, signs: np.ndarray, penalty: float = PENALTY) -> Model:
-    """The weights of least penalised log-loss; a constant input gets no weight.
+    """Find the weights of least penalised log-loss; a constant input gets no weight.
 
-    values (N, F), wrong (N,) bool, signs (F): +1 where more can only be worse, -1 where it can only be better. On few
-    cases a free weight takes the other sign by chance, and would then speak against what everybody knows.
+    Args:
+        values: (N, F). wrong: (N,) bool.
+        signs: (F,), +1 where more can only be worse, -1 where it can only be better. On few cases a free weight takes
+            the other sign by chance, against what is known of the measure.
+        penalty: factor of half the squared standardised weights.
     """
     values, target = np.asarray(values, float), np.asarray(wrong, float)
     means, scale = values.mean(0), values.std(0)
@@ -47,7 +50,7 @@ def fit(values: np.ndarray, wrong: np.ndarray, signs: np.ndarray, penalty: float
 
 
 def left_out(values: np.ndarray, wrong: np.ndarray, groups: Sequence[Sequence[str]], signs: np.ndarray) -> np.ndarray:
-    """(N,) logits of every case from models that saw none of its groups' cases.
+    """Return the logits (N,) of every case from models that were fitted without its groups.
 
     A case belongs to several groups (both scans of a pair). For each of them a model is fitted to the cases without
     that group; the case's logit is the mean over its groups. NaN where the rest holds only one kind of case.

@@ -1,4 +1,4 @@
-"""Wall time and peak memory of a process and all its children."""
+"""Measure wall time and peak memory of a process and all its children."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _EVERY = 0.03  # seconds between two looks at the memory
 
 @dataclass(frozen=True)
 class Run:
-    """What a command took."""
+    """A finished command: exit code, time, memory and standard output."""
 
     code: int
     seconds: float

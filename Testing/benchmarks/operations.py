@@ -1,6 +1,6 @@
-"""(a) Correlation and inference at the paper's size: the library's form against the published operations.
+"""Section a: compare correlation and inference at the paper's size, the library against the published operations.
 
-Each runs in a process of its own (operations_run.py), so that the peak memory is its own.
+Each runs in a process of its own (`operations_run.py`), so that its peak memory can be measured.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ STEPS = ("correlation", "inference", "expectation")
 
 
 def report() -> None:
-    """Run both and print ratio, difference and memory."""
+    """Run both forms and print ratio, difference and memory."""
     title("a  correlation + inference at the paper's size")
     line("features", "16 channels, 78 x 56 x 95 voxels (233 x 168 x 286 / 3)")
     line("cost volume", "32^3 control points x 15^3 displacements, 0.4 of the range: 111 million cells")
@@ -59,7 +59,7 @@ def _ratio(seconds: dict[str, dict[str, float]], step: str) -> str:
 
 
 def _difference(folder: Path, name: str) -> float:
-    """Largest absolute difference over the largest value, plane by plane: the arrays are large."""
+    """Return the largest absolute difference over the largest value, plane by plane: the arrays are large."""
     a, b = (np.load(folder / form / f"{name}.npy", mmap_mode="r") for form in ("library", "published"))
     assert a.shape == b.shape, (name, a.shape, b.shape)
     largest = max(float(np.abs(plane).max()) for plane in b)

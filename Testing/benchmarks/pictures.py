@@ -1,7 +1,8 @@
-"""Pictures of registered pairs of real scans: fixed, moving as laid over it, both in colour, both as a checkerboard.
+"""Register pairs of real scans and draw them: fixed, moving warped, both in colour, both as a checkerboard.
 
-Usage: python Testing/benchmarks/pictures.py [FIXED/MOVING ...] [--preset default] [--out demo/pictures]
-Fixed is magenta and moving green, so that what lies on each other is grey. Crosses: the fixed scan's landmarks nearby.
+Usage: PYTHONPATH=Testing python -m benchmarks.pictures [FIXED/MOVING ...] [--preset default] [--out demo/pictures]
+
+Fixed is magenta and moving is green, so that equal brightness is grey. Crosses mark the fixed scan's landmarks nearby.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from benchmarks.validate import REPOSITORY
-from benchmarks.validation_pairs import Subject, common, data_folder, real
+from benchmarks.validation_pairs import REPOSITORY, Subject, common, data_folder, real
 from demo import figure, planes
+from pddnet.core.grid import Grid
 from pddnet.core.image import AIR
+from pddnet.core.presets import PRESETS
 from pddnet.core.result import Registration
 from pddnet.evaluation.metrics import tre
 from pddnet.pipeline import register
@@ -27,17 +29,17 @@ PAIRS = (
     "lungx_CT004/lidc_0001", "cptac_C3L-00189/cort_liver", "lidc_0001/acrin_nsclc_042",
 )  # fmt: skip
 COLUMNS = ("fixed", "moving, warped", "fixed magenta, moving green", "checkerboard")
-HU = (-200.0, 300.0)
-SQUARE = 40  # mm
-NEAR = 10.0  # mm between a landmark and the plane in which it is shown
+WINDOW_HU = (-200.0, 300.0)
+SQUARE_MM = 40  # of the checkerboard
+LARGEST_DISTANCE_MM = 10.0  # from a plane to the landmarks drawn in it
 CENTRE = ("right_renal_hilum", "left_renal_hilum", "L1_body")  # planes through liver, kidneys and spine at once
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pairs", nargs="*", default=PAIRS, metavar="FIXED/MOVING", help="names of real scans")
-    parser.add_argument("--preset", default="default")
-    parser.add_argument("--out", type=Path, default=REPOSITORY / "demo" / "pictures")
+    parser.add_argument("--preset", default="default", choices=PRESETS)
+    parser.add_argument("--out", type=Path, default=REPOSITORY / "demo" / "pictures", help="folder of the pictures")
     args = parser.parse_args()
     if data_folder() is None:
         print("the real scans are not here; set PDDNET_DATA to their folder")
@@ -46,8 +48,8 @@ def main() -> int:
     for pair in args.pairs:
         fixed, moving = (real(name) for name in pair.split("/"))
         result = register(fixed.image, moving.image, args.preset)
-        names, here, there = common(fixed, moving)
-        errors = tre(here, there, result.field.transform_points)
+        names, fixed_points, moving_points = common(fixed, moving)
+        errors = tre(fixed_points, moving_points, result.field.transform_points)
         path = args.out / f"{pair.replace('/', '_on_')}.png"
         caption = (
             f"{pair}: median error {np.median(errors):.1f} mm at {len(names)} landmarks"
@@ -86,7 +88,7 @@ def draw(fixed: Subject, moving: Subject, result: Registration, caption: str, pa
 
 
 def _focus(subject: Subject) -> np.ndarray:
-    """Between the kidneys at the first lumbar vertebra, or what of these points there is."""
+    """Return the point, LPS mm, between the kidneys at the first lumbar vertebra, or the mean of the landmarks."""
     points = [subject.landmarks[n] for n in CENTRE if n in subject.landmarks] or list(subject.landmarks.values())
     focus = np.mean(points, axis=0)
     if "L1_body" in subject.landmarks:
@@ -95,18 +97,20 @@ def _focus(subject: Subject) -> np.ndarray:
 
 
 def _grey(hu: np.ndarray) -> np.ndarray:
-    return np.clip((hu - HU[0]) / (HU[1] - HU[0]), 0, 1)
+    low, high = WINDOW_HU
+    return np.clip((hu - low) / (high - low), 0, 1)
 
 
 def _checkerboard(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    rows, columns = (np.arange(n) * planes.PIXEL // SQUARE for n in a.shape)
+    rows, columns = (np.arange(n) * planes.PIXEL_MM // SQUARE_MM for n in a.shape)
     return np.where((rows[:, None] + columns) % 2 == 0, a, b)
 
 
-def _crosses(axes: Axes, subject: Subject, where: planes.Grid) -> None:
+def _crosses(axes: Axes, subject: Subject, where: Grid) -> None:
+    """Mark the landmarks near the plane."""
     for point in subject.landmarks.values():
         i, j, k = where.point_to_index(point)
-        if abs(k) * where.spacing[2] <= NEAR and 0 <= i < where.size[0] and 0 <= j < where.size[1]:
+        if abs(k) * where.spacing[2] <= LARGEST_DISTANCE_MM and 0 <= i < where.size[0] and 0 <= j < where.size[1]:
             axes.plot(i, j, "+", color="#ffb000", markersize=9, markeredgewidth=1.2)
 
 

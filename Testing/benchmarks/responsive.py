@@ -1,4 +1,4 @@
-"""(d) How long the module blocks Slicer's window, with volumes of 512 x 512 x 300 voxels."""
+"""Section d: measure how long the module blocks Slicer's window, with volumes of 512 x 512 x 300 voxels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.measure import run
 
 
 def report() -> None:
-    """One registration in the host, without a screen."""
+    """Register once in the host, without a screen, and print the times."""
     title("d  the module's panel, two volumes of 512 x 512 x 300 voxels and a resampled one")
     progress("the module in the host")
     done = run([sys.executable, "-m", "benchmarks.responsive_run"])

@@ -1,6 +1,6 @@
-"""The module in the host with large volumes: how long its handlers block the window. Prints one line of JSON.
+"""Run the module in the host with large volumes and measure how long its handlers block the window.
 
-Run by bench.py in a process of its own, because it becomes a Qt application.
+Prints one line of JSON. Section d of the benchmark runs it in its own process, because it becomes a Qt application.
 """
 
 from __future__ import annotations
@@ -8,10 +8,16 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-ROOT = Path(__file__).resolve().parents[2]
-SIZE = (512, 512, 300)
+from helpers.paths import LIBRARY, MODULE
+
+if TYPE_CHECKING:
+    from host.host import Host
+
+SIZE = (512, 512, 300)  # voxels along i, j, k: as many as a CT of chest and abdomen has
 SECONDS = 900.0  # for the whole run
+Spans = list[tuple[float, float]]  # begin and end, seconds
 
 
 def main() -> None:
@@ -25,19 +31,19 @@ def main() -> None:
         host.close()
 
 
-def measured(host) -> dict[str, float]:
-    """Seconds: nodes to request, answer to nodes, the longest of all handlers apart from these two, the whole run."""
-    widget = host.loadModule(ROOT / "PDDRegistration" / "PDDRegistration.py")
+def measured(host: Host) -> dict[str, Any]:
+    """Return seconds: nodes to request, answer to nodes, the longest of all other handlers, and the whole run."""
+    widget: Any = host.loadModule(MODULE)
     from PDDRegistrationLib.registration import job
     from PDDRegistrationLib.ui import panel
-    from PDDRegistrationLib.worker import client as worker_process
+    from PDDRegistrationLib.worker import client
 
-    conversions = {"nodes to request": [], "answer to nodes": []}
-    handlers: dict[str, list[tuple[float, float]]] = {}
+    conversions: dict[str, Spans] = {"nodes to request": [], "answer to nodes": []}
+    handlers: dict[str, Spans] = {}
     watch(job.RegistrationJob, "__init__", conversions["nodes to request"])
-    watch(worker_process, "unpack", conversions["answer to nodes"])
+    watch(client, "unpack", conversions["answer to nodes"])
     watch(job.RegistrationJob, "_apply", conversions["answer to nodes"])
-    for owner in (panel.Panel, worker_process.Worker):
+    for owner in (panel.Panel, client.Worker):
         for name in [name for name in vars(owner) if name.startswith("_on") or name in ("_readOutput", "_readErrors")]:
             watch(owner, name, handlers.setdefault(f"{owner.__name__}.{name}", []))
     for side, node in volumes().items():
@@ -51,24 +57,25 @@ def measured(host) -> dict[str, float]:
     whole = time.perf_counter() - start
     excepted = [span for spans in conversions.values() for span in spans]
     longest = {name: max(apart(span, excepted) for span in spans) for name, spans in handlers.items() if spans}
-    worst = max(longest, key=longest.get)
+    worst = max(longest, key=lambda name: longest[name])
     seconds = {name: sum(end - begin for begin, end in spans) for name, spans in conversions.items()}
     return seconds | {"longest handler besides": longest[worst], "which": worst, "whole run": whole}
 
 
-def apart(span: tuple[float, float], excepted: list[tuple[float, float]]) -> float:
-    """Seconds of a span that none of the others has; they do not overlap each other."""
-    return span[1] - span[0] - sum(max(0.0, min(span[1], end) - max(span[0], begin)) for begin, end in excepted)
+def apart(span: tuple[float, float], excepted: Spans) -> float:
+    """Return the seconds of a span outside the excepted ones, which do not overlap each other."""
+    first, last = span
+    return last - first - sum(max(0.0, min(last, end) - max(first, begin)) for begin, end in excepted)
 
 
-def volumes() -> dict[str, object]:
-    """The sample pair with SIZE voxels each: as many as a chest and abdomen CT has."""
+def volumes() -> dict[str, Any]:
+    """Load the sample pair with SIZE voxels each; the nodes by side."""
     import SimpleITK as sitk
     import slicer
 
     result = {}
     for side in ("fixed", "moving"):
-        image = sitk.ReadImage(str(ROOT / "PDDRegistration" / "Resources" / "SampleData" / f"{side}.nii.gz"))
+        image = sitk.ReadImage(str(LIBRARY / "Resources" / "SampleData" / f"{side}.nii.gz"))
         spacing = [n * s / m for n, s, m in zip(image.GetSize(), image.GetSpacing(), SIZE, strict=True)]
         large = sitk.Resample(
             image, SIZE, sitk.Transform(), sitk.sitkLinear, image.GetOrigin(), spacing, image.GetDirection(), -1024
@@ -79,11 +86,11 @@ def volumes() -> dict[str, object]:
     return result
 
 
-def watch(owner: object, name: str, spans: list[tuple[float, float]]) -> None:
+def watch(owner: object, name: str, spans: Spans) -> None:
     """Note begin and end of every call of a method or function."""
     function = getattr(owner, name)
 
-    def wrapper(*args, **kwargs):
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
         begin = time.perf_counter()
         try:
             return function(*args, **kwargs)

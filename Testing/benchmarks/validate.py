@@ -1,9 +1,9 @@
-"""Registers all test pairs and prints how well: errors at landmarks, and whether the verdict knew.
+"""Register all test pairs and print the errors at landmarks and how well the verdict predicts them.
 
-Usage: python Testing/benchmarks/validate.py [--only real|virtual|none] [--limit N] [--preset default] [--jobs 1]
-           [--out FILE.jsonl]      one line of JSON per pair, as it finishes; pairs already in the file are left out
-       python Testing/benchmarks/validate.py --summary FILE.jsonl    only the tables
-       python Testing/benchmarks/validate.py --fit FILE.jsonl        weights for the verdict's risk, cross-validated
+Usage: PYTHONPATH=Testing python -m benchmarks.validate [--only real|virtual|none] [--limit N] [--preset default]
+           [--jobs N] [--out FILE.jsonl]    write one line of JSON per pair, as it finishes; skip pairs in the file
+       PYTHONPATH=Testing python -m benchmarks.validate --summary FILE.jsonl    print only the tables
+       PYTHONPATH=Testing python -m benchmarks.validate --fit FILE.jsonl        fit the verdict's risk, cross-validated
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from benchmarks import validation_tables
 from benchmarks.console import progress
 from benchmarks.validation_labels import organ_dice, outlines
 from benchmarks.validation_pairs import KINDS, REPOSITORY, Pair, all_pairs, common, data_folder
+from benchmarks.validation_tables import Row
 from pddnet.core.field import DisplacementField
 from pddnet.core.image import Image
 from pddnet.core.presets import PRESETS
@@ -74,8 +75,8 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def read_rows(path: Path) -> list[dict]:
-    """The rows of a file; a last line that a killed run left half written is passed over."""
+def read_rows(path: Path) -> list[Row]:
+    """Read the rows of a file; skip a last line that a killed run left half written."""
     rows = []
     for text in path.read_text(encoding="utf-8").splitlines():
         if not text:
@@ -83,12 +84,12 @@ def read_rows(path: Path) -> list[dict]:
         try:
             rows.append(json.loads(text))
         except ValueError:
-            progress(f"{path}: a broken line is passed over")
+            progress(f"{path}: skipped a broken line")
     return rows
 
 
-def _measured(keys: list[str], preset: str, jobs: int, threads: int | None) -> Iterator[dict]:
-    """A row per pair, as they finish."""
+def _measured(keys: list[str], preset: str, jobs: int, threads: int | None) -> Iterator[Row]:
+    """Yield a row per pair, as they finish."""
     if jobs <= 1:
         yield from (measure(key, preset, threads) for key in keys)
         return
@@ -97,7 +98,7 @@ def _measured(keys: list[str], preset: str, jobs: int, threads: int | None) -> I
             yield future.result()
 
 
-def measure(key: str, preset: str, threads: int | None = None) -> dict:
+def measure(key: str, preset: str, threads: int | None = None) -> Row:
     """Register one pair and measure it at its landmarks."""
     import torch
 
@@ -107,8 +108,8 @@ def measure(key: str, preset: str, threads: int | None = None) -> dict:
         torch.set_num_threads(threads)
     pair = next(pair for pair in all_pairs() if pair.key == key)
     fixed, moving = pair.load()
-    names, here, there = common(fixed, moving)
-    row = {"key": key, "kind": pair.kind, "fixed": pair.fixed, "moving": pair.moving, "scans": pair.scans}
+    names, fixed_points, moving_points = common(fixed, moving)
+    row: Row = {"key": key, "kind": pair.kind, "fixed": pair.fixed, "moving": pair.moving, "scans": pair.scans}
     start = time.perf_counter()
     try:
         result = register(fixed.image, moving.image, preset)
@@ -116,10 +117,10 @@ def measure(key: str, preset: str, threads: int | None = None) -> dict:
         return row | {"preset": preset, "error": str(error)}
     row |= {"preset": preset, "wall": time.perf_counter() - start, "seconds": result.seconds}
     row |= {"landmarks": names}
-    if pair.kind != "none":  # there is no right place: whatever came out is wrong
-        row["before"] = np.linalg.norm(here - there, axis=1).tolist()
-        row["after"] = tre(here, there, result.field.transform_points).tolist()
-        row["spread"] = value_at(result.uncertainty, here).tolist()
+    if pair.kind != "none":  # without common anatomy any result is wrong
+        row["before"] = np.linalg.norm(fixed_points - moving_points, axis=1).tolist()
+        row["after"] = tre(fixed_points, moving_points, result.field.transform_points).tolist()
+        row["spread"] = value_at(result.uncertainty, fixed_points).tolist()
         row["dice"] = _organs(pair, result.field)
     verdict = result.verdict
     return row | {
@@ -129,21 +130,23 @@ def measure(key: str, preset: str, threads: int | None = None) -> dict:
 
 
 def _organs(pair: Pair, field: DisplacementField) -> dict[str, dict[str, float]]:
-    """Dice of the organs outlined in both scans, before and after; empty where there are none."""
-    sides = [outlines(name) for name in (pair.fixed, pair.moving)] if pair.kind == "real" else [None]
-    if any(side is None for side in sides):
+    """Return the Dice of the organs outlined in both scans, before and after; empty without outlines."""
+    if pair.kind != "real":
         return {}
-    still = DisplacementField(np.zeros_like(field.array), field.grid)
-    return {"before": organ_dice(*sides, still), "after": organ_dice(*sides, field)}
+    fixed, moving = outlines(pair.fixed), outlines(pair.moving)
+    if fixed is None or moving is None:
+        return {}
+    identity = DisplacementField(np.zeros_like(field.array), field.grid)
+    return {"before": organ_dice(fixed, moving, identity), "after": organ_dice(fixed, moving, field)}
 
 
 def value_at(image: Image, points: np.ndarray) -> np.ndarray:
-    """(N,) linear values of a volume at LPS points (N, 3); the border's outside."""
+    """Interpolate a volume linearly at LPS points (N, 3); outside, the border's values hold. Returns (N,)."""
     index = image.grid.point_to_index(points).T[::-1]
     return ndimage.map_coordinates(image.array.astype(np.float64), index, order=1, mode="nearest")
 
 
-def _line(row: dict) -> str:
+def _line(row: Row) -> str:
     if "error" in row:
         return f"{row['key']}: refused, {row['error']}"
     m = row["measures"]

@@ -1,4 +1,4 @@
-"""How far the organs of a real pair come to lie on each other, where both scans have been outlined."""
+"""Measure the Dice of the organs of a real pair, where both scans have been outlined."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from benchmarks.validation_pairs import REPOSITORY, data_folder
+from benchmarks.validation_pairs import REPOSITORY, real_folder
 from pddnet.core.field import DisplacementField
 from pddnet.core.image import Image
 from pddnet.features.label_table import NUMBER, structure_of
@@ -19,17 +19,18 @@ ORGANS = (
     "pancreas", "adrenal_gland", "bladder", "psoas", "heart", "lung",
 )  # fmt: skip
 UNKNOWN = 255
-LEAST = 0.1  # share of an organ that the map must leave within the moving view; with less its Dice is zero
+LEAST_IN_VIEW = 0.1  # share of an organ that the transform must leave within the moving view, else its Dice is zero
 
 
 @lru_cache(maxsize=9)
 def outlines(name: str) -> Image | None:
-    """Structure numbers of a real scan on its own grid, UNKNOWN where nobody knows; None without outlines."""
-    own, drawn = (folder / name / "labels.nii.gz" for folder in (data_folder() / "ct", OUTLINES))
+    """Read the structure numbers of a real scan on its own grid, UNKNOWN where undecided; None without outlines."""
+    scan = real_folder(name)
+    own, drawn = scan / "labels.nii.gz", OUTLINES / name / "labels.nii.gz"
     path = own if own.exists() else drawn
     if not path.exists():
         return None
-    grid = read_volume(data_folder() / "ct" / name / "ct.nii.gz")[0].grid
+    grid = read_volume(scan / "ct.nii.gz")[0].grid
     names = label_names.find_names(OUTLINES / name, OUTLINES)
     labels = read_labels(path, grid)[0].canonical()
     numbers = np.zeros(256, np.uint8)
@@ -39,21 +40,26 @@ def outlines(name: str) -> Image | None:
 
 
 def organ_dice(fixed: Image, moving: Image, field: DisplacementField) -> dict[str, float]:
-    """Dice of every organ outlined in both, where the moving scan shows something and neither is unknown.
+    """Return the Dice of every organ outlined in both, within the moving scan's view and where neither is unknown.
 
     Args:
         fixed, moving: structure numbers as `outlines` gives them. field: fixed to moving points.
     """
-    seen = Image(np.ones(moving.array.shape, np.uint8), moving.grid)
-    carried, shown = (image.resample(fixed.grid, field.to_sitk(), labels=True).array for image in (moving, seen))
-    known = (shown > 0) & (fixed.array != UNKNOWN) & (carried != UNKNOWN)
+    view = Image(np.ones(moving.array.shape, np.uint8), moving.grid)
+    warped, in_view = (image.resample(fixed.grid, field.to_sitk(), labels=True).array for image in (moving, view))
+    known = (in_view > 0) & (fixed.array != UNKNOWN) & (warped != UNKNOWN)
     found = {}
     for name in ORGANS:
         number = NUMBER[name]
         whole = fixed.array == number
         if not whole.any() or not (moving.array == number).any():
             continue
-        here, there = whole & known, (carried == number) & known
-        lost = here.sum() < LEAST * whole.sum()
-        found[name] = 0.0 if lost else float(2 * (here & there).sum() / max(here.sum() + there.sum(), 1))
+        fixed_organ, moving_organ = whole & known, (warped == number) & known
+        lost = fixed_organ.sum() < LEAST_IN_VIEW * whole.sum()
+        found[name] = 0.0 if lost else dice(fixed_organ, moving_organ)
     return found
+
+
+def dice(first: np.ndarray, second: np.ndarray) -> float:
+    """Return the Dice of two masks of one shape; 0 where both are empty."""
+    return float(2 * (first & second).sum() / max(first.sum() + second.sum(), 1))

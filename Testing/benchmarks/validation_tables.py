@@ -1,10 +1,11 @@
-"""What `validate.py` prints about its rows: errors by kind, whether the verdict knew, and a fit of its risk."""
+"""Print the tables of `validate.py`: errors by kind, how well the verdict predicts them, and a fit of its risk."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,13 +16,14 @@ from benchmarks.validation_pairs import KINDS
 from pddnet.matching.verdict import inputs, judge
 
 SPLITS = Path(__file__).with_name("splits.json")
-WRONG = 20.0  # mm, of the median error at the landmarks
+WRONG_MM = 20.0  # limit of the median error at the landmarks
+Row = dict[str, Any]  # one pair: see `measure` in validate.py
 LOWER_IS_WORSE = {"overlap", "similarity", "similarity_before", "gain", "agreement"}
 INPUTS = ("similarity", "gain", "agreement")  # more of them rank unseen scans no better
 
 
-def summary(rows: list[dict]) -> None:
-    """All tables."""
+def summary(rows: list[Row]) -> None:
+    """Print all tables."""
     rows = _usable(rows)
     if not rows:
         print("no pair was registered")
@@ -31,15 +33,15 @@ def summary(rows: list[dict]) -> None:
     _organs(rows)
     _ranking(rows)
     _confusion(rows)
-    _spread(rows)
+    _uncertainty(rows)
 
 
-def wrong(row: dict) -> bool:
-    """Whether the result is worse than WRONG: the median over the landmarks, or no right place at all."""
-    return "after" not in row or float(np.median(row["after"])) > WRONG
+def wrong(row: Row) -> bool:
+    """Say whether the median error is above WRONG_MM, or the pair has no anatomy in common."""
+    return "after" not in row or float(np.median(row["after"])) > WRONG_MM
 
 
-def _usable(rows: list[dict]) -> list[dict]:
+def _usable(rows: list[Row]) -> list[Row]:
     for row in rows:
         if "error" in row:
             print(f"refused: {row['key']}: {row['error']}")
@@ -48,9 +50,9 @@ def _usable(rows: list[dict]) -> list[dict]:
     return [row | {"risk": v.risk, "status": v.status} for row, v in zip(rows, verdicts, strict=True)]
 
 
-def _by_kind(rows: list[dict]) -> None:
+def _by_kind(rows: list[Row]) -> None:
     title("errors at landmarks, mm")
-    head = ("kind", "pairs", "before", "median", "mean", "p90", f"> {WRONG:.0f} mm", "folding %", "seconds")
+    head = ("kind", "pairs", "before", "median", "mean", "p90", f"> {WRONG_MM:.0f} mm", "folding %", "seconds")
     body = []
     for kind in KINDS:
         part = [row for row in rows if row["kind"] == kind]
@@ -70,8 +72,8 @@ def _by_kind(rows: list[dict]) -> None:
     print("medians over the pairs of: the median before and after, the mean after; then the 90th percentile of medians")
 
 
-def _held_back(rows: list[dict]) -> None:
-    """The real pairs with a scan that no choice since `splits.json` has seen, and the others."""
+def _held_back(rows: list[Row]) -> None:
+    """Print the real pairs with a scan that no choice since `splits.json` has used, and the others."""
     rows = [row for row in rows if row["kind"] == "real"]
     if not rows:
         return
@@ -87,8 +89,8 @@ def _held_back(rows: list[dict]) -> None:
     table(("", "pairs", "median of medians", "mean of medians", "median of means", "mean of means"), body)
 
 
-def _organs(rows: list[dict]) -> None:
-    """Overlap of what is outlined in both scans of a real pair."""
+def _organs(rows: list[Row]) -> None:
+    """Print the Dice of the organs outlined in both scans of the real pairs."""
     rows = [row for row in rows if row.get("dice")]
     if not rows:
         return
@@ -113,20 +115,19 @@ def _with_interval(statistic: Callable[[np.ndarray], float], values: np.ndarray,
     return f"{statistic(values):.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"
 
 
-def _ranking(rows: list[dict]) -> None:
-    title(f"AUROC for 'median error above {WRONG:.0f} mm' (or no anatomy in common), 95 % bootstrap interval")
+def _ranking(rows: list[Row]) -> None:
+    title(f"AUROC for 'median error above {WRONG_MM:.0f} mm' (or no anatomy in common), 95 % bootstrap interval")
     target = np.array([wrong(row) for row in rows])
-    by_sight = np.array([row["kind"] != "none" for row in rows])
+    shared = np.array([row["kind"] != "none" for row in rows])
     measures = [inputs(row["measures"]) for row in rows]
     columns = {"risk": np.array([row["risk"] for row in rows])}
     for name in measures[0]:
         sign = -1 if name in LOWER_IS_WORSE else 1
         columns[name] = sign * np.array([m[name] for m in measures])
     body = [
-        (name, _interval(score, target), _interval(score[by_sight], target[by_sight]))
-        for name, score in columns.items()
+        (name, _interval(score, target), _interval(score[shared], target[shared])) for name, score in columns.items()
     ]
-    table(("measure", f"all {len(rows)} pairs", f"{by_sight.sum()} pairs that share anatomy"), body)
+    table(("measure", f"all {len(rows)} pairs", f"{shared.sum()} pairs that share anatomy"), body)
 
 
 def _interval(score: np.ndarray, target: np.ndarray) -> str:
@@ -137,10 +138,10 @@ def _interval(score: np.ndarray, target: np.ndarray) -> str:
     return f"{value:.3f} ({low:.2f}-{high:.2f})"
 
 
-def _confusion(rows: list[dict]) -> None:
+def _confusion(rows: list[Row]) -> None:
     title("verdict against truth, pairs")
-    limits = ((0, 10), (10, WRONG), (WRONG, np.inf))
-    head = ("verdict", *(f"{low:.0f}-{high:.0f} mm" for low, high in limits[:2]), f"> {WRONG:.0f} mm", "no anatomy")
+    limits = ((0, 10), (10, WRONG_MM), (WRONG_MM, np.inf))
+    head = ("verdict", *(f"{low:.0f}-{high:.0f} mm" for low, high in limits[:2]), f"> {WRONG_MM:.0f} mm", "no anatomy")
     body = []
     for status in ("ok", "doubtful", "failed"):
         part = [row for row in rows if row["status"] == status]
@@ -150,22 +151,22 @@ def _confusion(rows: list[dict]) -> None:
     table(head, body)
 
 
-def _spread(rows: list[dict]) -> None:
+def _uncertainty(rows: list[Row]) -> None:
     title("Spearman correlation of spread and error at the landmarks")
     for kind in ("real", "virtual"):
         part = [row for row in rows if row["kind"] == kind]
         right = [row for row in part if not wrong(row)]
-        for text, some in ((f"{kind} pairs", part), (f"{kind} pairs within {WRONG:.0f} mm", right)):
+        for text, some in ((f"{kind} pairs", part), (f"{kind} pairs within {WRONG_MM:.0f} mm", right)):
             if some:
                 pooled = spearman(*(np.concatenate([row[key] for row in some]) for key in ("spread", "after")))
-                own = [spearman(row["spread"], row["after"]) for row in some if len(row["after"]) >= 5]
-                own = np.median([v for v in own if np.isfinite(v)]) if own else np.nan
+                within = [spearman(row["spread"], row["after"]) for row in some if len(row["after"]) >= 5]
+                own = np.nanmedian(within) if np.isfinite(within).any() else np.nan
                 count = sum(len(row["after"]) for row in some)
                 line(text, f"{pooled:.2f} over {count} landmarks; median within a pair {own:.2f}")
 
 
-def fitted(rows: list[dict]) -> None:
-    """A logistic regression of `wrong` on INPUTS, judged with each scan left out, in the units of the measures."""
+def fitted(rows: list[Row]) -> None:
+    """Fit a logistic regression of `wrong` on INPUTS, in units of the measures; validate with each scan left out."""
     rows = _usable(rows)
     target = np.array([wrong(row) for row in rows])
     title(f"logistic regression of 'wrong' on {len(rows)} pairs, {target.sum()} of them wrong")
@@ -179,8 +180,8 @@ def fitted(rows: list[dict]) -> None:
     model = fit(values, target, signs)
     line("AUROC, fitted to all", _interval(model.logit(values), target))
     line("AUROC, each scan left out", _interval(logits[known], target[known]))
-    seen = known & np.array([row["kind"] != "none" for row in rows])
-    line("the same, anatomy in common", _interval(logits[seen], target[seen]))
+    shared = known & np.array([row["kind"] != "none" for row in rows])
+    line("the same, anatomy in common", _interval(logits[shared], target[shared]))
     chance = 1 / (1 + np.exp(-np.clip(logits, -30, 30)))
     for limit in (0.2, 0.35, 0.5, 0.75):
         high = known & (chance >= limit)
@@ -188,7 +189,7 @@ def fitted(rows: list[dict]) -> None:
             f"left out, risk >= {limit:g}",
             f"{np.mean(high[target]):.0%} of the wrong pairs, {np.mean(high[~target]):.0%} of the right ones",
         )
-    print(f"\nBIAS = {model.bias:.4g}\nWEIGHTS = {{")
+    print(f"\nBIAS = {model.bias:.4g}\nRISK_WEIGHTS = {{")
     for name, mean, weight in zip(INPUTS, model.means, model.weights, strict=True):
         print(f'    "{name}": ({mean:.4g}, {weight:.4g}),')
     print("}\ngain = similarity - similarity_before")

@@ -1,4 +1,4 @@
-"""(b) `pddnet register` on a whole pair, cold and warm, and (c) how that grows with the volume."""
+"""Sections b and c: measure `pddnet register` on a whole pair, cold and warm, and its growth with the volume."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmarks import pairs
 from benchmarks.console import goal, line, progress, table, title
 from benchmarks.measure import GB, Run, run
 
-PUBLISHED = (  # shared notes of the project: three real pairs of this size, 2 cores
+PUBLISHED = (  # measured by this project on three real pairs of this size, 2 cores
     ("FireANTs", "24 s", ""),
     ("VoxelOpt", "24 s", ""),
     ("deeds", "73 s", ""),
@@ -20,8 +21,8 @@ PUBLISHED = (  # shared notes of the project: three real pairs of this size, 2 c
 )
 TWICE = """
 import json, sys, time
-from pddnet.cli import main
-from pddnet.memory import prepare
+from pddnet.cli.main import main
+from pddnet.process import prepare
 prepare()
 seconds = []
 for _ in range(2):
@@ -39,7 +40,7 @@ class Registered:
     """One run of the command."""
 
     run: Run
-    report: dict
+    report: dict[str, Any]
 
     @property
     def cells(self) -> list[str]:
@@ -47,7 +48,7 @@ class Registered:
 
 
 def report_pair() -> None:
-    """The whole command on 192 x 160 x 256 voxels: two processes, one after the other, and two runs in one."""
+    """Run the whole command on 192 x 160 x 256 voxels: in two processes, one after the other, and twice in one."""
     title("b  pddnet register, one pair of virtual patients")
     pair = pairs.same_view(1)
     line("volumes", pair.size)
@@ -61,9 +62,9 @@ def report_pair() -> None:
     ]
     table(["", "wall", "peak", "verdict"], rows)
     print("\nseconds of the warm run: " + ", ".join(f"{k} {v:.1f}" for k, v in warm.report["seconds"].items()))
-    print("\nfor comparison, from the project's notes (real pairs of this size, 2 cores, not this machine's run):")
-    for name, seconds, peak in PUBLISHED:
-        line(f"  {name}", seconds, peak)
+    print("\nfor comparison, measured earlier on real pairs of this size, 2 cores of another machine:")
+    for name, wall, peak in PUBLISHED:
+        line(f"  {name}", wall, peak)
     print()
     slower, larger = max(cold.run.seconds, warm.run.seconds), max(cold.run.peak, warm.run.peak) / GB
     line("wall time, the slower of both", f"{slower:.1f} s", goal(slower, 15))
@@ -71,7 +72,7 @@ def report_pair() -> None:
 
 
 def report_growth() -> None:
-    """From an eighth of that volume to twice it: finer voxels, then a larger view."""
+    """Run it on an eighth of that volume to twice it: finer voxels, then a larger view."""
     title("c  growth with the volume")
     for name, make in (("same view, other voxels", pairs.same_view), ("same voxels, other view", pairs.same_voxels)):
         rows = []
@@ -93,7 +94,7 @@ def register(pair: pairs.Pair) -> Registered:
 
 
 def _in_one_process(pair: pairs.Pair) -> tuple[float, float, float]:
-    """Seconds of the first and the second run in one process, and the peak memory of both."""
+    """Run the command twice in one process; return the seconds of both runs and the peak memory in bytes."""
     with tempfile.TemporaryDirectory(prefix="pddnet-bench-") as folder:
         progress("pddnet register twice in one process")
         done = run([sys.executable, "-c", TWICE, *_arguments(pair, Path(folder))])
@@ -104,7 +105,7 @@ def _in_one_process(pair: pairs.Pair) -> tuple[float, float, float]:
 
 
 def _arguments(pair: pairs.Pair, folder: Path) -> list[str]:
-    """Transform, warped volume and report: what a user asks for."""
+    """Return the arguments of a usual run: transform, warped volume and report."""
     files = {"fixed": pair.files["fixed"], "moving": pair.files["moving"]}
     outputs = {"output-transform": "transform.h5", "output-volume": "warped.nii.gz", "report": "report.json"}
     options = {**files, **{name: folder / file for name, file in outputs.items()}}

@@ -1,9 +1,11 @@
-"""The picture of a registration: both scans, the warped one, the deformed lattice, the spread, in three planes."""
+"""Draw a registration: both scans, the warped one, the deformed lattice, the uncertainty, in three planes."""
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -20,25 +22,32 @@ from pddnet.core.grid import Grid
 from pddnet.core.image import AIR, Image
 from pddnet.core.masks import body_mask
 
-HU = (-160, 240)
-LATTICE = 20.0  # mm
+WINDOW_HU = (-160, 240)
+DARKER_HU = 250  # added to the window's upper end below lines and colours
+LATTICE_MM = 20.0
 BACKGROUND, INK, FAINT = "#0d1117", "#e6edf3", "#8b949e"
-TITLES = ("Fixed", "Moving", "Moving, warped", f"Moving scan's {LATTICE:.0f} mm lattice", "Spread of the displacement")
+TITLES = (
+    "Fixed",
+    "Moving",
+    "Moving, warped",
+    f"Moving scan's {LATTICE_MM:.0f} mm lattice",
+    "Spread of the displacement",
+)
 
 
 @dataclass(frozen=True)
 class Case:
-    """What a registration took and gave. Label maps may be None; `names` is label -> name."""
+    """Inputs and outputs of a registration. `names`: the structure of each label; spread: the uncertainty, mm."""
 
     fixed: Image
     moving: Image
     warped: Image
-    fixed_labels: Image | None
-    moving_labels: Image | None
-    warped_labels: Image | None
-    names: dict[int, str]
     field: DisplacementField
     spread: Image
+    fixed_labels: Image | None = None
+    moving_labels: Image | None = None
+    warped_labels: Image | None = None
+    names: dict[int, str] = dataclasses.field(default_factory=dict)
     caption: str = ""
 
 
@@ -51,14 +60,15 @@ def draw(case: Case, path: Path) -> None:
 
 
 class _Painter:
+    """One picture on its way: the case, prepared once for all its planes."""
+
     def __init__(self, case: Case) -> None:
         self.case = case
         self.volumes = [v.canonical() for v in (case.fixed, case.moving, case.warped)]
-        maps = (case.fixed_labels, case.moving_labels, case.warped_labels)
-        self.real = all(m is not None for m in maps)
+        given = (case.fixed_labels, case.moving_labels, case.warped_labels)
+        maps = [labels.canonical() for labels in given if labels is not None]
         fixed = self.volumes[0]
-        if self.real:
-            maps = [m.canonical() for m in maps]
+        if len(maps) == len(given):
             self.colours, table = organs.group(case.names, max(int(m.array.max()) for m in maps))
             self.organs = [Image(table[m.array], m.grid) for m in maps]
             self.focus = planes.busiest_point(self.organs[0])
@@ -95,13 +105,14 @@ class _Painter:
         return figure
 
     def panel(self, axes: Axes, view: str, column: int) -> None:
-        """One plane of one column."""
-        volume = 1 if column == 1 else 2 if column == 2 else 0
+        """Draw one plane of one column."""
+        volume = column if column <= 2 else 0
         where = self.plane(view, moving=column == 1)
         picture = planes.scalar(self.volumes[volume], where, AIR)
-        axes.imshow(
-            picture, cmap="gray", vmin=HU[0], vmax=HU[1] + (250 if column >= 3 else 0), interpolation="bilinear"
-        )
+        low, high = WINDOW_HU
+        if column >= 3:
+            high += DARKER_HU
+        axes.imshow(picture, cmap="gray", vmin=low, vmax=high, interpolation="bilinear")
         if column == 2:
             self.outlines(axes, 0, where, white=True)
         if column <= 2:
@@ -113,35 +124,37 @@ class _Painter:
         _frame(axes, view)
 
     def plane(self, view: str, *, moving: bool) -> Grid:
-        """Through the focus; of the moving scan, along its own axes through the point that belongs to the focus."""
+        """Return the plane through the focus, or through its corresponding point along the moving scan's axes."""
         focus = self.case.field.transform_points(self.focus) if moving else self.focus
         return planes.plane(view, focus, self.volumes[int(moving)].grid.direction, self.window)
 
     def outlines(self, axes: Axes, which: int, where: Grid, *, white: bool = False) -> None:
-        """The organs of one label map in their colours, or thin and white."""
+        """Draw the outlines of the organs of one label map in their colours, or thin and white."""
         colours = list(self.colours.values())
         for number, share in planes.shares(self.organs[which], where).items():
-            style = {"colors": "white", "linewidths": 0.9, "linestyles": "dotted"} if white else {}
-            axes.contour(share, [0.5], **{"colors": colours[number - 1], "linewidths": 1.6, **style})
+            if white:
+                axes.contour(share, [0.5], colors="white", linewidths=0.9, linestyles="dotted")
+            else:
+                axes.contour(share, [0.5], colors=colours[number - 1], linewidths=1.6)
 
     def lattice(self, axes: Axes, view: str, where: Grid) -> None:
-        """Planes of equal moving coordinates, as they come to lie in the fixed scan."""
+        """Draw lines of equal moving coordinates on the fixed scan's plane: the warped lattice."""
         moved, known = planes.moving_coordinates(self.case.field, self.volumes[1].grid.direction, where)
         for axis in (planes.VIEWS[view][0][0], planes.VIEWS[view][1][0]):
             values = np.where(known, moved[..., axis], np.nan)
-            first, last = np.nanmin(values) // LATTICE, np.nanmax(values) // LATTICE
-            levels = np.arange(first, last + 2) * LATTICE
+            first, last = np.nanmin(values) // LATTICE_MM, np.nanmax(values) // LATTICE_MM
+            levels = np.arange(first, last + 2) * LATTICE_MM
             axes.contour(values, levels, colors="#4fd8eb", linewidths=0.9, linestyles="solid")
 
     def spread(self, axes: Axes, where: Grid) -> None:
-        """The standard deviation of the displacement, in colour over the body."""
+        """Draw the uncertainty, the standard deviation of the displacement, in colour over the body."""
         values = planes.scalar(self.case.spread, where, np.nan)
         body = planes.scalar(self.body, where, 0)
         alpha = np.where((body > 0.5) & np.isfinite(values), 0.65, 0.0)
         self.colour_map = axes.imshow(np.nan_to_num(values), cmap="inferno", vmin=0, vmax=self.limit, alpha=alpha)
 
     def legend(self, figure: Figure, tall: float) -> None:
-        """Organ names, the colour bar, the caption."""
+        """Draw the organ names, the colour bar and the caption."""
         lines = [Line2D([], [], color=colour, lw=3, label=name) for name, colour in self.colours.items()]
         lines.append(Line2D([], [], color="white", lw=1.2, ls="dotted", label="fixed, over warped"))
         legend = figure.legend(
@@ -164,7 +177,7 @@ def _frame(axes: Axes, view: str) -> None:
     for side in axes.spines.values():
         side.set_visible(False)
     left, right, up, down = planes.VIEWS[view][2]
-    style = {"color": FAINT, "fontsize": 10, "transform": axes.transAxes}
+    style: dict[str, Any] = {"color": FAINT, "fontsize": 10, "transform": axes.transAxes}
     axes.text(0.015, 0.5, left, ha="left", va="center", **style)
     axes.text(0.985, 0.5, right, ha="right", va="center", **style)
     axes.text(0.5, 0.985, up, ha="center", va="top", **style)

@@ -1,4 +1,4 @@
-"""Which labels are drawn together, by which name, in which colour."""
+"""Group labels into the organs that the picture shows, with their names and colours."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ ORGANS = {
     "spine and pelvis": ("#f5efd8", ("vertebra", "sacrum", "right_hip", "left_hip")),
 }
 TISSUES = {"skin": ("#ff9a3d", ()), "bone": ("#f5efd8", ())}
-BONE = 250.0  # HU: above most vessels and kidneys with contrast medium
+BONE_HU = 250.0  # above most vessels and kidneys with contrast medium
 
 
 def group(names: dict[int, str], largest: int) -> tuple[dict[str, str], np.ndarray]:
-    """The organs present as name -> colour, and a table from label to 1 + the organ's place in it (0: not drawn)."""
+    """Return the organs present as name -> colour, and a table from label to 1 + the organ's place (0: not drawn)."""
     table = np.zeros(largest + 1, np.uint8)
     colours: dict[str, str] = {}
     for organ, (colour, beginnings) in ORGANS.items():
@@ -41,6 +41,6 @@ def group(names: dict[int, str], largest: int) -> tuple[dict[str, str], np.ndarr
 
 
 def tissues(image: Image) -> Image:
-    """A map for a scan without labels: 1 the body's inside, 2 bone and whatever else is as dense."""
+    """Return a map for a scan without labels: 1 inside the body, 2 where it is as dense as bone."""
     body = body_mask(image).array
-    return Image(np.where(body & (image.array > BONE), 2, body).astype(np.uint8), image.grid)
+    return Image(np.where(body & (image.array > BONE_HU), 2, body).astype(np.uint8), image.grid)

@@ -26,7 +26,7 @@ def scan(spot: str, grid: Grid) -> Image:
 
 
 @pytest.mark.parametrize("name", ["identity", "left-handed", "coronal"])
-@pytest.mark.parametrize("view, spot", [(view, spot) for view, spots in PLACES.items() for spot in spots])
+@pytest.mark.parametrize(("view", "spot"), [(view, spot) for view, spots in PLACES.items() for spot in spots])
 def test_every_side_is_where_a_radiologist_expects_it(view, spot, name):
     direction = geometry.grids()[name].direction
     size = np.array([50, 40, 30])
@@ -48,5 +48,5 @@ def test_a_picture_of_two_scans_without_labels(tmp_path):
     volume = Image(np.where(inside, 40, -1000).astype(np.int16), grid)
     field = DisplacementField(np.zeros((*grid.shape, 3), np.float32), grid)
     spread = Image(np.zeros(grid.shape, np.float32), grid)
-    figure.draw(figure.Case(volume, volume, volume, None, None, None, {}, field, spread), tmp_path / "p.png")
+    figure.draw(figure.Case(volume, volume, volume, field, spread), tmp_path / "p.png")
     assert (tmp_path / "p.png").stat().st_size > 20_000

@@ -1,24 +1,25 @@
-"""Lay out what the bundled weights were trained on under .data/, by links to the folder of real scans (PDDNET_DATA).
+"""Lay out the data that the bundled weights were trained on under .data/, by links to the real scans (PDDNET_DATA).
 
-Usage: python Testing/training/gather.py
+Usage: PYTHONPATH=Testing python -m training.gather
+
 Makes .data/anatomy (label maps), .data/validation (the labelled scan) and .data/outlined/train and test (scans with the
 outlines of Testing/labels; test are the held-back ones, for `pddnet compare` alone).
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-
-from benchmarks.validation_labels import OUTLINES  # noqa: E402
-from benchmarks.validation_pairs import data_folder  # noqa: E402
-from benchmarks.validation_tables import SPLITS  # noqa: E402
+from benchmarks.validation_labels import OUTLINES
+from benchmarks.validation_pairs import REPOSITORY, data_folder
+from benchmarks.validation_tables import SPLITS
 
 
 def main() -> int:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     data = data_folder()
     if data is None:
         print("the real scans are not here: set PDDNET_DATA to their folder")
@@ -37,7 +38,7 @@ def main() -> int:
 
 
 def _case(data: Path, name: str, folder: Path) -> None:
-    """A scan, its landmarks, and its label map with names: its own, or the outlines of this project."""
+    """Link a scan, its landmarks, and its label map with names: its own, or the outlines of this project."""
     scan = data / "ct" / name
     for file in ("ct.nii.gz", "landmarks.csv"):
         _link(scan / file, folder / file)
@@ -47,7 +48,7 @@ def _case(data: Path, name: str, folder: Path) -> None:
 
 
 def _link(source: Path, place: Path) -> None:
-    """A link to a file; what is no link is never replaced, and nothing is written where the source itself lies."""
+    """Link to a file; only a link is ever replaced, and nothing is written in the source's own folder."""
     place.parent.mkdir(parents=True, exist_ok=True)
     if place.parent.resolve() == source.parent.resolve():
         return  # the folder is itself a link to the source's: removing the place would remove the source

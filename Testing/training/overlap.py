@@ -1,24 +1,29 @@
-"""Measure the Dice of the semantic network on the labels of a folder of scans: the model card's numbers.
+"""Measure the Dice of the semantic network on a folder of labelled scans: the model card's numbers.
 
-Usage: python Testing/training/overlap.py FOLDER [WEIGHTS.npz]      FOLDER as `pddnet train` takes it; default: bundled
+Usage: PYTHONPATH=Testing python -m training.overlap FOLDER [WEIGHTS.npz]
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
 import numpy as np
 
-from pddnet.features.semantic_codes import BUNDLED, load, probabilities
+from pddnet.features.semantic_net import BUNDLED_WEIGHTS, load, probabilities
 from pddnet.training.config import labelled_scans
 from pddnet.training.scans import dice_by_structure, read_labelled
 
 
-def main(folder: Path, weights: Path = BUNDLED) -> int:
-    net = load(weights)
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="labelled scans, laid out as for `pddnet train`")
+    parser.add_argument("weights", type=Path, nargs="?", default=BUNDLED_WEIGHTS, help="default: the bundled ones")
+    args = parser.parse_args()
+    net = load(args.weights)
     found: dict[str, list[float]] = {}
-    for case in labelled_scans(folder)[0]:
+    for case in labelled_scans(args.folder)[0]:
         scan, structures, annotated = read_labelled(case)
         segmented = probabilities(net, scan.values) * scan.body
         for name, value in dice_by_structure(segmented, structures, annotated).items():
@@ -30,4 +35,4 @@ def main(folder: Path, weights: Path = BUNDLED) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*map(Path, sys.argv[1:])))
+    sys.exit(main())

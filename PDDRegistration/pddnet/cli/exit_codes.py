@@ -5,7 +5,3 @@ are written all the same); 130 and 143 interrupted or terminated.
 """
 
 OK, FAULT, BAD_INPUT, VERDICT_FAILED, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
-
-
-class Terminated(BaseException):
-    """The system asked the process to end; like KeyboardInterrupt it must pass by every `except Exception`."""

@@ -15,6 +15,7 @@ from scipy import ndimage
 from scipy.interpolate import PchipInterpolator
 
 from ..core.grid import Grid
+from ..core.hounsfield import AIR_HU, HIGHEST_HU, PADDING_HU
 from .body import Body
 
 Window = tuple[slice, slice, slice]
@@ -24,7 +25,6 @@ FAR_MM = 999.0  # the level where a tube was not computed
 TEXELS = 64  # size of the periodic noise volume that gives tissue its texture
 TEXEL_MM = 1.6
 TEXTURE_STREAM = 7  # of random numbers, apart from those that make the patient
-AIR_HU, LOWEST_HU, HIGHEST_HU = -1000, -1024, 2000  # the scan's values end where scanners' values do
 BLUR_VOXELS = 0.5  # standard deviation
 NOISE_BEFORE_BLUR = 2.2  # the blur lowers the noise by this factor
 
@@ -129,7 +129,7 @@ class Canvas:
         hu = self.hu + self.grain * self.texture(self.whole)
         hu += rng.standard_normal(hu.shape, dtype=np.float32) * np.float32(NOISE_BEFORE_BLUR * noise)
         hu = ndimage.gaussian_filter(hu, BLUR_VOXELS, truncate=3)
-        return np.clip(np.round(hu), LOWEST_HU, HIGHEST_HU).astype(np.int16)
+        return np.clip(np.round(hu), PADDING_HU, HIGHEST_HU).astype(np.int16)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .canvas import AIR_HU, Tissue, ellipsoid
+from ..core.hounsfield import AIR_HU
+from .canvas import Tissue, ellipsoid
 from .labels import HEART, LEFT_PSOAS, LUNGS, OESOPHAGUS, RIGHT_PSOAS
 from .painter import Painter
 from .skeleton import spine_depth

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
+from ..core.hounsfield import AIR_HU
 from ..phantom.table import (
     BEVEL_START_MM,
     BEVEL_WIDTH_MM,
@@ -32,7 +33,6 @@ ARM_SLOPE = (0.05, 0.15)  # standard deviations: mm to the side and backwards pe
 ARM_BEHIND_MM = 25.0  # standard deviation of how far behind the trunk's centre
 WIDEST_TRUNK_MM = 320.0  # from the trunk's middle to its side, at most
 NARROWEST_TRUNK_MM, WIDTH_STEP_MM = 40.0, 4.0  # where the search for the trunk's side begins, and its steps
-AIR_HU = -1000.0
 
 
 def arms(

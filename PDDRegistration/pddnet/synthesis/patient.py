@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from ..features.semantic_codes import SPACING as SPACING_MM
+from ..core.hounsfield import AIR_HU, FEATURE_RANGE_HU
+from ..features.semantic_net import SEMANTIC_SPACING_MM
 from .arms_and_table import SKIN_MM, arms
 from .noise import Noise
 from .organ_exchange import rearrange_structures
@@ -23,9 +24,6 @@ from .scanner import round_field_of_view, simulate_scanner
 from .source import Source
 from .tissue import MATERIAL_INDEX, fill_lumen, random_contrast, random_lesions, random_texture, to_half_voxels
 
-AIR_HU = -1000.0
-HIGHEST_HU = 1000.0  # what features can tell apart ends there
-
 REARRANGED = 0.6  # share of patients whose structures lie nearer to, or farther from, where another anatomy has them
 REARRANGED_SHARE = (-0.6, 1.0)  # of the way there; negative: away from it
 ARMS = 0.12  # share of patients whose arms hang beside the trunk
@@ -33,6 +31,7 @@ ROUND_VIEW = 0.15  # share of scans with a round field of view
 
 FAT_MM = (2.0, 32.0)  # mean under the skin of the trunk
 FAT_VARIATION_MM = (2.0, 10.0)
+FAT_GRAIN_MM = 120.0  # over which it changes
 LEAST_FAT_MM = 1.5
 WALL_MM = (5.0, 16.0)  # thickness of the trunk's muscle wall, where the map says nothing
 MESENTERY_GRAIN_MM = (8.0, 20.0)
@@ -62,7 +61,9 @@ class PatientSource(Source):
         return synthesise(self, shape, seed)
 
 
-def synthesise(source: Source, shape: tuple[int, int, int], seed: int, spacing_mm: float = SPACING_MM) -> Sample:
+def synthesise(
+    source: Source, shape: tuple[int, int, int], seed: int, spacing_mm: float = SEMANTIC_SPACING_MM
+) -> Sample:
     """The scan of this seed: the same voxels for the same anatomy, shape, spacing, seed, device and version.
 
     Args:
@@ -79,7 +80,7 @@ def synthesise(source: Source, shape: tuple[int, int, int], seed: int, spacing_m
     hu = functional.avg_pool3d(hu[None, None], 2)[0, 0]
     body = functional.avg_pool3d(body[None, None].float(), 2)[0, 0] > 0.5
     hu = simulate_scanner(hu, rng, noise)
-    hu = torch.where(body, hu.clamp(AIR_HU, HIGHEST_HU), AIR_HU)
+    hu = torch.where(body, hu.clamp(*FEATURE_RANGE_HU), AIR_HU)
     view = source.in_view(points)
     if rng.random() < ROUND_VIEW:
         view = view * round_field_of_view(shape, rng, source.device)
@@ -98,7 +99,7 @@ def _paint(organs: RandomOrgans, points: Tensor, rng: np.random.Generator, noise
     shape = tuple(points.shape[1:])
     fine_points = functional.interpolate(points[None], scale_factor=2, mode="trilinear", align_corners=False)[0]
     labelled = organs.material_of_code[organs.codes_at(fine_points)]
-    fat = (rng.uniform(*FAT_MM) + rng.uniform(*FAT_VARIATION_MM) * noise.smooth(shape, 120)[0]).clamp(min=LEAST_FAT_MM)
+    fat = _random_fat(shape, rng, noise)
     above_wall, above_fat = _heights(organs.source, points, fat)
     between = _between_labels(above_wall, above_fat, shape, rng, noise)
     material = torch.where(labelled < 0, between, labelled)
@@ -110,6 +111,13 @@ def _paint(organs: RandomOrgans, points: Tensor, rng: np.random.Generator, noise
     hu = fill_lumen(hu, material == MATERIAL_INDEX["lumen"], points, rng, noise)
     hu += to_half_voxels(random_lesions(points, rng)) * (body & (material != MATERIAL_INDEX["lung"]))
     return torch.where(body, hu, AIR_HU), body
+
+
+def _random_fat(shape: tuple[int, ...], rng: np.random.Generator, noise: Noise) -> Tensor:
+    """Thickness (D, H, W) in mm of the fat under the skin, thicker here and thinner there."""
+    mean, variation = rng.uniform(*FAT_MM), rng.uniform(*FAT_VARIATION_MM)
+    thickness = mean + variation * noise.smooth(shape, FAT_GRAIN_MM)[0]
+    return thickness.clamp(min=LEAST_FAT_MM)
 
 
 def _heights(source: Source, points: Tensor, fat: Tensor) -> tuple[Tensor, Tensor]:

@@ -52,7 +52,11 @@ GAS_HU = -950.0  # in stomach and bowel
 CONTRAST_IN_BOWEL = 0.3  # share of scans
 CONTRAST_IN_BOWEL_HU = (120.0, 450.0)
 BOWEL_CONTENT_HU = (-60.0, 80.0)
-FRONT_TO_BACK_MM = 60.0  # over which gas gives way to fluid
+FRONT_TO_BACK_MM = 60.0  # over which gas gives way to fluid: gas rises in a patient who lies on the back
+GAS_GRAIN_MM, CONTENT_GRAIN_MM = 20.0, 28.0  # over which gas and content change along the bowel
+GAS_LEVEL, GAS_LEVEL_SHIFT = (-0.5, 3.0), 0.3  # from much gas to almost none, in standard deviations of the pattern
+CONTENT_LEVEL = (-1.0, 2.0)
+CONTENT_VARIATION, CONTENT_NOISE_HU = 0.15, 20.0  # share of the content's HU that follows the pattern
 
 MOST_LESIONS = 3
 LESION_RADIUS_MM = (5.0, 22.0)
@@ -79,7 +83,7 @@ def random_contrast(rng: np.random.Generator, device: torch.device) -> tuple[Ten
 def random_texture(shape: tuple[int, ...], noise: Noise) -> Tensor:
     """(2D, 2H, 2W) noise of about unit variance on half voxels: fine, plus grains of 8 and 24 mm; shape (D, H, W)."""
     fine = 0.9 * noise.white(*(2 * n for n in shape))
-    grains = 0.8 * noise.smooth(shape, 8)[0] + 0.6 * noise.smooth(shape, 24)[0]
+    grains = 0.8 * noise.smooth(shape, cell_mm=8)[0] + 0.6 * noise.smooth(shape, cell_mm=24)[0]
     return fine + to_half_voxels(grains)
 
 
@@ -90,12 +94,12 @@ def fill_lumen(hu: Tensor, lumen: Tensor, points: Tensor, rng: np.random.Generat
         lumen: (2D, 2H, 2W) bool. points: (3, D, H, W) LPS mm.
     """
     shape = points.shape[1:]
-    pattern = noise.smooth(shape, 20)[0]
+    pattern = noise.smooth(shape, GAS_GRAIN_MM)[0]
     in_front = (points[1].mean() - points[1]) / FRONT_TO_BACK_MM
-    gas = pattern + in_front + rng.normal(0, 0.3) > rng.uniform(-0.5, 3.0)
-    content = noise.smooth(shape, 28)[0] > rng.uniform(-1, 2)
+    gas = pattern + in_front + rng.normal(0, GAS_LEVEL_SHIFT) > rng.uniform(*GAS_LEVEL)
+    content = noise.smooth(shape, CONTENT_GRAIN_MM)[0] > rng.uniform(*CONTENT_LEVEL)
     mean = rng.uniform(*CONTRAST_IN_BOWEL_HU) if rng.random() < CONTRAST_IN_BOWEL else rng.uniform(*BOWEL_CONTENT_HU)
-    content_hu = mean + 0.15 * abs(mean) * pattern + 20 * noise.white(*shape)
+    content_hu = mean + CONTENT_VARIATION * abs(mean) * pattern + CONTENT_NOISE_HU * noise.white(*shape)
     hu = torch.where(lumen & to_half_voxels(content), to_half_voxels(content_hu), hu)
     return torch.where(lumen & to_half_voxels(gas), GAS_HU, hu)
 

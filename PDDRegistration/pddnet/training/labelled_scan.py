@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..core.grid import Grid
 from ..features.label_table import STRUCTURES
-from ..synthesis.patient import SPACING_MM
+from ..features.semantic_net import SEMANTIC_SPACING_MM
 from ..tensor.convert import to_array, to_tensor
 from ..tensor.lattice import to_lps
 from ..tensor.scan import Scan
@@ -32,19 +32,19 @@ class LabelledScan:
         """A drawn view (3, D, H, W) whose centre lies `shift` (3,) LPS mm from the origin."""
         depth, height, width = structures.shape
         shape = (depth, height, width)
-        origin = np.asarray(shift, np.float64) - (np.array(shape[::-1]) - 1) / 2 * SPACING_MM
-        grid = Grid(shape, np.full(3, SPACING_MM), origin, np.eye(3))
+        origin = np.asarray(shift, np.float64) - (np.array(shape[::-1]) - 1) / 2 * SEMANTIC_SPACING_MM
+        grid = Grid(shape, np.full(3, SEMANTIC_SPACING_MM), origin, np.eye(3))
         return cls(Scan(values, values.new_zeros(0, *shape), grid, grid, grid, False), structures)
 
     @classmethod
     def on_device(cls, scan: Scan, structures: np.ndarray, device: torch.device) -> LabelledScan:
         """A scan and its structures (D, H, W), moved to a device."""
-        scan = dataclasses.replace(scan, values=scan.values.to(device), codes=scan.codes.to(device))
+        scan = dataclasses.replace(scan, values=scan.values.to(device), features=scan.features.to(device))
         return cls(scan, to_tensor(structures, device).long())
 
     def translate(self, shift: np.ndarray) -> LabelledScan:
         """The same, `shift` (3,) LPS mm away."""
-        grids = {name: getattr(self.scan, name) for name in ("grid", "box", "codes_grid")}
+        grids = {name: getattr(self.scan, name) for name in ("grid", "box", "features_grid")}
         grids = {name: dataclasses.replace(grid, origin=grid.origin + shift) for name, grid in grids.items()}
         return LabelledScan(dataclasses.replace(self.scan, **grids), self.structures)
 

@@ -9,14 +9,15 @@ import torch
 from torch import Tensor
 
 from ..core.affine import Affine
+from ..core.hounsfield import AIR_HU, FEATURE_RANGE_HU, SOFT_TISSUE_HU
 from ..core.image import Image
 from ..errors import InputError
 from ..features.label_table import LEVELS, NUMBER, STRUCTURES, structure_of
-from ..features.semantic_codes import SemanticNet, probabilities
+from ..features.semantic_net import SEMANTIC_SPACING_MM, SemanticNet, probabilities
 from ..io.label_names import UNKNOWN
 from ..io.volumes import read_labels, read_volume
 from ..synthesis.noise import Noise
-from ..synthesis.patient import AIR_HU, HIGHEST_HU, SPACING_MM, Sample
+from ..synthesis.patient import Sample
 from ..synthesis.pose import random_pose
 from ..synthesis.scanner import simulate_scanner
 from ..synthesis.source import Frame, continuous_indices
@@ -27,14 +28,13 @@ from .config import ScanFiles
 
 LEAST_PROBABILITY = 0.7  # of a guess that is learned from
 FEWEST_STRUCTURES = 4  # that an unlabelled scan must show to be learned from
-SOFT_TISSUE_HU = (-200.0, 300.0)  # what contrast medium and the tube's voltage change; air and compact bone stay
-SOFT_TISSUE_SHIFT_HU = 15.0  # standard deviation, one for all soft tissue of a copy
+SOFT_TISSUE_SHIFT_HU = 15.0  # standard deviation, one for all soft tissue of a copy; air and compact bone stay
 TINTED = 1 / 3  # share of copies whose structures are brighter or darker each
 TINT_HU = 30.0  # standard deviation
 
 AnnotatedScan = tuple[Scan, np.ndarray, frozenset[int]]
-"""A scan on a lattice of SPACING_MM over its body; its structures there (D, H, W) int64, -1 where nothing is known; the
-structures that its labels tell apart."""
+"""A scan in voxels of SEMANTIC_SPACING_MM over its body; its structures there (D, H, W) int64, -1 where unknown;
+the structures that its labels tell apart."""
 
 
 class ScanSource:
@@ -56,7 +56,9 @@ class ScanSource:
 
     @classmethod
     def from_guess(cls, scan: Scan, net: SemanticNet) -> ScanSource | None:
-        """A scan on a lattice of SPACING_MM with what the network is sure of as labels; None where that is too little.
+        """Make a source of a scan in voxels of SEMANTIC_SPACING_MM, with what the network is sure of as labels.
+
+        None where that is too little.
 
         Vertebrae count as unknown: the network may well be sure and one level off.
         """
@@ -71,7 +73,7 @@ class ScanSource:
     def draw(self, shape: tuple[int, int, int], seed: int) -> Sample:
         """Augment: a copy of `shape` (D, H, W) in a random pose, with other soft tissue contrast and scanner noise."""
         rng = np.random.default_rng(seed)
-        noise = Noise(seed, torch.device("cpu"), SPACING_MM)
+        noise = Noise(seed, torch.device("cpu"), SEMANTIC_SPACING_MM)
         points = random_pose(self._frame, shape, rng, noise)
         index = continuous_indices(points, self.scan.grid)
         size = torch.tensor(self.scan.grid.shape).view(3, 1, 1, 1)
@@ -83,7 +85,7 @@ class ScanSource:
         soft = (hu > SOFT_TISSUE_HU[0]) & (hu < SOFT_TISSUE_HU[1])
         hu = hu + soft * (rng.normal(0, SOFT_TISSUE_SHIFT_HU) + self._random_tint(structures, rng))
         hu = simulate_scanner(hu, rng, noise)
-        hu = torch.where(in_body, hu.clamp(AIR_HU, HIGHEST_HU), AIR_HU)
+        hu = torch.where(in_body, hu.clamp(*FEATURE_RANGE_HU), AIR_HU)
         return Sample(torch.stack([hu, (body > 0.5).float(), (view > 0.5).float()]), structures)
 
     def _random_tint(self, structures: Tensor, rng: np.random.Generator) -> Tensor | float:
@@ -95,7 +97,7 @@ class ScanSource:
 
 
 def read_unlabelled(folder: Path) -> tuple[list[Scan], list[str]]:
-    """The scans of a folder, each on a lattice of SPACING_MM, and a sentence for each that cannot be used.
+    """The scans of a folder, each on a lattice of SEMANTIC_SPACING_MM, and a sentence for each that cannot be used.
 
     Raises:
         InputError: the folder is missing.
@@ -129,9 +131,9 @@ def annotate(image: Image, labels: Image, names: dict[int, str]) -> AnnotatedSca
 
 
 def _on_training_lattice(image: Image) -> Scan:
-    """Resample a scan to voxels of SPACING_MM over its body."""
-    scan = prepare(image, SPACING_MM, torch.device("cpu"))
-    return scan.warped(scan.box.isotropic(SPACING_MM), Affine.identity())
+    """Resample a scan to voxels of SEMANTIC_SPACING_MM over its body."""
+    scan = prepare(image, SEMANTIC_SPACING_MM, torch.device("cpu"))
+    return scan.warped(scan.box.isotropic(SEMANTIC_SPACING_MM), Affine.identity())
 
 
 def dice_by_structure(found: Tensor, structures: np.ndarray, annotated: frozenset[int]) -> dict[str, float]:

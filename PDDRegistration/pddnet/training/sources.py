@@ -12,7 +12,7 @@ from typing import cast
 from torch import nn
 
 from ..errors import InputError
-from ..features.semantic_codes import SemanticNet
+from ..features.semantic_net import SemanticNet
 from ..phantom import phantom
 from ..synthesis.anatomy import Anatomy, read_anatomy
 from ..synthesis.patient import PatientSource

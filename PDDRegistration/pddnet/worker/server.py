@@ -17,6 +17,7 @@ standard input closes, even in the middle of a computation, and deletes its fold
 from __future__ import annotations
 
 import faulthandler
+import io
 import json
 import os
 import queue
@@ -79,7 +80,8 @@ def _take_channels() -> tuple[BinaryIO, BinaryIO]:
     os.dup2(nothing, 0)
     os.dup2(2, 1)
     os.close(nothing)
-    sys.stderr.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
+    if isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
     sys.stdout = sys.stderr
     return os.fdopen(requests, "rb"), os.fdopen(answers, "wb", buffering=0)
 

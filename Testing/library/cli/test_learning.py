@@ -73,6 +73,19 @@ def test_the_old_name_works_with_a_notice(tmp_path: Path, capsys) -> None:
     assert (tmp_path / "patient_0006" / "ct.nii.gz").exists()
 
 
+def test_the_old_name_shows_the_help_of_the_new_one_and_stands_in_no_list(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["phantom", "--help"]) == 0
+    expected = capsys.readouterr()
+    assert main(["cohort", "--help"]) == 0
+    assert capsys.readouterr() == expected
+    assert main(["--help"]) == 0
+    assert "cohort" not in capsys.readouterr().out
+    assert main(["cohort"]) == 2
+    assert capsys.readouterr().err == (
+        "pddnet: the following arguments are required: --out; see pddnet phantom --help\n"
+    )
+
+
 def test_what_an_interrupted_phantom_leaves(tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*given: object) -> None:
         raise KeyboardInterrupt
@@ -119,7 +132,8 @@ def test_compare_prints_the_table_and_writes_strict_json(cases: Path, tmp_path: 
     found = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not strict JSON"))
     assert found["pairs"] == ["one / two", "two / one"]
     assert list(found["rows"]) == ["before", "full"]
-    assert found["rows"]["before"][0] == dict.fromkeys(comparing.COLUMNS) | {"dice": 100, "dice30": 100, "hd95": 0}
+    nothing = dict.fromkeys(("tre", "jacobian_std", "folding", "seconds"))
+    assert found["rows"]["before"][0] == {"dice": 100, "dice30": 100, "hd95": 0} | nothing
     assert found["rows"]["full"][1]["dice"] < 90  # the stand-in always finds the same shift
 
 

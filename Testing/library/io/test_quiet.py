@@ -69,9 +69,12 @@ def test_blocks_that_overlap_are_quiet_until_the_last_one_ends(capfd: pytest.Cap
 
 
 def test_an_exception_gives_the_streams_back(capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(RuntimeError, match="of ITK"), quiet():
+    def fail() -> None:
         _say("hidden")
         raise RuntimeError("of ITK")
+
+    with pytest.raises(RuntimeError, match="of ITK"), quiet():
+        fail()
     _say("shown")
     assert capfd.readouterr() == ("shown", "shown")
 

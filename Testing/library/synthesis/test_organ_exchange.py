@@ -107,7 +107,7 @@ def test_centres_sides_and_radius(own: PatientSource, other: bool) -> None:
             structure = found[_key(name, sides.get(name, 0))]
             assert np.allclose(structure.centre, middle + places[0][0], atol=2.5), name
             assert max(places[0][1]) - 4 < structure.radius_mm < max(places[0][1]) + 14, name
-    assert np.allclose(found[_key("lungs")].middle, middle + [3.0, 0, 62], atol=3.0)
+    assert np.allclose(found[_key("lungs")].centre, middle + [3.0, 0, 62], atol=3.0)
 
 
 def test_a_structure_has_the_codes_of_its_layers(own: PatientSource) -> None:
@@ -221,7 +221,7 @@ def test_too_little_in_common_or_no_share_changes_nothing() -> None:
 
 
 UP, DOWN = (4.0, -3.0, 20.0), (-5.0, 6.0, -20.0)
-SHIFTED = {name: UP for name in ("liver", "spleen", "stomach")} | {name: DOWN for name in ("bladder", "vertebrae_L3")}
+SHIFTED = dict.fromkeys(("liver", "spleen", "stomach"), UP) | dict.fromkeys(("bladder", "vertebrae_L3"), DOWN)
 
 
 def _middle_of(name: str, source: PatientSource, codes: Tensor, scan: Tensor) -> np.ndarray:

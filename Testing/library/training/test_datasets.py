@@ -16,7 +16,7 @@ from helpers.trunk import MIDDLE, NAMES, label_at, oblique_grid, place, write_ca
 from pddnet.core.grid import Grid
 from pddnet.errors import InputError
 from pddnet.features.label_table import NUMBER, STRUCTURES, structure_of
-from pddnet.features.semantic_codes import SemanticNet
+from pddnet.features.semantic_net import SemanticNet
 from pddnet.synthesis.patient import Sample
 from pddnet.tensor.convert import to_tensor
 from pddnet.tensor.scan import Scan

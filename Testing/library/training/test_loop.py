@@ -19,7 +19,7 @@ import torch
 from helpers.trunk import anatomy, ct, label_map, oblique_grid, write_anatomy, write_case
 from pddnet.errors import InputError
 from pddnet.features.label_table import NUMBER
-from pddnet.features.semantic_codes import SemanticNet, inputs, load, save
+from pddnet.features.semantic_net import SemanticNet, inputs, load, save
 from pddnet.io.weights_file import read_arrays, read_weights
 from pddnet.synthesis import anatomy as anatomies
 from pddnet.synthesis.patient import PatientSource

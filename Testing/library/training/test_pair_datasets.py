@@ -12,7 +12,8 @@ from helpers.geometry import node_points, rotation
 from helpers.trunk import MIDDLE, NAMES, anatomy, label_at, oblique_grid
 from pddnet.core.grid import Grid
 from pddnet.features.label_table import NUMBER, structure_of
-from pddnet.synthesis.patient import SPACING_MM, PatientSource, Sample
+from pddnet.features.semantic_net import SEMANTIC_SPACING_MM
+from pddnet.synthesis.patient import PatientSource, Sample
 from pddnet.tensor.scan import Scan
 from pddnet.training.datasets import annotation_mask
 from pddnet.training.labelled_scan import LabelledScan, centre_offset, content_similarity, dice_after_warp
@@ -157,7 +158,7 @@ def test_a_pair_is_two_scans_that_differ_with_what_both_tell_apart() -> None:
 def test_drawn_pairs_lie_upon_each_other_about_as_an_alignment_leaves_them() -> None:
     off = []
     for values, structures, _, shift in _pairs(60):
-        at = [[SPACING_MM * float(n.float().mean()) for n in (s == 4).nonzero().T] for s in structures]
+        at = [[SEMANTIC_SPACING_MM * float(n.float().mean()) for n in (s == 4).nonzero().T] for s in structures]
         off.append(np.array(at[0])[::-1] - at[1][::-1] - shift.numpy())  # LPS mm, less what the slab adds
         assert values.isfinite().all()
     assert np.abs(np.std(off, axis=0)).max() < 2 * MISALIGNMENT_MM

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ...errors import InputError
-from ...features.semantic_codes import SemanticNet, inputs, load, probabilities, save
+from ...features.semantic_net import SemanticNet, inputs, load, probabilities, save
 from ..config import TrainingConfig
 from ..datasets import CoupleDataset, SampleSource
 from ..scans import AnnotatedScan, dice_by_structure
