@@ -61,6 +61,7 @@ class Source:
     def __init__(self, anatomy: Anatomy, device: torch.device | str = "cpu") -> None:
         """Move an anatomy to a device; raises InputError where its structures are too small to be found."""
         self.anatomy = anatomy
+        self.frame = _frame(anatomy)
         self.device = torch.device(device)
         self.annotated = anatomy.annotated
         self.codes = to_tensor(anatomy.codes, device).to(torch.uint8)
@@ -73,7 +74,6 @@ class Source:
         )
         self.structures: dict[StructureKey, SidedStructure] = find_structures(anatomy)
         self.others: Sequence[Source] = []
-        self.frame = _frame(anatomy)
 
     def codes_at(self, points: Tensor) -> Tensor:
         """The codes at LPS points (3, ...) in mm: those of the nearest voxel, 0 outside; int64 (...)."""
