@@ -131,11 +131,10 @@ def _check_names(given: dict[str, Any], settings: type) -> None:
 
 
 def _value(name: str, value: Any, folder: Path) -> Any:
-    """A setting as the configuration holds it; raises ValueError."""
+    """A setting as the configuration holds it; paths are relative to `folder`. Raises ValueError."""
     if name in ("out", "scans", "validation", "unlabelled", "data"):
-        if not isinstance(value, str):
-            raise ValueError(f"'{name}' must be a text, not {value!r}")
-        return value if name == "data" else folder / value
+        text = _text(name, value)
+        return text if name == "data" else folder / text
     if name == "network":
         if value not in NETWORKS:
             raise ValueError(f"'network' must be one of {', '.join(NETWORKS)}, not {value!r}")
@@ -143,26 +142,39 @@ def _value(name: str, value: Any, folder: Path) -> Any:
     if name == "pairs":
         return _pairs(value)
     if name in ("anatomies", "donors"):
-        if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
-            raise ValueError(f"'{name}' must be a list of files, not {value!r}")
-        return tuple(folder / entry for entry in value)
+        return tuple(folder / entry for entry in _texts(name, value))
     if name == "shares":
-        if (
-            not isinstance(value, list)
-            or len(value) != len(KINDS)
-            or not all(map(_is_amount, value))
-            or sum(value) == 0
-        ):
-            raise ValueError(f"'shares' are {len(KINDS)} numbers, none negative: {', '.join(KINDS)}")
-        return tuple(map(float, value))
+        return _shares(value)
+    return _number(name, value)
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"'{name}' must be a text, not {value!r}")
+    return value
+
+
+def _texts(name: str, value: Any) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
+        raise ValueError(f"'{name}' must be a list of files, not {value!r}")
+    return value
+
+
+def _shares(value: Any) -> tuple[float, ...]:
+    right = isinstance(value, list) and len(value) == len(KINDS) and all(map(_is_amount, value))
+    if not right or sum(value) == 0:
+        raise ValueError(f"'shares' are {len(KINDS)} numbers, none negative: {', '.join(KINDS)}")
+    return tuple(map(float, value))
+
+
+def _number(name: str, value: Any) -> int | float:
     if not _is_amount(value):
         raise ValueError(f"'{name}' must be a number that is not negative, not {value!r}")
     if name in ("learning_rate", "seconds_kept"):
         return float(value)
-    if value != int(value) or (name in ("iterations", "validate_every") and value < 1):
-        raise ValueError(
-            f"'{name}' must be a whole number{'' if name in ('seed', 'virtual') else ' from 1 on'}, not {value!r}"
-        )
+    if not _is_whole(value) or (name in ("iterations", "validate_every") and value < 1):
+        least = "" if name in ("seed", "virtual") else " from 1 on"
+        raise ValueError(f"'{name}' must be a whole number{least}, not {value!r}")
     if name == "width" and (value < 8 or value % 8):
         raise ValueError(f"'width' must be a multiple of 8, not {value!r}")
     return int(value)

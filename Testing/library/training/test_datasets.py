@@ -1,4 +1,4 @@
-"""What training draws: the same scan for a number, as often as asked; copies of a labelled scan; their Dice."""
+"""Data sets draw the same scan for a number, as often as asked; scans are augmented; Dice by structure."""
 
 from __future__ import annotations
 
