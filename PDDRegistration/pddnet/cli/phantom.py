@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import InputError
-from ..phantom.write import Patient, phantoms, write_patients
+from ..phantom.write import PatientFiles, phantoms, write_patients
 from .console import Console
 from .exit_codes import OK
 from .stops import leaving
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     return OK
 
 
-def _drawing(args: argparse.Namespace) -> Callable[[int], Patient]:
+def _drawing(args: argparse.Namespace) -> Callable[[int], PatientFiles]:
     if not args.anatomy:
         return phantoms(args.spacing)
     from ..synthesis.from_maps import patients_from_maps  # imports torch

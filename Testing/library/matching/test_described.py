@@ -26,7 +26,7 @@ from pddnet.matching import pdd_net as network
 from pddnet.matching.feature_maps import describe
 from pddnet.matching.pdd_net import PDDNet, save, with_pdd_features
 from pddnet.pipeline import register
-from pddnet.synthesis.patient import Source
+from pddnet.synthesis.patient import PatientSource
 from pddnet.tensor.scan import Scan, prepare
 from pddnet.training.config import PairSettings, TrainingConfig
 from pddnet.training.tasks.pdd import PDDTask
@@ -47,7 +47,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(1)
     net = task.network().train()
     adam = torch.optim.Adam(net.groups(0.01))
-    batch = next(iter(task.dataset([Source(anatomy())], [1.0], 0)))
+    batch = next(iter(task.dataset([PatientSource(anatomy())], [1.0], 0)))
     for _ in range(FEW):
         adam.zero_grad()
         task.loss(net, *batch)[0].backward()

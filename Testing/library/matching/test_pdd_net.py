@@ -15,7 +15,7 @@ from pddnet.matching.discrete import FeatureMap, match
 from pddnet.matching.pdd_net import PDDNet, match_in_pieces
 from pddnet.tensor.lattice import interpolate, positions
 from pddnet.tensor.scan import Scan
-from pddnet.training.losses import LabelMap, class_weights, diffusion, label_loss
+from pddnet.training.registration_loss import LabelMap, class_weights, diffusion, label_loss
 
 TILT = rotation(5, -7, 9)
 SHIFT = (16.0, -8.0, 8.0)  # mm along D, H, W: fixed -> moving
