@@ -13,14 +13,14 @@ from ..core.image import Image
 from ..tensor.convert import to_tensor
 from ..tensor.scan import Scan
 
-EMBEDDING_SIZE = 16
+LABEL_CHANNELS = 16
 STRENGTH = 0.7  # beside the twelve channels of MIND in 0..1
 
 
 def label_embedding(fixed: Image | None, moving: Image | None) -> np.ndarray | None:
-    """(labels + 1, EMBEDDING_SIZE) float32: a row per label that both maps hold; zero for others and the background.
+    """(labels + 1, LABEL_CHANNELS) float32: a row per label that both maps hold; zero for others and the background.
 
-    Up to EMBEDDING_SIZE labels get a channel each, more share the channels in seeded random signs of the same length.
+    Up to LABEL_CHANNELS labels get a channel each, more share the channels in seeded random signs of the same length.
     None where a map is missing, or the maps have no label in common.
     """
     if fixed is None or moving is None:
@@ -28,13 +28,13 @@ def label_embedding(fixed: Image | None, moving: Image | None) -> np.ndarray | N
     common = sorted(_labels(fixed) & _labels(moving))
     if not common:
         return None
-    if len(common) <= EMBEDDING_SIZE:
-        rows = np.eye(EMBEDDING_SIZE)[: len(common)]
+    if len(common) <= LABEL_CHANNELS:
+        rows = np.eye(LABEL_CHANNELS)[: len(common)]
     else:
-        signs = np.random.default_rng(0).choice([-1.0, 1.0], (len(common), EMBEDDING_SIZE))
-        rows = signs / np.sqrt(EMBEDDING_SIZE)
-    embedding = np.zeros((max(common) + 1, EMBEDDING_SIZE), np.float32)
-    embedding[common] = STRENGTH * np.sqrt(EMBEDDING_SIZE) * rows
+        signs = np.random.default_rng(0).choice([-1.0, 1.0], (len(common), LABEL_CHANNELS))
+        rows = signs / np.sqrt(LABEL_CHANNELS)
+    embedding = np.zeros((max(common) + 1, LABEL_CHANNELS), np.float32)
+    embedding[common] = STRENGTH * np.sqrt(LABEL_CHANNELS) * rows
     return embedding
 
 

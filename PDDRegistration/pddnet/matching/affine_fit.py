@@ -10,7 +10,7 @@ from ..tensor.execution import ALONE, Work
 from ..tensor.scan import Scan
 from .stage import coarse_displacements
 
-COARSE = Stage(
+COARSE_MATCHING = Stage(
     control_spacing_mm=32.0,
     capture_range_mm=32.0,
     displacements_per_axis=9,
@@ -31,7 +31,7 @@ def refit_affine(fixed: Scan, moving: Scan, affine: Affine, preset: Preset, work
     Args:
         affine: fixed to moving points, LPS mm, as is the result.
     """
-    control, displacement, weight = coarse_displacements(fixed, moving, affine, COARSE, preset, work)
+    control, displacement, weight = coarse_displacements(fixed, moving, affine, COARSE_MATCHING, preset, work)
     points = control.points().reshape(-1, 3)
     return affine @ fit_affine(points, points + displacement.reshape(-1, 3), weight.ravel())
 

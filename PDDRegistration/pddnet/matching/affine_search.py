@@ -19,14 +19,14 @@ from ..core.grid import Grid
 from ..tensor.adam import Adam
 from ..tensor.convert import to_array, to_tensor
 from ..tensor.execution import ALONE, Work
-from ..tensor.lattice import sample
-from .coarse_scan import COARSE_SPACING_MM, LEAST_SHARE_IN_VIEW, CoarseScan
+from ..tensor.lattice import LEAST_SHARE_IN_VIEW, sample
+from .coarse_scan import COARSE_SPACING_MM, CoarseScan
 from .translation_search import best_translations
 
 STARTS_PER_SHIFT = 2
 SCALES = (0.88, 1.0, 1.13)
 TILTS = (0.0, 0.16, -0.16)  # rad, about one axis at a time
-STARTS_AT_ONCE = 16  # more would need more memory than a core's cache holds
+STARTS_AT_ONCE = 16  # that are scored together
 OVERLAP_POWER = 0.2  # a larger overlap is better evidence
 SAMPLES = 5000  # cells of the fixed scan
 ITERATIONS = 40

@@ -10,12 +10,11 @@ from torch import Tensor
 
 from ..core.affine import Affine
 from ..core.grid import Grid
-from ..tensor.lattice import HALF
+from ..tensor.lattice import HALF, LEAST_SHARE_IN_VIEW
 from ..tensor.pools import block_means
 from ..tensor.scan import Scan
 
 COARSE_SPACING_MM = 8.0
-LEAST_SHARE_IN_VIEW = 0.05  # averages are divided by at least this; below it a cell hardly counts anyway
 LEAST_SHARE_OF_BODY = 0.2  # of a cell, from which on it belongs to the body
 
 

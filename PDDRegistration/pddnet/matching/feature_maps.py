@@ -13,13 +13,11 @@ from ..core.affine import Affine
 from ..core.grid import Grid
 from ..features.mind import MIND_CHANNELS
 from ..tensor.execution import Work
-from ..tensor.lattice import resample
+from ..tensor.lattice import LEAST_SHARE_IN_VIEW, resample
 from ..tensor.pools import block_means
 from ..tensor.scan import Scan
 from .discrete import FeatureMap
 from .feature_types import DENSE, MIND, DenseFeatures
-
-LEAST_SHARE_IN_VIEW = 0.05  # averages are divided by at least this; below it a voxel hardly counts anyway
 
 
 def matched_lattice(lattice: Grid, spacing: float) -> tuple[int, Grid]:

@@ -18,6 +18,7 @@ from ..core.grid import Grid
 from .convert import to_array, to_tensor
 
 HALF = 0.499  # share of a voxel, from which on it counts: a voxel half in view must not depend on rounding
+LEAST_SHARE_IN_VIEW = 0.05  # averages within a view are divided by at least this: below it a voxel hardly counts
 LEAST_SHARED = 1 << 12  # points: fewer are sampled sooner by one thread
 
 
