@@ -12,12 +12,13 @@ FIXED ?=
 MOVING ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast docs system-deps gui screenshots format bench validate alignment figures clean
+.PHONY: help demo test test-fast coverage docs system-deps gui screenshots format bench validate alignment figures clean
 
 help:
 	@echo "make demo      register the sample pair (or FIXED=a.nii.gz MOVING=b.nii.gz) into demo/"
 	@echo "make test      format check, lint, types, all tests"
 	@echo "make test-fast lint and the quick tests: two minutes of CPU time at most"
+	@echo "make coverage  all tests, and which lines of pddnet they run, also in child processes"
 	@echo "make docs      the documentation site, into docs/_build/html"
 	@echo "make gui       the Slicer module in a window with the sample pair, in a stand-in for Slicer"
 	@echo "make screenshots pictures of it, drawn without a screen, into Resources/Screenshots"
@@ -27,7 +28,7 @@ help:
 	@echo "make alignment the alignment alone on 50 crops of one patient and 18 of two"
 	@echo "make figures   the demo, its picture copied to Resources/demo.png"
 	@echo "make format    format and mend what ruff can"
-	@echo "make clean     remove demo/, docs/_build/ and the caches (not .venv/)"
+	@echo "make clean     remove demo/, docs/_build/, what was measured and the caches (not .venv/)"
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed, this is " + sys.version.split()[0] + "; try make PYTHON=python3.12" if sys.version_info < (3, 10) else 0)'
@@ -48,6 +49,9 @@ test: $(READY) system-deps
 test-fast: $(READY) system-deps
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest -m "not slow"
+
+coverage: $(READY) system-deps
+	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=95
 
 docs: $(READY)
 	@$(BIN)/python -m sphinx -W -E --keep-going -q -b html docs docs/_build/html
@@ -79,4 +83,4 @@ figures: $(READY)
 	@$(RUN) demo.demo --picture Resources/demo.png
 
 clean:
-	rm -rf demo docs/_build .pytest_cache .ruff_cache build dist
+	rm -rf demo docs/_build .pytest_cache .ruff_cache .coverage .coverage.* build dist

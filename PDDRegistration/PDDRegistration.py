@@ -1,7 +1,7 @@
-"""PDD Registration: two volumes in, a grid transform out, by the probabilistic dense displacement network (pdd-net).
+"""PDD Registration: deformable registration of two CT volumes by a probabilistic dense displacement network (pdd-net).
 
-The module, its panel, its logic and its test. What they do stands in PDDRegistrationLib; the registration itself is
-pddnet, which runs in a process of its own.
+The four classes that Slicer looks for: module, widget, logic and test. PDDRegistrationLib holds the code behind them;
+the registration itself is pddnet, which runs in a process of its own.
 """
 
 from __future__ import annotations
@@ -10,20 +10,13 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import slicer
 import vtk
-from slicer import (
-    vtkMRMLGridTransformNode,
-    vtkMRMLLabelMapVolumeNode,
-    vtkMRMLMarkupsFiducialNode,
-    vtkMRMLScalarVolumeNode,
-    vtkMRMLSegmentationNode,
-    vtkMRMLTransformNode,
-)
+from slicer import vtkMRMLScalarVolumeNode
 from slicer.i18n import tr as _
 from slicer.i18n import translate
-from slicer.parameterNodeWrapper import parameterNodeWrapper
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
     ScriptedLoadableModuleLogic,
@@ -32,14 +25,21 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
+if TYPE_CHECKING:  # Slicer loads this file of every module at its start; the library waits until the module is used
+    from PDDRegistrationLib.registration.job import RegistrationJob, Result
+    from PDDRegistrationLib.registration.parameters import RegistrationParameters
+    from PDDRegistrationLib.registration.selection import Selection
+    from PDDRegistrationLib.worker.client import Worker
+    from PDDRegistrationLib.worker.failure import Failure
+
 HERE = Path(__file__).resolve().parent
 SAMPLE_DATA = HERE / "Resources" / "SampleData"
 
 
 class PDDRegistration(ScriptedLoadableModule):
-    """What Slicer shows of the module."""
+    """Name, category and help of the module."""
 
-    def __init__(self, parent) -> None:
+    def __init__(self, parent: Any) -> None:
         ScriptedLoadableModule.__init__(self, parent)
         self.parent.title = _("PDD Registration")
         self.parent.categories = [translate("qSlicerAbstractCoreModule", "Registration")]
@@ -64,65 +64,35 @@ def registerSampleData() -> None:
     registerSamplePair(SAMPLE_DATA, thumbnail, lambda source: list(PDDRegistrationLogic.loadSamplePair().values()))
 
 
-@parameterNodeWrapper
-class PDDRegistrationParameterNode:
-    """What the panel holds, names as in `PDDRegistrationLib.registration.selection.Selection`.
-
-    Preset, device and inverseConsistency are plain strings, numbers have no range: a scene of another version may hold
-    what is unknown here. 0 (of optimisationSteps -1) and '' leave a setting to the preset.
-    """
-
-    fixedVolume: vtkMRMLScalarVolumeNode | None
-    movingVolume: vtkMRMLScalarVolumeNode | None
-    fixedSegmentation: vtkMRMLSegmentationNode | None
-    movingSegmentation: vtkMRMLSegmentationNode | None
-    outputTransform: vtkMRMLGridTransformNode | None
-    outputVolume: vtkMRMLScalarVolumeNode | None
-    outputSegmentation: vtkMRMLSegmentationNode | None
-    outputInverse: vtkMRMLGridTransformNode | None
-    outputJacobian: vtkMRMLScalarVolumeNode | None
-    outputSpread: vtkMRMLScalarVolumeNode | None
-    fixedMask: vtkMRMLSegmentationNode | vtkMRMLLabelMapVolumeNode | None
-    movingMask: vtkMRMLSegmentationNode | vtkMRMLLabelMapVolumeNode | None
-    fixedMaskSegment: str = ""
-    movingMaskSegment: str = ""
-    guide: bool = False
-    initialTransform: vtkMRMLTransformNode | None
-    fixedPoints: vtkMRMLMarkupsFiducialNode | None
-    movingPoints: vtkMRMLMarkupsFiducialNode | None
-    preset: str = "default"
-    device: str = "auto"
-    captureRange: float = 0.0  # mm
-    controlSpacing: float = 0.0  # mm
-    smoothness: float = 0.0  # times the preset's
-    optimisationSteps: int = -1
-    inverseConsistency: str = ""  # both, one
-
-
 class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """The panel."""
+    """The panel of the module: three sections, each with a .ui file and a class in `PDDRegistrationLib.ui`."""
 
-    def __init__(self, parent=None) -> None:
+    def __init__(self, parent: Any = None) -> None:
         ScriptedLoadableModuleWidget.__init__(self, parent)
         VTKObservationMixin.__init__(self)
         self.logic: PDDRegistrationLogic | None = None
-        self._panel = self._comparePanel = self._qaPanel = self._sets = None
-        self._parameterNode = None
+        self._panel: Any = None
+        self._comparePanel: Any = None
+        self._measurePanel: Any = None
+        self._sets: Any = None
+        self._parameterNode: RegistrationParameters | None = None
 
     def setup(self) -> None:
         """Slicer calls this when the module is first shown."""
         ScriptedLoadableModuleWidget.setup(self)
         from PDDRegistrationLib.registration.parameter_sets import ParameterSets
         from PDDRegistrationLib.ui.compare_panel import ComparePanel
-        from PDDRegistrationLib.ui.measure_panel import QaPanel
+        from PDDRegistrationLib.ui.measure_panel import MeasurePanel
         from PDDRegistrationLib.ui.panel import Panel
 
         self.logic = PDDRegistrationLogic()
-        self.ui, self.compareUi, self.qaUi = (self._section(name) for name in ("PDDRegistration", "Compare", "QA"))
+        self.ui = self._section("PDDRegistration")
+        self.compareUi = self._section("Compare")
+        self.measureUi = self._section("Measure")
         self.layout.addStretch(1)
         self._comparePanel = ComparePanel(self.compareUi)
-        self._qaPanel = QaPanel(self.qaUi, self.logic)
-        self._panel = Panel(self.ui, self.logic, self._comparePanel, lambda: self._qaPanel.show(self._parameterNode))
+        self._measurePanel = MeasurePanel(self.measureUi, self.logic)
+        self._panel = Panel(self.ui, self.logic, self._comparePanel, self._offerMeasuring)
         self._sets = ParameterSets(self.ui.parameterSetSelector, self.logic, self._showParameters)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self._onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self._onSceneEndClose)
@@ -135,7 +105,7 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self._panel is not None:
             self._sets.show(None)
             self._panel.close()
-            self._qaPanel.close()
+            self._measurePanel.close()
             self._comparePanel.close()
         if self.logic is not None:
             self.logic.stop()
@@ -155,33 +125,39 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ScriptedLoadableModuleWidget.onReload(self)
 
     def _showParameters(self) -> None:
-        # kept also while the panel is unbound: Slicer 5.10 leaves an observer at the node, which must not outlive this
         from PDDRegistrationLib.registration.defaults import chooseDefaults
 
+        if self.logic is None:  # before `setup`
+            return
+        # kept also while the panel is unbound: Slicer 5.10 leaves an observer at the node, which must not outlive this
         self._parameterNode = self.logic.getParameterNode()
         chooseDefaults(self._parameterNode, slicer.mrmlScene)
         self._sets.show(self._parameterNode)
         self._panel.show(self._parameterNode)
-        self._qaPanel.show(self._parameterNode)
+        self._measurePanel.show(self._parameterNode)
+
+    def _offerMeasuring(self) -> None:
+        """There is a new result."""
+        self._measurePanel.show(self._parameterNode)
 
     def _hideParameters(self) -> None:
         self._sets.show(None)
         self._panel.show(None)
-        self._qaPanel.show(None)
+        self._measurePanel.show(None)
 
-    def _section(self, name: str):
+    def _section(self, name: str) -> Any:
         """Load a .ui file below what is there, and return its widgets by name."""
         widget = slicer.util.loadUI(self.resourcePath(f"UI/{name}.ui"))
         self.layout.addWidget(widget)
         widget.setMRMLScene(slicer.mrmlScene)
         return slicer.util.childWidgetVariables(widget)
 
-    def _onSceneStartClose(self, caller, event) -> None:
+    def _onSceneStartClose(self, caller: object, event: object) -> None:
         self._panel.cancel()
-        self._qaPanel.cancel()
+        self._measurePanel.cancel()
         self._hideParameters()
 
-    def _onSceneEndClose(self, caller, event) -> None:
+    def _onSceneEndClose(self, caller: object, event: object) -> None:
         if self.parent.isEntered:
             self._showParameters()
 
@@ -195,15 +171,16 @@ class PDDRegistrationLogic(ScriptedLoadableModuleLogic):
 
     def __init__(self) -> None:
         ScriptedLoadableModuleLogic.__init__(self)
-        self._worker = None
+        self._worker: Worker | None = None
 
-    def getParameterNode(self) -> PDDRegistrationParameterNode:
+    def getParameterNode(self) -> RegistrationParameters:
         """The typed parameter node that is chosen in the scene: its first one, unless the user has made others."""
         from PDDRegistrationLib.registration.parameter_sets import chosenSet
+        from PDDRegistrationLib.registration.parameters import RegistrationParameters
 
-        return PDDRegistrationParameterNode(chosenSet(super().getParameterNode()))
+        return RegistrationParameters(chosenSet(super().getParameterNode()))
 
-    def chooseParameterNode(self, node: slicer.vtkMRMLScriptedModuleNode) -> PDDRegistrationParameterNode:
+    def chooseParameterNode(self, node: slicer.vtkMRMLScriptedModuleNode) -> RegistrationParameters:
         """Make another parameter node of this module the chosen one, and return it."""
         from PDDRegistrationLib.registration.parameter_sets import chooseSet
 
@@ -211,7 +188,7 @@ class PDDRegistrationLogic(ScriptedLoadableModuleLogic):
         return self.getParameterNode()
 
     @property
-    def worker(self):
+    def worker(self) -> Worker:
         """The registration process's client; the process starts with the first request."""
         if self._worker is None:
             from PDDRegistrationLib.worker.client import Worker
@@ -227,8 +204,8 @@ class PDDRegistrationLogic(ScriptedLoadableModuleLogic):
         movingVolume: vtkMRMLScalarVolumeNode,
         *,
         progress: Callable[[float, str], None] | None = None,
-        **options,
-    ):
+        **options: Any,
+    ) -> Result:
         """Register and wait for the result.
 
         Args:
@@ -238,7 +215,7 @@ class PDDRegistrationLogic(ScriptedLoadableModuleLogic):
                 fixedMask, guide.
 
         Returns:
-            `PDDRegistrationLib.registration.job.Result`: transform, volume, segmentation, report.
+            `PDDRegistrationLib.registration.job.Result`: transform, volume, segmentation, uncertainty, report.
 
         Raises:
             InputError, Cancelled, MemoryError, WorkerError: why there is none; the scene is as it was.
@@ -247,7 +224,13 @@ class PDDRegistrationLogic(ScriptedLoadableModuleLogic):
 
         return self.start(Selection(fixedVolume, movingVolume, **options), progress).wait()
 
-    def start(self, selection, onProgress=None, onFinished=None, onFailed=None):
+    def start(
+        self,
+        selection: Selection,
+        onProgress: Callable[[float, str], None] | None = None,
+        onFinished: Callable[[Result], None] | None = None,
+        onFailed: Callable[[Failure], None] | None = None,
+    ) -> RegistrationJob:
         """Begin a registration and return its `PDDRegistrationLib.registration.job.RegistrationJob` at once.
 
         Raises:
@@ -309,7 +292,7 @@ class PDDRegistrationTest(ScriptedLoadableModuleTest):
         self.assertEqual([segmentation.GetSegmentation().GetNthSegment(n).GetName() for n in range(3)], names)
 
     @staticmethod
-    def _registered(nodes, **options):
+    def _registered(nodes: dict[str, slicer.vtkMRMLNode], **options: Any) -> Result:
         logic = PDDRegistrationLogic()
         try:
             return logic.register(
@@ -323,18 +306,20 @@ class PDDRegistrationTest(ScriptedLoadableModuleTest):
             logic.stop()
 
     @staticmethod
-    def _landmarkError(nodes, transform) -> float:
+    def _landmarkError(nodes: dict[str, slicer.vtkMRMLNode], transform: slicer.vtkMRMLTransformNode) -> float:
         """Median distance in mm of the fixed landmarks, mapped, from the moving ones."""
         fixed, moving = nodes["fixedPoints"], nodes["movingPoints"]
-        places = {moving.GetNthControlPointLabel(n): n for n in range(moving.GetNumberOfControlPoints())}
+        numbers = {moving.GetNthControlPointLabel(n): n for n in range(moving.GetNumberOfControlPoints())}
         distances = []
         for n in range(fixed.GetNumberOfControlPoints()):
-            if fixed.GetNthControlPointLabel(n) not in places:
+            label = fixed.GetNthControlPointLabel(n)
+            if label not in numbers:
                 continue
-            there, mapped = [0.0] * 3, [0.0] * 3
-            moving.GetNthControlPointPositionWorld(places[fixed.GetNthControlPointLabel(n)], there)
-            transform.GetTransformFromParent().TransformPoint(fixed.GetNthControlPointPositionWorld(n), mapped)
-            distances.append(vtk.vtkMath.Distance2BetweenPoints(there, mapped) ** 0.5)
+            movingPoint, mappedPoint = [0.0] * 3, [0.0] * 3
+            moving.GetNthControlPointPositionWorld(numbers[label], movingPoint)
+            fixedPoint = fixed.GetNthControlPointPositionWorld(n)
+            transform.GetTransformFromParent().TransformPoint(fixedPoint, mappedPoint)
+            distances.append(vtk.vtkMath.Distance2BetweenPoints(movingPoint, mappedPoint) ** 0.5)
         return sorted(distances)[len(distances) // 2]
 
 

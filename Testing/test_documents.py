@@ -192,7 +192,7 @@ def test_json_is_read(block: Block, tmp_path: Path) -> None:
 
 def test_the_console_examples_use_keywords_of_the_module() -> None:
     """The options of `PDDRegistrationLogic.register` are the fields of `Selection`."""
-    (path,) = (LIBRARY / "PDDRegistrationLib").rglob("selection.py")
+    path = LIBRARY / "PDDRegistrationLib" / "registration" / "selection.py"
     classes = [node for node in ast.parse(path.read_text("utf-8")).body if isinstance(node, ast.ClassDef)]
     (selection,) = (node for node in classes if node.name == "Selection")
     fields = {node.target.id for node in selection.body if isinstance(node, ast.AnnAssign)} | {"progress"}

@@ -30,8 +30,9 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "training": {*_METHOD, "phantom", "synthesis"},
         "ablation": {*_METHOD, "evaluation", "pipeline"},
         "process": set(),
-        "worker": {*_METHOD, "evaluation", "pipeline", "process"},
-        "cli": {*_ALL, "process"},
+        "run": {*_METHOD, "evaluation", "pipeline"},
+        "worker": {*_METHOD, "evaluation", "process", "run"},
+        "cli": {*_ALL, "process", "run"},
         "files": {"io"},
         "__main__": {"cli", "process"},
     },
@@ -46,7 +47,11 @@ ROOMS: dict[str, dict[str, set[str]]] = {
     },
 }
 WITH_TORCH = {"tensor", "features", "matching", "synthesis", "training"}  # at the top of a file
-LATE_IMPORTS = {"cli", "worker"}  # may import a room inside a function: torch loads only when the inputs are checked
+LATE_IMPORTS = {
+    "cli",
+    "run",
+    "worker",
+}  # may import a room inside a function: torch loads only when the inputs are checked
 SLICER = {"slicer", "vtk", "qt", "ctk"}
 
 

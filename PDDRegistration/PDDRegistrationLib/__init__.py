@@ -1,4 +1,4 @@
-"""The Slicer side of PDD Registration: nodes of the scene to and from pddnet, the worker, the panel's parts."""
+"""The Slicer side of PDD Registration: scene nodes to and from pddnet, the registration process, and the panels."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`python -m pddnet` is the `pddnet` command."""
+"""`python -m pddnet` runs the `pddnet` command."""
 
 import os
 import sys
@@ -10,7 +10,7 @@ from .process import prepare
 
 
 def command() -> NoReturn:
-    """The command, and the process with it: nobody needs to wait until torch is taken apart."""
+    """Run the command and end the process at once: nobody needs to wait until torch is taken apart."""
     prepare()
     code = main()
     with suppress(OSError):  # nobody reads any more

@@ -1,4 +1,7 @@
-"""`pddnet compare`: what each part of the method is worth on labelled scans, as the paper's Table 1."""
+"""Ablation, the command `pddnet compare`: measures on labelled scans what each part of the method adds.
+
+The table is laid out as Table 1 of Heinrich 2019 (doi:10.1007/978-3-030-32226-7_6).
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import itertools
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -18,17 +21,40 @@ from .core.image import Image
 from .core.presets import Preset, find_preset
 from .errors import Cancelled, InputError
 from .evaluation import metrics
+from .evaluation.metrics import LABEL_METRICS, MaskPair
 from .io.label_names import UNKNOWN, find_names
 from .io.landmarks import read_points
 from .io.volumes import read_labels, read_volume
 from .pipeline import register
 
-COLUMNS = ("dice", "dice30", "hd95", "tre", "jacobian_std", "folding", "seconds")
-HEADS = ("Dice %", "Dice30 %", "HD95 mm", "TRE mm", "std J", "folds %", "seconds")
+Row = dict[str, float]
+"""Measurements of one pair of scans by one configuration, by the keys of `columns`; NaN where nothing was measured."""
+
+
+class Column(NamedTuple):
+    """Column of the table: its key in a row, its caption and the digits after the point."""
+
+    key: str
+    caption: str
+    digits: int
+
+
+TRANSFORM_COLUMNS = (
+    Column("tre", "TRE mm", 1),
+    Column("jacobian_std", "std J", 2),
+    Column("folding", "folds %", 2),
+    Column("seconds", "seconds", 1),
+)
+
+
+def columns() -> list[Column]:
+    """List the columns of the table: those of the label metrics, then those of the transform."""
+    of_labels = [summary for metric in LABEL_METRICS for summary in metric.columns]
+    return [*(Column(each.key, each.caption, each.digits) for each in of_labels), *TRANSFORM_COLUMNS]
 
 
 def configurations(preset: Preset) -> dict[str, Preset | None]:
-    """The preset whole, and without one part after the other; None: nothing is done."""
+    """Take a preset apart: the whole of it, and without one part after the other; None: no registration."""
     stages = preset.stages
     found: dict[str, Preset | None] = {
         "before": None,
@@ -51,7 +77,7 @@ def configurations(preset: Preset) -> dict[str, Preset | None]:
 
 @dataclass(frozen=True)
 class Case:
-    """A labelled scan; landmarks (3,) LPS mm by name, and what the labels' numbers mean, where that is known."""
+    """Labelled scan; landmarks (3,) LPS mm by name, and the names of the label numbers, where they are known."""
 
     name: str
     image: Image
@@ -61,7 +87,7 @@ class Case:
 
 
 def read_cases(folder: Path) -> list[Case]:
-    """CASE/ct.nii.gz with CASE/labels.nii.gz; CASE/landmarks.csv, and labels.json in CASE or FOLDER, if there are any.
+    """Read CASE/ct.nii.gz and CASE/labels.nii.gz; CASE/landmarks.csv, and labels.json in CASE or FOLDER, if they exist.
 
     Raises:
         InputError: there are fewer than two, or a file cannot be used.
@@ -79,33 +105,38 @@ def read_cases(folder: Path) -> list[Case]:
 
 
 def common_labels(fixed: Case, moving: Case) -> list[tuple[int, int]]:
-    """The label in either scan of every structure that both hold: by name where both have names, else by number."""
-    here, there = (set(np.unique(case.labels.array).tolist()) - {0} for case in (fixed, moving))
-    number = {name: label for label, name in moving.names.items()}
-    found = [(label, number.get(name, 0)) for label, name in fixed.names.items() if name != UNKNOWN]
-    if not (fixed.names and moving.names):
-        found = [(label, label) for label in sorted(here)]
-    return [(ours, theirs) for ours, theirs in found if ours in here and theirs in there]
+    """Match the structures that both scans hold, by name where both have names, else by number.
+
+    Returns:
+        the label in the fixed and in the moving map of every structure.
+    """
+    fixed_labels, moving_labels = (set(np.unique(case.labels.array).tolist()) - {0} for case in (fixed, moving))
+    if fixed.names and moving.names:
+        moving_label = {name: label for label, name in moving.names.items()}
+        matches = [(label, moving_label.get(name, 0)) for label, name in fixed.names.items() if name != UNKNOWN]
+    else:
+        matches = [(label, label) for label in sorted(fixed_labels)]
+    return [match for match in matches if match[0] in fixed_labels and match[1] in moving_labels]
 
 
 def pairs(cases: list[Case], limit: int | None) -> list[tuple[Case, Case]]:
-    """Ordered pairs: every case as fixed with the next one, then with the one after that, and so on."""
+    """Pair the cases in order: every case as fixed with the next one, then with the one after that, and so on."""
     n = len(cases)
     found = [(cases[i], cases[(i + step) % n]) for step, i in itertools.product(range(1, n), range(n))]
     return found[:limit]
 
 
 class Comparison(NamedTuple):
-    """What was measured, and what was not.
+    """Result of a comparison.
 
     Attributes:
         measured: the pairs that count, as "fixed / moving".
-        rows: by configuration a row of COLUMNS for each of them, NaN for what is not there.
+        rows: by configuration a row for each of these pairs.
         left_out: why a pair, or structures of it, could not be measured.
     """
 
     measured: list[str]
-    rows: dict[str, list[dict[str, float]]]
+    rows: dict[str, list[Row]]
     left_out: dict[str, str]
 
 
@@ -116,8 +147,11 @@ def compare(
     """Measure every pair with every configuration. A pair that fails in one of them is left out of all.
 
     Args:
+        couples: fixed and moving cases.
+        presets: by name; None measures the pair as it is.
+        report: called with the share that is done, 0..1, the pair and the configuration; it may raise `Cancelled`.
         warn: told of all that is left out.
-        weights: see `register`; "MIND alone" does without those of the network that names structures.
+        weights: see `register`; "MIND alone" does without those of the network that segments structures.
 
     Raises:
         InputError: no pair could be measured.
@@ -125,12 +159,12 @@ def compare(
     found = Comparison([], {name: [] for name in presets}, {})
     for number, (fixed, moving) in enumerate(couples):
         pair = f"{fixed.name} / {moving.name}"
-        rows: dict[str, dict[str, float]] = {}
+        rows: dict[str, Row] = {}
         covered: dict[str, str] = {}
         name = ""
         try:
-            for place, (name, preset) in enumerate(presets.items()):
-                report((number + place / len(presets)) / len(couples), f"{pair}: {name}")
+            for step, (name, preset) in enumerate(presets.items()):
+                report((number + step / len(presets)) / len(couples), f"{pair}: {name}")
                 rows[name], structures = _measured(fixed, moving, preset, weights)
                 if structures:
                     covered[f"{pair}, {name}"] = f"'{UNKNOWN}' covers {', '.join(structures)}"
@@ -162,66 +196,75 @@ def _reason(error: Exception) -> str:
     return f"internal fault, {type(error).__name__}: {error}"
 
 
-def _measured(
-    fixed: Case, moving: Case, preset: Preset | None, weights: Path | None
-) -> tuple[dict[str, float], list[str]]:
+def _measured(fixed: Case, moving: Case, preset: Preset | None, weights: Path | None) -> tuple[Row, list[str]]:
+    """Register a pair and measure it: the row, and the structures that "unknown" covers."""
     begun = time.perf_counter()
     field = None if preset is None else register(fixed.image, moving.image, preset, weights=weights).field
-    return _row(fixed, moving, field, time.perf_counter() - begun)
-
-
-def _row(
-    fixed: Case, moving: Case, found: DisplacementField | None, seconds: float
-) -> tuple[dict[str, float], list[str]]:
-    """One pair's numbers, over the structures that both scans hold, and the structures that "unknown" covers.
-
-    A structure moved out of the view has Dice 0. One of which neither scan shows anything known is not measured.
-    """
-    moved = moving.labels.resample(fixed.image.grid, None if found is None else found.to_sitk(), labels=True).array
-    dices, far, covered = [], [], []
-    known = ~(np.isin(fixed.labels.array, _unknown(fixed)) | np.isin(moved, _unknown(moving)))
-    for ours, theirs in common_labels(fixed, moving):
-        here, there = (fixed.labels.array == ours) & known, (moved == theirs) & known
-        dice = metrics.dice(here, there)
-        if dice is None:
-            covered.append(fixed.names.get(ours, f"label {ours}"))
-            continue
-        dices.append(dice)
-        if here.any() and there.any():
-            far.append(metrics.hausdorff95(*metrics.surface_distances(here, there, fixed.image.grid.spacing)))
-    row = dict.fromkeys(COLUMNS, math.nan)
-    row |= {"dice": 100 * _mean(dices), "dice30": 100 * metrics.dice30(dices), "hd95": _mean(far)}
-    if names := [name for name in fixed.landmarks if name in moving.landmarks]:
-        points = (np.array([case.landmarks[name] for name in names]) for case in (fixed, moving))
-        row["tre"] = _mean(metrics.tre(*points, np.asarray if found is None else found.transform_points))
-    if found is not None:
-        statistics = metrics.jacobian_statistics(found.jacobian_determinant())
+    seconds = time.perf_counter() - begun
+    labels, covered = _label_row(fixed, moving, field)
+    row = dict.fromkeys((column.key for column in columns()), math.nan)
+    row |= labels | {"tre": _tre(fixed, moving, field)}
+    if field is not None:
+        statistics = metrics.jacobian_statistics(field.jacobian_determinant())
         row |= {"jacobian_std": statistics["std"], "folding": statistics["folding_percent"], "seconds": seconds}
     return row, covered
+
+
+def _label_row(fixed: Case, moving: Case, field: DisplacementField | None) -> tuple[Row, list[str]]:
+    """Measure the structures that both scans hold; and name those that "unknown" covers.
+
+    A structure that was warped out of the view has Dice 0. One of which neither scan shows anything known is not
+    measured.
+    """
+    transform = None if field is None else field.to_sitk()
+    fixed_labels = fixed.labels.array
+    warped_labels = moving.labels.resample(fixed.image.grid, transform, labels=True).array
+    known = ~(np.isin(fixed_labels, _unknown(fixed)) | np.isin(warped_labels, _unknown(moving)))
+    values: dict[str, list[float]] = {metric.key: [] for metric in LABEL_METRICS}
+    covered = []
+    for fixed_label, moving_label in common_labels(fixed, moving):
+        masks = (fixed_labels == fixed_label) & known, (warped_labels == moving_label) & known
+        pair = MaskPair(*masks, fixed.image.grid.spacing)
+        if pair.is_empty:
+            covered.append(fixed.names.get(fixed_label, f"label {fixed_label}"))
+            continue
+        for metric in LABEL_METRICS:
+            value = metric.measure(pair) if metric.columns else None
+            if value is not None:
+                values[metric.key].append(value)
+    summaries = [(each, values[metric.key]) for metric in LABEL_METRICS for each in metric.columns]
+    return {each.key: each.of(found) for each, found in summaries}, covered
+
+
+def _tre(fixed: Case, moving: Case, field: DisplacementField | None) -> float:
+    """Mean target registration error in mm at the landmarks of one name; NaN where there are none."""
+    names = [name for name in fixed.landmarks if name in moving.landmarks]
+    if not names:
+        return math.nan
+    fixed_points, moving_points = (np.array([case.landmarks[name] for name in names]) for case in (fixed, moving))
+    transform_points = np.asarray if field is None else field.transform_points
+    return metrics.mean(metrics.tre(fixed_points, moving_points, transform_points))
 
 
 def _unknown(case: Case) -> list[int]:
     return [label for label, name in case.names.items() if name == UNKNOWN]
 
 
-def _mean(values: Sequence[float] | np.ndarray) -> float:
-    return float(np.mean(values)) if len(values) else math.nan
-
-
-def table(rows: dict[str, list[dict[str, float]]], left_out: dict[str, str] | None = None) -> str:
-    """Means and standard deviations over the pairs, and a line for all that was left out; a Markdown table."""
-    lines = ["| | " + " | ".join(HEADS) + " |", "|---|" + "---|" * len(HEADS)]
+def table(rows: dict[str, list[Row]], left_out: dict[str, str] | None = None) -> str:
+    """Format means and standard deviations over the pairs, and a line for all that was left out, as Markdown."""
+    heads = columns()
+    lines = ["| | " + " | ".join(column.caption for column in heads) + " |", "|---|" + "---|" * len(heads)]
     for name, found in rows.items():
-        cells = []
-        for column in COLUMNS:
-            values = np.array([row[column] for row in found])
-            values = values[np.isfinite(values)]
-            digits = 2 if column in ("jacobian_std", "folding") else 1
-            cells.append(f"{values.mean():.{digits}f} ± {values.std():.{digits}f}" if values.size else "-")
+        cells = [_mean_and_deviation([row[column.key] for row in found], column.digits) for column in heads]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     for place, reason in (left_out or {}).items():
-        lines.append(f"| {place} | not measured: {_in_a_cell(reason)} |" + " |" * (len(HEADS) - 1))
+        lines.append(f"| {place} | not measured: {_in_a_cell(reason)} |" + " |" * (len(heads) - 1))
     return "\n".join(lines)
+
+
+def _mean_and_deviation(values: list[float], digits: int) -> str:
+    known = np.array([value for value in values if math.isfinite(value)])
+    return f"{known.mean():.{digits}f} ± {known.std():.{digits}f}" if known.size else "-"
 
 
 def _in_a_cell(text: str) -> str:
@@ -229,7 +272,7 @@ def _in_a_cell(text: str) -> str:
 
 
 def find_configurations(preset: str, names: list[str] | None) -> dict[str, Preset | None]:
-    """The named configurations of a preset, or all.
+    """Look up the named configurations of a preset, or all.
 
     Raises:
         InputError: there is no such preset or configuration.

@@ -1,4 +1,4 @@
-"""Settings of a process that does nothing but compute: memory, garbage collection, waiting threads.
+"""Set up a process that does nothing but compute: its memory, its garbage collection, its waiting threads.
 
 They hold for the whole process, so only its entry may call `prepare` (the command, the worker), never the library: a
 program that imports pddnet keeps its own.
@@ -11,16 +11,17 @@ import gc
 import os
 import sys
 
-# Settings of mallopt: how many blocks are mapped on their own, how much may lie free at the heap's end until it is
-# given back, and how many heaps the threads have between them.
-_MAPPED, _TRIM_THRESHOLD, _ARENAS = (-4, 0), (-1, (1 << 31) - 1), (-8, 1)
-# New objects between two searches for garbage: torch makes a million while it loads, gone through again and again.
+# Parameters of glibc's mallopt (malloc.h) and the values that they get.
+_M_MMAP_MAX = (-4, 0)  # no block is mapped on its own
+_M_TRIM_THRESHOLD = (-1, (1 << 31) - 1)  # bytes that may lie free at the heap's end: as many as can be
+_M_ARENA_MAX = (-8, 1)  # all threads share one heap
+# New objects between two searches for garbage. torch makes a million while it loads; each search goes through them all.
 _NEW_OBJECTS = 1 << 20
-_thresholds: tuple[int, ...] = ()  # the garbage collector's own, while others hold
+_thresholds: tuple[int, ...] = ()  # the garbage collector's usual thresholds, while `collect_rarely` holds
 
 
 def prepare() -> None:
-    """All settings; call it before torch is imported."""
+    """Change all settings; call it before torch is imported."""
     wait_passively()
     collect_rarely()
     keep()
@@ -43,7 +44,7 @@ def collect_rarely() -> None:
 
 
 def torch_is_loaded() -> None:
-    """Look for garbage as often as before `collect_rarely`; nothing where it was not called."""
+    """Look for garbage as often as before `collect_rarely`; do nothing where it was not called."""
     global _thresholds
     if not _thresholds:
         return
@@ -54,19 +55,19 @@ def torch_is_loaded() -> None:
 
 
 def keep() -> None:
-    """Keep freed memory in the process.
+    """Keep freed memory in the process, so that it is used again.
 
-    glibc gives blocks as large as a feature map back to the system when they are freed; fetched and cleared anew, they
-    take a tenth of the time of a registration. Elsewhere nothing is changed.
+    glibc gives blocks as large as a feature map back to the system when they are freed. To fetch and clear them again
+    takes a tenth of the time of a registration. Without glibc nothing is changed.
     """
     libc = _glibc()
     if libc is not None:
-        for setting, value in (_MAPPED, _TRIM_THRESHOLD, _ARENAS):
-            libc.mallopt(setting, value)
+        for parameter, value in (_M_MMAP_MAX, _M_TRIM_THRESHOLD, _M_ARENA_MAX):
+            libc.mallopt(parameter, value)
 
 
 def give_back() -> None:
-    """Give to the system what is free now, or only waits to be found so."""
+    """Collect garbage, and give free memory back to the system."""
     gc.collect()
     libc = _glibc()
     if libc is not None:

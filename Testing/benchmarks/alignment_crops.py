@@ -23,6 +23,7 @@ from benchmarks.validation_pairs import data_folder
 from pddnet import pipeline
 from pddnet.core.affine import Affine
 from pddnet.core.grid import Grid
+from pddnet.matching import alignment
 from pddnet.matching.affine_search import Candidate
 from pddnet.process import wait_passively
 from pddnet.tensor.scan import Scan
@@ -91,7 +92,7 @@ class _Aligned(Exception):
 def align(crops: Crops) -> Outcome:
     """Run the pipeline until the deformation begins: nothing of the alignment is copied here."""
     found: list[Candidate] = []
-    search = pipeline.align
+    search = alignment.align
 
     def watched(*args: Any, **options: Any) -> list[Candidate]:
         found.extend(search(*args, **options))
@@ -101,7 +102,7 @@ def align(crops: Crops) -> Outcome:
         raise _Aligned(affine, fixed.box)
 
     start = time.perf_counter()
-    with patch.object(pipeline, "align", watched), patch.object(pipeline, "deform", leave):
+    with patch.object(alignment, "align", watched), patch.object(pipeline, "deform", leave):
         try:
             pipeline.register(crops.fixed, crops.moving, PRESET)
         except _Aligned as reached:
@@ -111,7 +112,7 @@ def align(crops: Crops) -> Outcome:
     best_mm, best_score = min(candidates, default=(np.inf, 0.0))
     error_mm, head_foot_mm = errors(crops, affine)
     score = found[0].score if found else 0.0
-    ratio = pipeline._peak_ratio(found, box)
+    ratio = alignment.Alignment(affine, found).peak_ratio(box)
     return Outcome(crops, error_mm, head_foot_mm, score, ratio, best_mm, best_score, seconds)
 
 

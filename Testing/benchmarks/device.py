@@ -21,15 +21,16 @@ from benchmarks.console import line, table, title
 from pddnet import pipeline
 from pddnet.core.grid import Grid
 from pddnet.core.image import Image
-from pddnet.features import semantic_codes as semantic
+from pddnet.features import semantic_codes, semantic_net
+from pddnet.features.semantic_net import SEMANTIC_SPACING_MM
 from pddnet.io.volumes import read_volume
 from pddnet.matching.pdd_net import PDDNet
-from pddnet.synthesis.patient import SPACING, Source
+from pddnet.synthesis.patient import PatientSource
 from pddnet.tensor.device import choose_device
 from pddnet.tensor.scan import Scan, prepare
 from pddnet.training.config import TrainingConfig
 from pddnet.training.datasets import CoupleDataset
-from pddnet.training.loop import virtual_anatomy
+from pddnet.training.sources import virtual_anatomy
 from pddnet.training.tasks.semantic import SemanticTask
 
 CONTROL_POINTS, DISPLACEMENTS = 32, 15  # per axis: the paper's
@@ -49,7 +50,7 @@ def main() -> int:
     line("device", torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device}")
     line("volumes", pair.size)
     images = [read_volume(pair.files[side])[0] for side in ("fixed", "moving")]
-    scans = [prepare(image, SPACING, device) for image in images]
+    scans = [prepare(image, SEMANTIC_SPACING_MM, device) for image in images]
     rows = [
         ["forward: structures of one scan", *measured(_segmenting(scans[0]), device, args.times)],
         [
@@ -83,8 +84,8 @@ def _seconds(function: Callable[[], object], device: torch.device) -> float:
 
 
 def _segmenting(scan: Scan) -> Callable[[], object]:
-    net = semantic.load(device=scan.values.device)
-    return lambda: semantic.with_semantic_codes(scan, net, 1.0)
+    net = semantic_net.load(device=scan.values.device)
+    return lambda: semantic_codes.with_semantic_codes(scan, net, 1.0)
 
 
 def _pdd(scans: list[Scan]) -> Callable[[], object]:
@@ -106,7 +107,7 @@ def _training(device: torch.device) -> Callable[[], object]:
     task = SemanticTask(TrainingConfig(out=Path()))
     net = task.network().to(device)
     adam = torch.optim.AdamW(net.parameters())
-    batch = [part.to(device) for part in next(iter(CoupleDataset([Source(virtual_anatomy(1))], [1.0], 1, 0)))]
+    batch = [part.to(device) for part in next(iter(CoupleDataset([PatientSource(virtual_anatomy(1))], [1.0], 1, 0)))]
 
     def step() -> None:
         with torch.autocast(device.type, torch.bfloat16):

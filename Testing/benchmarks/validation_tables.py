@@ -189,7 +189,7 @@ def fitted(rows: list[Row]) -> None:
             f"left out, risk >= {limit:g}",
             f"{np.mean(high[target]):.0%} of the wrong pairs, {np.mean(high[~target]):.0%} of the right ones",
         )
-    print(f"\nBIAS = {model.bias:.4g}\nWEIGHTS = {{")
+    print(f"\nBIAS = {model.bias:.4g}\nRISK_WEIGHTS = {{")
     for name, mean, weight in zip(INPUTS, model.means, model.weights, strict=True):
         print(f'    "{name}": ({mean:.4g}, {weight:.4g}),')
     print("}\ngain = similarity - similarity_before")

@@ -63,8 +63,8 @@ FOREIGN = {
 
 
 @dataclass
-class QaScene:
-    """The nodes by their names in `QaSelection`; `images` are the organs as label maps, LPS."""
+class MeasureScene:
+    """The nodes by their names in `MeasureSelection`; `images` are the organs as label maps, LPS."""
 
     nodes: dict[str, Any]
     images: dict[str, Image]
@@ -72,12 +72,12 @@ class QaScene:
 
     def selection(self, transform: Any, *names: str, **others: Any) -> Any:
         """A selection with these nodes only (all if none are named)."""
-        from PDDRegistrationLib.measure.measurement import QaSelection
+        from PDDRegistrationLib.measure.selection import MeasureSelection
 
-        return QaSelection(transform, **{name: self.nodes[name] for name in names or self.nodes}, **others)
+        return MeasureSelection(transform, **{name: self.nodes[name] for name in names or self.nodes}, **others)
 
 
-def fill(truth: sitk.Transform | None = None) -> QaScene:
+def fill(truth: sitk.Transform | None = None) -> MeasureScene:
     """Put two scans into the scene of which the moving one is the fixed one under `truth` (default: SHIFT)."""
     truth = truth or sitk.TranslationTransform(3, SHIFT.tolist())
     scan, organs = samples.body(FIXED), samples.labels(FIXED, FIXED.centre)
@@ -93,7 +93,7 @@ def fill(truth: sitk.Transform | None = None) -> QaScene:
         "fixedPoints": add_points(places["fixed"], ("a", "b", "c"), "F"),
         "movingPoints": add_points(places["moving"][::-1], ("c", "b", "a"), "M"),
     }
-    return QaScene(nodes, {"fixed": organs, "moving": moved}, places)
+    return MeasureScene(nodes, {"fixed": organs, "moving": moved}, places)
 
 
 def inverse_on(grid: Grid, transform: sitk.Transform) -> sitk.Transform:

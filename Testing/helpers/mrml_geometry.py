@@ -6,6 +6,7 @@ Grids and asymmetric transforms come from the library's tests (`geometry`); noth
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -141,21 +142,21 @@ def world_of_voxels(node, index: np.ndarray) -> np.ndarray:
 
 def to_world(node, points: np.ndarray) -> np.ndarray:
     """RAS points (N, 3) of what lies in a node's own coordinates, in the world, by MRML alone."""
-    result = []
-    for point in np.atleast_2d(points).tolist():
-        world = [0.0, 0.0, 0.0]
-        node.TransformPointToWorld(point, world)
-        result.append(list(world))
-    return np.array(result)
+    return _mapped(node.TransformPointToWorld, points)
 
 
 def from_world(node, points: np.ndarray) -> np.ndarray:
     """The other way round."""
+    return _mapped(node.TransformPointFromWorld, points)
+
+
+def _mapped(transformPoint: Callable[[list[float], list[float]], object], points: np.ndarray) -> np.ndarray:
+    """The points (N, 3), each by a method that writes into its second argument."""
     result = []
     for point in np.atleast_2d(points).tolist():
-        local = [0.0, 0.0, 0.0]
-        node.TransformPointFromWorld(point, local)
-        result.append(list(local))
+        mapped = [0.0, 0.0, 0.0]
+        transformPoint(point, mapped)
+        result.append(mapped)
     return np.array(result)
 
 

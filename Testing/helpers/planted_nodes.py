@@ -14,13 +14,12 @@ import numpy as np
 from helpers import mrml_geometry  # noqa: F401  stands in for what slicer-core lacks
 from pddnet.core.field import DisplacementField
 from pddnet.core.grid import Grid
-from PDDRegistrationLib.scene import geometry, segmentations
-from PDDRegistrationLib.scene import volumes as nodes
+from PDDRegistrationLib.scene import geometry, placement, segmentations, transforms, volumes
 
 
 def _replace(name: str, wrap: Callable) -> None:
     """Put wrap(original) in the place of a function in every module that uses it."""
-    for module in (geometry, nodes, segmentations):
+    for module in (geometry, volumes, transforms, placement, segmentations):
         if hasattr(module, name):
             setattr(module, name, wrap(getattr(module, name)))
 
@@ -33,7 +32,7 @@ def _grids(change: Callable[[np.ndarray], np.ndarray]) -> None:
 
 def _vectors(change: Callable[[np.ndarray], np.ndarray]) -> None:
     """`change`, its own inverse, of all displacements that come or go."""
-    to_node, from_node = nodes.gridTransformFromField, nodes._gridDisplacements
+    to_node, from_node = transforms.gridTransformFromField, transforms._gridDisplacements
 
     def changed_to_node(field, node):
         to_node(DisplacementField(change(field.array), field.grid), node)
@@ -42,11 +41,11 @@ def _vectors(change: Callable[[np.ndarray], np.ndarray]) -> None:
         array, grid = from_node(transform)
         return change(array), grid
 
-    nodes.gridTransformFromField, nodes._gridDisplacements = changed_to_node, changed_from_node
+    transforms.gridTransformFromField, transforms._gridDisplacements = changed_to_node, changed_from_node
 
 
 def _field_half_a_node_off() -> None:
-    to_node, lattice = nodes.gridTransformFromField, nodes._latticeOf
+    to_node, lattice = transforms.gridTransformFromField, transforms._latticeOf
 
     def shifted(grid: Grid, step: float) -> Grid:
         return Grid(grid.shape, grid.spacing, grid.index_to_point([step] * 3), grid.direction)
@@ -54,8 +53,8 @@ def _field_half_a_node_off() -> None:
     def shifted_to_node(field, node):
         to_node(DisplacementField(field.array, shifted(field.grid, 0.5)), node)
 
-    nodes.gridTransformFromField = shifted_to_node
-    nodes._latticeOf = lambda data, direction: shifted(lattice(data, direction), -0.5)
+    transforms.gridTransformFromField = shifted_to_node
+    transforms._latticeOf = lambda data, direction: shifted(lattice(data, direction), -0.5)
 
 
 def _half_a_voxel(matrix: np.ndarray) -> np.ndarray:
@@ -69,7 +68,7 @@ def _backwards(matrix: np.ndarray) -> np.ndarray:
 
 
 def _stored_to_parent() -> None:
-    to_node, from_node = nodes.gridTransformFromField, nodes.fieldFromGridTransform
+    to_node, from_node = transforms.gridTransformFromField, transforms.fieldFromGridTransform
 
     def inverted(field, node):
         to_node(field, node)
@@ -81,7 +80,7 @@ def _stored_to_parent() -> None:
         node.Inverse()
         return field
 
-    nodes.gridTransformFromField, nodes.fieldFromGridTransform = inverted, inverted_back
+    transforms.gridTransformFromField, transforms.fieldFromGridTransform = inverted, inverted_back
 
 
 def _inverse(function: Callable) -> Callable:
@@ -89,19 +88,19 @@ def _inverse(function: Callable) -> Callable:
 
 
 def _copy_of_the_inverse() -> None:
-    copy = nodes._worldCopy
+    copy = placement._worldCopy
 
     def inverted(*args):
         node = copy(*args)
         node.Inverse()
         return node
 
-    nodes._worldCopy = inverted
+    placement._worldCopy = inverted
 
 
 def _composed_backwards() -> None:
-    flattened = nodes.flattened
-    nodes.flattened = lambda transform: flattened(transform)[::-1]
+    flattened = transforms.flattened
+    transforms.flattened = lambda transform: flattened(transform)[::-1]
 
 
 def _resampled_half_a_voxel_off() -> None:

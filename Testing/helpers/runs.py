@@ -96,7 +96,7 @@ class Bench:
         """Choose output nodes that hold something already."""
         import slicer
 
-        from PDDRegistrationLib.scene.volumes import gridTransformFromField
+        from PDDRegistrationLib.scene.transforms import gridTransformFromField
 
         outputs = {
             "outputTransform": slicer.mrmlScene.AddNewNodeByClass("vtkMRMLGridTransformNode", "Old transform"),

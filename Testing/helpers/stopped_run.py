@@ -52,7 +52,7 @@ sitk.WriteImage = half_written
 sitk.WriteTransform = after(sitk.WriteTransform, "transform")
 os.replace = after(os.replace, "rename")
 pddnet.cli.register.volumes.read_volume = after(pddnet.cli.register.volumes.read_volume, "read")
-pddnet.cli.register._check_device = lambda name: None  # needs torch, which takes two seconds to load
+pddnet.cli.register.check_device = lambda name: None  # needs torch, which takes two seconds to load
 pipeline = types.ModuleType("pddnet.pipeline")
 found = fake_register()
 

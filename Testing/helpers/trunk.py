@@ -65,7 +65,7 @@ def label_map(grid: Grid | None = None) -> Image:
 
 
 def anatomy() -> Anatomy:
-    return _anatomy(anatomies.HULL_SPACING)  # which some tests set to a coarser one
+    return _anatomy(anatomies.HULL_SPACING_MM)  # which some tests set to a coarser one
 
 
 @cache

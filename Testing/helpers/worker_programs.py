@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 import types
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from helpers.paths import LIBRARY
 
@@ -82,3 +84,15 @@ def main(program: str, parent: str, temporary: str) -> None:
 
 if __name__ == "__main__":
     main(*sys.argv[1:])
+
+
+def answer_to(
+    worker: Any, request: dict[str, Any], onProgress: Callable[[float, str], None] | None = None
+) -> dict[str, Any]:
+    """Submit a request, wait for it and return the answer's fields; a failure is raised as `Failure.asException`."""
+    answers: list[dict[str, Any]] = []
+    failures: list[Any] = []
+    worker.waitFor(worker.submit(request, onProgress, answers.append, failures.append))
+    if failures:
+        raise failures[0].asException()
+    return answers[0]

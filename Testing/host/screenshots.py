@@ -63,7 +63,7 @@ def show_sections(widget: object, nodes: dict[str, object]) -> None:
     ui = widget.ui
     for name in ("inputs", "outputs", "settings", "start", "moreOutputs", "advanced", "log"):
         getattr(ui, f"{name}CollapsibleButton").collapsed = False
-    widget.compareUi.compareCollapsibleButton.collapsed = widget.qaUi.qaCollapsibleButton.collapsed = True
+    widget.compareUi.compareCollapsibleButton.collapsed = widget.measureUi.measureCollapsibleButton.collapsed = True
     ui.fixedMaskSelector.setCurrentNode(nodes["fixedSegmentation"])
     ui.fixedPointsSelector.setCurrentNode(nodes["fixedPoints"])
     ui.movingPointsSelector.setCurrentNode(nodes["movingPoints"])
@@ -86,12 +86,12 @@ def show_measures(host: Host, widget: object, nodes: dict[str, object]) -> None:
     nodes["moving"].GetParentTransformNode().GetDisplayNode().SetVisibility(False)
     for section in (widget.ui.inputsCollapsibleButton, widget.ui.outputsCollapsibleButton):
         section.collapsed = True
-    widget.ui.settingsCollapsibleButton.collapsed, widget.qaUi.qaCollapsibleButton.collapsed = True, False
+    widget.ui.settingsCollapsibleButton.collapsed, widget.measureUi.measureCollapsibleButton.collapsed = True, False
     widget.compareUi.checkerboardButton.click()
-    widget.qaUi.qaFixedPointsSelector.setCurrentNode(nodes["fixedPoints"])
-    widget.qaUi.qaMovingPointsSelector.setCurrentNode(nodes["movingPoints"])
-    widget.qaUi.qaMeasureButton.click()
-    if not host.waitUntil(lambda: widget.qaUi.qaExportButton.enabled, SECONDS):
+    widget.measureUi.measureFixedPointsSelector.setCurrentNode(nodes["fixedPoints"])
+    widget.measureUi.measureMovingPointsSelector.setCurrentNode(nodes["movingPoints"])
+    widget.measureUi.measureButton.click()
+    if not host.waitUntil(lambda: widget.measureUi.measureExportButton.enabled, SECONDS):
         raise RuntimeError("The transform was not measured.")
 
 

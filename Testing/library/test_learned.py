@@ -14,9 +14,9 @@ from pddnet.core.grid import Grid
 from pddnet.core.image import Image
 from pddnet.core.presets import find_preset
 from pddnet.evaluation.metrics import dice, tre
-from pddnet.features import semantic_codes as semantic
+from pddnet.features import semantic_net
 from pddnet.features.label_table import NUMBER, structure_of
-from pddnet.matching import affine_search as alignment
+from pddnet.matching import affine_search
 from pddnet.phantom import phantom as cohort
 from pddnet.pipeline import register
 from pddnet.tensor.scan import prepare
@@ -34,10 +34,10 @@ def patients() -> tuple[cohort.Patient, cohort.Patient]:
 
 def _found(image: Image) -> tuple[np.ndarray, Grid]:
     """The most likely structure of every voxel of the body."""
-    scan = prepare(image, semantic.SPACING, torch.device("cpu"))
-    lattice = scan.box.isotropic(semantic.SPACING)
+    scan = prepare(image, semantic_net.SEMANTIC_SPACING_MM, torch.device("cpu"))
+    lattice = scan.box.isotropic(semantic_net.SEMANTIC_SPACING_MM)
     values = scan.warped(lattice, Affine.identity()).values
-    probabilities = semantic.probabilities(semantic.load(), values) * (values[1] > 0.5)
+    probabilities = semantic_net.probabilities(semantic_net.load(), values) * (values[1] > 0.5)
     return probabilities.argmax(0).numpy(), lattice
 
 
@@ -79,7 +79,7 @@ def test_structures_find_the_place_where_the_search_goes_wrong(
     """Label maps that guide bring codes of their own, before the network's."""
     fixed, moving = patients
     wrong = np.array([0.0, 20.0, 260.0])
-    monkeypatch.setattr(alignment, "best_translations", lambda *given: [wrong])
+    monkeypatch.setattr(affine_search, "best_translations", lambda *given: [wrong])
     affine_only = dataclasses.replace(find_preset("default"), stages=(), refinement=None)
     guides = {"fixed_labels": fixed.labels, "moving_labels": moving.labels} if guided else {}
     names = sorted(fixed.landmarks.keys() & moving.landmarks.keys())

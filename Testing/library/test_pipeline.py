@@ -19,6 +19,7 @@ from pddnet.core.image import Image
 from pddnet.core.presets import PRESETS, Stage
 from pddnet.core.result import Registration
 from pddnet.errors import Cancelled, InputError
+from pddnet.matching import alignment
 from pddnet.matching.stage import Step
 from pddnet.phantom.phantom import full_view, virtual_patient
 from pddnet.pipeline import register
@@ -185,9 +186,9 @@ def test_an_affine_fit_follows_the_alignment_where_the_preset_says_so(
     pair: tuple[Image, Image], points: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fits: list[Affine] = []
-    fit = pipeline.refine
-    monkeypatch.setattr(pipeline, "SCORE_SLACK", 1.0)  # whatever comes of it
-    monkeypatch.setattr(pipeline, "refine", lambda *given: fits.append(fit(*given)) or fits[-1])
+    fit = alignment.refit_affine
+    monkeypatch.setattr(alignment, "SCORE_SLACK", 1.0)  # whatever comes of it
+    monkeypatch.setattr(alignment, "refit_affine", lambda *given: fits.append(fit(*given)) or fits[-1])
     moved = [
         register(*pair, dataclasses.replace(IDLE, affine_fit=fitted)).field.transform_points(points)
         for fitted in (False, True)

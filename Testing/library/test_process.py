@@ -1,4 +1,4 @@
-"""Freed memory stays with the process, and goes back when it is asked to."""
+"""`pddnet.process`: freed memory stays with the process and goes back when asked; garbage is collected rarely."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pddnet import process as memory
+from pddnet import process
 from pddnet.process import give_back, keep
 
 SIZE, PAGE = 48 << 20, 4096  # bytes; glibc would map a block of that size on its own
@@ -31,7 +31,7 @@ def _resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
 
 
-@pytest.mark.skipif(memory._glibc() is None, reason="no glibc here")
+@pytest.mark.skipif(process._glibc() is None, reason="no glibc here")
 def test_what_is_freed_is_used_again_and_given_back_when_asked() -> None:
     keep()
     _faults(8)
@@ -45,7 +45,7 @@ def test_what_is_freed_is_used_again_and_given_back_when_asked() -> None:
 
 def test_without_glibc_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert memory._glibc() is None
+    assert process._glibc() is None
     keep()
     give_back()
 
@@ -69,13 +69,13 @@ def test_what_only_waits_to_be_found_is_freed_when_asked() -> None:
 
 def test_garbage_is_looked_for_as_before_once_torch_is_loaded() -> None:
     before = gc.get_threshold()
-    memory.torch_is_loaded()
+    process.torch_is_loaded()
     assert gc.get_threshold() == before  # nobody asked for anything else
     try:
-        memory.collect_rarely()
-        memory.collect_rarely()
+        process.collect_rarely()
+        process.collect_rarely()
         assert gc.get_threshold()[0] > 100 * before[0]
-        memory.torch_is_loaded()
+        process.torch_is_loaded()
         assert gc.get_threshold() == before
     finally:
         gc.set_threshold(*before)

@@ -17,8 +17,8 @@ from helpers.samples import write_pair
 from pddnet.cli.console import Console
 from pddnet.cli.main import main
 from pddnet.tensor.execution import Work
-from pddnet.training import loop as training
 from pddnet.training.config import TrainingConfig
+from pddnet.training.run import TrainingRun
 
 PARENT = Path(pddnet.__file__).parents[1]
 
@@ -193,8 +193,8 @@ def test_a_training_leaves_the_programs_random_numbers_alone(tmp_path: Path) -> 
     expected = torch.rand(3)
     torch.manual_seed(5)
     config = TrainingConfig(out=tmp_path, virtual=1, iterations=1)
-    first = training._Run.started(config, None, torch.device("cpu"))
+    first = TrainingRun.start(config, None, torch.device("cpu"))
     assert torch.rand(3).tolist() == expected.tolist()
-    again = training._Run.started(config, None, torch.device("cpu"))
+    again = TrainingRun.start(config, None, torch.device("cpu"))
     for one, other in zip(first.net.parameters(), again.net.parameters(), strict=True):
         assert torch.equal(one, other)

@@ -11,23 +11,22 @@ from pathlib import Path
 
 import numpy as np
 
-from pddnet.features.semantic_codes import BUNDLED, load, probabilities
-from pddnet.io.volumes import read_labels, read_volume
+from pddnet.features.semantic_net import BUNDLED_WEIGHTS, load, probabilities
 from pddnet.training.config import labelled_scans
-from pddnet.training.scans import dice, prepared
+from pddnet.training.scans import dice_by_structure, read_labelled
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="labelled scans, laid out as for `pddnet train`")
-    parser.add_argument("weights", type=Path, nargs="?", default=BUNDLED, help="default: the bundled ones")
+    parser.add_argument("weights", type=Path, nargs="?", default=BUNDLED_WEIGHTS, help="default: the bundled ones")
     args = parser.parse_args()
     net = load(args.weights)
     found: dict[str, list[float]] = {}
     for case in labelled_scans(args.folder)[0]:
-        image = read_volume(case.image)[0]
-        scan, structures, annotated = prepared(image, read_labels(case.labels, image.grid)[0], case)
-        for name, value in dice(probabilities(net, scan.values) * scan.body, structures, annotated).items():
+        scan, structures, annotated = read_labelled(case)
+        segmented = probabilities(net, scan.values) * scan.body
+        for name, value in dice_by_structure(segmented, structures, annotated).items():
             found.setdefault(name, []).append(value)
     for name, values in sorted(found.items(), key=lambda item: -np.mean(item[1])):
         print(f"{name:<16} {np.mean(values):.2f}  in {len(values)} scans")

@@ -1,1 +1,1 @@
-"""Texts and colours that every panel uses."""
+"""Helpers without nodes: texts, colours, files, the base of parameter nodes."""

@@ -1,4 +1,4 @@
-"""`showText`: a label that takes no room while it says nothing."""
+"""`showText`: sets the text of a label, and hides an empty one."""
 
 from __future__ import annotations
 

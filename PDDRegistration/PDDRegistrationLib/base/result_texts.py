@@ -1,4 +1,4 @@
-"""What the panel says about a result: verdict, reasons and numbers, from the run's report."""
+"""The texts of the panel on a result: verdict, reasons and numbers, from the run's report."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
+from .numbers import numberText
 from .theme import warningColour
 
 STAGES = {
@@ -24,14 +25,14 @@ STAGES = {
 
 
 def stageText(stage: str) -> str:
-    """A stage of the run in words; 'match 2' is the second stage of the matching."""
+    """Name a stage of the run in words; 'match 2' is the second stage of the matching."""
     if stage.startswith("match"):
         return _("Matching, stage {number}").format(number=stage.split()[-1])
     return STAGES.get(stage, stage)
 
 
 def verdictText(status: str) -> str:
-    """The verdict in words."""
+    """Say the verdict in words; status: ok, doubtful or failed."""
     words = {
         "ok": _("OK: nothing speaks against this result"),
         "doubtful": _("Doubtful: look closely before you use it"),
@@ -41,7 +42,7 @@ def verdictText(status: str) -> str:
 
 
 def summaryText(report: dict[str, Any]) -> str:
-    """A few lines of rich text. Only failure has a colour: what else to make of the numbers is the user's to say."""
+    """Summarise a report in a few lines of rich text. Only failure has a colour: the user judges other numbers."""
     verdict, jacobian = report["verdict"], report["jacobian"]
     title = html.escape(verdictText(verdict["status"]))
     if verdict["status"] == "failed":
@@ -49,8 +50,8 @@ def summaryText(report: dict[str, Any]) -> str:
     lines = [f"<b>{title}</b>", *(f"&bull; {html.escape(reason)}" for reason in verdict["reasons"])]
     lines.append(
         _("Folding in {folding} % of the body; {seconds} s on {device}, preset {preset}").format(
-            folding=_number(jacobian["folding_percent"], 2),
-            seconds=_number(report["seconds"]["total"], 1),
+            folding=numberText(jacobian["folding_percent"], 2),
+            seconds=numberText(report["seconds"]["total"], 1),
             device=html.escape(report["device"]),
             preset=html.escape(report["preset"]),
         )
@@ -62,7 +63,7 @@ def summaryText(report: dict[str, Any]) -> str:
 
 
 def organLines(organs: list[dict[str, Any]], guided: bool = False, started: bool = False) -> list[str]:
-    """The mean Dice of the organs that both segmentations have; all of them stand in the report.
+    """State the mean Dice of the organs that both segmentations have; the report lists them all.
 
     guided: whether the segmentations led the registration: then this is no evaluation.
     started: whether the numbers before are those of the transform or the points that the run started from.
@@ -76,8 +77,4 @@ def organLines(organs: list[dict[str, Any]], guided: bool = False, started: bool
         text = _("Mean Dice of {count} organs: {before} at the start, {after} after")
     if guided:
         text += _("; guided by them, so no evaluation")
-    return [text.format(count=len(known), before=_number(before, 2), after=_number(after, 2))]
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
+    return [text.format(count=len(known), before=numberText(before, 2), after=numberText(after, 2))]

@@ -1,1 +1,1 @@
-"""Look at a result in the slice views: blending, checkerboard, field, overlays, values at the crosshair."""
+"""Show a result in the slice views: blending, checkerboard, displacement field, overlays, values at the crosshair."""

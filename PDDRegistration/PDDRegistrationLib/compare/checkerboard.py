@@ -1,33 +1,27 @@
-"""A volume in tiles: every other tile is transparent, so that what lies behind shows through."""
+"""Checkerboard: a copy of a volume in which every other tile is transparent, so that the other scan shows through."""
 
 from __future__ import annotations
 
 import numpy as np
 import slicer
-import vtk
 
 from ..scene.geometry import imageData, voxelArray
-from ..scene.proxies import showLike
-from ..scene.scene_changes import Borrowed
+from ..scene.proxies import hiddenVolume
+from ..scene.scene_changes import SceneChanges
 
 TILES = 8  # along the longest side
-FAR = 20  # ranges of values; interpolation towards a transparent voxel then blurs no more than a twentieth of a voxel
+FAR = 20  # times the range of values, so that interpolation towards a transparent voxel blurs a twentieth of a voxel
 
 
-def checkerboardOf(borrowed: Borrowed, volume: slicer.vtkMRMLScalarVolumeNode) -> slicer.vtkMRMLScalarVolumeNode:
-    """A hidden copy of the volume in cubes of `tileSize`; the cube at voxel (0, 0, 0) is there, its neighbours are not.
+def checkerboardOf(changes: SceneChanges, volume: slicer.vtkMRMLScalarVolumeNode) -> slicer.vtkMRMLScalarVolumeNode:
+    """Add a hidden copy of the volume of which every other cube is transparent; the one at voxel (0, 0, 0) is not.
 
     What lies behind is drawn as always: under its transform, in its own window and level, and without resampling.
     """
     data = voxelArray(volume.GetImageData())
     edges = tileSize(volume) / np.array(volume.GetSpacing())
-    copy = borrowed.add(volume.GetScene(), "vtkMRMLScalarVolumeNode", volume.GetName())
-    matrix = vtk.vtkMatrix4x4()
-    volume.GetIJKToRASMatrix(matrix)
-    copy.SetIJKToRASMatrix(matrix)
-    copy.SetAndObserveImageData(imageData(tiled(data, edges)))
+    copy = hiddenVolume(changes, volume, imageData(tiled(data, edges)), "vtkMRMLScalarVolumeNode")
     copy.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
-    showLike(borrowed, copy, volume)
     display = copy.GetDisplayNode()
     display.AutoThresholdOff()
     display.SetThreshold(float(data.min()), float(data.max()))
@@ -41,7 +35,7 @@ def tileSize(volume: slicer.vtkMRMLScalarVolumeNode) -> float:
 
 
 def tiled(array: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """(D, H, W) with every other box far below all other values; `edges` (3,) in voxels along i, j, k."""
+    """Lower every other box of an array (D, H, W) far below all other values; `edges` (3,) in voxels along i, j, k."""
     low, high = float(array.min()), float(array.max())
     nothing = low - FAR * max(high - low, 1.0)
     small = array.dtype.kind in "iu" and nothing >= np.iinfo(np.int16).min and high <= np.iinfo(np.int16).max

@@ -1,4 +1,4 @@
-"""`Comparison`: the slice views show a registered pair, blended, in tiles, before and after, or side by side."""
+"""`Comparison`: shows a registered pair in the slice views, blended, in tiles, before and after, or side by side."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import qt
 import slicer
 import vtk
 
-from ..scene.proxies import isUnder, showLike, standIn
-from ..scene.scene_changes import Borrowed
+from ..scene.nodes import isUnder
+from ..scene.proxies import proxyFor, showLike
+from ..scene.scene_changes import SceneChanges
 from .checkerboard import checkerboardOf
 
 BLEND = 0.5
@@ -19,10 +20,10 @@ PAIR = ("Red", "Yellow")  # the views that Slicer's layout "side by side" shows
 
 
 class Comparison:
-    """Fixed volume behind, moving one in front, with or without the transform, and both segmentations.
+    """Fixed volume in the background, moving one in the foreground with or without the transform, both segmentations.
 
     Nothing changes before `start`, or the first of the set... methods, which starts it. No node of the user's is moved
-    or filled: what must be shown elsewhere is shown by stand-ins. `close` gives everything back. Without a window
+    or filled: what must be shown elsewhere is shown by hidden proxies. `close` undoes everything. Without a window
     nothing happens at all.
     """
 
@@ -44,8 +45,8 @@ class Comparison:
         self.transform = transform
         self.blend, self.registered = BLEND, True
         self.overlay: slicer.vtkMRMLScalarVolumeNode | None = None
-        self._borrowed = Borrowed()
-        self._standIns: dict[tuple[str, bool], Any] = {}
+        self._changes = SceneChanges()
+        self._proxies: dict[tuple[str, bool], Any] = {}
         self._drawn: dict[str, bool] = {}  # by ID: whether a segmentation is visible
         self._tiles: slicer.vtkMRMLScalarVolumeNode | None = None
         self._poses: dict[str, _Pose] = {}
@@ -82,49 +83,49 @@ class Comparison:
             _sliceLogics()[name].FitSliceToBackground()
 
     def close(self) -> None:
-        """Layout, views and nodes as they were; what the user changed meanwhile stays."""
+        """Restore layout, views and nodes; what the user changed meanwhile stays."""
         if not self._running:
             return
         self._running = False
         self._leaveSideBySide()
-        self._borrowed.giveBack()
-        self._standIns, self._drawn, self._tiles = {}, {}, None
+        self._changes.undo()
+        self._proxies, self._drawn, self._tiles = {}, {}, None
         self.overlay, self.registered = None, True
         for pose in self._poses.values():
             pose.restore()
         self._poses = {}
 
     def refresh(self) -> None:
-        """Look again, after a node was moved."""
+        """Update the views after a node was moved."""
         if self._running:
             self._update()
 
     def setBlend(self, opacity: float) -> None:
-        """From 0, only the fixed volume, to 1, only what lies before it."""
+        """Set the opacity of the foreground: 0 shows only the fixed volume, 1 only the moving one."""
         self.blend = opacity
         self._show()
 
     def setRegistered(self, registered: bool) -> None:
-        """The moving volume and segmentation with the transform, or without it."""
+        """Show the moving volume and segmentation with the transform, or without it."""
         self.registered = registered
         self._show()
 
     def setCheckerboard(self, on: bool) -> None:
-        """Tiles of the fixed volume before the moving one; ends side by side."""
+        """Show tiles of the fixed volume before the moving one; ends side by side."""
         self.start()
         if on == self.checkerboard or not self._running:
             return
         if on:
             self._leaveSideBySide()
-            self._tiles = checkerboardOf(self._borrowed, self.fixedVolume)
+            self._tiles = checkerboardOf(self._changes, self.fixedVolume)
         else:
             tiles, self._tiles = self._tiles, None
             self._show()  # before the views would miss it
-            self._removeHelper(tiles)
+            self._removeHidden(tiles)
         self._show()
 
     def setSideBySide(self, on: bool) -> None:
-        """The fixed volume at the left, the moving one at the right, cut by one plane; ends the checkerboard."""
+        """Show the fixed volume at the left and the moving one at the right, in one plane; ends the checkerboard."""
         manager = slicer.app.layoutManager()
         if manager is None or on == self.sideBySide:
             return
@@ -135,15 +136,15 @@ class Comparison:
             self._pairPoses = [_Pose(_sliceLogics()[name].GetSliceNode()) for name in PAIR]
             manager.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutSideBySideView)
             for logic in (_sliceLogics()[name] for name in PAIR):
-                self._borrowed.set(logic.GetSliceCompositeNode(), "LinkedControl", True)
-                self._borrowed.set(logic.GetSliceCompositeNode(), "HotLinkedControl", True)
+                self._changes.set(logic.GetSliceCompositeNode(), "LinkedControl", True)
+                self._changes.set(logic.GetSliceCompositeNode(), "HotLinkedControl", True)
             qt.QTimer.singleShot(0, self._fitPair)  # once the views have their new size
         else:
             self._leaveSideBySide()
         self._update()
 
     def setOverlay(self, volume: slicer.vtkMRMLScalarVolumeNode | None) -> None:
-        """A map, such as of the Jacobian determinant, in front instead of the moving volume; None takes it away."""
+        """Show a map, such as of the Jacobian determinant, instead of the moving volume; None removes it."""
         self.overlay = volume
         self._show()
 
@@ -161,7 +162,7 @@ class Comparison:
             manager.setLayout(layout)
         for name in PAIR:
             for setting in ("LinkedControl", "HotLinkedControl"):
-                self._borrowed.restore(_sliceLogics()[name].GetSliceCompositeNode(), setting)
+                self._changes.restore(_sliceLogics()[name].GetSliceCompositeNode(), setting)
         for pose in self._pairPoses:
             pose.restore()
             qt.QTimer.singleShot(0, pose.restore)  # again, once the views have their former size
@@ -185,13 +186,14 @@ class Comparison:
                 ("LabelVolumeID", None),
                 ("ForegroundOpacity", opacity),
             ):
-                self._borrowed.set(composite, setting, value)
+                self._changes.set(composite, setting, value)
         self._drawSegmentations()
 
     def _layers(self, view: str, moving: Any) -> tuple[Any, Any, float]:
         """Background, foreground and its opacity in a view."""
         if self.sideBySide and view in PAIR:
-            return (self.fixedVolume if view == PAIR[0] else moving), self.overlay, self.blend
+            background = self.fixedVolume if view == PAIR[0] else moving
+            return background, self.overlay, self.blend
         if self.overlay is not None:
             return self.fixedVolume, self.overlay, self.blend
         if self.checkerboard:
@@ -199,17 +201,17 @@ class Comparison:
         return self.fixedVolume, moving, self.blend
 
     def _shown(self, name: str) -> Any:
-        """What shows the moving volume or segmentation as the switch before / after stands."""
+        """The node that shows 'movingVolume' or 'movingSegmentation' with the transform, or without it."""
         if self.registered and self._warped[name] is not None:
             return self._warped[name]
         node, key = getattr(self, name), (name, self.registered)
-        known = self._standIns.get(key)
-        moved = isUnder(node, self.transform) != self.registered
-        if known is None or (known is not node) != moved:  # the user has moved it meanwhile
-            self._standIns[key] = standIn(self._borrowed, node, self.transform, self.registered)
-        shown = self._standIns[key]
+        known = self._proxies.get(key)
+        needsProxy = isUnder(node, self.transform) != self.registered
+        if known is None or (known is not node) != needsProxy:  # the user has moved it meanwhile
+            self._proxies[key] = proxyFor(self._changes, node, self.transform, self.registered)
+        shown = self._proxies[key]
         if shown is not node and not node.IsA("vtkMRMLSegmentationNode"):
-            showLike(self._borrowed, shown, node)  # its window may have changed
+            showLike(self._changes, shown, node)  # its window may have changed
         return shown
 
     def _drawSegmentations(self) -> None:
@@ -219,7 +221,7 @@ class Comparison:
             return
         shown = self._shown("movingSegmentation") if self.overlay is None else None  # it would change the map's colours
         self._style(self.movingSegmentation, outline=False, visible=shown is self.movingSegmentation)
-        others = [node for (name, _), node in self._standIns.items() if name == "movingSegmentation"]
+        others = [node for (name, _), node in self._proxies.items() if name == "movingSegmentation"]
         for node in (*others, self._warped["movingSegmentation"]):
             if node is not None:
                 self._style(node, outline=False, visible=node is shown)
@@ -228,7 +230,7 @@ class Comparison:
         if self._drawn.get(segmentation.GetID()) == visible:
             return  # the user may have hidden it or changed its look
         self._drawn[segmentation.GetID()] = visible
-        display = self._borrowed.addDisplay(segmentation)
+        display = self._changes.addDisplay(segmentation)
         settings = {
             "Visibility": True,
             "Visibility2D": visible,
@@ -239,17 +241,17 @@ class Comparison:
             "Opacity2DFill": FILL,
         }
         for name, value in settings.items():
-            self._borrowed.set(display, name, value)
+            self._changes.set(display, name, value)
 
-    def _removeHelper(self, node: slicer.vtkMRMLDisplayableNode) -> None:
+    def _removeHidden(self, node: slicer.vtkMRMLDisplayableNode) -> None:
         display = node.GetDisplayNode()
-        self._borrowed.remove(node)
+        self._changes.remove(node)
         if display is not None:
-            self._borrowed.remove(display)
+            self._changes.remove(display)
 
 
 class _Pose:
-    """Where a slice view looks."""
+    """Plane, origin and field of view of a slice view, to be restored."""
 
     def __init__(self, node: slicer.vtkMRMLSliceNode) -> None:
         self._node = node
@@ -258,7 +260,7 @@ class _Pose:
         self._origin, self._field = node.GetXYZOrigin(), node.GetFieldOfView()
 
     def restore(self, node: slicer.vtkMRMLSliceNode | None = None) -> None:
-        """Look there again, with the same view or another one."""
+        """Apply the pose to the same view or to another one."""
         node = node or self._node
         if node.GetScene() is None:
             return

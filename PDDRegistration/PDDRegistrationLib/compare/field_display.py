@@ -1,22 +1,22 @@
-"""`FieldDisplay`: a transform drawn in the slice views as a grid, as arrows or as contours, with one call."""
+"""`FieldDisplay`: draws a displacement field in the slice views as a grid, as arrows or as contours."""
 
 from __future__ import annotations
 
 import numpy as np
 import slicer
 
-from ..scene.geometry import movedPoints, transformBetween
-from ..scene.proxies import ownCopy
-from ..scene.scene_changes import Borrowed
+from ..scene.geometry import independentCopy, movedPoints, transformBetween
+from ..scene.scene_changes import SceneChanges
 
 MODES = {"grid": "VIS_MODE_GRID", "glyphs": "VIS_MODE_GLYPH", "contours": "VIS_MODE_CONTOUR"}
-ROUND = np.array([1.0, 2.0, 5.0, 10.0])
-LINES, ARROWS, LEVELS = 20, 30, 8  # over the fixed volume; over the largest displacement
-PROBES = 15  # per axis, points at which the displacement is looked at
+ROUND_STEPS = np.array([1.0, 2.0, 5.0, 10.0])
+LINES, ARROWS = 20, 30  # over the fixed volume
+LEVELS = 8  # of contours, up to the largest displacement
+PROBES = 15  # per axis, points at which the displacement is sampled
 
 
 class FieldDisplay:
-    """Borrows the transform's display node for the grid, which bends as the moving scan does.
+    """Changes the transform's display node for a while to draw the grid, which bends as the moving scan does.
 
     Slicer draws a transform as it acts on what lies under it: arrows and contours would stand where the moving scan has
     a point before it is moved. They are drawn of a hidden inverse, and so stand where the views show it.
@@ -26,15 +26,15 @@ class FieldDisplay:
         """fixedVolume: its size says how dense to draw."""
         self._transform, self._volume = transform, fixedVolume
         self.mode: str | None = None
-        self._borrowed = Borrowed()
+        self._changes = SceneChanges()
 
     def show(self, mode: str | None) -> None:
-        """'grid', 'glyphs' or 'contours'; None draws nothing and gives the display node back as it was."""
-        self._borrowed.giveBack()
+        """Draw the 'grid', 'glyphs' (arrows) or 'contours'; None draws nothing and restores the display node."""
+        self._changes.undo()
         self.mode = mode
         if mode is None:
             return
-        display = self._display(self._transform if mode == "grid" else self._inverse())
+        display = self._display(self._transform if mode == "grid" else self._inverseNode())
         settings = {
             "VisualizationMode": getattr(display, MODES[mode]),
             "Visibility": True,
@@ -43,32 +43,28 @@ class FieldDisplay:
             **self._spacing(mode),
         }
         for name, value in settings.items():
-            self._borrowed.set(display, name, value)
+            self._changes.set(display, name, value)
         if mode == "contours":
             levels = contourLevels(self._largest())
-            self._borrowed.set(display, "ContourLevelsMmFromString", levels, "GetContourLevelsMmAsString")
+            self._changes.set(display, "ContourLevelsMmFromString", levels, "GetContourLevelsMmAsString")
 
     def refresh(self) -> None:
         """Draw the transform as it is now."""
         if self.mode is not None:
             self.show(self.mode)
 
-    def close(self) -> None:
-        """As `show(None)`."""
-        self.show(None)
-
-    def _inverse(self) -> slicer.vtkMRMLTransformNode:
-        """To its parent as the transform is from the world: fixed to moving."""
-        node = self._borrowed.add(self._transform.GetScene(), "vtkMRMLTransformNode", self._transform.GetName())
-        node.SetAndObserveTransformToParent(ownCopy(transformBetween(None, self._transform)))
+    def _inverseNode(self) -> slicer.vtkMRMLTransformNode:
+        """A hidden transform, to its parent as the shown one is from the world: fixed to moving."""
+        node = self._changes.add(self._transform.GetScene(), "vtkMRMLTransformNode", self._transform.GetName())
+        node.SetAndObserveTransformToParent(independentCopy(transformBetween(None, self._transform)))
         return node
 
     def _display(self, node: slicer.vtkMRMLTransformNode) -> slicer.vtkMRMLTransformDisplayNode:
-        display = self._borrowed.addDisplay(node)
-        self._borrowed.set(display, "AndObserveRegionNode", self._volume, "GetRegionNode")
+        display = self._changes.addDisplay(node)
+        self._changes.set(display, "AndObserveRegionNode", self._volume, "GetRegionNode")
         if display.GetColorNode() is None:  # the views would make one, and it would stay
             display.SetDefaultColors()
-            self._borrowed.adopt(display.GetColorNode())
+            self._changes.adopt(display.GetColorNode())
         return display
 
     def _spacing(self, mode: str) -> dict[str, float]:
@@ -94,10 +90,11 @@ class FieldDisplay:
         return float(np.linalg.norm(moved - points, axis=-1).max())
 
 
-def roundStep(millimetres: float) -> float:
-    """The nearest of 1, 2, 5, 10, 20, 50, ..."""
-    power = 10 ** np.floor(np.log10(max(millimetres, 1e-3)))
-    return float(ROUND[np.argmin(np.abs(np.log(ROUND * power / max(millimetres, 1e-3))))] * power)
+def roundStep(length_mm: float) -> float:
+    """Round a length to the nearest of 1, 2, 5, 10, 20, 50, ... mm."""
+    length_mm = max(length_mm, 1e-3)
+    steps = ROUND_STEPS * 10 ** np.floor(np.log10(length_mm))
+    return float(steps[np.argmin(np.abs(np.log(steps / length_mm)))])
 
 
 def contourLevels(largest: float) -> str:

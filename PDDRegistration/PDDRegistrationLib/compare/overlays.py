@@ -1,4 +1,4 @@
-"""`Overlays`: a transform's Jacobian determinant, displacement and spread as volumes in colours, with a legend."""
+"""`Overlays`: a transform's Jacobian determinant, displacement and uncertainty as volumes in colours, with a legend."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from pddnet.core.grid import Grid
 from pddnet.core.image import Image
 
 from ..scene.geometry import imageData, matrixFromArray, matrixFromGrid
-from ..scene.scene_changes import Borrowed
-from ..scene.volumes import fieldFromGridTransform
+from ..scene.scene_changes import SceneChanges
+from ..scene.transforms import fieldFromGridTransform
 
 TITLES = {
     "jacobian": _("Jacobian\n(magenta: folded)"),
     "displacement": _("Displacement (mm)"),
-    "spread": _("Spread (mm)"),
+    "uncertainty": _("Spread (mm)"),
 }
 COLOURS = 256
 FOLDED = (1.0, 0.0, 1.0)
-JACOBIAN_LIMITS = -0.5, 2.0  # what is lower or higher has the same colours
+JACOBIAN_LIMITS = -0.5, 2.0  # values below or above have the colours of these
 # where in the table, red, green, blue; dark where nothing happens, so that the scan shows through
 JACOBIAN_COLOURS = (
     (0, 0.3, 0.6, 1),
@@ -34,11 +34,12 @@ JACOBIAN_COLOURS = (
     (1, 1, 0.7, 0.2),
 )
 MILLIMETRE_COLOURS = ((0, 0.05, 0.05, 0.15), (0.4, 0.5, 0.1, 0.5), (0.7, 0.95, 0.5, 0.2), (1, 1, 1, 0.7))
+OnReady = Callable[["slicer.vtkMRMLScalarVolumeNode"], None]
 PLANES = 8  # of voxels in one step; the window works between the steps
 
 
 def magnitude(field: DisplacementField) -> Image:
-    """Length of the displacement in mm, float32, on the field's grid."""
+    """Compute the length of the displacement in mm, float32, on the field's grid."""
     return Image(np.sqrt(np.einsum("...c,...c->...", field.array, field.array)), field.grid)
 
 
@@ -58,10 +59,10 @@ def jacobianInSteps(field: DisplacementField, result: np.ndarray) -> Iterator[No
 class Overlays:
     """The maps of one grid transform, made when they are first asked for; hidden nodes, gone after `close`."""
 
-    def __init__(self, transform: slicer.vtkMRMLTransformNode, spread: Image | None = None) -> None:
-        """spread: in mm, LPS, on any grid."""
-        self._transform, self._spread = transform, spread
-        self._borrowed = Borrowed()
+    def __init__(self, transform: slicer.vtkMRMLTransformNode, uncertainty: Image | None = None) -> None:
+        """uncertainty: standard deviation of the displacement in mm, LPS, on any grid."""
+        self._transform, self._uncertainty = transform, uncertainty
+        self._changes = SceneChanges()
         self._volumes: dict[str, slicer.vtkMRMLScalarVolumeNode] = {}
         self._legends: dict[str, slicer.vtkMRMLDisplayNode] = {}
         self._steps: Iterator[None] | None = None
@@ -71,10 +72,10 @@ class Overlays:
 
     @property
     def kinds(self) -> list[str]:
-        """What there is to show: 'jacobian', 'displacement' and, if known, 'spread'."""
-        return [kind for kind in TITLES if kind != "spread" or self._spread is not None]
+        """What there is to show: 'jacobian', 'displacement' and, if known, 'uncertainty'."""
+        return [kind for kind in TITLES if kind != "uncertainty" or self._uncertainty is not None]
 
-    def request(self, kind: str, onReady: Callable[[slicer.vtkMRMLScalarVolumeNode], None]) -> None:
+    def request(self, kind: str, onReady: OnReady) -> None:
         """Call `onReady` with the volume: at once if it is quick or known, else later, unless another one is asked for.
 
         Raises:
@@ -87,17 +88,18 @@ class Overlays:
             field = fieldFromGridTransform(self._transform)
             self._steps = self._jacobian(field, onReady)
             self._timer.start()
+        elif kind == "uncertainty" and self._uncertainty is not None:
+            onReady(self._add(kind, self._uncertainty))
         else:
-            image = self._spread if kind == "spread" else magnitude(fieldFromGridTransform(self._transform))
-            onReady(self._add(kind, image))
+            onReady(self._add(kind, magnitude(fieldFromGridTransform(self._transform))))
 
     def cancel(self) -> None:
-        """Forget what was asked for and is not ready."""
+        """Stop computing the map that was requested last."""
         self._timer.stop()
         self._steps = None
 
     def showLegend(self, kind: str | None) -> None:
-        """The legend of one map, or none."""
+        """Show the legend of one map, or none."""
         for known, legend in self._legends.items():
             legend.SetVisibility(known == kind)
 
@@ -105,28 +107,23 @@ class Overlays:
         """Remove the volumes, their colours and legends."""
         self.cancel()
         self._volumes, self._legends = {}, {}
-        self._borrowed.giveBack()
+        self._changes.undo()
 
     def _step(self) -> None:
         if self._steps is not None and next(self._steps, self) is self:  # it has ended
             self.cancel()
 
-    def _jacobian(self, field: DisplacementField, onReady: Callable) -> Iterator[None]:
+    def _jacobian(self, field: DisplacementField, onReady: OnReady) -> Iterator[None]:
         result = np.empty(field.grid.shape, np.float32)
         yield from jacobianInSteps(field, result)
         self.cancel()
         onReady(self._add("jacobian", Image(result, field.grid)))
 
     def _add(self, kind: str, image: Image) -> slicer.vtkMRMLScalarVolumeNode:
-        scene = self._transform.GetScene()
         title = TITLES[kind].partition("\n")[0]
-        volume = self._borrowed.add(scene, "vtkMRMLScalarVolumeNode", f"{self._transform.GetName()}: {title}")
-        volume.SetIJKToRASMatrix(matrixFromArray(matrixFromGrid(image.grid)))
-        volume.SetAndObserveImageData(imageData(np.asarray(image.array, np.float32)))
-        if kind != "spread":  # the field lies in the coordinates above the transform
-            volume.SetAndObserveTransformNodeID(self._transform.GetTransformNodeID())
-        table = self._table(kind, title)
-        display = self._borrowed.addDisplay(volume)
+        volume = self._newVolume(kind, image, title)
+        table = self._colourTable(kind, title)
+        display = self._changes.addDisplay(volume)
         display.SetAndObserveColorNodeID(table.GetID())
         display.AutoWindowLevelOff()
         low, high = limits(kind, image.array)
@@ -135,8 +132,17 @@ class Overlays:
         self._addLegend(kind, volume, table)
         return volume
 
-    def _table(self, kind: str, name: str) -> slicer.vtkMRMLColorTableNode:
-        table = self._borrowed.add(self._transform.GetScene(), "vtkMRMLColorTableNode", name)
+    def _newVolume(self, kind: str, image: Image, title: str) -> slicer.vtkMRMLScalarVolumeNode:
+        name = f"{self._transform.GetName()}: {title}"
+        volume = self._changes.add(self._transform.GetScene(), "vtkMRMLScalarVolumeNode", name)
+        volume.SetIJKToRASMatrix(matrixFromArray(matrixFromGrid(image.grid)))
+        volume.SetAndObserveImageData(imageData(np.asarray(image.array, np.float32)))
+        if kind != "uncertainty":  # the field lies in the coordinates above the transform
+            volume.SetAndObserveTransformNodeID(self._transform.GetTransformNodeID())
+        return volume
+
+    def _colourTable(self, kind: str, name: str) -> slicer.vtkMRMLColorTableNode:
+        table = self._changes.add(self._transform.GetScene(), "vtkMRMLColorTableNode", name)
         table.SetTypeToUser()
         table.SetNumberOfColors(COLOURS)
         for number, colour in enumerate(colours(kind).tolist()):
@@ -147,7 +153,7 @@ class Overlays:
     def _addLegend(self, kind: str, volume: slicer.vtkMRMLVolumeNode, table: slicer.vtkMRMLColorTableNode) -> None:
         if not hasattr(slicer, "vtkMRMLColorLegendDisplayNode"):
             return
-        legend = self._borrowed.add(volume.GetScene(), "vtkMRMLColorLegendDisplayNode", volume.GetName())
+        legend = self._changes.add(volume.GetScene(), "vtkMRMLColorLegendDisplayNode", volume.GetName())
         legend.SetAndObserveColorNodeID(table.GetID())
         legend.SetAndObservePrimaryDisplayNode(volume.GetDisplayNode())
         legend.SetTitleText(TITLES[kind])
@@ -160,12 +166,12 @@ class Overlays:
 
 
 def limits(kind: str, array: np.ndarray) -> tuple[float, float]:
-    """The values of the first and the last colour."""
+    """Return the values that get the first and the last colour."""
     return JACOBIAN_LIMITS if kind == "jacobian" else (0.0, max(float(array.max()), 1.0))
 
 
 def colours(kind: str) -> np.ndarray:
-    """(256, 3) red, green, blue from 0 to 1; of a Jacobian determinant all values below 0 have `FOLDED`."""
+    """Return (256, 3) red, green, blue from 0 to 1; of a Jacobian determinant all values below 0 have `FOLDED`."""
     places, *channels = np.array(JACOBIAN_COLOURS if kind == "jacobian" else MILLIMETRE_COLOURS).T
     at = np.linspace(0, 1, COLOURS)
     if kind == "jacobian":

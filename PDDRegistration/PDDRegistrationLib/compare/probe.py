@@ -1,4 +1,4 @@
-"""`Probe`: what a transform does under the crosshair: displacement, Jacobian determinant, spread."""
+"""`Probe`: a transform's displacement, Jacobian determinant and uncertainty under the crosshair."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from pddnet.core.image import Image
 
 from ..scene.geometry import RAS_LPS, arrayFromMatrix, movedPoints, transformBetween
 
-STEP = 1.0  # mm, where the transform has no voxels
+STEP = 1.0  # mm, of the derivative where the transform has no voxels
 
 
 @dataclass(frozen=True)
 class Values:
-    """At one point of the fixed space: displacement (3,) in mm RAS, Jacobian determinant, spread in mm if known."""
+    """At one point of fixed space: displacement (3,) in mm RAS, Jacobian determinant, uncertainty in mm if known."""
 
     displacement: np.ndarray
     jacobian: float
-    spread: float | None = None
+    uncertainty: float | None = None
 
 
-def valuesAt(transform: slicer.vtkMRMLTransformNode, point: np.ndarray, spread: Image | None = None) -> Values:
-    """What any transform node, with its parents, does at a RAS point of the world; spread: an image in LPS mm.
+def valuesAt(transform: slicer.vtkMRMLTransformNode, point: np.ndarray, uncertainty: Image | None = None) -> Values:
+    """The values of any transform node, with its parents, at a RAS point of the world; uncertainty: an image, LPS mm.
 
     It maps the world to what lies under the node, fixed to moving. The derivative reaches one voxel of a grid transform
     to either side, as the Jacobian map does, otherwise 1 mm.
@@ -37,11 +37,11 @@ def valuesAt(transform: slicer.vtkMRMLTransformNode, point: np.ndarray, spread: 
     moved = movedPoints(transformBetween(None, transform), np.asarray(point) + offsets)
     slopes = (moved[1:4] - moved[4:]) / 2  # rows: along each step
     jacobian = float(np.linalg.det(slopes) / np.linalg.det(steps))
-    return Values(moved[0] - point, jacobian, None if spread is None else _sample(spread, point))
+    return Values(moved[0] - point, jacobian, None if uncertainty is None else _sample(uncertainty, point))
 
 
 def valuesText(values: Values) -> str:
-    """The values for a label."""
+    """The values as the text of a label."""
     right, anterior, superior = values.displacement
     parts = [
         _("displacement {length} mm (R {right}, A {anterior}, S {superior})").format(
@@ -52,18 +52,18 @@ def valuesText(values: Values) -> str:
         ),
         _("Jacobian {value}").format(value=f"{values.jacobian:.2f}") + (_(" (folded)") if values.jacobian <= 0 else ""),
     ]
-    if values.spread is not None:
-        parts.append(_("spread {value} mm").format(value=f"{values.spread:.1f}"))
+    if values.uncertainty is not None:
+        parts.append(_("spread {value} mm").format(value=f"{values.uncertainty:.1f}"))
     return "; ".join(parts)
 
 
 class Probe:
-    """Watches the crosshair until `close`; `onText` gets the values as text, nothing where the mouse is in no view."""
+    """Observes the crosshair until `close`; `onText` gets the values as text, nothing where the mouse is in no view."""
 
     def __init__(
-        self, transform: slicer.vtkMRMLTransformNode, onText: Callable[[str], None], spread: Image | None = None
+        self, transform: slicer.vtkMRMLTransformNode, onText: Callable[[str], None], uncertainty: Image | None = None
     ) -> None:
-        self._transform, self._onText, self._spread = transform, onText, spread
+        self._transform, self._onText, self._uncertainty = transform, onText, uncertainty
         self._crosshair = transform.GetScene().GetFirstNodeByClass("vtkMRMLCrosshairNode")
         self._observer: int | None = None
         if self._crosshair is not None:
@@ -71,7 +71,7 @@ class Probe:
             self._observer = self._crosshair.AddObserver(event, self._onMoved)
 
     def close(self) -> None:
-        """Watch no more."""
+        """Stop observing."""
         if self._observer is not None:
             self._crosshair.RemoveObserver(self._observer)
             self._observer = None
@@ -81,7 +81,7 @@ class Probe:
         if self._transform.GetScene() is None or not self._crosshair.GetCursorPositionRAS(point):
             self._onText("")
             return
-        self._onText(valuesText(valuesAt(self._transform, np.array(point), self._spread)))
+        self._onText(valuesText(valuesAt(self._transform, np.array(point), self._uncertainty)))
 
 
 def _steps(transform: slicer.vtkMRMLTransformNode) -> np.ndarray:
@@ -95,7 +95,7 @@ def _steps(transform: slicer.vtkMRMLTransformNode) -> np.ndarray:
 
 
 def _sample(image: Image, point: np.ndarray) -> float | None:
-    """Linear between the voxels; None outside of them."""
+    """The value at a RAS point, linear between the voxels; None outside of them."""
     index = image.grid.point_to_index(RAS_LPS * point)
     if not image.grid.contains(RAS_LPS * point):
         return None

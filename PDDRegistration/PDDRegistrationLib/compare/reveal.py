@@ -1,4 +1,4 @@
-"""The cursor that reveals the foreground: LayerReveal of Slicer's CompareVolumes module, where it is installed."""
+"""`Reveal`: the cursor that shows the foreground in a square, by Slicer's CompareVolumes module where installed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from slicer.i18n import tr as _
 
 
 def whyNoReveal() -> str:
-    """Why the cursor cannot be had; nothing if it can."""
+    """Say why the cursor is not available; nothing if it is."""
     return "" if _layerReveal() else _("This needs the Compare Volumes module, which this Slicer does not have.")
 
 

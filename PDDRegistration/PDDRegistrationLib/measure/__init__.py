@@ -1,1 +1,1 @@
-"""Measure any transform of the scene: the job, its tables, summary and chart."""
+"""Measure any transform of the scene: selection, job, metrics, tables, CSV, summary and chart."""

@@ -1,11 +1,14 @@
-"""A plot of the Dice of every segment before and after, over the table of a measurement."""
+"""`diceChart`: a bar chart of the Dice of every segment before and after, on the table of a measurement."""
 
 from __future__ import annotations
 
 import slicer
 from slicer.i18n import tr as _
 
-SERIES = (("Before", "Dice before", (0.62, 0.62, 0.62)), ("After", "Dice after", (0.12, 0.47, 0.71)))
+from .columns import SEGMENT_COLUMNS
+from .metrics import DICE
+
+SERIES = (("Before", DICE.column("before"), (0.62, 0.62, 0.62)), ("After", DICE.column("after"), (0.12, 0.47, 0.71)))
 """Name, column and colour (also told apart by who sees no colours)."""
 CHART = "PDDRegistration.QA.Chart"
 """Reference role of a table: its chart."""
@@ -55,6 +58,6 @@ def _series(
     series.SetPlotType(series.PlotTypeBar)
     series.SetXColumnName("")
     series.SetYColumnName(column)
-    series.SetLabelColumnName("Segment")
+    series.SetLabelColumnName(SEGMENT_COLUMNS[0].name)
     series.SetColor(*colour)
     return series

@@ -1,4 +1,4 @@
-"""Published numbers to read a measurement by; each with its source. They are no limits: what is enough depends on use.
+"""Published reference values of metrics, each with its source. They are no limits: what is enough depends on use.
 
 Only what could be looked up stands here. There are no values by organ: those that could be found mix up data sets,
 initial alignments and definitions.
@@ -16,7 +16,7 @@ PDD = "Heinrich 2019, table 1, doi:10.1007/978-3-030-32226-7_6"
 
 @dataclass(frozen=True)
 class Reference:
-    """What was published for a measure: `text` in words with its numbers, `source` where."""
+    """A published value of a metric: `text` with its numbers, `source` where."""
 
     measure: str
     text: str

@@ -1,4 +1,4 @@
-"""`TableView`: a table node on the screen, by Slicer's own table view, or by a plain Qt table where that is missing."""
+"""`TableView`: shows a table node in Slicer's own table view, or in a plain Qt table where that is missing."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 import qt
 import slicer
 
-from .tables import tableTexts
+from .tables import columnDescriptions, tableTexts
 
 WIDEST = 240  # pixels of a column at first; the user can draw it wider
 
 
 class TableView:
-    """Read-only. What it shows changes with `show` alone."""
+    """A read-only view of a table; it follows neither the node nor the scene, only `show`."""
 
     def __init__(self, container: Any) -> None:
         """container: a widget with a layout, into which the view is put."""
@@ -43,13 +43,14 @@ class TableView:
 
     def _fill(self, node: slicer.vtkMRMLTableNode | None) -> None:
         titles, rows = tableTexts(node) if node is not None else ([], [])
+        tips = columnDescriptions(node) if node is not None else []
         table = self.widget
         table.clear()
         table.setColumnCount(len(titles))
         table.setRowCount(len(rows))
         table.setHorizontalHeaderLabels(titles)
-        for place in range(len(titles)):
-            table.horizontalHeaderItem(place).setToolTip(node.GetColumnDescription(node.GetColumnName(place)))
+        for place, tip in enumerate(tips):
+            table.horizontalHeaderItem(place).setToolTip(tip)
         for number, row in enumerate(rows):
             for place, text in enumerate(row):
                 item = qt.QTableWidgetItem(text)

@@ -1,73 +1,35 @@
-"""The findings of a measurement as table nodes of the scene, and as one CSV file."""
+"""`MeasureTables`: the findings of a measurement as table nodes of the scene."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import slicer
 import vtk
 from slicer.i18n import tr as _
 
-from pddnet.errors import InputError
-
-from ..scene.geometry import isSame
+from ..scene.nodes import isSame, nodesOfClass
 from ..scene.rollback import unchangedOnError
-from .summary import SUMMARY_COLUMNS, summaryRows
+from .columns import POINT_COLUMNS, SEGMENT_COLUMNS, SUMMARY_COLUMNS, Column
+from .findings import MeasureFindings
+from .metrics import SEGMENT_METRICS, SIDES
+from .summary import summaryRows
 
-if TYPE_CHECKING:
-    from .measurement import QaFindings
-
+# The names below are stored in scenes, also in those of versions that called the measurement QA: they must stay.
 PART = "PDDRegistration.QA"
 """Node attribute of a table: 'summary', 'segments' or 'points'."""
 TRANSFORM = "PDDRegistration.QA.Transform"
 """Reference role of a table: the transform that was measured."""
 JACOBIAN = "PDDRegistration.QA.Jacobian"
 """Node attribute of a summary: the worker's section of the determinant as JSON."""
-CSV_HEAD = ("part", "name", "measure", "unit", "before", "after", "reference", "source")
 
 
 @dataclass(frozen=True)
-class Column:
-    """name: as scenes and files know it; title: as the user reads it; digits: after the point, None for text."""
-
-    name: str
-    title: str
-    description: str
-    unit: str = ""
-    digits: int | None = None
-
-
-def _pair(measure: str, unit: str, digits: int, before: str, after: str, description: str) -> tuple[Column, Column]:
-    return (
-        Column(f"{measure} before", before, description, unit, digits),
-        Column(f"{measure} after", after, description, unit, digits),
-    )
-
-
-SEGMENT_COLUMNS = (
-    Column("Segment", _("Segment"), _("Name in the fixed segmentation")),
-    *_pair("Dice", "", 4, _("Dice before"), _("Dice after"), _("Overlap, 0 to 1: twice the shared volume over both")),
-    *_pair("HD95", "mm", 3, _("HD95 before, mm"), _("HD95 after, mm"), _("Larger 95th percentile of the distances")),
-    *_pair("ASD", "mm", 3, _("ASD before, mm"), _("ASD after, mm"), _("Mean distance of the surfaces, both ways")),
-    Column("Matched by", _("Matched by"), _("How the segment was found in the moving segmentation")),
-)
-POINT_COLUMNS = (
-    Column("Point", _("Point"), _("Label in the fixed list")),
-    *_pair("TRE", "mm", 3, _("TRE before, mm"), _("TRE after, mm"), _("Distance from the moving point")),
-)
-TEXT_COLUMNS = tuple(Column(name, title, text) for name, title, text in SUMMARY_COLUMNS)
-
-
-@dataclass(frozen=True)
-class QaTables:
+class MeasureTables:
     """The tables of one transform; segments and points are None where none were measured."""
 
     summary: slicer.vtkMRMLTableNode
@@ -75,24 +37,22 @@ class QaTables:
     points: slicer.vtkMRMLTableNode | None = None
 
     @property
+    def transform(self) -> slicer.vtkMRMLTransformNode:
+        """The transform that was measured."""
+        return self.summary.GetNodeReference(TRANSFORM)
+
+    @property
     def nodes(self) -> dict[str, slicer.vtkMRMLTableNode]:
         """Those that there are, by part."""
-        every = {"summary": self.summary, "segments": self.segments, "points": self.points}
-        return {part: node for part, node in every.items() if node is not None}
+        nodes = {"summary": self.summary, "segments": self.segments, "points": self.points}
+        return {part: node for part, node in nodes.items() if node is not None}
 
 
-def fillQaTables(transform: slicer.vtkMRMLTransformNode, findings: QaFindings) -> QaTables:
+def fillMeasureTables(transform: slicer.vtkMRMLTransformNode, findings: MeasureFindings) -> MeasureTables:
     """Put the findings into the scene, whole or not at all; tables of an earlier measurement are used again."""
-    scene = transform.GetScene()
-    contents = {"summary": (TEXT_COLUMNS, summaryRows(transform, findings))}
-    segments = [row for row in findings.organs if row["dice_before"] is not None]
-    if segments:
-        contents["segments"] = (SEGMENT_COLUMNS, [_segmentRow(row) for row in segments])
-    if findings.tre is not None:
-        rows = [(row["name"], row["before"], row["after"]) for row in findings.tre["points"]]
-        contents["points"] = (POINT_COLUMNS, rows)
+    contents = _contents(transform, findings)
     known = _tables(transform)
-    with unchangedOnError(scene, known.values()):
+    with unchangedOnError(transform.GetScene(), known.values()):
         nodes = {}
         for part, (columns, rows) in contents.items():
             nodes[part] = known.get(part) or _newTable(transform, part)
@@ -100,17 +60,32 @@ def fillQaTables(transform: slicer.vtkMRMLTransformNode, findings: QaFindings) -
         nodes["summary"].SetAttribute(JACOBIAN, json.dumps(findings.jacobian))
     for part, node in known.items():
         if part not in nodes:  # of an earlier measurement, of other things
-            scene.RemoveNode(node)
-    return QaTables(**nodes)
+            transform.GetScene().RemoveNode(node)
+    return MeasureTables(**nodes)
 
 
-def qaTablesOf(transform: slicer.vtkMRMLTransformNode | None) -> QaTables | None:
+def _contents(
+    transform: slicer.vtkMRMLTransformNode, findings: MeasureFindings
+) -> dict[str, tuple[Sequence[Column], Sequence[Sequence[Any]]]]:
+    """Columns and rows of each table, by part."""
+    contents: dict[str, tuple[Sequence[Column], Sequence[Sequence[Any]]]]
+    contents = {"summary": (SUMMARY_COLUMNS, summaryRows(transform, findings))}
+    segments = [_segmentRow(row) for row in findings.organs if row["dice_before"] is not None]
+    if segments:
+        contents["segments"] = (SEGMENT_COLUMNS, segments)
+    if findings.tre is not None:
+        points = [(row["name"], *(row[side] for side in SIDES)) for row in findings.tre["points"]]
+        contents["points"] = (POINT_COLUMNS, points)
+    return contents
+
+
+def measureTablesOf(transform: slicer.vtkMRMLTransformNode | None) -> MeasureTables | None:
     """The tables of the last measurement of a transform, also in a scene that was saved and loaded."""
     known = {} if transform is None or transform.GetScene() is None else _tables(transform)
-    return QaTables(**known) if "summary" in known else None
+    return MeasureTables(**known) if "summary" in known else None
 
 
-def jacobianOf(tables: QaTables) -> dict[str, Any] | None:
+def jacobianOf(tables: MeasureTables) -> dict[str, Any] | None:
     """The summary's statistics of the Jacobian determinant (`transform_quality.jacobian` in pddnet), or None."""
     try:
         section = json.loads(tables.summary.GetAttribute(JACOBIAN) or "null")
@@ -148,52 +123,26 @@ def tableTexts(node: slicer.vtkMRMLTableNode) -> tuple[list[str], list[list[str]
     count = node.GetNumberOfColumns()
     titles = [node.GetColumnTitle(node.GetColumnName(n)) or node.GetColumnName(n) for n in range(count)]
     columns = [node.GetTable().GetColumn(n) for n in range(count)]
-    return titles, [[_text(column, row, "-") for column in columns] for row in range(node.GetNumberOfRows())]
+    rows = range(node.GetNumberOfRows())
+    return titles, [[cellText(column, row, unknown="-") for column in columns] for row in rows]
 
 
-def exportCsv(tables: QaTables, path: str | Path) -> None:
-    """Write the tables as one CSV file, whole or not at all: a line per measure, with the columns `CSV_HEAD`.
-
-    UTF-8 with a mark that spreadsheets need; a point in numbers, commas between cells; nothing where nothing is known.
-
-    Raises:
-        InputError: it cannot be written there.
-    """
-    path, text = Path(path), io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(CSV_HEAD)
-    for part, node in tables.nodes.items():
-        writer.writerows(_csvRows(part, node))
-    temporary = path.with_name(path.name + ".part")
-    try:
-        temporary.write_bytes(text.getvalue().encode("utf-8-sig"))
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        reason = _("{path}: the table cannot be written ({reason}); choose another folder")
-        raise InputError(reason.format(path=path, reason=error.strerror)) from error
+def columnDescriptions(node: slicer.vtkMRMLTableNode) -> list[str]:
+    """What the columns of a table hold, for tool tips."""
+    return [node.GetColumnDescription(node.GetColumnName(n)) for n in range(node.GetNumberOfColumns())]
 
 
-def _csvRows(part: str, node: slicer.vtkMRMLTableNode) -> Iterable[tuple[str, ...]]:
-    for row in range(node.GetNumberOfRows()):
-        cells = {
-            node.GetColumnName(n): _text(node.GetTable().GetColumn(n), row) for n in range(node.GetNumberOfColumns())
-        }
-        if part == "summary":
-            names = (column.name for column in TEXT_COLUMNS)
-            measure, before, after, unit, reference, source = (cells[name] for name in names)
-            yield part, "", measure, unit, before, after, reference, source
-            continue
-        for column in SEGMENT_COLUMNS if part == "segments" else POINT_COLUMNS:
-            if column.name.endswith(" before"):
-                measure = column.name.removesuffix(" before")
-                name = cells["Segment" if part == "segments" else "Point"]
-                yield part, name, measure, column.unit, cells[column.name], cells[f"{measure} after"], "", ""
+def cellText(column: vtk.vtkAbstractArray, row: int, unknown: str = "") -> str:
+    """One cell of a table; `unknown` for a number that is not known."""
+    value = column.GetValue(row)
+    if isinstance(value, str):
+        return value
+    return unknown if math.isnan(value) else f"{value:.10g}"
 
 
 def _segmentRow(row: dict[str, Any]) -> tuple[Any, ...]:
     matched = {"name": _("name"), "terminology": _("terminology")}[row["matched"]]
-    numbers = (row[f"{measure}_{side}"] for measure in ("dice", "hd95", "asd") for side in ("before", "after"))
+    numbers = (row[metric.field(side)] for metric in SEGMENT_METRICS for side in SIDES)
     return (row["name"], *numbers, matched)
 
 
@@ -201,11 +150,6 @@ def _cell(value: Any, digits: int | None) -> Any:
     if digits is None:
         return "" if value is None else str(value)
     return math.nan if value is None else round(float(value), digits)
-
-
-def _text(column: vtk.vtkAbstractArray, row: int, unknown: str = "") -> str:
-    value = column.GetValue(row)
-    return value if isinstance(value, str) else unknown if math.isnan(value) else f"{value:.10g}"
 
 
 def _newTable(transform: slicer.vtkMRMLTransformNode, part: str) -> slicer.vtkMRMLTableNode:
@@ -223,9 +167,7 @@ def _newTable(transform: slicer.vtkMRMLTransformNode, part: str) -> slicer.vtkMR
 
 
 def _tables(transform: slicer.vtkMRMLTransformNode) -> dict[str, slicer.vtkMRMLTableNode]:
-    scene = transform.GetScene()
-    count = scene.GetNumberOfNodesByClass("vtkMRMLTableNode")
-    nodes = (scene.GetNthNodeByClass(number, "vtkMRMLTableNode") for number in range(count))
+    nodes = nodesOfClass(transform.GetScene(), "vtkMRMLTableNode")
     return {
         node.GetAttribute(PART): node
         for node in nodes

@@ -1,1 +1,1 @@
-"""One registration: what was selected, what the run needs, and the nodes that it fills."""
+"""One registration: parameters, selection, job, inputs and outputs."""

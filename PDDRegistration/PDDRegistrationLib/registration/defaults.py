@@ -1,21 +1,20 @@
-"""`chooseDefaults`: the inputs, where the scene leaves no doubt."""
+"""`chooseDefaults`: choose the inputs where the scene has exactly one pair of volumes."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import slicer
 
-OUTPUTS = ("outputTransform", "outputVolume", "outputSegmentation")
+from .outputs import OUTPUT_FIELDS
+from .parameters import RegistrationParameters
 
 
-def chooseDefaults(parameters: Any, scene: slicer.vtkMRMLScene) -> None:
+def chooseDefaults(parameters: RegistrationParameters, scene: slicer.vtkMRMLScene) -> None:
     """Choose both volumes and their segmentations where the scene has exactly two volumes and nothing is chosen yet.
 
     The fixed one is the one that is called so, else the first. A segmentation belongs to the volume that it was drawn
     on, or whose name its own begins with; where two would do, none is chosen.
     """
-    chosen = ("fixedVolume", "movingVolume", "fixedSegmentation", "movingSegmentation", *OUTPUTS)
+    chosen = ("fixedVolume", "movingVolume", "fixedSegmentation", "movingSegmentation", *OUTPUT_FIELDS)
     if scene.IsImporting() or any(getattr(parameters, name) is not None for name in chosen):
         return
     volumes = _shown(scene, "vtkMRMLScalarVolumeNode")
@@ -25,7 +24,7 @@ def chooseDefaults(parameters: Any, scene: slicer.vtkMRMLScene) -> None:
     parameters.fixedVolume, parameters.movingVolume = fixed, moving
     segmentations = _shown(scene, "vtkMRMLSegmentationNode")
     for name, volume in (("fixedSegmentation", fixed), ("movingSegmentation", moving)):
-        own = [node for node in segmentations if _owner(node, volumes) is volume]
+        own = [node for node in segmentations if _volumeOf(node, volumes) is volume]
         if len(own) == 1:
             setattr(parameters, name, own[0])
 
@@ -37,13 +36,13 @@ def _shown(scene: slicer.vtkMRMLScene, className: str) -> list[slicer.vtkMRMLNod
 
 
 def _isSecondFixed(first: slicer.vtkMRMLNode, second: slicer.vtkMRMLNode) -> bool:
-    """By the words in their names, as far as just one of them has one."""
+    """Whether the second volume is the fixed one, by the words "fixed" and "moving" in their names."""
     names = [node.GetName().lower() for node in (first, second)]
     fixed, moving = (["fixed" in name for name in names], ["moving" in name for name in names])
     return (fixed == [False, True] and not moving[1]) or (moving == [True, False] and not fixed[0])
 
 
-def _owner(
+def _volumeOf(
     segmentation: slicer.vtkMRMLSegmentationNode, volumes: list[slicer.vtkMRMLNode]
 ) -> slicer.vtkMRMLNode | None:
     role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()

@@ -1,4 +1,4 @@
-"""The organs of two segmentations that are the same: as label maps to be measured, and their table."""
+"""`OrganPairs`: the matched segments of two segmentations as pairs of label maps, and the table of their metrics."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from typing import Any
 from pddnet.core.grid import Grid
 from pddnet.core.image import Image
 
-from ..scene.segmentations import SegmentLabels, SharedLabels, sharedLabels
-
-_COLUMNS = tuple(f"{column}_{side}" for column in ("dice", "hd95", "asd") for side in ("before", "after"))
+from ..scene.segment_matching import SharedLabels, sharedLabels
+from ..scene.segmentations import SegmentLabels
 
 
 @dataclass(frozen=True)
 class OrganPairs:
-    """What to measure: `pairs` for the worker's `evaluate`, and whose the labels are."""
+    """Pairs of label maps to measure: `pairs` for the worker, `shared` with the segments that the labels stand for."""
 
     pairs: dict[str, dict[str, Image]] = field(default_factory=dict)
     shared: tuple[SharedLabels, ...] = ()
@@ -31,7 +30,7 @@ class OrganPairs:
         return cls(pairs, shared)
 
     def table(self, evaluation: dict[str, Any]) -> list[dict[str, Any]]:
-        """One row per matched segment: name, how it was matched, dice, hd95 and asd (mm) before and after.
+        """One row per matched segment: name, how it was matched, and every metric before and after (distances in mm).
 
         evaluation: the worker's answer, a label section (`pddnet.evaluation.report.label_section`) by the pairs' names.
         """
@@ -40,7 +39,6 @@ class OrganPairs:
             pairs = self.shared[int(name)].pairs
             for row in section["table"]:
                 match = pairs[int(row["label"]) - 1]
-                rows.append(
-                    {"name": match.fixed.name, "matched": match.how} | {column: row.get(column) for column in _COLUMNS}
-                )
+                metrics = {field: value for field, value in row.items() if field.endswith(("_before", "_after"))}
+                rows.append({"name": match.fixed.name, "matched": match.how} | metrics)
         return rows

@@ -1,4 +1,4 @@
-"""`ParameterSets`: several set-ups in one scene, each a parameter node, and the selector that changes between them."""
+"""`ParameterSets`: several parameter nodes of the module in one scene, and the selector that changes between them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from typing import Any
 
 import slicer
 from slicer.i18n import tr as _
+
+from .outputs import OUTPUT_FIELDS
+from .parameters import RegistrationParameters
 
 MODULE = "PDDRegistration"
 NODE = "vtkMRMLScriptedModuleNode"
@@ -30,12 +33,12 @@ class ParameterSets:
     def __init__(self, selector: Any, logic: Any, onChosen: Callable[[], None]) -> None:
         """Args: a qMRMLNodeComboBox; PDDRegistrationLogic; called when another set is to be shown."""
         self._selector, self._logic, self._onChosen = selector, logic, onChosen
-        self._current: Any = None
+        self._current: RegistrationParameters | None = None
         selector.addAttribute(NODE, "ModuleName", MODULE)
         selector.setNodeTypeLabel(_("parameter set"), NODE)
         selector.connect("currentNodeChanged(vtkMRMLNode*)", self._onNodeChanged)
 
-    def show(self, parameters: Any) -> None:
+    def show(self, parameters: RegistrationParameters | None) -> None:
         """Show which set is in use; None: no set is to be chosen now."""
         self._current = None
         if parameters is not None:
@@ -51,6 +54,6 @@ class ParameterSets:
         chosen = self._logic.chooseParameterNode(node)
         if fresh:
             for name in current.allParameters:
-                if not name.startswith("output"):
+                if name not in OUTPUT_FIELDS:
                     setattr(chosen, name, getattr(current, name))
         self._onChosen()

@@ -1,4 +1,4 @@
-"""What leads a registration besides the volumes: masks, segmentations that guide, landmarks to start from."""
+"""Inputs of a run besides the volumes: masks, label maps that guide, and a transform or landmarks to start from."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from pddnet.errors import InputError
 from pddnet.io.landmark_init import start_from_points
 
 from ..scene.points import pointPairs
+from ..scene.segment_matching import SharedLabels
 from ..scene.segmentations import SegmentLabels, labelsFromSegmentation
-from ..scene.volumes import imageFromVolume, itkTransformFromNode
+from ..scene.transforms import itkTransformFromNode
+from ..scene.volumes import imageFromVolume
 from .selection import Selection
 
 
 def startOf(selection: Selection, fixedGrid: Grid) -> Any:
-    """What the run starts from: ITK's transform or a (4, 4) matrix, fixed to moving points in LPS mm; None: a search.
+    """Return the initial transform: ITK's or a (4, 4) matrix, fixed to moving, LPS mm; None: the run searches one.
 
     Raises:
         InputError: there are too few pairs of points, or they fit no body.
@@ -34,7 +36,7 @@ def startOf(selection: Selection, fixedGrid: Grid) -> Any:
 
 
 def masksOf(selection: Selection, fixedGrid: Grid, movingGrid: Grid) -> dict[str, Image]:
-    """The chosen masks, 1 inside, by the names that the worker knows; grids: of the two volumes, LPS mm.
+    """Read the chosen masks, 1 inside, by the worker's names; fixedGrid, movingGrid: of the two volumes, LPS mm.
 
     Raises:
         InputError: a mask is empty, or the segment is gone.
@@ -49,9 +51,9 @@ def masksOf(selection: Selection, fixedGrid: Grid, movingGrid: Grid) -> dict[str
 
 
 def guidingLabels(
-    fixed: SegmentLabels, moving: SegmentLabels, shared: tuple, fixedGrid: Grid, movingGrid: Grid
+    fixed: SegmentLabels, moving: SegmentLabels, shared: tuple[SharedLabels, ...], fixedGrid: Grid, movingGrid: Grid
 ) -> dict[str, Image]:
-    """The segments of both scans that are the same organ as one label map per scan, by the worker's names.
+    """Join the matched segments into one label map per scan, by the worker's names.
 
     Args:
         shared: from `segmentations.sharedLabels`; where segments overlap, the earlier one is kept.
@@ -74,39 +76,41 @@ def guidingLabels(
     }
 
 
-def _joined(images: list[Image], shared: tuple, grid: Grid) -> Image:
-    """One label map of several; their labels are counted on."""
+def _joined(images: list[Image], shared: tuple[SharedLabels, ...], grid: Grid) -> Image:
+    """One label map of several; the labels of each begin after those of the one before."""
     if len(images) == 1:
         return images[0]
-    whole, first = np.zeros(grid.shape, np.uint16), 0
+    joined, offset = np.zeros(grid.shape, np.uint16), 0
     for image, labels in zip(images, shared, strict=True):
         array = image.resample(grid, labels=True).array.astype(np.uint16)
-        array[array > 0] += first
-        whole = np.where(whole > 0, whole, array)
-        first += len(labels.pairs)
-    return Image(whole, grid)
+        array[array > 0] += offset
+        joined = np.where(joined > 0, joined, array)
+        offset += len(labels.pairs)
+    return Image(joined, grid)
 
 
 def _mask(node: slicer.vtkMRMLNode, segment: str, grid: Grid, ignored: slicer.vtkMRMLTransformNode | None) -> Image:
     if not node.IsA("vtkMRMLSegmentationNode"):
         image = imageFromVolume(node, ignored)
-        inside = image.array > 0
-        return _filled(Image(inside.astype(np.uint8), image.grid), node)
+        return _filled(Image((image.array > 0).astype(np.uint8), image.grid), node)
     labels = labelsFromSegmentation(node, None, ignored)
-    wanted = [entry for entry in labels.segments if entry.layer is not None and segment in ("", entry.id)]
-    if not wanted:
+    layers: dict[int, list[int]] = {}
+    for entry in labels.segments:
+        if entry.layer is not None and segment in ("", entry.id):
+            layers.setdefault(entry.layer, []).append(entry.value)
+    if not layers:
         text = _("{name}: the segment that should be the mask is gone or empty; choose another one.")
         raise InputError(text.format(name=node.GetName()))
-    whole = None
-    for layer in sorted({entry.layer for entry in wanted}):
-        image = labels.images[layer]
-        values = [entry.value for entry in wanted if entry.layer == layer]
-        inside = Image(np.isin(image.array, values).astype(np.uint8), image.grid)
-        if len({entry.layer for entry in wanted}) == 1:
-            return _filled(inside, node)
-        array = inside.resample(grid, labels=True).array
-        whole = array if whole is None else np.maximum(whole, array)
-    return _filled(Image(whole, grid), node)
+    masks = [_insideOf(labels.images[layer], values) for layer, values in sorted(layers.items())]
+    if len(masks) == 1:
+        return _filled(masks[0], node)
+    arrays = [mask.resample(grid, labels=True).array for mask in masks]
+    return _filled(Image(np.maximum.reduce(arrays), grid), node)
+
+
+def _insideOf(image: Image, values: list[int]) -> Image:
+    """1 where the label map has one of the values."""
+    return Image(np.isin(image.array, values).astype(np.uint8), image.grid)
 
 
 def _filled(mask: Image, node: slicer.vtkMRMLNode) -> Image:

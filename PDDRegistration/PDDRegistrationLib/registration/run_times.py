@@ -1,4 +1,4 @@
-"""How long runs took on this machine, from Slicer's settings: the last one of every preset."""
+"""Remember the time of the last run with each preset on this machine, in Slicer's settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`Selection`: what is to be registered, how, and where the result goes; and whether that can be carried out."""
+"""`Selection`: the inputs, settings and output nodes of one registration, and the checks of that choice."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from pddnet.core.preset_overrides import adjusted
 from pddnet.core.presets import find_preset
 from pddnet.errors import InputError
 
-from ..scene.geometry import isSame, parentChain
-from ..scene.volumes import registrationParent
-
-OUTPUT = "output"  # fields that begin so are written to
+from ..scene.nodes import isUnder, nodesOfClass
+from ..scene.placement import registrationParent
+from .outputs import GRID_TRANSFORM, OUTPUT_FIELDS, OUTPUTS, OutputNodes
 
 
 class OutputTaken(InputError):
@@ -24,8 +23,8 @@ class OutputTaken(InputError):
 
 
 @dataclass(frozen=True)
-class Selection:
-    """What the user chose. Without an output volume (segmentation) the moving one is put under the transform.
+class Selection(OutputNodes):
+    """The user's choice. Without an output volume (segmentation) the moving one is put under the transform.
 
     fixedMask, movingMask: where each scan may be trusted; of a segmentation the segment with the ID ...MaskSegment, or
     all. initialTransform, or the pairs of fixedPoints and movingPoints: what to start from instead of a search.
@@ -38,12 +37,6 @@ class Selection:
     movingSegmentation: slicer.vtkMRMLSegmentationNode | None = None
     preset: str = "default"
     device: str = "auto"
-    outputTransform: slicer.vtkMRMLTransformNode | None = None
-    outputVolume: slicer.vtkMRMLScalarVolumeNode | None = None
-    outputSegmentation: slicer.vtkMRMLSegmentationNode | None = None
-    outputInverse: slicer.vtkMRMLTransformNode | None = None
-    outputJacobian: slicer.vtkMRMLScalarVolumeNode | None = None
-    outputSpread: slicer.vtkMRMLScalarVolumeNode | None = None
     fixedMask: slicer.vtkMRMLNode | None = None
     movingMask: slicer.vtkMRMLNode | None = None
     fixedMaskSegment: str = ""
@@ -63,15 +56,20 @@ class Selection:
     @property
     def outputs(self) -> dict[str, slicer.vtkMRMLNode]:
         """Those of them that are written to."""
-        return {name: node for name, node in self.nodes.items() if name.startswith(OUTPUT)}
+        return {name: node for name, node in self.nodes.items() if name in OUTPUT_FIELDS}
+
+    @property
+    def inputs(self) -> dict[str, slicer.vtkMRMLNode]:
+        """Those of them that are only read."""
+        return {name: node for name, node in self.nodes.items() if name not in OUTPUT_FIELDS}
 
     def ignored(self, node: slicer.vtkMRMLTransformableNode) -> slicer.vtkMRMLTransformNode | None:
-        """Of the parents of a moving node the one that a run starts without, as it stands for what the run looks for.
+        """Return the parent of a moving node that a run leaves out, because it stands for what the run looks for.
 
         That is the initial transform, which would count twice otherwise, or else the result of a former run.
         """
         start = self.initialTransform
-        if start is not None and any(isSame(parent, start) for parent in parentChain(node)):
+        if start is not None and isUnder(node, start):
             return start
         return registrationParent(node, self.movingVolume)
 
@@ -84,14 +82,12 @@ class Selection:
         self._checkStart()
         if self.guide and (self.fixedSegmentation is None or self.movingSegmentation is None):
             raise InputError(_("Choose a fixed and a moving segmentation to guide with, or do not guide."))
-        for node in (self.outputTransform, self.outputInverse):
-            if node is not None and not node.IsA("vtkMRMLGridTransformNode"):
-                raise InputError(_("{name} is no grid transform; choose another output.").format(name=node.GetName()))
+        self._checkGridTransforms()
         self._checkInverse()
         self._checkTransform()
 
     def _checkOutputs(self) -> None:
-        inputs = [node for name, node in self.nodes.items() if not name.startswith(OUTPUT)]
+        inputs = list(self.inputs.values())
         written: list[slicer.vtkMRMLNode] = []
         for name, node in self.outputs.items():
             if node in inputs:
@@ -105,23 +101,31 @@ class Selection:
             raise InputError(text.format(name=self.outputSegmentation.GetName()))
 
     def _checkStart(self) -> None:
-        if (self.fixedPoints is None) != (self.movingPoints is None):
-            side = _("fixed") if self.fixedPoints is None else _("moving")
-            raise InputError(_("Choose the {side} points too, or neither of them.").format(side=side))
-        if self.fixedPoints is None:
+        fixed, moving = self.fixedPoints, self.movingPoints
+        if fixed is None and moving is None:
             return
-        if self.fixedPoints is self.movingPoints:
+        if fixed is None or moving is None:
+            side = _("fixed") if fixed is None else _("moving")
+            raise InputError(_("Choose the {side} points too, or neither of them.").format(side=side))
+        if fixed is moving:
             text = _("{name} is chosen for both scans; choose the points of the other one.")
-            raise InputError(text.format(name=self.fixedPoints.GetName()))
+            raise InputError(text.format(name=fixed.GetName()))
         if self.initialTransform is not None:
             raise InputError(_("Start from points or from a transform, not from both; clear one of them."))
 
+    def _checkGridTransforms(self) -> None:
+        for output in OUTPUTS:
+            node = getattr(self, output.field)
+            if output.nodeClass == GRID_TRANSFORM and node is not None and not node.IsA(GRID_TRANSFORM):
+                raise InputError(_("{name} is no grid transform; choose another output.").format(name=node.GetName()))
+
     def _checkInverse(self) -> None:
-        """The inverse is another transform's content: none of the inputs may hang on it."""
+        """No input may lie under the output of the inverse, whose content is replaced."""
         inverse = self.outputInverse
-        for name, node in self.nodes.items():
-            hangs = inverse is not None and not name.startswith(OUTPUT) and isUnder(node, inverse)
-            if hangs:
+        if inverse is None:
+            return
+        for node in self.inputs.values():
+            if isUnder(node, inverse):
                 text = _("{node} lies under {transform}, which the inverse would replace; choose another output.")
                 raise InputError(text.format(node=node.GetName(), transform=inverse.GetName()))
 
@@ -131,14 +135,14 @@ class Selection:
         if transform is None:
             return
         registered = transform.GetNodeReference(transform.GetMovingNodeReferenceRole())
-        ours = (self.movingVolume, self.movingSegmentation, self.movingPoints)
-        for node in slicer.util.getNodesByClass("vtkMRMLTransformableNode", transform.GetScene()):
+        ofOtherScan = registered not in (None, self.movingVolume)
+        fixedNodes = (self.fixedVolume, self.fixedSegmentation, self.fixedPoints)
+        movingNodes = (self.movingVolume, self.movingSegmentation, self.movingPoints)
+        for node in nodesOfClass(transform.GetScene(), "vtkMRMLTransformableNode"):
             if not isUnder(node, transform):
                 continue
-            fixed = node in (self.fixedVolume, self.fixedSegmentation, self.fixedPoints)
-            placed = registrationParent(node, self.movingVolume) is transform
-            another = registered not in (None, self.movingVolume)
-            if fixed or another or (node in ours and not placed):
+            placedByIt = registrationParent(node, self.movingVolume) is transform
+            if node in fixedNodes or ofOtherScan or (node in movingNodes and not placedByIt):
                 text = _("{node} lies under {transform}, which the result would replace; choose another output.")
                 raise OutputTaken(text.format(node=node.GetName(), transform=transform.GetName()))
 
@@ -146,8 +150,3 @@ class Selection:
 _SETTINGS = ("preset", "device", "fixedMaskSegment", "movingMaskSegment", "guide", "adjust")
 NODES = tuple(entry.name for entry in fields(Selection) if entry.name not in _SETTINGS)
 """The fields that hold nodes."""
-
-
-def isUnder(node: slicer.vtkMRMLNode, transform: slicer.vtkMRMLTransformNode) -> bool:
-    """Whether the transform is among the node's parents."""
-    return node.IsA("vtkMRMLTransformableNode") and any(isSame(parent, transform) for parent in parentChain(node))

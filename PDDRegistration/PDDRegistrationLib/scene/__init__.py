@@ -1,1 +1,1 @@
-"""Nodes of the scene to and from pddnet: geometry, volumes, transforms, segmentations, points."""
+"""Nodes of the scene to and from pddnet: geometry, volumes, transforms, segmentations, points, placement, undo."""

@@ -1,4 +1,4 @@
-"""Volumes, segmentations, models, markups under a transform or its inverse: undone exactly, or hardened in a copy."""
+"""Apply a transform or its inverse to a volume, segmentation, model or markups: by parent, with undo, or hardened."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from slicer.i18n import tr as _
 
 from pddnet.errors import InputError
 
-from .geometry import isSame, parentChain, transformBetween
-from .proxies import ownCopy
+from .geometry import independentCopy, transformBetween
+from .nodes import isSame, isUnder, nodesOfClass, parentChain
+from .placement import RESULT, placeUnder, registrationParent
 from .segmentations import BINARY, labelsFromSegmentation, segmentationFromLabels
-from .volumes import RESULT, imageFromVolume, placeUnder, registrationParent, updateVolumeFromImage
+from .volumes import imageFromVolume, updateVolumeFromImage
 
 INVERSE_OF = "PDDRegistration.InverseOf"
 """Node reference of an inverse to the transform that it was made from."""
 
 
 def inverseOf(transform: slicer.vtkMRMLTransformNode) -> slicer.vtkMRMLTransformNode:
-    """The node "<name> inverse": what lies under it is shown where the moving scan has it.
+    """Return the node "<name> inverse", which shows what lies under it where the moving scan has it.
 
     It is made when first asked for, and made anew from the transform (and its parents) each time after.
     """
@@ -30,7 +31,7 @@ def inverseOf(transform: slicer.vtkMRMLTransformNode) -> slicer.vtkMRMLTransform
         inverse = scene.AddNewNodeByClass("vtkMRMLTransformNode", name)
     modifying = inverse.StartModify()
     inverse.SetAndObserveTransformNodeID(None)
-    inverse.SetAndObserveTransformToParent(ownCopy(transformBetween(None, transform)))
+    inverse.SetAndObserveTransformToParent(independentCopy(transformBetween(None, transform)))
     inverse.SetNodeReferenceID(INVERSE_OF, transform.GetID())
     fixed, moving = (transform.GetNodeReferenceID(role) for role in _roles(transform))
     for role, reference in zip(_roles(inverse), (moving, fixed), strict=True):
@@ -43,7 +44,7 @@ def inverseOf(transform: slicer.vtkMRMLTransformNode) -> slicer.vtkMRMLTransform
 def hardenedCopy(
     node: slicer.vtkMRMLTransformableNode, transform: slicer.vtkMRMLTransformNode, inverse: bool = False
 ) -> slicer.vtkMRMLTransformableNode:
-    """A new node "<name> registered" in the world, without parents; the node itself stays as it is, where it is.
+    """Add a copy "<name> registered" with the transform hardened, in the world; the node itself stays unchanged.
 
     Volumes and label maps are resampled to voxels of their own spacing that cover all of what is moved.
 
@@ -51,7 +52,7 @@ def hardenedCopy(
         InputError: the node cannot be moved so, or has nothing in it.
     """
     scene = node.GetScene()
-    before = _nodesOf(scene)
+    before = nodesOfClass(scene)
     try:
         target = _target(node, transform, inverse)
         copy = _copyOf(node)
@@ -78,13 +79,15 @@ class _Move:
         """Nothing where the node is gone, or was moved elsewhere meanwhile."""
         if self.node.GetScene() is None or not isSame(self.node.GetParentTransformNode(), self.parent):
             return
-        gone = self.former is None or self.former.GetScene() is None
-        self.node.SetAndObserveTransformNodeID(None if gone else self.former.GetID())
+        if self.former is None or self.former.GetScene() is None:
+            self.node.SetAndObserveTransformNodeID(None)
+        else:
+            self.node.SetAndObserveTransformNodeID(self.former.GetID())
 
 
 @dataclass(frozen=True)
 class _Step:
-    """What one `apply` did: parents exchanged, the node's own last, and transforms that it made."""
+    """One call of `apply`: the parents that were exchanged, the node's own last, and the transforms that were made."""
 
     node: slicer.vtkMRMLTransformableNode
     moves: tuple[_Move, ...]
@@ -92,7 +95,7 @@ class _Step:
 
 
 class Applied:
-    """Puts nodes under transforms, and remembers how they lay before; it changes nothing but parents."""
+    """Puts nodes under transforms, and remembers their former parents; it changes nothing else."""
 
     def __init__(self) -> None:
         self._steps: list[_Step] = []
@@ -100,17 +103,17 @@ class Applied:
     def apply(
         self, node: slicer.vtkMRMLTransformableNode, transform: slicer.vtkMRMLTransformNode, inverse: bool = False
     ) -> None:
-        """Show a node of the moving scan where the fixed one has it; `inverse`: a node of the fixed scan at the moving.
+        """Show a node of the moving scan in fixed space; `inverse`: a node of the fixed scan in moving space.
 
-        As `nodes.placeUnder` does it: other parents keep their effect, a former result is replaced.
+        As `placement.placeUnder` does it: other parents keep their effect, a former result is replaced.
 
         Raises:
             InputError: the node lies there already, or the transform lies under it.
         """
         scene = node.GetScene()
-        before = _nodesOf(scene, "vtkMRMLTransformNode")
+        before = nodesOfClass(scene, "vtkMRMLTransformNode")
         target = _target(node, transform, inverse)
-        if any(isSame(parent, target) for parent in parentChain(node)):  # the inverse was there before, then
+        if isUnder(node, target):  # the inverse was there before, then
             text = _("{node} lies under {transform} already; choose another node or direction.")
             raise InputError(text.format(node=node.GetName(), transform=target.GetName()))
         chain = [node, *parentChain(node)]
@@ -121,8 +124,7 @@ class Applied:
             for member, former in zip(chain, parents, strict=True)
             if not isSame(member.GetParentTransformNode(), former)
         ]
-        made = [each for each in _nodesOf(scene, "vtkMRMLTransformNode") if not any(each is known for known in before)]
-        self._steps.append(_Step(node, tuple(moves), tuple(made)))
+        self._steps.append(_Step(node, tuple(moves), tuple(_nodesSince(scene, before, "vtkMRMLTransformNode"))))
 
     @property
     def canUndo(self) -> bool:
@@ -160,24 +162,23 @@ def _roles(transform: slicer.vtkMRMLTransformNode) -> tuple[str, str]:
     return transform.GetFixedNodeReferenceRole(), transform.GetMovingNodeReferenceRole()
 
 
-def _nodesOf(scene: slicer.vtkMRMLScene, kind: str = "vtkMRMLNode") -> list[slicer.vtkMRMLNode]:
-    return [scene.GetNthNodeByClass(number, kind) for number in range(scene.GetNumberOfNodesByClass(kind))]
+def _nodesSince(scene: slicer.vtkMRMLScene, before: list[slicer.vtkMRMLNode], kind: str) -> list[slicer.vtkMRMLNode]:
+    """The nodes of a class that were not there before."""
+    return [node for node in nodesOfClass(scene, kind) if not any(node is known for known in before)]
 
 
 def _removeSince(scene: slicer.vtkMRMLScene, before: list[slicer.vtkMRMLNode], kind: str = "vtkMRMLNode") -> None:
-    """Take out all nodes of a class that were not there before."""
-    for node in reversed(_nodesOf(scene, kind)):
-        if not any(node is known for known in before):
-            scene.RemoveNode(node)
+    for node in reversed(_nodesSince(scene, before, kind)):
+        scene.RemoveNode(node)
 
 
 def _knownInverse(transform: slicer.vtkMRMLTransformNode) -> slicer.vtkMRMLTransformNode | None:
-    candidates = _nodesOf(transform.GetScene(), "vtkMRMLTransformNode")
+    candidates = nodesOfClass(transform.GetScene(), "vtkMRMLTransformNode")
     return next((node for node in candidates if isSame(node.GetNodeReference(INVERSE_OF), transform)), None)
 
 
 def _isUsed(transform: slicer.vtkMRMLTransformNode) -> bool:
-    others = _nodesOf(transform.GetScene(), "vtkMRMLTransformableNode")
+    others = nodesOfClass(transform.GetScene(), "vtkMRMLTransformableNode")
     return any(isSame(other.GetParentTransformNode(), transform) for other in others)
 
 

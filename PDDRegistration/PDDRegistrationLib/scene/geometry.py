@@ -1,8 +1,6 @@
-"""Where the things of a scene lie: RAS matrices and parent transforms of MRML as LPS grids of pddnet."""
+"""Geometry of the scene: RAS matrices, image data and parent transforms of MRML as LPS grids of pddnet."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import numpy as np
 import slicer
@@ -14,44 +12,46 @@ from pddnet.core.grid import Grid
 from pddnet.core.image import AIR, Image
 from pddnet.errors import InputError
 
+from .nodes import isSame, parentChain
+
 RAS_LPS = np.array([-1.0, -1.0, 1.0])
 """Times a vector in RAS it is the vector in LPS, and the other way round."""
 
 ORTHOGONAL = 2e-3  # as `Grid` takes it: cosines between axes that count as right angles
-PROBES = 21  # per axis, points at which a bent volume is measured
-STRETCH = 0.25  # relative change of the spacing up to which bending keeps it
+PROBES = 21  # per axis, points at which the extent of a bent volume is sampled
+STRETCH = 0.25  # relative change of the spacing by bending up to which the volume's own spacing is kept
 CT_MINIMUM = -150.0  # only Hounsfield units go below it
 SMALLEST_SPACING = 1e-4  # mm
 LARGEST_GROWTH = 20  # voxels after resampling, times those before
 
 
 def arrayFromMatrix(matrix: vtk.vtkMatrix4x4) -> np.ndarray:
-    """The matrix as (4, 4) floats."""
+    """Turn VTK's matrix into (4, 4) floats."""
     return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
 
 
 def matrixFromArray(array: np.ndarray) -> vtk.vtkMatrix4x4:
-    """(4, 4) numbers as VTK's matrix."""
+    """Turn (4, 4) numbers into VTK's matrix."""
     matrix = vtk.vtkMatrix4x4()
     matrix.DeepCopy(np.asarray(array, float).ravel().tolist())
     return matrix
 
 
 def linearMatrix(transform: vtk.vtkLinearTransform) -> np.ndarray:
-    """(4, 4) of a linear transform, RAS."""
+    """Return the (4, 4) matrix of a linear transform, RAS."""
     transform.Update()
     return arrayFromMatrix(transform.GetMatrix())
 
 
 def linearTransform(array: np.ndarray) -> vtk.vtkTransform:
-    """The linear transform of a (4, 4) matrix, RAS."""
+    """Make the linear transform of a (4, 4) matrix, RAS."""
     transform = vtk.vtkTransform()
     transform.SetMatrix(matrixFromArray(array))
     return transform
 
 
 def gridFromMatrix(ijkToRas: np.ndarray, shape: tuple[int, int, int]) -> Grid:
-    """The LPS grid of a volume (D, H, W) from its (4, 4) matrix of voxel (i, j, k) to RAS mm.
+    """Make the LPS grid of a volume (D, H, W) from its (4, 4) matrix of voxel (i, j, k) to RAS mm.
 
     Raises:
         InputError: a spacing is zero, or the axes are not at right angles.
@@ -63,15 +63,22 @@ def gridFromMatrix(ijkToRas: np.ndarray, shape: tuple[int, int, int]) -> Grid:
 
 
 def matrixFromGrid(grid: Grid) -> np.ndarray:
-    """(4, 4) of voxel (i, j, k) to RAS mm."""
+    """Return the (4, 4) matrix of voxel (i, j, k) to RAS mm."""
     matrix = np.eye(4)
     matrix[:3, :3] = RAS_LPS[:, None] * grid.axes
     matrix[:3, 3] = RAS_LPS * grid.origin
     return matrix
 
 
+def ijkToRasOf(volume: slicer.vtkMRMLVolumeNode) -> np.ndarray:
+    """Return the (4, 4) matrix of voxel (i, j, k) to the volume's own RAS mm, without its parents."""
+    matrix = vtk.vtkMatrix4x4()
+    volume.GetIJKToRASMatrix(matrix)
+    return arrayFromMatrix(matrix)
+
+
 def movedPoints(transform: vtk.vtkAbstractTransform, points: np.ndarray) -> np.ndarray:
-    """RAS points (..., 3) in mm, each where the transform takes it."""
+    """Transform RAS points (..., 3) in mm."""
     given, moved = vtk.vtkPoints(), vtk.vtkPoints()
     moved.SetDataTypeToDouble()
     flat = np.ascontiguousarray(points, dtype=np.float64).reshape(-1, 3)
@@ -81,7 +88,7 @@ def movedPoints(transform: vtk.vtkAbstractTransform, points: np.ndarray) -> np.n
 
 
 def voxelArray(data: vtk.vtkImageData) -> np.ndarray:
-    """The scalars (D, H, W) or (D, H, W, components) of image data: its own memory, not to be written."""
+    """View the scalars of image data as (D, H, W) or (D, H, W, components): its own memory, read-only."""
     columns, rows, slices = data.GetDimensions()
     array = numpy_support.vtk_to_numpy(data.GetPointData().GetScalars())
     array = array.reshape(slices, rows, columns, *array.shape[1:])
@@ -90,7 +97,7 @@ def voxelArray(data: vtk.vtkImageData) -> np.ndarray:
 
 
 def imageData(array: np.ndarray, like: np.dtype | None = None) -> vtk.vtkImageData:
-    """New image data with a copy of the values (D, H, W) or (D, H, W, components), without geometry.
+    """Copy values (D, H, W) or (D, H, W, components) into new image data, without geometry.
 
     like: the scalar type to have; whole numbers are rounded and limited to what the type holds.
     """
@@ -108,23 +115,10 @@ def imageData(array: np.ndarray, like: np.dtype | None = None) -> vtk.vtkImageDa
     return data
 
 
-def parentChain(node: slicer.vtkMRMLTransformableNode) -> Iterator[slicer.vtkMRMLTransformNode]:
-    """The transforms that the node lies under, from its own parent upwards."""
-    parent = node.GetParentTransformNode()
-    while parent is not None:
-        yield parent
-        parent = parent.GetParentTransformNode()
-
-
-def isSame(a: slicer.vtkMRMLNode | None, b: slicer.vtkMRMLNode | None) -> bool:
-    """Whether both are one node of one scene, or both None."""
-    return a is b or (a is not None and b is not None and a.GetID() == b.GetID())
-
-
 def transformToWorld(
     node: slicer.vtkMRMLTransformableNode, ignoring: slicer.vtkMRMLTransformNode | None = None
 ) -> vtk.vtkAbstractTransform:
-    """From the node's own coordinates to the world, RAS mm: a vtkTransform where it is linear.
+    """Return the transform of the node's own coordinates to the world, RAS mm: a vtkTransform if linear.
 
     ignoring: a transform in the node's chain; the world is then what lies directly under it, as if it and
     everything above it were gone.
@@ -137,21 +131,30 @@ def transformToWorld(
 def transformBetween(
     source: slicer.vtkMRMLTransformNode | None, target: slicer.vtkMRMLTransformNode | None
 ) -> vtk.vtkAbstractTransform:
-    """From what lies under `source` to what lies under `target`, RAS mm (None: the world): a vtkTransform if linear."""
+    """Return the transform from `source` to `target`, RAS mm (None: the world): a vtkTransform if linear."""
     general = vtk.vtkGeneralTransform()
     slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(source, target, general)
-    return _inARow(general)
+    return _concatenated(general)
+
+
+def independentCopy(transform: vtk.vtkAbstractTransform) -> vtk.vtkAbstractTransform:
+    """Copy a transform, so that it does not follow the nodes that it was made from; a vtkTransform if linear."""
+    if transform.IsA("vtkLinearTransform"):
+        return linearTransform(linearMatrix(transform))
+    copy = vtk.vtkGeneralTransform()
+    slicer.vtkMRMLTransformNode.DeepCopyTransform(copy, transform)
+    return copy
 
 
 def flattened(transform: vtk.vtkAbstractTransform) -> list[vtk.vtkAbstractTransform]:
-    """The simple transforms that make up a composite one, the first to be applied first."""
+    """List the simple transforms that make up a composite one, the first to be applied first."""
     parts = vtk.vtkCollection()
     slicer.vtkMRMLTransformNode.FlattenGeneralTransform(parts, transform)
     return [parts.GetItemAsObject(number) for number in range(parts.GetNumberOfItems())]
 
 
-def _inARow(*transforms: vtk.vtkAbstractTransform) -> vtk.vtkAbstractTransform:
-    """The transforms one after the other: a vtkTransform where all are linear, which VTK applies many times faster."""
+def _concatenated(*transforms: vtk.vtkAbstractTransform) -> vtk.vtkAbstractTransform:
+    """Concatenate transforms: a vtkTransform where all are linear, which VTK applies many times faster."""
     general = vtk.vtkGeneralTransform()
     general.PostMultiply()
     for transform in transforms:
@@ -168,7 +171,7 @@ def _inARow(*transforms: vtk.vtkAbstractTransform) -> vtk.vtkAbstractTransform:
 def worldImage(
     data: vtk.vtkImageData, ijkToRas: np.ndarray, toWorld: vtk.vtkAbstractTransform, *, labels: bool = False
 ) -> Image:
-    """Scalar image data in the world, LPS mm.
+    """Bring scalar image data into the world, LPS mm.
 
     Args:
         data: its voxels are taken as they are, its extent may begin anywhere, its own geometry is not looked at.
@@ -211,7 +214,7 @@ def _resampled(
     steps = linearTransform(matrixFromGrid(grid)), to_world.GetInverse(), linearTransform(np.linalg.inv(ijk_to_ras))
     reslice = vtk.vtkImageReslice()
     reslice.SetInputData(voxels)
-    reslice.SetResliceTransform(_inARow(*steps))  # voxel of the grid -> world -> node -> voxel of the data
+    reslice.SetResliceTransform(_concatenated(*steps))  # voxel of the grid -> world -> node -> voxel of the data
     reslice.SetOutputExtent(*(bound for size in grid.size.tolist() for bound in (0, size - 1)))
     reslice.SetOutputOrigin(0, 0, 0)
     reslice.SetOutputSpacing(1, 1, 1)
@@ -225,13 +228,13 @@ def _resampled(
 
 
 def _padding(array: np.ndarray) -> float:
-    """The value of what the scan does not show, such that pddnet's `view_mask` finds it."""
+    """Return the value of voxels outside the view, such that pddnet's `view_mask` finds it."""
     lowest = float(array.min())
     return min(lowest, AIR) if lowest < CT_MINIMUM else lowest
 
 
-def _coveringGrid(ijk_to_ras: np.ndarray, shape: tuple[int, int, int], to_world: vtk.vtkAbstractTransform) -> Grid:
-    """A grid at right angles over a bent or sheared volume, from voxel edge to voxel edge.
+def _coveringGrid(ijk_to_ras: np.ndarray, shape: tuple[int, ...], to_world: vtk.vtkAbstractTransform) -> Grid:
+    """Make a grid at right angles over a bent or sheared volume, from voxel edge to voxel edge.
 
     Its first axis runs along the volume's, its second in the plane of the first two: a tilted stack keeps its planes.
     The spacing is the volume's, scaled if a parent scales.
@@ -252,4 +255,5 @@ def _coveringGrid(ijk_to_ras: np.ndarray, shape: tuple[int, int, int], to_world:
     if not np.isfinite(count).all() or count.prod() > LARGEST_GROWTH * size.prod():
         raise InputError(_("its parent transform folds or stretches it out of all proportion; correct the transform"))
     origin = direction @ ((low + high) / 2 - (count - 1) / 2 * spacing)
-    return Grid(tuple(int(n) for n in count[::-1]), spacing, origin, direction)
+    depth, height, width = (int(n) for n in count[::-1])
+    return Grid((depth, height, width), spacing, origin, direction)

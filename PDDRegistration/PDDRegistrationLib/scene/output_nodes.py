@@ -1,47 +1,14 @@
-"""The nodes that a run fills: how they are called, what goes into them, where they stand in the subject hierarchy."""
+"""Output nodes: maps as volumes with a grey scale, and their place in the subject hierarchy."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 import slicer
-from slicer.i18n import tr as _
 
 from pddnet.core.image import Image
 
 from .volumes import updateVolumeFromImage
-
-NAMES = {
-    "outputTransform": _("{moving} to {fixed}"),
-    "outputVolume": _("{moving} on {fixed}"),
-    "outputSegmentation": _("{segmentation} on {fixed}"),
-    "outputInverse": _("{moving} to {fixed} inverse"),
-    "outputJacobian": _("{moving} to {fixed} Jacobian"),
-    "outputSpread": _("{moving} to {fixed} spread"),
-}
-"""Of new nodes, by the field of `Selection`."""
-
-_USUAL = {
-    "outputTransform": _("PDD transform"),
-    "outputVolume": _("PDD volume"),
-    "outputSegmentation": _("PDD segmentation"),
-    "outputInverse": _("PDD inverse"),
-    "outputJacobian": _("PDD Jacobian"),
-    "outputSpread": _("PDD spread"),
-}
-
-
-def outputName(
-    output: str,
-    fixedVolume: slicer.vtkMRMLNode | None,
-    movingVolume: slicer.vtkMRMLNode | None,
-    movingSegmentation: slicer.vtkMRMLNode | None = None,
-) -> str:
-    """What to call a new output, after the inputs where they are chosen."""
-    if fixedVolume is None or movingVolume is None:
-        return _USUAL[output]
-    segmentation = (movingSegmentation or movingVolume).GetName()
-    return NAMES[output].format(moving=movingVolume.GetName(), fixed=fixedVolume.GetName(), segmentation=segmentation)
 
 
 def fillMap(volume: slicer.vtkMRMLScalarVolumeNode, image: Image, window: float, level: float) -> None:
@@ -53,7 +20,7 @@ def fillMap(volume: slicer.vtkMRMLScalarVolumeNode, image: Image, window: float,
         display.SetWindowLevel(window, level)
 
 
-def placeBeside(nodes: Iterable[slicer.vtkMRMLNode | None], moving: slicer.vtkMRMLNode) -> None:
+def placeBeside(nodes: Iterable[slicer.vtkMRMLNode], moving: slicer.vtkMRMLNode) -> None:
     """Put nodes into the folder, study or patient of the moving volume; those that the user has filed stay."""
     scene = moving.GetScene()
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
@@ -64,8 +31,6 @@ def placeBeside(nodes: Iterable[slicer.vtkMRMLNode | None], moving: slicer.vtkMR
     if not folder or folder == hierarchy.GetSceneItemID():
         return
     for node in nodes:
-        if node is None:
-            continue
         own = hierarchy.GetItemByDataNode(node) or hierarchy.CreateItem(folder, node)
         if hierarchy.GetItemParent(own) == hierarchy.GetSceneItemID():
             hierarchy.SetItemParent(own, folder)

@@ -1,9 +1,10 @@
-"""Two point lists of the scene as pairs of landmarks, LPS mm."""
+"""Corresponding landmarks: two point lists of the scene as pairs, LPS mm."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import slicer
@@ -16,13 +17,13 @@ from .geometry import RAS_LPS, movedPoints, transformToWorld
 
 @dataclass(frozen=True, eq=False)
 class PointPairs:
-    """names, fixed and moving (N, 3) LPS mm; how: 'label' or 'order'; left: how many points have no partner."""
+    """names, fixed and moving (N, 3) LPS mm; how: 'label' or 'order'; unpaired: how many points have no partner."""
 
     names: tuple[str, ...]
     fixed: np.ndarray
     moving: np.ndarray
     how: str
-    left: int
+    unpaired: int
 
 
 def pointPairs(
@@ -30,47 +31,72 @@ def pointPairs(
     movingPoints: slicer.vtkMRMLMarkupsNode,
     ignoring: slicer.vtkMRMLTransformNode | None = None,
 ) -> PointPairs:
-    """The points that belong together: by label where any label is the same, else by order where the counts agree.
+    """Pair corresponding points: by label where any label is the same, else by order where the counts agree.
 
-    ignoring: of the moving list's parents, as for `nodes.imageFromVolume`.
+    ignoring: of the moving list's parents, as for `volumes.imageFromVolume`.
 
     Raises:
         InputError: no pair is found, or a label that both lists have occurs twice in one of them.
     """
-    sides = [_points(fixedPoints, None), _points(movingPoints, ignoring)]
-    labels = [[label for label, _place in side] for side in sides]
-    shared = [label for label in dict.fromkeys(labels[0]) if label and label in labels[1]]
+    fixed, moving = _points(fixedPoints, None), _points(movingPoints, ignoring)
+    shared = _sharedLabels(fixed, moving)
     if shared:
-        for node, side in zip((fixedPoints, movingPoints), labels, strict=True):
-            twice = [label for label, count in Counter(side).items() if count > 1 and label in shared]
-            if twice:
-                text = _("{name}: the label '{label}' occurs twice; give every point its own label")
-                raise InputError(text.format(name=node.GetName(), label=twice[0]))
-        places = [dict(side) for side in sides]
-        pairs = [np.array([side[label] for label in shared]) for side in places]
-        left = len(sides[0]) + len(sides[1]) - 2 * len(shared)
-        return PointPairs(tuple(shared), pairs[0], pairs[1], "label", left)
-    if len(sides[0]) != len(sides[1]) or not sides[0]:
+        _checkUnique(fixedPoints, fixed, shared)
+        _checkUnique(movingPoints, moving, shared)
+        unpaired = len(fixed) + len(moving) - 2 * len(shared)
+        return PointPairs(shared, _placesByLabel(fixed, shared), _placesByLabel(moving, shared), "label", unpaired)
+    if len(fixed) != len(moving) or not fixed:
         text = _(
             "{fixed} has {fixedCount} points and {moving} has {movingCount}, and no label is in both; give the same "
             "labels to the same places, or as many points in the same order"
         )
         names = {"fixed": fixedPoints.GetName(), "moving": movingPoints.GetName()}
-        raise InputError(text.format(**names, fixedCount=len(sides[0]), movingCount=len(sides[1])))
-    names = tuple(label or str(number) for number, label in enumerate(labels[0], 1))
-    return PointPairs(names, *(np.array([place for _label, place in side]) for side in sides), "order", 0)
+        raise InputError(text.format(**names, fixedCount=len(fixed), movingCount=len(moving)))
+    labels = tuple(point.label or str(number) for number, point in enumerate(fixed, 1))
+    return PointPairs(labels, _places(fixed), _places(moving), "order", 0)
 
 
-def _points(
-    node: slicer.vtkMRMLMarkupsNode, ignoring: slicer.vtkMRMLTransformNode | None
-) -> list[tuple[str, np.ndarray]]:
-    """Label and place (3,) in the world, LPS mm, of every point that was placed."""
+class _Point(NamedTuple):
+    """A landmark: its label, '' for none, and its place (3,) in the world, LPS mm."""
+
+    label: str
+    place: np.ndarray
+
+
+def _sharedLabels(fixed: list[_Point], moving: list[_Point]) -> tuple[str, ...]:
+    """The labels that both lists have, in the order of the fixed one."""
+    known = {point.label for point in moving}
+    return tuple(label for label in dict.fromkeys(point.label for point in fixed) if label and label in known)
+
+
+def _checkUnique(node: slicer.vtkMRMLMarkupsNode, points: list[_Point], labels: tuple[str, ...]) -> None:
+    """Raises InputError where one of the labels occurs twice."""
+    counts = Counter(point.label for point in points)
+    repeated = [label for label, count in counts.items() if count > 1 and label in labels]
+    if repeated:
+        text = _("{name}: the label '{label}' occurs twice; give every point its own label")
+        raise InputError(text.format(name=node.GetName(), label=repeated[0]))
+
+
+def _placesByLabel(points: list[_Point], labels: tuple[str, ...]) -> np.ndarray:
+    """(N, 3) LPS mm, in the order of the labels."""
+    places = {point.label: point.place for point in points}
+    return np.array([places[label] for label in labels])
+
+
+def _places(points: list[_Point]) -> np.ndarray:
+    """(N, 3) LPS mm."""
+    return np.array([point.place for point in points])
+
+
+def _points(node: slicer.vtkMRMLMarkupsNode, ignoring: slicer.vtkMRMLTransformNode | None) -> list[_Point]:
+    """Every point that was placed."""
     numbers = [n for n in range(node.GetNumberOfControlPoints()) if _isPlaced(node, n)]
     if not numbers:
         return []
     local = np.array([node.GetNthControlPointPosition(n) for n in numbers])
     world = RAS_LPS * movedPoints(transformToWorld(node, ignoring), local)
-    return [(node.GetNthControlPointLabel(n).strip(), place) for n, place in zip(numbers, world, strict=True)]
+    return [_Point(node.GetNthControlPointLabel(n).strip(), place) for n, place in zip(numbers, world, strict=True)]
 
 
 def _isPlaced(node: slicer.vtkMRMLMarkupsNode, number: int) -> bool:

@@ -1,4 +1,4 @@
-"""`unchangedOnError`: what is put into the scene is there whole, or not at all."""
+"""`unchangedOnError`: a transaction on the scene; results appear whole, or not at all."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import slicer
+
+from .nodes import nodesOfClass
 
 
 @contextmanager
@@ -23,23 +25,23 @@ def unchangedOnError(scene: slicer.vtkMRMLScene, outputs: Iterable[slicer.vtkMRM
     for output in outputs:
         if output.IsA("vtkMRMLSegmentationNode") and output.GetDisplayNode() is None:
             output.CreateDefaultDisplayNodes()
-    nodes = {node.GetID() for node in _nodes(scene)}
-    parents = [(node, node.GetTransformNodeID()) for node in _nodes(scene, "vtkMRMLTransformableNode")]
-    kept = [_Kept(node) for output in outputs for node in (output, *_displays(output))]
+    nodes = {node.GetID() for node in nodesOfClass(scene)}
+    parents = [(node, node.GetTransformNodeID()) for node in nodesOfClass(scene, "vtkMRMLTransformableNode")]
+    snapshots = [_Snapshot(node) for output in outputs for node in (output, *_displays(output))]
     try:
         yield
     except BaseException:
         for node, parent in parents:
             if node.GetTransformNodeID() != parent:
                 node.SetAndObserveTransformNodeID(parent)
-        for one in kept:
-            one.restore()
-        for node in [node for node in _nodes(scene) if node.GetID() not in nodes]:
+        for snapshot in snapshots:
+            snapshot.restore()
+        for node in [node for node in nodesOfClass(scene) if node.GetID() not in nodes]:
             scene.RemoveNode(node)
         raise
 
 
-class _Kept:
+class _Snapshot:
     """A node's content, attributes and references at one time; the data in it is shared with the node."""
 
     def __init__(self, node: slicer.vtkMRMLNode) -> None:
@@ -60,7 +62,3 @@ def _displays(node: slicer.vtkMRMLNode) -> list[slicer.vtkMRMLDisplayNode]:
         return []
     displays = (node.GetNthDisplayNode(number) for number in range(node.GetNumberOfDisplayNodes()))
     return [display for display in displays if display is not None]
-
-
-def _nodes(scene: slicer.vtkMRMLScene, className: str = "vtkMRMLNode") -> list[slicer.vtkMRMLNode]:
-    return [scene.GetNthNodeByClass(number, className) for number in range(scene.GetNumberOfNodesByClass(className))]

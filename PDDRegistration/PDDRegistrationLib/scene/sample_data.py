@@ -1,4 +1,4 @@
-"""The bundled sample pair: two virtual patients with their organs and landmarks, loaded without a network."""
+"""Load the bundled sample pair, two virtual patients with their organs and landmarks, without a network."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BONE = (0.95, 0.90, 0.75)
 
 
 def samplePairNames() -> tuple[str, str]:
-    """Names of the two volumes in the scene."""
+    """Return the names of the two volumes in the scene."""
     return "PDDFixed", "PDDMoving"
 
 
@@ -60,7 +60,7 @@ def _segmentation(path: Path, name: str, names: dict[int, str]) -> slicer.vtkMRM
 
 
 def _points(path: Path, name: str) -> slicer.vtkMRMLMarkupsFiducialNode:
-    """LPS mm in the file, RAS in the scene; not shown, because they lie all over the views."""
+    """Load landmarks: LPS mm in the file, RAS in the scene; not shown, because they lie all over the views."""
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", name)
     with path.open(encoding="utf-8", newline="") as stream:
         for row in csv.DictReader(stream):

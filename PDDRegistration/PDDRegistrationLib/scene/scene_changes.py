@@ -1,4 +1,4 @@
-"""`Borrowed`: settings of nodes that are changed for a while, and hidden nodes that exist for a while."""
+"""`SceneChanges`: temporary changes of a scene, settings of nodes and hidden nodes, which can be undone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ HELPER = "PDDRegistration.Helper"
 """Node attribute of the hidden nodes that display something and are removed afterwards."""
 
 
-class Borrowed:
+class SceneChanges:
     """Remembers what it changes. What a user changed meanwhile stays as the user left it."""
 
     def __init__(self) -> None:
@@ -26,13 +26,13 @@ class Borrowed:
         setting.change(value)
 
     def restore(self, node: slicer.vtkMRMLNode, name: str) -> None:
-        """Give one property back, before the others."""
+        """Undo the change of one property, before the others."""
         for setting in [known for known in self._settings if known.node is node and known.name == name]:
             self._settings.remove(setting)
             setting.restore()
 
     def add(self, scene: slicer.vtkMRMLScene, className: str, name: str) -> slicer.vtkMRMLNode:
-        """A new hidden node, which is not saved with the scene."""
+        """Add a hidden node, which is not saved with the scene."""
         node = getattr(slicer, className)()
         node.SetName(name)
         node.SetAttribute(HELPER, "true")
@@ -45,14 +45,14 @@ class Borrowed:
         return node
 
     def addDisplay(self, node: slicer.vtkMRMLDisplayableNode) -> slicer.vtkMRMLDisplayNode:
-        """The node's display node; a new one, which goes with the rest, if it has none."""
+        """Return the node's display node; if it has none, a new one, which `undo` removes."""
         if node.GetDisplayNode() is None:
             node.CreateDefaultDisplayNodes()
             self.adopt(node.GetDisplayNode())
         return node.GetDisplayNode()
 
     def adopt(self, node: slicer.vtkMRMLNode) -> None:
-        """Take a node that has just been made out of the scene with the rest."""
+        """Remove a node that has just been made at `undo`, with the rest."""
         node.SetSaveWithScene(False)
         self._nodes.append(node)
 
@@ -63,8 +63,8 @@ class Borrowed:
         if node.GetScene() is not None:
             node.GetScene().RemoveNode(node)
 
-    def giveBack(self) -> None:
-        """All settings as they were, and the scene without the added nodes. It can be used again."""
+    def undo(self) -> None:
+        """Restore all settings, and remove the added nodes. The object can be used again."""
         settings, nodes = self._settings, self._nodes
         self._settings, self._nodes = [], []
         for setting in reversed(settings):
@@ -75,20 +75,22 @@ class Borrowed:
 
 
 class _Setting:
+    """One property of a node: its value before the change, and the value that was set."""
+
     def __init__(self, node: slicer.vtkMRMLNode, name: str, getter: str) -> None:
         self.node, self.name, self._getter = node, name, getter
-        self._former = self._ours = self._value()
+        self._former = self._set = self._value()
 
     def _value(self) -> Any:
         return getattr(self.node, self._getter)()
 
     def change(self, value: Any) -> None:
         getattr(self.node, f"Set{self.name}")(value)
-        self._ours = self._value()
+        self._set = self._value()
 
     def restore(self) -> None:
         scene = self.node.GetScene()
-        if scene is None or self._value() != self._ours:
+        if scene is None or self._value() != self._set:
             return
         gone = self.name.endswith("ID") and self._former and scene.GetNodeByID(self._former) is None
         getattr(self.node, f"Set{self.name}")(None if gone else self._former)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 
-import numpy as np
 import slicer
 import vtk
 from slicer.i18n import tr as _
@@ -16,6 +14,7 @@ from pddnet.errors import InputError
 
 from .geometry import (
     arrayFromMatrix,
+    ijkToRasOf,
     imageData,
     linearMatrix,
     matrixFromArray,
@@ -26,7 +25,6 @@ from .geometry import (
 )
 
 BINARY = "Binary labelmap"
-_CODES = (1, 2, 3, 5, 6)  # of a terminology string: category, type, modifier, region, region's modifier
 
 
 @dataclass(frozen=True)
@@ -53,54 +51,20 @@ class SegmentLabels:
     images: tuple[Image, ...]
     segments: tuple[Segment, ...]
 
-    def mapped(self, change: Callable[[Image], Image]) -> SegmentLabels:
-        """The same segments with every label map changed, say warped onto the fixed grid."""
-        return replace(self, images=tuple(change(image) for image in self.images))
-
-
-@dataclass(frozen=True)
-class SegmentMatch:
-    """A fixed segment and the moving one that is the same organ; how: 'name' or 'terminology'."""
-
-    fixed: Segment
-    moving: Segment
-    how: str
-
-
-@dataclass(frozen=True)
-class SegmentMatches:
-    """The pairs of two segmentations, in the fixed one's order, and the segments left over on either side."""
-
-    pairs: tuple[SegmentMatch, ...]
-    unmatchedFixed: tuple[Segment, ...]
-    unmatchedMoving: tuple[Segment, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class SharedLabels:
-    """Two label maps in which matched segments have the same value: `pairs[n]` is label n + 1 in both, 0 the rest.
-
-    fixed and moving lie on grids of their own, LPS mm.
-    """
-
-    fixed: Image
-    moving: Image
-    pairs: tuple[SegmentMatch, ...]
-
 
 def labelsFromSegmentation(
     segmentationNode: slicer.vtkMRMLSegmentationNode,
     referenceVolume: slicer.vtkMRMLScalarVolumeNode | None = None,
     ignoring: slicer.vtkMRMLTransformNode | None = None,
 ) -> SegmentLabels:
-    """The segmentation in the world, LPS mm, with its parent transforms applied; the node stays as it is.
+    """Read a segmentation in the world, LPS mm, with its parent transforms applied; the node stays unchanged.
 
     Args:
         segmentationNode: with binary label maps (of any geometry, cropped or not, shared or overlapping), or only with
             surfaces, which are turned into label maps in a copy.
         referenceVolume: the voxels to use for surfaces; without, those that the segmentation names, or small ones,
             about 250 along each side of a segment.
-        ignoring: as for `nodes.imageFromVolume`; for a moving segmentation
+        ignoring: as for `volumes.imageFromVolume`; for a moving segmentation
             `registrationParent(segmentationNode, movingVolume)`.
 
     The arrays are the node's own memory, read-only, unless surfaces were converted or a parent shears or bends them;
@@ -144,8 +108,8 @@ def segmentationFromLabels(
     segmentation = slicer.vtkSegmentation()
     segmentation.SetSourceRepresentationName(BINARY)
     layers = [_orientedImage(image) for image in labels.images]
-    nothing = _nothing()
-    without = 0
+    empty = _emptyLabelMap()
+    withoutVoxels = 0
     for entry in labels.segments:
         segment = slicer.vtkSegment()
         model = like.GetSegmentation().GetSegment(entry.id)
@@ -154,9 +118,9 @@ def segmentationFromLabels(
         else:
             segment.SetName(entry.name)
             segment.SetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), entry.terminology)
-        without += entry.layer is None
-        segment.SetLabelValue(without if entry.layer is None else entry.value)
-        segment.AddRepresentation(BINARY, nothing if entry.layer is None else layers[entry.layer])
+        withoutVoxels += entry.layer is None
+        segment.SetLabelValue(withoutVoxels if entry.layer is None else entry.value)
+        segment.AddRepresentation(BINARY, empty if entry.layer is None else layers[entry.layer])
         segmentation.AddSegment(segment, entry.id)
     modifying = outputNode.StartModify()
     outputNode.SetAndObserveTransformNodeID(None)
@@ -168,82 +132,6 @@ def segmentationFromLabels(
     if outputNode.GetDisplayNode() is not None and like.GetDisplayNode() is not None:
         outputNode.GetDisplayNode().CopyContent(like.GetDisplayNode())
     outputNode.EndModify(modifying)
-
-
-def matchSegments(fixedSegments: Iterable[Segment], movingSegments: Iterable[Segment]) -> SegmentMatches:
-    """Which segments of two segmentations are the same organ; each is used once.
-
-    First by name, without regard to case and outer spaces, then by the codes of the terminology (category, type,
-    modifier, region), where they are those of just one segment left over on each side. Slicer's default for new
-    segments ("Tissue") names no organ and matches nothing.
-    """
-    fixed, moving = list(fixedSegments), list(movingSegments)
-    pairs: dict[int, SegmentMatch] = {}
-    for how, key, repeated in (("name", _nameKey, True), ("terminology", terminologyCodes, False)):
-        left = {n: segment for n, segment in enumerate(fixed) if n not in pairs}
-        used = {match.moving.id for match in pairs.values()}
-        free = [segment for segment in moving if segment.id not in used]
-        counts = [Counter(map(key, side)) for side in (left.values(), free)]
-        for number, segment in left.items():
-            wanted = key(segment)
-            if not wanted or (not repeated and any(count[wanted] != 1 for count in counts)):
-                continue
-            found = next((candidate for candidate in free if key(candidate) == wanted), None)
-            if found is not None:
-                free.remove(found)
-                pairs[number] = SegmentMatch(segment, found, how)
-    used = {match.moving.id for match in pairs.values()}
-    return SegmentMatches(
-        tuple(pairs[number] for number in sorted(pairs)),
-        tuple(segment for number, segment in enumerate(fixed) if number not in pairs),
-        tuple(segment for segment in moving if segment.id not in used),
-    )
-
-
-def sharedLabels(
-    fixed: SegmentLabels, moving: SegmentLabels, matches: SegmentMatches | None = None
-) -> list[SharedLabels]:
-    """The matched segments as label maps with common values, for `pddnet.evaluation.metrics.label_table`.
-
-    One item for every two layers that share a match, usually one in all: segments that overlap lie in different
-    layers, so all of them are measured, and none hides another. To measure as the command line does, resample `fixed`
-    to the fixed volume's grid, and `moving` to it without and with the transform. Pairs of which one segment has no
-    voxels at all are left out.
-    """
-    groups: dict[tuple[int, int], list[SegmentMatch]] = {}
-    for pair in (matches or matchSegments(fixed.segments, moving.segments)).pairs:
-        if pair.fixed.layer is not None and pair.moving.layer is not None:
-            groups.setdefault((pair.fixed.layer, pair.moving.layer), []).append(pair)
-    return [
-        SharedLabels(
-            _relabelled(fixed.images[fixed_layer], [pair.fixed.value for pair in pairs]),
-            _relabelled(moving.images[moving_layer], [pair.moving.value for pair in pairs]),
-            tuple(pairs),
-        )
-        for (fixed_layer, moving_layer), pairs in groups.items()
-    ]
-
-
-def terminologyCodes(segment: Segment) -> tuple[tuple[str, str], ...] | None:
-    """(coding scheme, code) of category, type, modifier, region and the region's modifier; None if they say nothing."""
-    parts = segment.terminology.split("~") + [""] * 7
-    codes = tuple(((parts[n] + "^^").split("^")[0], (parts[n] + "^^").split("^")[1]) for n in _CODES)
-    category, kind = codes[:2]
-    return None if not kind[1] or kind == category else codes
-
-
-def _nameKey(segment: Segment) -> str:
-    return segment.name.strip().casefold()
-
-
-def _relabelled(image: Image, values: list[int]) -> Image:
-    """The label map with `values[n]` turned into n + 1 and all else into 0."""
-    table = np.zeros(max([int(image.array.max()), *values]) + 1, np.uint8 if len(values) < 256 else np.uint16)
-    table[values] = np.arange(1, len(values) + 1)
-    array = np.empty(image.array.shape, table.dtype)
-    for plane, relabelled in zip(image.array, array, strict=True):  # numpy makes 64-bit indices of all that it is given
-        np.take(table, plane, out=relabelled, mode="clip")
-    return Image(array, image.grid)
 
 
 def _segments(segmentation: slicer.vtkSegmentation, layers: dict[str, int]) -> Iterable[Segment]:
@@ -286,9 +174,7 @@ def _referenceGeometry(node: slicer.vtkMRMLSegmentationNode, volume: slicer.vtkM
     """
     if volume.GetImageData() is None:
         return None
-    ijk_to_ras = vtk.vtkMatrix4x4()
-    volume.GetIJKToRASMatrix(ijk_to_ras)
-    matrix = arrayFromMatrix(ijk_to_ras)
+    matrix = ijkToRasOf(volume)
     between = transformBetween(volume.GetParentTransformNode(), node.GetParentTransformNode())
     if between.IsA("vtkLinearTransform"):
         matrix = linearMatrix(between) @ matrix
@@ -303,7 +189,7 @@ def _orientedImage(image: Image) -> slicer.vtkOrientedImageData:
     return oriented
 
 
-def _nothing() -> slicer.vtkOrientedImageData:
+def _emptyLabelMap() -> slicer.vtkOrientedImageData:
     """A label map without voxels, for segments without any."""
     empty = slicer.vtkOrientedImageData()
     empty.SetExtent(0, -1, 0, -1, 0, -1)

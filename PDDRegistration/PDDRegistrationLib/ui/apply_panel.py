@@ -1,4 +1,4 @@
-"""`ApplyPanel`: the row "Apply to" of Compare.ui."""
+"""`ApplyPanel`: the row "Apply to" of Compare.ui, which applies a transform to further nodes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ApplyPanel:
         self._update()
 
     def show(self, transform: slicer.vtkMRMLTransformNode | None) -> None:
-        """The transform to apply; None: there is none."""
+        """Offer a transform to apply; None: there is none."""
         self._transform = transform
         self._update()
 
@@ -50,7 +50,7 @@ class ApplyPanel:
     def _onHardenClicked(self, checked: bool = False) -> None:
         self._do(_("{node} was made."), hardenedCopy)
 
-    def _do(self, text: str, action: Callable) -> None:
+    def _do(self, text: str, action: Callable[..., Any]) -> None:
         """Apply or harden, and say so."""
         node, inverse = self.ui.applyNodeSelector.currentNode(), self.ui.directionComboBox.currentIndex == 1
         try:

@@ -1,4 +1,4 @@
-"""`QaPanel`: what the widgets of QA.ui show and do. They measure any transform of the scene."""
+"""`MeasurePanel`: the behaviour of the widgets of Measure.ui, which measure any transform of the scene."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 import qt
 import slicer
-import vtk
 from slicer import (
     vtkMRMLMarkupsFiducialNode,
     vtkMRMLScalarVolumeNode,
@@ -19,21 +18,28 @@ from slicer.parameterNodeWrapper import parameterNodeWrapper
 
 from pddnet.errors import InputError
 
-from ..measure.measurement import QaJob, QaResult, QaSelection, registeredVolumes
+from ..base.parameter_node import ParameterNodeClass
+from ..measure.csv_export import exportCsv
+from ..measure.measurement import MeasureJob, MeasureResult
 from ..measure.plot import diceChart, showChart
+from ..measure.selection import MeasureSelection
 from ..measure.summary import summaryHtml
 from ..measure.table_view import TableView
-from ..measure.tables import QaTables, exportCsv, jacobianOf, qaTablesOf
-from ..worker.client import Failure, noMemory
+from ..measure.tables import MeasureTables, jacobianOf, measureTablesOf
+from ..registration.parameters import RegistrationParameters
+from ..scene.placement import registeredVolumes
+from ..worker.failure import Failure, noMemory
+from .binding import Binding
 
 SINGLETON = "PDDRegistrationQA"
-NODES = tuple(QaSelection.__dataclass_fields__)
+"""Tag, module name and name of the parameter node; scenes are saved with it, so it must stay."""
+NODES = tuple(MeasureSelection.__dataclass_fields__)
 FROM_MODULE = ("fixedVolume", "movingVolume", "fixedSegmentation", "movingSegmentation")
 
 
 @parameterNodeWrapper
-class QaParameters:
-    """What the widgets hold; names as in `QaSelection`."""
+class MeasureParameters(ParameterNodeClass):
+    """The chosen nodes, by the names of `MeasureSelection`; scenes are saved with these names."""
 
     transform: vtkMRMLTransformNode | None
     fixedVolume: vtkMRMLScalarVolumeNode | None
@@ -45,43 +51,41 @@ class QaParameters:
     inverse: vtkMRMLTransformNode | None
 
 
-class QaPanel:
+class MeasurePanel:
     """Connects a parameter node of its own, the widgets and the measurements. Measure becomes Cancel during one."""
 
     def __init__(self, ui: Any, logic: Any) -> None:
-        """Args: the widgets of QA.ui by name (no others: they are bound to another node); an object with `worker`."""
+        """ui: the widgets of Measure.ui by name, no others; logic: has the `worker`."""
         self.ui, self.logic = ui, logic
-        self._parameters: Any = None
-        self._guiTag: Any = None
-        self._observer: int | None = None
-        self._job: QaJob | None = None
+        self._parameters: MeasureParameters | None = None
+        self._binding: Binding | None = None
+        self._job: MeasureJob | None = None
         self._transform: str | None = None  # ID of the one whose volumes were filled in
         self._views = {
-            "summary": TableView(ui.qaSummaryTab),
-            "segments": TableView(ui.qaSegmentsTab),
-            "points": TableView(ui.qaPointsTab),
+            "summary": TableView(ui.measureSummaryTab),
+            "segments": TableView(ui.measureSegmentsTab),
+            "points": TableView(ui.measurePointsTab),
         }
-        ui.qaMeasureButton.connect("clicked(bool)", self._onMeasureClicked)
-        ui.qaExportButton.connect("clicked(bool)", self._onExportClicked)
-        ui.qaPlotButton.connect("clicked(bool)", self._onPlotClicked)
+        ui.measureButton.connect("clicked(bool)", self._onMeasureClicked)
+        ui.measureExportButton.connect("clicked(bool)", self._onExportClicked)
+        ui.measurePlotButton.connect("clicked(bool)", self._onPlotClicked)
 
-    def show(self, parameters: Any) -> None:
+    def show(self, parameters: RegistrationParameters | None) -> None:
         """Bind the widgets to the scene; None unbinds them.
 
         parameters: the module's parameter node: what was registered last is offered where nothing is chosen yet.
         """
-        if self._parameters is not None:
-            self._parameters.disconnectGui(self._guiTag)
-            self._parameters.parameterNode.RemoveObserver(self._observer)
-        self._parameters, self._guiTag, self._observer, self._transform = None, None, None, None
+        if self._binding is not None:
+            self._binding.release()
+        self._parameters, self._binding, self._transform = None, None, None
         if parameters is None:
             self._showTables(None)
             return
-        own = QaParameters(_parameterNode())
+        own = MeasureParameters(_parameterNode())
         self._offer(own, parameters)
         self._parameters = own
-        self._guiTag = own.connectGui(self.ui)
-        self._observer = own.parameterNode.AddObserver(vtk.vtkCommand.ModifiedEvent, self._onModified)
+        self._binding = Binding(own, self.ui)
+        self._binding.observe(self._onModified)
         self._onModified()
 
     def close(self) -> None:
@@ -95,8 +99,8 @@ class QaPanel:
             self._job.cancel()
 
     @staticmethod
-    def _offer(own: Any, parameters: Any) -> None:
-        """Take over what the module registered last, unless another transform was chosen here."""
+    def _offer(own: MeasureParameters, parameters: RegistrationParameters) -> None:
+        """Choose what the module registered last, unless another transform was chosen already."""
         result = parameters.outputTransform
         if result is None or own.transform not in (None, result):
             return
@@ -113,72 +117,56 @@ class QaPanel:
         chosen = transform.GetID() if transform is not None else ""
         if chosen != self._transform:
             first, self._transform = self._transform is None, chosen
-            self._fillIn(transform, keep=first)
+            _fillIn(self._parameters, keep=first)
             if self._job is None:
                 self._showTables(transform)
         self._updateMeasure()
 
-    def _fillIn(self, transform: slicer.vtkMRMLTransformNode | None, keep: bool) -> None:
-        """Choose the volumes that the transform names; keep: but none in place of others."""
-        for name, volume in zip(("fixedVolume", "movingVolume"), registeredVolumes(transform), strict=True):
-            if volume is not None and not (keep and getattr(self._parameters, name) is not None):
-                setattr(self._parameters, name, volume)
-
-    def _selection(self) -> QaSelection:
-        return QaSelection(**{name: getattr(self._parameters, name) for name in NODES})
-
-    def _missing(self) -> str:
-        """What keeps Measure from being pressed; nothing if it can be."""
-        try:
-            self._selection().completed().checkChoice()
-        except InputError as error:
-            return str(error)
-        return ""
-
     def _updateMeasure(self) -> None:
-        button = self.ui.qaMeasureButton
+        button = self.ui.measureButton
         if self._job is not None:
             button.text, button.enabled = _("Cancel"), True
             button.toolTip = _("Stop measuring; the scene stays as it is.")
             return
-        missing = self._missing()
+        missing = _missing(self._parameters)
         button.text, button.enabled = _("Measure"), not missing
         button.toolTip = missing or _("Measure the transform by what is chosen above. PyTorch is not needed.")
 
     def _onMeasureClicked(self, checked: bool = False) -> None:
         if self._job is not None:
-            self.ui.qaStatusLabel.text = _("Cancelling...")
+            self.ui.measureStatusLabel.text = _("Cancelling...")
             self.cancel()
             return
         if self.logic.worker.isBusy:
-            self.ui.qaStatusLabel.text = _("A registration is running; measure when it has ended.")
+            self.ui.measureStatusLabel.text = _("A registration is running; measure when it has ended.")
             return
         try:
-            self._start()
+            if self._parameters is not None:
+                self._start(_selectionOf(self._parameters))
         except InputError as error:
-            self.ui.qaStatusLabel.text = str(error)
+            self.ui.measureStatusLabel.text = str(error)
         except MemoryError:
-            self.ui.qaStatusLabel.text = noMemory()
+            self.ui.measureStatusLabel.text = noMemory()
         except Exception:
-            self.ui.qaStatusLabel.text = _("The measurement could not be started; the Python console says why.")
+            self.ui.measureStatusLabel.text = _("The measurement could not be started; the Python console says why.")
             raise
         finally:
             self._updateMeasure()
 
-    def _start(self) -> None:
+    def _start(self, selection: MeasureSelection) -> None:
         with slicer.util.WaitCursor():
-            job = QaJob(self.logic.worker, self._selection(), self._onProgress, self._onFinished, self._onFailed)
+            job = MeasureJob(self.logic.worker, selection, self._onProgress, self._onFinished, self._onFailed)
         if not job.isRunning:  # it has failed at once, and said so
             return
         self._job = job
-        self.ui.qaProgressBar.value = 0
-        self.ui.qaProgressBar.visible = True
-        self.ui.qaStatusLabel.text = _("Measuring")
+        self.ui.measureProgressBar.value = 0
+        self.ui.measureProgressBar.visible = True
+        self.ui.measureStatusLabel.text = _("Measuring")
 
     def _onProgress(self, fraction: float, stage: str) -> None:
-        self.ui.qaProgressBar.value = int(100 * fraction)
+        self.ui.measureProgressBar.value = int(100 * fraction)
 
-    def _onFinished(self, result: QaResult) -> None:
+    def _onFinished(self, result: MeasureResult) -> None:
         self._end("")
 
     def _onFailed(self, failure: Failure) -> None:
@@ -186,31 +174,32 @@ class QaPanel:
 
     def _end(self, text: str) -> None:
         self._job = None
-        self.ui.qaProgressBar.visible = False
-        self.ui.qaStatusLabel.text = text
+        self.ui.measureProgressBar.visible = False
+        self.ui.measureStatusLabel.text = text
         if self._parameters is not None:
             self._showTables(self._parameters.transform)
             self._updateMeasure()
 
     def _showTables(self, transform: slicer.vtkMRMLTransformNode | None) -> None:
-        """What was measured of a transform; nothing if it was not."""
-        tables = qaTablesOf(transform)
+        """Show the tables of the last measurement of a transform; none if it was not measured."""
+        tables = measureTablesOf(transform)
         nodes = tables.nodes if tables is not None else {}
+        summary = summaryHtml(transform, jacobianOf(tables)) if tables is not None else ""
         for part, view in self._views.items():
             view.show(nodes.get(part))
-        tabs = self.ui.qaTabs
-        for part, tab in (("segments", self.ui.qaSegmentsTab), ("points", self.ui.qaPointsTab)):
+        tabs = self.ui.measureTabs
+        for part, tab in (("segments", self.ui.measureSegmentsTab), ("points", self.ui.measurePointsTab)):
             tabs.setTabEnabled(tabs.indexOf(tab), part in nodes)
         tabs.visible = bool(nodes)
-        self.ui.qaSummaryLabel.text = summaryHtml(transform, jacobianOf(tables)) if tables is not None else ""
-        self.ui.qaExportButton.enabled = tables is not None
-        self.ui.qaPlotButton.enabled = "segments" in nodes
+        self.ui.measureSummaryLabel.text = summary
+        self.ui.measureExportButton.enabled = tables is not None
+        self.ui.measurePlotButton.enabled = "segments" in nodes
 
-    def _tables(self) -> QaTables | None:
+    def _tables(self) -> MeasureTables | None:
         """The tables of the chosen transform; None, and a message, where they are gone."""
-        tables = qaTablesOf(self._parameters.transform) if self._parameters is not None else None
+        tables = measureTablesOf(self._parameters.transform) if self._parameters is not None else None
         if tables is None:
-            self.ui.qaStatusLabel.text = _("The tables were removed; measure again.")
+            self.ui.measureStatusLabel.text = _("The tables were removed; measure again.")
         return tables
 
     def _onExportClicked(self, checked: bool = False) -> None:
@@ -228,14 +217,36 @@ class QaPanel:
         tables = self._tables()
         if tables is None or tables.segments is None:
             return
-        chart = diceChart(tables.segments, self._parameters.transform.GetName())
+        chart = diceChart(tables.segments, tables.transform.GetName())
         if not showChart(chart):
             text = _("The chart {name} is in the scene; this application has no plots to show it.")
-            self.ui.qaStatusLabel.text = text.format(name=chart.GetName())
+            self.ui.measureStatusLabel.text = text.format(name=chart.GetName())
+
+
+def _fillIn(parameters: MeasureParameters, keep: bool) -> None:
+    """Choose the volumes that the transform names; keep: but none in place of others."""
+    for name, volume in zip(("fixedVolume", "movingVolume"), registeredVolumes(parameters.transform), strict=True):
+        if volume is not None and not (keep and getattr(parameters, name) is not None):
+            setattr(parameters, name, volume)
+
+
+def _selectionOf(parameters: MeasureParameters) -> MeasureSelection:
+    return MeasureSelection(**{name: getattr(parameters, name) for name in NODES})
+
+
+def _missing(parameters: MeasureParameters | None) -> str:
+    """What keeps Measure from being pressed; nothing if it can be."""
+    if parameters is None:
+        return _("Choose a transform.")
+    try:
+        _selectionOf(parameters).completed().checkChoice()
+    except InputError as error:
+        return str(error)
+    return ""
 
 
 def _parameterNode() -> slicer.vtkMRMLScriptedModuleNode:
-    """The one of the scene; it is saved with it."""
+    """The parameter node of the scene, made where there is none."""
     node = slicer.mrmlScene.GetSingletonNode(SINGLETON, "vtkMRMLScriptedModuleNode")
     if node is not None:
         return node

@@ -1,4 +1,4 @@
-"""`Panel`: what the widgets of PDDRegistration.ui show and do."""
+"""`Panel`: the behaviour of the widgets of PDDRegistration.ui, which start and follow registrations."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 import qt
 import slicer
-import vtk
 from slicer.i18n import tr as _
 
 from pddnet.core.image import Image
@@ -16,11 +15,13 @@ from pddnet.errors import InputError
 from ..base.qt_text import showText
 from ..base.result_texts import stageText, summaryText
 from ..registration.job import RegistrationJob, Result, reportOf
+from ..registration.outputs import OUTPUTS, outputName
+from ..registration.parameters import RegistrationParameters
 from ..registration.run_times import rememberRun
 from ..registration.selection import NODES, OutputTaken, Selection
-from ..scene.output_nodes import outputName
-from ..worker.client import Failure, noMemory
+from ..worker.failure import Failure, noMemory
 from ..worker.torch_setup import offerTorch
+from .binding import Binding
 from .compare_panel import ComparePanel
 from .run_log import MOST_LINES, RunLog
 from .run_report import privateNames, runReport, saveRunReport
@@ -33,14 +34,13 @@ class Panel:
     """Connects the parameter node, the widgets and the runs. Apply becomes Cancel while one runs."""
 
     def __init__(self, ui: Any, logic: Any, compare: ComparePanel, afterRun: Callable[[], None]) -> None:
-        """Args: the widgets by name; PDDRegistrationLogic; what shows results; called when there is a new one."""
+        """ui: widgets by name; logic: PDDRegistrationLogic; compare: shows results; afterRun: called after each run."""
         self.ui, self.logic, self._compare, self._afterRun = ui, logic, compare, afterRun
-        self._spread: tuple[str, Image] | None = None  # of the last result, and that transform's ID
-        self._parameters: Any = None
-        self._guiTag: Any = None
-        self._observer: int | None = None
+        self._uncertainty: tuple[str, Image] | None = None  # ID of the last result's transform, and its uncertainty
+        self._parameters: RegistrationParameters | None = None
+        self._binding: Binding | None = None
         self._job: RegistrationJob | None = None
-        self._jobParameters: Any = None  # what the run was started from: the panel may be left meanwhile
+        self._jobParameters: RegistrationParameters | None = None  # of the run: the panel may be left meanwhile
         self._failedRun: dict[str, Any] | None = None
         self._timeLeft = TimeLeft()
         self._settings = SettingsPanel(ui, lambda: logic.worker)
@@ -52,21 +52,20 @@ class Panel:
         ui.applyButton.connect("clicked(bool)", self._onApplyClicked)
         ui.saveReportButton.connect("clicked(bool)", self._onSaveReportClicked)
 
-    def show(self, parameters: Any) -> None:
+    def show(self, parameters: RegistrationParameters | None) -> None:
         """Bind the widgets to a parameter node; None unbinds them."""
-        if self._parameters is not None:
-            self._parameters.disconnectGui(self._guiTag)
-            self._parameters.parameterNode.RemoveObserver(self._observer)
-        self._parameters, self._guiTag, self._observer = parameters, None, None
+        if self._binding is not None:
+            self._binding.release()
+        self._parameters, self._binding = parameters, None
         self._settings.show(None)
         self._start.show(None)
         if parameters is None:
             return
-        self._mend()
-        self._guiTag = parameters.connectGui(self.ui)
+        self._mend(parameters)
+        self._binding = Binding(parameters, self.ui)
         self._settings.show(parameters)
         self._start.show(parameters)
-        self._observer = parameters.parameterNode.AddObserver(vtk.vtkCommand.ModifiedEvent, self._onModified)
+        self._binding.observe(self._onModified)
         self._onModified()
 
     def close(self) -> None:
@@ -79,52 +78,41 @@ class Panel:
         if self._job is not None and self._job.isRunning:
             self._job.cancel()
 
-    def _mend(self) -> None:
-        """A scene of another version or machine may name what is not here: say so, and take the usual one."""
-        text = self._settings.mend(self._parameters)
+    def _mend(self, parameters: RegistrationParameters) -> None:
+        """Replace a preset or device that this version or machine does not have, and say so."""
+        text = self._settings.mend(parameters)
         if text:
             showText(self.ui.statusLabel, text)
 
     def _onModified(self, caller: object = None, event: object = None) -> None:
         """The parameter node has changed."""
-        self._mend()
+        if self._parameters is None:
+            return
+        self._mend(self._parameters)
         self._settings.refresh()
         self._start.refresh()
-        self._nameOutputs()
+        self._nameOutputs(self._parameters)
         if self._job is None:
-            self._showResult()
+            self._showResult(self._parameters)
         self._updateApply()
 
-    def _nameOutputs(self) -> None:
+    def _nameOutputs(self, parameters: RegistrationParameters) -> None:
         """New outputs are called after the inputs."""
-        parameters = self._parameters
         inputs = (parameters.fixedVolume, parameters.movingVolume, parameters.movingSegmentation)
-        for output in (name for name in NODES if name.startswith("output")):
-            getattr(self.ui, f"{output}Selector").baseName = outputName(output, *inputs)
+        for output in OUTPUTS:
+            getattr(self.ui, f"{output.field}Selector").baseName = outputName(output, *inputs)
 
     def _missing(self) -> InputError | None:
         """What keeps Apply from being pressed; None if it can be."""
-        if self._parameters.fixedVolume is None:
+        if self._parameters is None or self._parameters.fixedVolume is None:
             return InputError(_("Choose a fixed volume."))
         if self._parameters.movingVolume is None:
             return InputError(_("Choose a moving volume."))
         try:
-            self._selection().check()
+            _selectionOf(self._parameters).check()
         except InputError as error:
             return error
         return None
-
-    def _selection(self) -> Selection:
-        parameters = self._parameters
-        return Selection(
-            **{name: getattr(parameters, name) for name in NODES},
-            preset=parameters.preset,
-            device=parameters.device,
-            fixedMaskSegment=parameters.fixedMaskSegment,
-            movingMaskSegment=parameters.movingMaskSegment,
-            guide=parameters.guide,
-            adjust=adjustOf(parameters),
-        )
 
     def _updateApply(self) -> None:
         button = self.ui.applyButton
@@ -139,7 +127,7 @@ class Panel:
         self._offerNewTransform(missing)
 
     def _offerNewTransform(self, missing: InputError | None) -> None:
-        """The way out where the chosen transform is in use for something else."""
+        """Offer a new output transform where the chosen one is in use for something else."""
         taken = type(missing) is OutputTaken
         showText(self.ui.takenLabel, str(missing) if taken else "")
         self.ui.newTransformButton.visible = taken
@@ -161,7 +149,7 @@ class Panel:
         try:
             offerTorch(self.logic.stop, torchBroken)
             if self._parameters is not None:
-                self._startRun()
+                self._startRun(self._parameters)
         except InputError as error:
             showText(self.ui.statusLabel, str(error))
         except MemoryError:
@@ -173,14 +161,14 @@ class Panel:
             if self._parameters is not None:
                 self._updateApply()
 
-    def _startRun(self) -> None:
+    def _startRun(self, parameters: RegistrationParameters) -> None:
         self._failedRun = None
         self.ui.saveReportButton.visible = False
         with slicer.util.WaitCursor():
-            job = self.logic.start(self._selection(), self._onProgress, self._onFinished, self._onFailed)
+            job = self.logic.start(_selectionOf(parameters), self._onProgress, self._onFinished, self._onFailed)
         if not job.isRunning:  # it has failed at once, and said so
             return
-        self._job, self._jobParameters, self._timeLeft = job, self._parameters, TimeLeft()
+        self._job, self._jobParameters, self._timeLeft = job, parameters, TimeLeft()
         self._log.begin(job.selection, job.request)
         showText(self.ui.verdictLabel, "")
         self.ui.progressBar.value, self.ui.progressBar.format = 0, "%p %"
@@ -194,15 +182,16 @@ class Panel:
         self._log.stage(stage)
 
     def _onFinished(self, result: Result) -> None:
-        self._spread = result.transform.GetID(), result.spread
-        self._jobParameters.outputTransform = result.transform
+        self._uncertainty = result.transform.GetID(), result.uncertainty
+        if self._jobParameters is not None:
+            self._jobParameters.outputTransform = result.transform
         self._log.finish(result.report, self.logic.worker.log)
         self._settings.showGpu(result.gpu)
         rememberRun(result.report)
         self._end("")
         if self._parameters is not None:
             self._settings.refresh()
-            self._showResult()
+            self._showResult(self._parameters)
             self._compare.start()
             self._afterRun()
 
@@ -230,17 +219,16 @@ class Panel:
         if self._parameters is not None:
             self._updateApply()
 
-    def _showResult(self) -> None:
-        """What the chosen transform says about itself, and the tools to look at it."""
-        parameters, transform = self._parameters, self._parameters.outputTransform
-        known = self._spread is not None and transform is not None and self._spread[0] == transform.GetID()
+    def _showResult(self, parameters: RegistrationParameters) -> None:
+        """Offer the tools to look at the chosen transform, and show the verdict that it carries."""
+        transform = parameters.outputTransform
         self._compare.show(
             transform,
             parameters.fixedVolume,
             parameters.movingVolume,
             parameters.fixedSegmentation,
             parameters.movingSegmentation,
-            self._spread[1] if known else None,
+            self._uncertaintyOf(transform),
             _filled(parameters.outputVolume),
             _filled(parameters.outputSegmentation),
         )
@@ -249,6 +237,13 @@ class Panel:
             showText(self.ui.verdictLabel, summaryText(report) if report else "")
         except (LookupError, TypeError, ValueError, AttributeError):  # another version wrote it
             showText(self.ui.verdictLabel, "")
+
+    def _uncertaintyOf(self, transform: slicer.vtkMRMLTransformNode | None) -> Image | None:
+        """Of the last result; None for other transforms, which do not store it."""
+        if self._uncertainty is None or transform is None:
+            return None
+        identifier, uncertainty = self._uncertainty
+        return uncertainty if transform.GetID() == identifier else None
 
     def _onCopyLogClicked(self, checked: bool = False) -> None:
         slicer.app.clipboard().setText(self.ui.logText.toPlainText())
@@ -262,8 +257,20 @@ class Panel:
                 saveRunReport(path, self._failedRun)
 
 
+def _selectionOf(parameters: RegistrationParameters) -> Selection:
+    return Selection(
+        **{name: getattr(parameters, name) for name in NODES},
+        preset=parameters.preset,
+        device=parameters.device,
+        fixedMaskSegment=parameters.fixedMaskSegment,
+        movingMaskSegment=parameters.movingMaskSegment,
+        guide=parameters.guide,
+        adjust=adjustOf(parameters),
+    )
+
+
 def _filled(output: Any) -> Any:
-    """An output node, once a run has put something into it."""
+    """The output node; None before a run has put something into it."""
     if output is None:
         return None
     empty = output.GetImageData() is None if output.IsA("vtkMRMLVolumeNode") else not _segments(output)

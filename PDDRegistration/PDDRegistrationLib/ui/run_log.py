@@ -1,4 +1,4 @@
-"""`RunLog`: what happened in the runs of this session, as lines of text that can be copied."""
+"""`RunLog`: writes the log of this session's runs, as lines of text that can be copied."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pddnet.core.image import Image
 
 from ..base.result_texts import stageText
 from ..registration.selection import Selection
-from ..worker.client import Failure
+from ..worker.failure import Failure
 
 MOST_LINES = 500
 

@@ -1,4 +1,4 @@
-"""A small report of a run that failed, to be sent to whoever can help: no voxels, and no names of patients."""
+"""The report of a failed run, to be sent to whoever can help: settings, geometry, log; no voxels, no patient names."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from slicer.i18n import tr as _
 from pddnet.core.field import DisplacementField
 from pddnet.core.grid import Grid
 from pddnet.core.image import Image
-from pddnet.errors import InputError
 from pddnet.evaluation.report import grid_section, plain, versions
 
-from ..worker.client import Failure
+from ..base.files import writeWhole
+from ..worker.failure import Failure
 
 _PERSONAL = ("DICOM.Patient", "DICOM.Study")
 _SHORT = 3  # letters; a shorter name is hidden only where it stands alone: a volume may be called "a"
@@ -35,7 +35,7 @@ def runReport(
     hello: dict[str, Any] | None = None,
     hide: Iterable[str] = (),
 ) -> dict[str, Any]:
-    """What is known about a failed run, as strict JSON.
+    """Describe a failed run as strict JSON.
 
     Args:
         request: as it was submitted. Only its settings and the geometry of its images (LPS mm) are told.
@@ -62,7 +62,7 @@ def runReport(
 
 
 def privateNames(nodes: Iterable[slicer.vtkMRMLNode]) -> list[str]:
-    """What a report must not tell of these nodes: their names, their segments', files, patients and studies."""
+    """Collect what a report must not tell of these nodes: names of nodes, segments, files, patients and studies."""
     names: list[str] = []
     for node in nodes:
         names += [node.GetName() or "", *_fileNames(node), *_hierarchyNames(node)]
@@ -78,15 +78,8 @@ def saveRunReport(path: str | Path, report: dict[str, Any]) -> None:
     Raises:
         InputError: it cannot be written there.
     """
-    path = Path(path)
-    temporary = path.with_name(path.name + ".part")
-    try:
-        temporary.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        text = _("{path}: the report cannot be written ({reason}); choose another folder")
-        raise InputError(text.format(path=path, reason=error.strerror)) from error
+    failure = _("{path}: the report cannot be written ({reason}); choose another folder")
+    writeWhole(path, (json.dumps(report, indent=2, allow_nan=False) + "\n").encode("utf-8"), failure)
 
 
 def _fileNames(node: slicer.vtkMRMLNode) -> list[str]:
@@ -126,7 +119,7 @@ def _described(value: Any) -> Any:
 
 
 def _without(hidden: dict[str, str], text: str) -> str:
-    """The text with what must not appear replaced, in upper and lower case; the longest first, as one may hold another.
+    """Replace what must not appear in a text, in upper and lower case; the longest first, as one may hold another.
 
     Paths on Windows also as a repr shows them, with doubled backslashes.
     """

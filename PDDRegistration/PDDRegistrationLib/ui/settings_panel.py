@@ -1,4 +1,4 @@
-"""`SettingsPanel`: preset, device and the settings in their place; how long a run took, and what GPU there is."""
+"""`SettingsPanel`: the widgets of preset, device and advanced settings, with the time of the last run and the GPU."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from pddnet.core.preset_overrides import LIMITS
 from pddnet.core.presets import DEVICES, PRESETS, Preset
 
 from ..base.qt_text import showText
+from ..registration.parameters import RegistrationParameters
 from ..registration.run_times import lastRun
-from ..worker.client import Failure
+from ..worker.failure import Failure
 
 DEVICE_NAMES = {"auto": _("automatic"), "cpu": _("CPU"), "cuda": _("GPU (CUDA)")}
 WAYS = {"": None, "both": True, "one": False}
@@ -25,7 +26,7 @@ NUMBERS = {  # parameter: widget, keyword of `pddnet.core.preset_overrides.adjus
 GIGABYTE = 1e9
 
 
-def adjustOf(parameters: Any) -> dict[str, Any]:
+def adjustOf(parameters: RegistrationParameters) -> dict[str, Any]:
     """The settings that a parameter node sets in place of the preset's, for `pddnet.core.preset_overrides.adjusted`."""
     values = {keyword: getattr(parameters, name) for name, (_widget, keyword, _unset) in NUMBERS.items()}
     unset = {keyword: unset for _widget, keyword, unset in NUMBERS.values()}
@@ -35,11 +36,12 @@ def adjustOf(parameters: Any) -> dict[str, Any]:
 
 
 class SettingsPanel:
-    """Connects these widgets and a parameter node by hand: a scene may name a preset or device that is not here."""
+    """Connects these widgets and a parameter node by hand: a scene may name a preset or device that does not exist."""
 
     def __init__(self, ui: Any, worker: Callable[[], Any]) -> None:
         """Args: the widgets by name; what returns the registration process's client."""
-        self.ui, self._worker, self._parameters = ui, worker, None
+        self.ui, self._worker = ui, worker
+        self._parameters: RegistrationParameters | None = None
         for name in PRESETS:
             ui.presetComboBox.addItem(name, name)
         for name in DEVICES:
@@ -60,7 +62,7 @@ class SettingsPanel:
         self._combos = combos
         ui.deviceCheckButton.connect("clicked(bool)", self._onCheckClicked)
 
-    def show(self, parameters: Any) -> None:
+    def show(self, parameters: RegistrationParameters | None) -> None:
         """Follow a parameter node; None: none. `refresh` is to be called whenever it changes."""
         self._parameters = None
         if parameters is not None:
@@ -70,11 +72,12 @@ class SettingsPanel:
     def refresh(self) -> None:
         """Show what the parameter node holds."""
         parameters, self._parameters = self._parameters, None  # what the widgets say meanwhile is no choice
-        self._fill(parameters)
+        if parameters is not None:
+            self._fill(parameters)
         self._parameters = parameters
 
-    def mend(self, parameters: Any) -> str:
-        """Replace what another version or machine knew by the usual; returns a sentence on it, or nothing."""
+    def mend(self, parameters: RegistrationParameters) -> str:
+        """Replace values that do not exist in this version or machine by defaults; returns a sentence on it, or ''."""
         known = {"preset": tuple(PRESETS), "device": DEVICES, "inverseConsistency": tuple(WAYS)}
         values = {name: getattr(parameters, name) for name in known}
         unknown = {name: value for name, value in values.items() if value not in known[name]}
@@ -97,7 +100,7 @@ class SettingsPanel:
         if self._parameters is not None:
             setattr(self._parameters, name, value)
 
-    def _fill(self, parameters: Any) -> None:
+    def _fill(self, parameters: RegistrationParameters) -> None:
         for name, box in self._combos.items():
             box.setCurrentIndex(max(box.findData(getattr(parameters, name)), 0))
         preset = PRESETS[parameters.preset]
@@ -129,7 +132,7 @@ class SettingsPanel:
 
 
 def presetTexts(preset: Preset) -> tuple[str, str]:
-    """One line: what it is for, and how long it took here, if it was used here before; and where that was measured."""
+    """A line on the preset's purpose and the time of its last run on this machine, and a tool tip on that time."""
     last = lastRun(preset.name)
     if last is None:
         return preset.purpose, ""
@@ -139,7 +142,7 @@ def presetTexts(preset: Preset) -> tuple[str, str]:
 
 
 def _presetValues(preset: Preset) -> dict[str, str]:
-    """What the preset says, in the words of the widgets."""
+    """The preset's values, in the words of the widgets."""
     first, last = preset.stages[0], preset.stages[-1]
     points = _("{count} points per axis").format(count=last.control_points_per_axis)
     steps = sorted({stage.iterations for stage in preset.stages})

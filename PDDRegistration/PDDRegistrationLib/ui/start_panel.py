@@ -1,4 +1,4 @@
-"""`StartPanel`: masks, segment by segment, and the landmarks that a run starts from."""
+"""`StartPanel`: the widgets of masks, by segment, and of the landmarks that a run starts from."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from slicer.i18n import tr as _
 
 from pddnet.errors import InputError
 
-from ..measure.measurement import registeredVolumes
+from ..registration.parameters import RegistrationParameters
+from ..scene.placement import registeredVolumes
 from ..scene.points import pointPairs
 
 POINTS = "vtkMRMLMarkupsFiducialNode"
@@ -18,11 +19,12 @@ SIDES = ("fixed", "moving")
 
 
 class StartPanel:
-    """Connects what no selector can: a segment within a mask, and the placing of points."""
+    """Connects what no node selector can: the choice of a segment within a mask, and the placing of points."""
 
     def __init__(self, ui: Any, onPlacing: Callable[[], None]) -> None:
-        """Args: the widgets by name; called before points are placed: the views are to show the last result."""
-        self.ui, self._onPlacing, self._parameters = ui, onPlacing, None
+        """ui: widgets by name; onPlacing: called before points are placed, so that the views show the last result."""
+        self.ui, self._onPlacing = ui, onPlacing
+        self._parameters: RegistrationParameters | None = None
         self._entries: dict[str, list[tuple[str, str]]] = {side: [] for side in SIDES}
         self._observers: list[tuple[slicer.vtkMRMLNode, int]] = []
         for side in SIDES:
@@ -31,7 +33,7 @@ class StartPanel:
                 "clicked(bool)", lambda checked=False, side=side: self._onPlaceClicked(side)
             )
 
-    def show(self, parameters: Any) -> None:
+    def show(self, parameters: RegistrationParameters | None) -> None:
         """Follow a parameter node; None: none. `refresh` is to be called whenever it changes."""
         self._parameters = parameters
         self._watch([])
@@ -40,13 +42,14 @@ class StartPanel:
 
     def refresh(self) -> None:
         """Show what the parameter node holds."""
-        if slicer.mrmlScene.IsImporting():
+        parameters = self._parameters
+        if parameters is None or slicer.mrmlScene.IsImporting():
             return
         for side in SIDES:
             self._fillSegments(side)
-        points = [self._parameters.fixedPoints, self._parameters.movingPoints]
+        points = [parameters.fixedPoints, parameters.movingPoints]
         self._watch([node for node in points if node is not None])
-        self._takeAlong()
+        _placeWithMovingScan(parameters)
         self._count()
 
     def _segments(self, side: str) -> Any:
@@ -88,21 +91,6 @@ class StartPanel:
         interaction.SetPlaceModePersistence(1)
         interaction.SetCurrentInteractionMode(interaction.Place)
 
-    def _takeAlong(self) -> None:
-        """An empty list of the moving scan goes where that scan is shown, so that clicks on it mean its own places.
-
-        Where the last result was resampled into an output volume, that is what is shown.
-        """
-        parameters, points, volume = self._parameters, self._parameters.movingPoints, self._parameters.movingVolume
-        if points is None or volume is None or points.GetNumberOfControlPoints() or points.GetParentTransformNode():
-            return
-        parent, output = volume.GetParentTransformNode(), parameters.outputVolume
-        if parent is None and output is not None and output.GetImageData() is not None:
-            result = parameters.outputTransform
-            parent = result if registeredVolumes(result) == (parameters.fixedVolume, volume) else None
-        if parent is not None:
-            points.SetAndObserveTransformNodeID(parent.GetID())
-
     def _watch(self, nodes: list[slicer.vtkMRMLNode]) -> None:
         """Count anew whenever a point of these lists comes or goes."""
         for node, tag in self._observers:
@@ -113,21 +101,42 @@ class StartPanel:
         ]
 
     def _onPointsChanged(self, caller: object, event: object) -> None:
-        if self._parameters is not None:
-            self._count()
+        self._count()
 
     def _count(self) -> None:
-        """Say how many pairs there are, and by what they belong together."""
-        fixed, moving = self._parameters.fixedPoints, self._parameters.movingPoints
-        text = ""
-        if fixed is not None and moving is not None:
-            try:
-                pairs = pointPairs(fixed, moving)
-                by = {"label": _("by label"), "order": _("by order")}[pairs.how]
-                text = _("{count} pairs, matched {by}").format(count=len(pairs.names), by=by)
-            except InputError as error:
-                text = str(error)
-        self.ui.pointsNote.text = text
+        """Say how many pairs there are, and by what they were matched."""
+        if self._parameters is not None:
+            self.ui.pointsNote.text = _pairsText(self._parameters.fixedPoints, self._parameters.movingPoints)
+
+
+def _placeWithMovingScan(parameters: RegistrationParameters) -> None:
+    """Put an empty list of moving points where the moving scan is shown, so that clicks on it mean its own places.
+
+    Where the last result was resampled into an output volume, that is what is shown.
+    """
+    points, volume = parameters.movingPoints, parameters.movingVolume
+    if points is None or volume is None or points.GetNumberOfControlPoints() or points.GetParentTransformNode():
+        return
+    parent, output = volume.GetParentTransformNode(), parameters.outputVolume
+    if parent is None and output is not None and output.GetImageData() is not None:
+        result = parameters.outputTransform
+        parent = result if registeredVolumes(result) == (parameters.fixedVolume, volume) else None
+    if parent is not None:
+        points.SetAndObserveTransformNodeID(parent.GetID())
+
+
+def _pairsText(
+    fixedPoints: slicer.vtkMRMLMarkupsFiducialNode | None, movingPoints: slicer.vtkMRMLMarkupsFiducialNode | None
+) -> str:
+    """How many pairs of points there are, or why there are none; nothing unless both lists are chosen."""
+    if fixedPoints is None or movingPoints is None:
+        return ""
+    try:
+        pairs = pointPairs(fixedPoints, movingPoints)
+    except InputError as error:
+        return str(error)
+    by = {"label": _("by label"), "order": _("by order")}[pairs.how]
+    return _("{count} pairs, matched {by}").format(count=len(pairs.names), by=by)
 
 
 def _segmentsOf(node: slicer.vtkMRMLNode | None) -> list[tuple[str, str]]:

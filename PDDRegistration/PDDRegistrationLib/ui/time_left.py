@@ -1,4 +1,4 @@
-"""`TimeLeft`: a guess at how long a run will still take, from how fast its share grew."""
+"""`TimeLeft`: estimates the remaining time of a run from the speed of its progress."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 from slicer.i18n import tr as _
 
-LEAST_SHARE = 0.08  # that must be done before a guess
+LEAST_SHARE = 0.08  # of the run that must be done before an estimate
 LEAST_SECONDS = 1.0
 MINUTE = 60
 
 
 class TimeLeft:
-    """Counts from the first share above zero: until then the process starts and loads PyTorch."""
+    """Starts with the first progress above zero: until then the process starts and loads PyTorch."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

@@ -1,1 +1,1 @@
-"""The client of the registration process, jobs that run in it, and the setup of torch."""
+"""The registration process: its client, jobs on scene nodes, and the installation of PyTorch."""

@@ -23,11 +23,13 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-import pddnet
-from pddnet.errors import Cancelled, InputError
+from pddnet.errors import InputError
 from pddnet.worker.folder import WorkerFolder, sweep
 from pddnet.worker.messages import discard, pack, unpack
-from pddnet.worker.server import IDLE, PROTOCOL, arguments
+from pddnet.worker.server import IDLE, arguments
+
+from .failure import Failure, cancelled, noMemory
+from .handshake import mismatch
 
 LOG_LINES = 200
 LAST_LINES = 15  # of the log, in a message
@@ -35,32 +37,6 @@ CANCEL_SECONDS = 2.0  # after which a cancelled request is ended by killing the 
 STOP_SECONDS = 0.7  # in which the process should end by itself
 
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # on Windows os.kill with SIGTERM ends a process at once
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why a request was not answered.
-
-    kind: input (the message tells the user what to change), cancelled, memory, torch_missing, internal, died (the
-    process ended), mismatch (it is not the one that belongs here). details: a traceback or the last lines of the log.
-    """
-
-    kind: str
-    message: str
-    details: str = ""
-
-    def asException(self) -> Exception:
-        """For callers that wait: InputError, Cancelled or MemoryError, as the task raised them, else WorkerError."""
-        kinds = {"input": InputError, "cancelled": Cancelled, "memory": MemoryError}
-        return kinds[self.kind](self.message) if self.kind in kinds else WorkerError(self)
-
-
-class WorkerError(RuntimeError):
-    """A request that was waited for failed; neither a wrong input nor a cancellation."""
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.message)
-        self.failure = failure
 
 
 @dataclass
@@ -86,7 +62,7 @@ class Worker:
         temporaryFolder: str | Path,
         idleSeconds: float = IDLE,
     ) -> None:
-        """Args: PythonSlicer; the folder that holds pddnet; where the private folder for arrays is made."""
+        """pythonExecutable: PythonSlicer; pddnetParent: holds pddnet; temporaryFolder: for a folder with the arrays."""
         self._program, self._parent = str(pythonExecutable), Path(pddnetParent)
         self._temporary, self._idle = Path(temporaryFolder), idleSeconds
         self._folder: WorkerFolder | None = None
@@ -128,7 +104,7 @@ class Worker:
         return dict(self._hello)
 
     def useTemporaryFolder(self, folder: str | Path) -> None:
-        """Where the next process's private folder is made: the user may have chosen another."""
+        """Make the next process's private folder here: the user may have chosen another place."""
         self._temporary = Path(folder)
 
     def start(self) -> None:
@@ -165,7 +141,7 @@ class Worker:
             self._prepare()
         self._count += 1
         number = self._count
-        message = pack(request, self._folder.path, str(number))
+        message = pack(request, self._arraysFolder, str(number))
         self._jobs[number] = _Job(onProgress, onDone, onFailed)
         self._send({**message, "id": number})
         if not self.isRunning:
@@ -198,20 +174,6 @@ class Worker:
         if job is not None and job.error is not None:
             raise job.error
 
-    def run(self, request: dict[str, Any], onProgress: Callable[[float, str], None] | None = None) -> dict[str, Any]:
-        """Submit a request, wait for it and return the answer's fields.
-
-        Raises:
-            InputError, Cancelled, MemoryError, WorkerError: see `Failure.asException`.
-            Exception: what onProgress raised.
-        """
-        answers: list[dict[str, Any]] = []
-        failures: list[Failure] = []
-        self.waitFor(self.submit(request, onProgress, answers.append, failures.append))
-        if failures:
-            raise failures[0].asException()
-        return answers[0]
-
     def stop(self) -> None:
         """End the process within about a second and delete its files; open requests fail as cancelled.
 
@@ -225,6 +187,12 @@ class Worker:
                 self._process.waitForFinished(300)
         if self._folder is not None and not self.isRunning:
             self._onFinished()
+
+    @property
+    def _arraysFolder(self) -> Path:
+        """The private folder of the process; there is one from before its start until after its end."""
+        assert self._folder is not None
+        return self._folder.path
 
     def _prepare(self) -> None:
         """A private folder for a new process."""
@@ -241,7 +209,7 @@ class Worker:
 
     def _launch(self) -> None:
         self._hello = {}
-        self._process.start(self._program, arguments(self._parent, self._folder.path, self._idle))
+        self._process.start(self._program, arguments(self._parent, self._arraysFolder, self._idle))
 
     def _catchUp(self) -> None:
         """Notice what happened while no event loop ran: the process may have ended, or be about to."""
@@ -299,7 +267,7 @@ class Worker:
         self._hello = hello
         if self._ending is not None:
             return
-        wrong = self._mismatch(hello)
+        wrong = mismatch(hello, self._parent)
         if wrong:
             self._ending = Failure("mismatch", wrong)
             self._kill()
@@ -308,28 +276,6 @@ class Worker:
         for line in self._unsent:
             self._process.write(line)
         self._unsent = []
-
-    def _mismatch(self, hello: dict[str, Any]) -> str:
-        """What is wrong with the process, or nothing."""
-        place = Path(str(hello.get("file", ""))).parent.parent
-        if os.path.normcase(os.path.realpath(place)) != os.path.normcase(os.path.realpath(self._parent)):
-            text = _(
-                "The registration process found pddnet in {place} instead of {expected}; remove that copy "
-                "(pip uninstall pddnet) or install the extension again."
-            )
-            return text.format(place=place, expected=self._parent)
-        if hello.get("protocol") != PROTOCOL or hello.get("version") != pddnet.__version__:
-            text = _(
-                "The registration process has pddnet {other} (protocol {otherProtocol}), this application loaded "
-                "pddnet {own} (protocol {ownProtocol}); restart the application."
-            )
-            return text.format(
-                other=hello.get("version"),
-                otherProtocol=hello.get("protocol"),
-                own=pddnet.__version__,
-                ownProtocol=PROTOCOL,
-            )
-        return ""
 
     def _onProgress(self, number: int, fraction: float, stage: str) -> None:
         job = self._jobs[number]
@@ -343,11 +289,11 @@ class Worker:
 
     def _onDone(self, number: int, done: dict[str, Any]) -> None:
         if self._jobs[number].deadline is not None:  # it was done before it heard of the cancellation
-            discard(done, self._folder.path)
-            self._fail(number, _cancelled())
+            discard(done, self._arraysFolder)
+            self._fail(number, cancelled())
             return
         try:
-            answer = unpack(done, self._folder.path)
+            answer = unpack(done, self._arraysFolder)
         except MemoryError:
             self._fail(number, Failure("memory", noMemory()))
             return
@@ -360,7 +306,7 @@ class Worker:
 
     def _fail(self, number: int, failure: Failure) -> None:
         job = self._jobs.pop(number)
-        _call(job.onFailed, failure if job.deadline is None else _cancelled())
+        _call(job.onFailed, failure if job.deadline is None else cancelled())
 
     def _onFinished(self, *_arguments: object) -> None:
         """The process has ended: delete its files, and answer what it left open."""
@@ -404,15 +350,6 @@ class Worker:
             with contextlib.suppress(OSError):
                 os.kill(self._hello["pid"], _KILL)
         self._process.kill()
-
-
-def noMemory() -> str:
-    """What to tell the user where this process, not the worker's, runs out of memory."""
-    return _("The memory of this machine does not suffice; close other programs, or crop the volumes.")
-
-
-def _cancelled() -> Failure:
-    return Failure("cancelled", _("The registration was cancelled."))
 
 
 def _call(callback: Callable[[Any], None] | None, argument: Any) -> None:

@@ -1,4 +1,4 @@
-"""`SceneJob`: a request to the worker whose answer is put into the scene, whole or not at all."""
+"""`SceneJob`: a request to the worker whose answer is put into the scene, completely or not at all."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from slicer.i18n import tr as _
 
 from pddnet.errors import InputError
 
-from ..scene.geometry import isSame
-from .client import Failure, Worker, noMemory
+from ..scene.nodes import isSame
+from .client import Worker
+from .failure import Failure, noMemory
 
 Outcome = TypeVar("Outcome")
 
@@ -52,9 +53,10 @@ class SceneJob(Generic[Outcome]):
             InputError, Cancelled, MemoryError, WorkerError: why there is no result.
         """
         self._worker.waitFor(self._number)
-        if self._failure is None:
-            return self._outcome
-        raise self._error or self._failure.asException()
+        if self._failure is not None:
+            raise self._error or self._failure.asException()
+        assert self._outcome is not None, "a request ends with an outcome or a failure"
+        return self._outcome
 
     def _apply(self, answer: dict[str, Any]) -> Outcome:
         """Put the answer's fields into the scene. Raises InputError where that cannot be done."""
@@ -82,7 +84,7 @@ class SceneJob(Generic[Outcome]):
 
 
 class NodesOfRun:
-    """The nodes that a run was started with, to be looked at again at its end."""
+    """The nodes that a run was started with, to be checked again at its end."""
 
     def __init__(self, nodes: Iterable[slicer.vtkMRMLNode]) -> None:
         self._nodes = [(node, node.GetName(), node.GetID(), node.GetScene()) for node in nodes]
@@ -90,7 +92,7 @@ class NodesOfRun:
     def check(self) -> None:
         """Raises InputError where one of them is not in its scene any more, or another one has its ID."""
         for node, name, identifier, scene in self._nodes:
-            there = node.GetScene() is scene and scene is not None and isSame(scene.GetNodeByID(identifier), node)
-            if not there:
+            isInScene = scene is not None and node.GetScene() is scene
+            if not isInScene or not isSame(scene.GetNodeByID(identifier), node):
                 text = _("{name} was removed during the run; nothing was changed. Choose again.")
                 raise InputError(text.format(name=name))

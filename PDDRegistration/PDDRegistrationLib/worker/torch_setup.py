@@ -1,10 +1,11 @@
-"""PyTorch in Slicer: whether it is there, and the offer to install it through the PyTorch extension."""
+"""`offerTorch`: finds out whether PyTorch is installed, and offers to install it through the PyTorch extension."""
 
 from __future__ import annotations
 
 import importlib.util
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import slicer
 from slicer.i18n import tr as _
@@ -61,7 +62,7 @@ def _question(broken: str) -> str:
     return _("The registration needs PyTorch, which is not installed.") + " " + download
 
 
-def _install(extension, replace: bool) -> None:
+def _install(extension: Any, replace: bool) -> None:
     """By the PyTorch extension's logic, without further questions; pip would leave what is there as it is."""
     try:
         with slicer.util.WaitCursor():

@@ -1,1 +1,1 @@
-"""The `pddnet` command: one file a subcommand, which owns `add_arguments` and `run`."""
+"""The `pddnet` command: one file a subcommand, which declares its arguments (`add_arguments`) and runs (`run`)."""

@@ -8,10 +8,11 @@ from pathlib import Path
 from ..ablation import compare, find_configurations, pairs, read_cases, table
 from ..errors import InputError
 from ..evaluation.report import to_json
-from ..io.outputs import REPORTS, OutputFiles
+from ..io.outputs import REPORTS
 from ..io.weights_file import PDD, SEMANTIC, read_weights
 from .console import Console
 from .exit_codes import OK
+from .output_files import output_files
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """The subcommand; returns the exit code. Raises InputError, KeyboardInterrupt or Terminated."""
+    """Run the subcommand and return its exit code. Raises InputError or Stopped."""
     if args.pairs is not None and args.pairs < 1:
         raise InputError("--pairs must be 1 or more")
     presets = find_configurations(args.preset, args.configuration)
@@ -40,13 +41,13 @@ def run(args: argparse.Namespace) -> int:
     def warn(text: str) -> None:
         console.line(f"warning: {text}")
 
-    with OutputFiles({"json": (args.json, REPORTS)}) as outputs:
+    with output_files({"json": (args.json, REPORTS)}) as outputs:
         cases = read_cases(Path(args.cases))
-        couples = pairs(cases, args.pairs)
-        measured, rows, left_out = compare(couples, presets, console, warn, weights)
-        left = len(couples) - len(measured)
-        out = f"; {left} left out, see the warnings" if left else ""
-        console.line(f"{len(measured)} pairs of {len(cases)} scans{out}; mean ± standard deviation over the pairs")
+        chosen = pairs(cases, args.pairs)
+        measured, rows, left_out = compare(chosen, presets, console, warn, weights)
+        missing = len(chosen) - len(measured)
+        note = f"; {missing} left out, see the warnings" if missing else ""
+        console.line(f"{len(measured)} pairs of {len(cases)} scans{note}; mean ± standard deviation over the pairs")
         console.line()
         console.line(table(rows, left_out))
         if args.json:

@@ -1,4 +1,4 @@
-"""What the command shows: a progress bar on a terminal, a line per stage elsewhere. Standard output only."""
+"""`Console` writes lines and progress to standard output: a bar on a terminal, one line for each stage elsewhere."""
 
 from __future__ import annotations
 
@@ -6,44 +6,47 @@ import shutil
 import sys
 import time
 
+# Characters of the progress bar's line; the percentage, the stage and the seconds take the rest of the terminal.
+_WIDEST_BAR, _NARROWEST_BAR = 30, 5
+_STAGE_WIDTH = 24
+_BESIDE_BAR = 45
+
 
 class Console:
-    """Lines and progress on standard output.
+    """Writes lines and progress to standard output.
 
     An object of this class is a `Progress`: call it with (fraction 0..1, stage). A reader that goes away (`| head`)
-    must not cost the user the outputs, so that nothing more is written then.
+    must not cost the user the outputs: from then on nothing is written, and the run goes on.
     """
 
     def __init__(self) -> None:
         self._terminal = sys.stdout is not None and sys.stdout.isatty()
         self._start = time.perf_counter()
         self._stage = ""
-        self._bar = False
+        self._bar_stands = False
         self._reader_left = False
 
     def __call__(self, fraction: float, stage: str) -> None:
-        """Show how far the work is."""
+        """Show which share (0..1) of the work is done, and the stage that runs now."""
         seconds = time.perf_counter() - self._start
         percent = round(100 * min(max(fraction, 0.0), 1.0))
         if self._terminal:
-            width = min(30, max(shutil.get_terminal_size().columns - 45, 5))
-            done = width * percent // 100
-            self._write(f"\r[{'#' * done}{'.' * (width - done)}] {percent:3d} %  {stage[:24]:24s}{seconds:6.1f} s")
-            self._bar = True
+            self._write(f"\r{_bar(percent)} {percent:3d} %  {stage[:_STAGE_WIDTH]:{_STAGE_WIDTH}s}{seconds:6.1f} s")
+            self._bar_stands = True
         elif stage != self._stage:
             self._write(f"{seconds:6.1f} s  {percent:3d} %  {stage}\n")
         self._stage = stage
 
     def line(self, text: str = "") -> None:
-        """Print text; a bar that stands there is wiped first."""
+        """Print a line of text; the bar is wiped first."""
         self.clear()
         self._write(text + "\n")
 
     def clear(self) -> None:
-        """Wipe the bar."""
-        if self._bar:
+        """Wipe the bar, if there is one."""
+        if self._bar_stands:
             self._write("\r" + " " * (shutil.get_terminal_size().columns - 1) + "\r")
-            self._bar = False
+            self._bar_stands = False
 
     def _write(self, text: str) -> None:
         if sys.stdout is None or self._reader_left:
@@ -54,3 +57,11 @@ class Console:
             sys.stdout.flush()
         except OSError:
             self._terminal, self._reader_left = False, True
+
+
+def _bar(percent: int) -> str:
+    """The bar in brackets, as wide as the terminal allows."""
+    room = shutil.get_terminal_size().columns - _BESIDE_BAR
+    width = min(_WIDEST_BAR, max(room, _NARROWEST_BAR))
+    done = width * percent // 100
+    return f"[{'#' * done}{'.' * (width - done)}]"

@@ -1,4 +1,4 @@
-"""`pddnet evaluate`: measure any ITK transform by label maps and landmarks. torch-free."""
+"""`pddnet evaluate`: measure any ITK transform by label maps and landmarks, without torch."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from ..errors import InputError
 from ..evaluation import metrics, report
 from ..io import volumes
 from ..io.landmarks import match_points
-from ..io.outputs import REPORTS, OutputFiles
+from ..io.outputs import REPORTS
 from ..io.transforms import read_transform
 from .console import Console
 from .exit_codes import OK
+from .output_files import output_files
 
 _INPUTS = ("fixed_labels", "moving_labels", "transform", "fixed_points", "moving_points")
 
@@ -34,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """The subcommand; returns the exit code. Raises InputError, KeyboardInterrupt or Terminated."""
+    """Run the subcommand and return its exit code. Raises InputError or Stopped."""
     for kind in ("labels", "points"):
         if bool(getattr(args, f"fixed_{kind}")) != bool(getattr(args, f"moving_{kind}")):
             raise InputError(f"--fixed-{kind} and --moving-{kind} belong together; give both or neither")
@@ -44,15 +45,16 @@ def run(args: argparse.Namespace) -> int:
     for path in paths.values():
         volumes.check_readable(path)
     console = Console()
-    with OutputFiles({"json": (args.json, REPORTS)}, paths.values()) as outputs:
+    with output_files({"json": (args.json, REPORTS)}, paths.values()) as outputs:
         transform = read_transform(args.transform)
         labels, warnings = _measure_labels(args, transform)
         tre, more = _measure_points(args, transform)
+        warnings = report.unique(warnings + more)
         summary = {
             "command": "evaluate",
             "labels": labels,
             "tre_mm": tre,
-            "warnings": report.unique(warnings + more),
+            "warnings": warnings,
             "inputs": paths,
             "versions": report.versions(),
         }
@@ -62,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
             console.line(report.format_labels(labels))
         if tre:
             console.line(report.format_tre(tre))
-        for warning in summary["warnings"]:
+        for warning in warnings:
             console.line(f"warning   {warning}")
     return OK
 

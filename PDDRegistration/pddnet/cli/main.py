@@ -19,7 +19,8 @@ from typing import NoReturn
 
 from .. import __version__
 from ..errors import Cancelled, InputError
-from .exit_codes import BAD_INPUT, FAULT, INTERRUPTED, TERMINATED, Terminated
+from .exit_codes import BAD_INPUT, FAULT, INTERRUPTED, TERMINATED
+from .stops import NOTHING_WRITTEN, Stopped, Terminated
 
 COMMANDS = {  # each is a module beside this one, with add_arguments(parser) and run(args) -> exit code
     "register": "find the transform that lays a moving scan over a fixed one",
@@ -28,7 +29,7 @@ COMMANDS = {  # each is a module beside this one, with add_arguments(parser) and
     "train": "train the network that names structures, on your own data",
     "phantom": "write virtual patients: scans with labels, to train and measure on",
 }
-OLD_NAMES = {"cohort": "phantom"}  # they still work, with a notice
+OLD_NAMES = {"cohort": "phantom"}  # they still work, with a notice, but no help shows them
 
 
 class _Parser(argparse.ArgumentParser):
@@ -40,9 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with these arguments (default: the process's own) and return its exit code."""
     try:
         with _terminable():
-            arguments = list(sys.argv[1:] if argv is None else argv)
-            args = build_parser(arguments[0] if arguments else "").parse_args(arguments)
-            return _run(args)
+            return _run(list(sys.argv[1:] if argv is None else argv))
     except InputError as error:
         return _end(str(error), BAD_INPUT)
     except MemoryError:
@@ -50,10 +49,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             "the memory of this machine does not suffice; close other programs, crop the volumes or use --preset fast",
             BAD_INPUT,
         )
-    except (KeyboardInterrupt, Cancelled) as error:
-        return _end(f"interrupted; {_left(error)}", INTERRUPTED)
-    except Terminated as error:
-        return _end(f"terminated; {_left(error)}", TERMINATED)
+    except Stopped as stop:
+        return _end_stopped(stop.reason, stop.left)
+    except (KeyboardInterrupt, Cancelled, Terminated) as reason:
+        return _end_stopped(reason, NOTHING_WRITTEN)
     except SystemExit as end:  # --help and --version
         return int(end.code or 0)
     except Exception as error:  # a fault of ours: still no traceback, but a way to get it
@@ -75,9 +74,8 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"pddnet {__version__}")
     commands = parser.add_subparsers(dest="command", metavar=" | ".join(COMMANDS), required=True)
     for name, summary in COMMANDS.items():
-        old = [each for each, new in OLD_NAMES.items() if new == name]
-        subparser = commands.add_parser(name, help=summary, aliases=old)
-        if command is None or command in (name, *old):
+        subparser = commands.add_parser(name, help=summary)
+        if command is None or command == name:
             _module(name).add_arguments(subparser)
     return parser
 
@@ -86,28 +84,38 @@ def _module(command: str) -> ModuleType:
     return importlib.import_module(f".{command}", __package__)
 
 
-def _run(args: argparse.Namespace) -> int:
-    if args.command in OLD_NAMES:
-        print(f"pddnet: '{args.command}' is now called '{OLD_NAMES[args.command]}'", file=sys.stderr)
-    return _module(OLD_NAMES.get(args.command, args.command)).run(args)
+def _run(arguments: list[str]) -> int:
+    old_name = arguments[0] if arguments and arguments[0] in OLD_NAMES else None
+    if old_name is not None:
+        arguments = [OLD_NAMES[old_name], *arguments[1:]]
+    args = build_parser(arguments[0] if arguments else "").parse_args(arguments)
+    if old_name is not None:
+        _say(f"'{old_name}' is now called '{args.command}'")
+    code: int = _module(args.command).run(args)
+    return code
 
 
-def _left(error: BaseException) -> str:
-    """What an interrupted command leaves: as the command says, or as `OutputFiles` notes if it came too late."""
-    if left := getattr(error, "left", ""):
-        return left
-    return "the outputs are complete" if getattr(error, "outputs_written", False) else "nothing was written"
+def _end_stopped(reason: KeyboardInterrupt | Cancelled | Terminated, left: str) -> int:
+    if isinstance(reason, Terminated):
+        return _end(f"terminated; {left}", TERMINATED)
+    return _end(f"interrupted; {left}", INTERRUPTED)
 
 
 def _end(message: str, code: int) -> int:
-    """One line on standard error, whatever the message holds."""
+    """Say why the command ends, and return its exit code."""
     if sys.stdout is not None and sys.stdout.isatty():
         print(flush=True)  # leave the line of the progress bar
-    if sys.stderr is not None:
-        line, encoding = " ".join(message.split()), sys.stderr.encoding or "ascii"
-        sys.stderr.write(f"pddnet: {line}\n".encode(encoding, "backslashreplace").decode(encoding))
-        sys.stderr.flush()
+    _say(message)
     return code
+
+
+def _say(message: str) -> None:
+    """One line on standard error, whatever the message holds."""
+    if sys.stderr is None:
+        return
+    line, encoding = " ".join(message.split()), sys.stderr.encoding or "ascii"
+    sys.stderr.write(f"pddnet: {line}\n".encode(encoding, "backslashreplace").decode(encoding))
+    sys.stderr.flush()
 
 
 @contextmanager

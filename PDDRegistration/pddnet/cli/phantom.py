@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import InputError
-from ..phantom.write import Patient, phantoms, write_patients
+from ..phantom.write import PatientFiles, phantoms, write_patients
 from .console import Console
-from .exit_codes import OK, Terminated
+from .exit_codes import OK
+from .stops import leaving
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,20 +24,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """The subcommand; returns the exit code. Raises InputError, KeyboardInterrupt or Terminated."""
+    """Run the subcommand and return its exit code. Raises InputError or Stopped."""
     if args.count < 1 or args.seed < 0 or not 1.0 <= args.spacing <= 10.0:
         raise InputError("--count must be 1 or more, --seed 0 or more, and --spacing between 1 and 10 mm")
     console = Console()
-    try:
+    with leaving(lambda: "the patients written so far are whole"):
         folders = write_patients(Path(args.out), _drawing(args), args.count, args.seed, console)
-    except (KeyboardInterrupt, Terminated) as error:
-        error.left = "the patients written so far are whole"
-        raise
     console.line(f"{len(folders)} patients in {args.out}")
     return OK
 
 
-def _drawing(args: argparse.Namespace) -> Callable[[int], Patient]:
+def _drawing(args: argparse.Namespace) -> Callable[[int], PatientFiles]:
     if not args.anatomy:
         return phantoms(args.spacing)
     from ..synthesis.from_maps import patients_from_maps  # imports torch

@@ -1,51 +1,32 @@
-"""`pddnet register`: check everything, read, register, write, report."""
+"""`pddnet register`: check the arguments, read the inputs, register, write the outputs, report."""
 
 from __future__ import annotations
 
 import argparse
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import SimpleITK as sitk
-
-from ..core.image import Image
 from ..core.preset_overrides import adjusted
 from ..core.presets import DEVICES, PRESETS, Preset, find_preset
-from ..core.result import Registration
 from ..errors import InputError
 from ..evaluation import report
 from ..io import volumes
 from ..io.landmark_init import affine_transform, start_from_points
 from ..io.landmarks import match_points
-from ..io.outputs import IMAGES, REPORTS, TRANSFORMS, OutputFiles
 from ..io.transforms import read_transform
-from ..io.validation import check_overlap
 from ..io.weights_file import PDD, SEMANTIC, read_weights
-from ..matching.clock import Clock
+from ..matching.progress import Clock
+from ..run import outputs as run_outputs
+from ..run.outputs import REPORT, OutputFile, argument_of, write_outputs
+from ..run.registration import FinishedRun, RunInputs, check_device, register
 from .console import Console
 from .exit_codes import OK, VERDICT_FAILED
+from .output_files import output_files
 
 _INPUTS = (
     *("fixed", "moving", "fixed_labels", "moving_labels", "fixed_mask", "moving_mask"),
     *("initial_transform", "fixed_points", "moving_points"),
 )
-
-
-@dataclass
-class _Inputs:
-    """What was read."""
-
-    fixed: Image
-    moving: Image
-    fixed_labels: Image | None = None
-    moving_labels: Image | None = None
-    fixed_mask: Image | None = None
-    moving_mask: Image | None = None
-    initial_transform: sitk.Transform | None = None
-    warnings: list[str] = field(default_factory=list)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,59 +61,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ways.add_argument("--both-ways", action="store_true", default=None, help="register both directions, and average")
     ways.add_argument("--one-way", action="store_false", dest="both_ways", help="register one direction only")
     outputs = parser.add_argument_group("outputs (volumes: .nii.gz .nii .nrrd .mha)")
-    outputs.add_argument(
-        "--output-transform", required=True, metavar="T", help="fixed to moving, LPS mm: .h5 .tfm .txt .mat or a volume"
-    )
-    outputs.add_argument("--output-volume", metavar="W", help="the moving scan on the fixed grid")
-    outputs.add_argument("--output-labels", metavar="L", help="the moving label map on the fixed grid")
-    outputs.add_argument("--output-inverse", metavar="V", help="the inverse transform, moving to fixed")
-    outputs.add_argument("--output-jacobian", metavar="J", help="local volume change, on the transform's grid")
-    outputs.add_argument(
-        "--output-spread", metavar="U", help="standard deviation of the displacement, mm, on the transform's grid"
-    )
-    outputs.add_argument("--report", metavar="R.json", help="everything that is known about the result")
+    for output in _output_files():
+        outputs.add_argument(
+            output.option, required=output.required, metavar=output.metavar, help=output.help, dest=output.argument
+        )
 
 
 def run(args: argparse.Namespace) -> int:
-    """The subcommand; returns the exit code. Raises InputError, Cancelled, KeyboardInterrupt or Terminated."""
+    """Run the subcommand and return its exit code. Raises InputError or Stopped."""
     console, clock = Console(), Clock()
     _check_arguments(args)
     paths = {name: getattr(args, name) for name in _INPUTS if getattr(args, name) is not None}
     for path in paths.values():
         volumes.check_readable(path)
-    with OutputFiles(_outputs(args), paths.values()) as outputs:
-        _check_device(args.device)
+    targets = {output.key: (getattr(args, output.argument), output.endings) for output in _output_files()}
+    with output_files(targets, paths.values()) as outputs:
+        check_device(args.device)
         clock.lap("start")
         console(0.0, "reading")
         inputs = _read(args)
         clock.lap("read")
-        result = _register(args, inputs, console)
+        weights = Path(args.weights) if args.weights else None
+        done = register(inputs, _preset(args), clock=clock, progress=console, device=args.device, weights=weights)
         console.clear()
-        clock.add(result.seconds)
         console(1.0, "writing")
-        with ThreadPoolExecutor(1) as beside:
-            warped = beside.submit(result.warp, inputs.moving) if "volume" in outputs else None
-            determinant = result.field.jacobian_determinant()
-            residual = _write(outputs, result, inputs, determinant, warped)
+        write_outputs(outputs, done)
         clock.lap("write")
-        labels = _measure(args, result, inputs)
+        labels = _measure(done)
         clock.lap("measure")
-        summary = report.registration_report(
-            result,
-            inputs.fixed,
-            inputs.moving.grid,
-            determinant,
-            seconds=clock.seconds,
-            warnings=inputs.warnings,
-            labels=labels,
-            inputs=paths,
-            outputs=outputs.paths,
-            inverse_residual=residual,
-        )
-        outputs.write_text("report", report.to_json(summary))
+        summary = done.report(clock, inverse="inverse" in outputs, labels=labels, inputs=paths, outputs=outputs.paths)
+        outputs.write_text(REPORT.key, report.to_json(summary))
         outputs.commit()
         _print(console, summary)
-    return VERDICT_FAILED if result.verdict.status == "failed" else OK
+    return VERDICT_FAILED if done.registration.verdict.status == "failed" else OK
+
+
+def _output_files() -> tuple[OutputFile, ...]:
+    """All files that can be written; the report comes last: where it stands, the run was complete."""
+    return (*run_outputs.OUTPUTS, REPORT)
 
 
 def _preset(args: argparse.Namespace) -> Preset:
@@ -153,43 +119,33 @@ def _check_arguments(args: argparse.Namespace) -> None:
     if args.fixed_points and (args.initial_transform or args.no_alignment):
         raise InputError("a run starts from points, from a transform or from where the scans lie; give one of them")
     if args.device not in DEVICES:
-        _check_device(args.device)
+        check_device(args.device)
     if args.weights:
         read_weights(Path(args.weights), SEMANTIC, PDD)  # a wrong file is told before the scans are read
+    _check_labels(args)
+
+
+def _check_labels(args: argparse.Namespace) -> None:
     if args.fixed_labels and not args.moving_labels:
         raise InputError("--fixed-labels needs --moving-labels, to compare with; give both or neither")
-    if args.output_labels and not args.moving_labels:
-        raise InputError("--output-labels needs --moving-labels, the label map to warp")
+    wanted = [output for output in run_outputs.OUTPUTS if getattr(args, output.argument)]
+    for output in wanted:
+        if output.needs and not getattr(args, argument_of(output.needs)):
+            raise InputError(f"{output.option} needs {output.needs}, {output.needs_for}")
     if args.guide_with_labels and not (args.fixed_labels and args.moving_labels):
         raise InputError("--guide-with-labels needs --fixed-labels and --moving-labels")
-    if args.moving_labels and not (args.fixed_labels or args.output_labels):
+    warped = any(output.needs == "--moving-labels" for output in wanted)
+    if args.moving_labels and not (args.fixed_labels or warped):
         raise InputError(
             "--moving-labels alone does nothing; give --fixed-labels to measure or --output-labels to warp"
         )
 
 
-def _check_device(name: str) -> None:
-    from ..tensor.device import check_device  # imports torch, which takes seconds
-
-    check_device(name)
-
-
-def _outputs(args: argparse.Namespace) -> dict[str, tuple[str | None, tuple[str, ...]]]:
-    return {
-        "transform": (args.output_transform, TRANSFORMS),
-        "volume": (args.output_volume, IMAGES),
-        "labels": (args.output_labels, IMAGES),
-        "inverse": (args.output_inverse, TRANSFORMS),
-        "jacobian": (args.output_jacobian, IMAGES),
-        "spread": (args.output_spread, IMAGES),
-        "report": (args.report, REPORTS),  # last to be renamed: where it stands, the run was complete
-    }
-
-
-def _read(args: argparse.Namespace) -> _Inputs:
+def _read(args: argparse.Namespace) -> RunInputs:
     fixed, warnings = volumes.read_volume(args.fixed)
     moving, more = volumes.read_volume(args.moving)
-    inputs = _Inputs(fixed, moving, warnings=warnings + more)
+    inputs = RunInputs(fixed, moving, warnings=warnings + more)
+    inputs.guided, inputs.align = args.guide_with_labels, not args.no_alignment
     for kind, read in (("labels", volumes.read_labels), ("mask", volumes.read_mask)):
         for side, image in (("fixed", fixed), ("moving", moving)):
             path = getattr(args, f"{side}_{kind}")
@@ -203,59 +159,13 @@ def _read(args: argparse.Namespace) -> _Inputs:
         _, *pairs, more = match_points(args.fixed_points, args.moving_points)
         inputs.initial_transform = affine_transform(start_from_points(*pairs))
         inputs.warnings += more
-    if inputs.initial_transform is not None or args.no_alignment:
-        check_overlap(fixed.grid, moving.grid, inputs.initial_transform)
+    inputs.check_start()
     return inputs
 
 
-def _register(args: argparse.Namespace, inputs: _Inputs, console: Console) -> Registration:
-    from .. import pipeline
-
-    guided = args.guide_with_labels
-    return pipeline.register(
-        inputs.fixed,
-        inputs.moving,
-        _preset(args),
-        fixed_mask=inputs.fixed_mask,
-        moving_mask=inputs.moving_mask,
-        fixed_labels=inputs.fixed_labels if guided else None,
-        moving_labels=inputs.moving_labels if guided else None,
-        initial_transform=inputs.initial_transform,
-        align=not args.no_alignment,
-        device=args.device,
-        weights=Path(args.weights) if args.weights else None,
-        progress=console,
-    )
-
-
-def _write(
-    outputs: OutputFiles, result: Registration, inputs: _Inputs, determinant: np.ndarray, warped: Future[Image] | None
-) -> float | None:
-    """Write what is wanted to temporary files; returns the residual of the inverse in mm, if that was wanted."""
-    outputs.write_field("transform", result.field)
-    if warped is not None:
-        outputs.write_image("volume", warped.result())
-    if "labels" in outputs and inputs.moving_labels is not None:
-        outputs.write_image("labels", result.warp(inputs.moving_labels, labels=True))
-    outputs.write_image("jacobian", Image(determinant, result.field.grid))
-    outputs.write_image("spread", result.uncertainty)
-    if "inverse" not in outputs:
-        return None
-    inverse, residual = result.inverse(inputs.moving.grid)
-    outputs.write_field("inverse", inverse)
-    return residual
-
-
-def _measure(args: argparse.Namespace, result: Registration, inputs: _Inputs) -> dict[str, Any] | None:
-    if inputs.fixed_labels is None or inputs.moving_labels is None:
-        return None
-    return report.measured_labels(
-        inputs.fixed_labels,
-        inputs.moving_labels,
-        result.field.to_sitk(),
-        start=inputs.initial_transform,
-        guided=args.guide_with_labels,
-    )
+def _measure(done: FinishedRun) -> dict[str, Any] | None:
+    fixed, moving = done.inputs.fixed_labels, done.inputs.moving_labels
+    return done.measured_labels(fixed, moving) if fixed is not None and moving is not None else None
 
 
 def _print(console: Console, summary: dict[str, Any]) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ..run.registration import check_device
 from ..training.config import read_config
 from .console import Console
-from .exit_codes import OK, Terminated
+from .exit_codes import OK
+from .stops import leaving
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,16 +24,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """The subcommand; returns the exit code. Raises InputError, KeyboardInterrupt or Terminated."""
+    """Run the subcommand and return its exit code. Raises InputError or Stopped."""
     config = read_config(Path(args.config))
-    from ..tensor.device import check_device
-    from ..training.loop import train
-
     check_device(args.device)
+    from ..training.loop import train  # imports torch, which the check has found
 
     console = Console()
     console.line(f"training in {config.out}; interrupt it when you like, the same command goes on")
-    try:
+    with leaving(lambda: "the same command goes on from the last checkpoint"):
         outcome = train(
             config,
             init=Path(args.init) if args.init else None,
@@ -40,9 +40,6 @@ def run(args: argparse.Namespace) -> int:
             report=console,
             warn=lambda text: console.line(f"warning: {text}"),
         )
-    except (KeyboardInterrupt, Terminated) as error:
-        error.left = "the same command goes on from the last checkpoint"
-        raise
     console.line(f"{outcome.iterations} of {config.iterations} iterations; best validation Dice {outcome.dice:.3f}")
     if outcome.weights.exists():
         console.line(f"weights: {outcome.weights}")

@@ -1,4 +1,4 @@
-"""`Affine`: an affine map of points."""
+"""`Affine`: maps points by a matrix and a shift."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Affine:
-    """x -> matrix @ x + shift, fixed to moving points, LPS mm."""
+    """Affine map x -> matrix @ x + shift of fixed to moving points, LPS mm; `a @ b` applies b first."""
 
     matrix: np.ndarray  # (3, 3)
     shift: np.ndarray  # (3,)
 
     @classmethod
     def identity(cls) -> Affine:
-        """The map that moves nothing."""
+        """Make the map that moves nothing."""
         return cls(np.eye(3), np.zeros(3))
 
     def __matmul__(self, inner: Affine) -> Affine:
         return Affine(self.matrix @ inner.matrix, self.matrix @ inner.shift + self.shift)
 
     def points(self, points: np.ndarray) -> np.ndarray:
-        """LPS points (..., 3) mapped."""
+        """Map LPS points (..., 3)."""
         return np.einsum("...j,ij->...i", points, self.matrix) + self.shift

@@ -1,4 +1,4 @@
-"""`DisplacementField`: a transform as displacements on a grid; warp, compose, invert, Jacobian, to and from ITK."""
+"""`DisplacementField`: a transform as displacements on a grid; warps, composes, inverts, converts to and from ITK."""
 
 from __future__ import annotations
 
@@ -7,21 +7,27 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import SimpleITK as sitk
 from scipy import ndimage
 
 from .grid import Grid, turned
 from .image import Image
 
-QUICK = 6  # Newton's steps with the Jacobian of the nearest node, before those with the place's own
+IMAGE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
+"""Files with these endings hold a displacement image; all others hold an ITK transform."""
+
+QUICK_STEPS = 6  # of Newton's method, with the Jacobian of the nearest node: cheap, and enough for most points
+CRUSHED = 0.05  # determinants below it, folding included, make no useful inverse of the Jacobian
+FEWEST_NODES = 8  # of a grid, to fit an affine map to a field
 
 
 @dataclass(frozen=True, eq=False)
 class DisplacementField:
-    """u(x), shape (D, H, W, 3), components x, y, z in LPS mm, on a `Grid`.
+    """Displacement field u(x), shape (D, H, W, 3), components x, y, z in LPS mm, on a `Grid`.
 
-    It maps x to x + u(x): fixed points to moving points, as ITK means a registration's transform. Linear between the
-    grid's nodes; outside the grid the displacement is zero, as in ITK.
+    It maps x to x + u(x): fixed points to moving points, as ITK means a registration's transform. Displacements are
+    interpolated linearly between the grid's nodes; outside the grid they are zero, as in ITK.
     """
 
     array: np.ndarray
@@ -33,7 +39,7 @@ class DisplacementField:
 
     @classmethod
     def from_transform(cls, transform: sitk.Transform, grid: Grid) -> DisplacementField:
-        """Any ITK transform, sampled at the nodes of `grid`."""
+        """Sample any ITK transform at the nodes of `grid`."""
         field = sitk.TransformToDisplacementField(
             transform,
             sitk.sitkVectorFloat64,
@@ -45,19 +51,19 @@ class DisplacementField:
         return cls(sitk.GetArrayFromImage(field).astype(np.float32), grid)
 
     def to_sitk(self) -> sitk.DisplacementFieldTransform:
-        """As ITK's displacement field transform (float64; the values are copied)."""
+        """Convert to ITK's displacement field transform (float64; the values are copied)."""
         image = sitk.GetImageFromArray(self.array.astype(np.float64), isVector=True)
         image.SetSpacing(self.grid.spacing.tolist())
         image.SetOrigin(self.grid.origin.tolist())
         image.SetDirection(self.grid.direction.ravel().tolist())
         return sitk.DisplacementFieldTransform(image)
 
-    def sample(self, points: np.ndarray) -> np.ndarray:
-        """Displacements (..., 3) in mm at LPS points (..., 3); zero outside the grid."""
+    def sample(self, points: npt.ArrayLike) -> np.ndarray:
+        """Interpolate the displacements (..., 3) in mm at LPS points (..., 3); zero outside the grid."""
         return np.where(self.grid.contains(points)[..., None], self._extrapolate(points), 0)
 
-    def _extrapolate(self, points: np.ndarray) -> np.ndarray:
-        """As `sample`, but the border's displacement outside the grid."""
+    def _extrapolate(self, points: npt.ArrayLike) -> np.ndarray:
+        """As `sample`, but outside the grid the displacement is that of its border."""
         index = self.grid.point_to_index(points)
         flat = np.ascontiguousarray(index.reshape(-1, 3).T[::-1])
         values = [ndimage.map_coordinates(c, flat, order=1, mode="nearest") for c in self._components]
@@ -67,45 +73,64 @@ class DisplacementField:
     def _components(self) -> list[np.ndarray]:
         return [np.ascontiguousarray(self.array[..., c]) for c in range(3)]  # three times as fast to interpolate
 
-    def transform_points(self, points: np.ndarray) -> np.ndarray:
-        """LPS points (..., 3) of the fixed space to LPS points of the moving space."""
+    def transform_points(self, points: npt.ArrayLike) -> np.ndarray:
+        """Map LPS points (..., 3) of the fixed space to LPS points of the moving space."""
         return np.asarray(points, dtype=np.float64) + self.sample(points)
 
     def warp(self, image: Image, grid: Grid, *, fill: float = 0, labels: bool = False) -> Image:
-        """A moving image (or label map: nearest voxel, no mixed labels) laid over a grid of the fixed space."""
+        """Warp a moving image (or label map: nearest voxel, no mixed labels) onto a grid of the fixed space.
+
+        fill: the value where the moving image shows nothing.
+        """
         return image.resample(grid, self.to_sitk(), fill=fill, labels=labels)
 
     def compose(self, inner: DisplacementField) -> DisplacementField:
-        """x -> self(inner(x)), on the inner field's grid."""
+        """Compose two fields: x -> self(inner(x)), on the inner field's grid."""
         points = inner.grid.points() + inner.array
         return DisplacementField((inner.array + self.sample(points)).astype(np.float32), inner.grid)
 
     def affine(self) -> tuple[np.ndarray, np.ndarray]:
-        """The affine map x -> A x + t nearest to this one (least squares over the nodes): A (3, 3) and t (3,) in mm."""
+        """Fit the affine map x -> A x + t nearest to this one, by least squares over a part of the nodes.
+
+        Returns:
+            A (3, 3), the identity where no affine map comes near, and t (3,) in mm.
+        """
         step = max(min(self.grid.shape) // 8, 1)
         points = self.grid.points()[::step, ::step, ::step].reshape(-1, 3)
         moved = points + self.array[::step, ::step, ::step].reshape(-1, 3)
         centre = points.mean(axis=0)
         solution = np.linalg.lstsq(np.c_[points - centre, np.ones(len(points))], moved, rcond=None)[0]
         matrix = solution[:3].T
-        if len(points) < 8 or np.linalg.det(matrix) < 0.05:  # a flat grid, or a field far from any affine map
+        if len(points) < FEWEST_NODES or np.linalg.det(matrix) < CRUSHED:  # a flat grid, or far from any affine map
             matrix = np.eye(3)
         return matrix, moved.mean(axis=0) - matrix @ centre
 
     def invert(
         self, grid: Grid | None = None, *, iterations: int = 40, tolerance: float = 2e-3
     ) -> tuple[DisplacementField, float]:
-        """The inverse map on `grid` (default: this field's own), and the largest residual |T(T^-1(y)) - y| in mm.
+        """Invert the map on `grid` (default: this field's own), up to `tolerance` mm.
 
-        The residual is taken where T^-1(y) lies inside this field's grid. Elsewhere nothing that lies on the grid
-        arrives, and the map goes on with its affine trend. Newton's method from the inverse of that trend, which brings
-        large shifts and rotations home; a step that does not help is halved. The Jacobian is that of the nearest node,
-        then, for the few that it leads to and fro because space is squeezed there, the one at the place itself.
+        Returns:
+            the inverse field T^-1, and the largest residual |T(T^-1(y)) - y| in mm of all nodes y whose T^-1(y) lies
+            inside this field's grid. No point of the grid is mapped to the other nodes; there the inverse follows the
+            field's affine trend.
         """
         grid = grid or self.grid
         target = grid.points().reshape(-1, 3)
+        landed, residual = self._solve(target, iterations, tolerance)
+        error = np.linalg.norm(residual, axis=-1)[self.grid.contains(landed)]
+        array = (landed - target).astype(np.float32).reshape(*grid.shape, 3)
+        return DisplacementField(array, grid), float(error.max(initial=0.0))
+
+    def _solve(self, target: np.ndarray, iterations: int, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
+        """Find points x with T(x) = y for LPS points y (N, 3); x and the residuals T(x) - y, both (N, 3).
+
+        Newton's method starts at the inverse of the affine trend, which undoes large shifts and rotations; a step that
+        does not help is halved. The Jacobian is that of the nearest node. Where space is squeezed this one leads to and
+        fro, so the few points that are left after QUICK_STEPS get the Jacobian at their own position.
+        """
         matrix, shift = self.affine()
-        backwards = self._inverse_jacobian(matrix)
+        node_inverses = self._inverse_jacobian(matrix)
         landed = turned(target - shift, np.linalg.inv(matrix))
         residual = landed + self._continue(landed, matrix) - target
         step = np.ones(len(target))
@@ -114,40 +139,45 @@ class DisplacementField:
             active = active[np.linalg.norm(residual[active], axis=-1) > tolerance]
             if not active.size:
                 break
-            if count < QUICK:
-                nearest = np.clip(np.rint(self.grid.point_to_index(landed[active])), 0, self.grid.size - 1).astype(int)
-                turn = backwards[tuple(nearest.T[::-1])]
+            if count < QUICK_STEPS:
+                inverses = node_inverses[self._nearest_nodes(landed[active])]
             else:
-                turn = self._inverse_jacobian_at(landed[active], matrix)
-            newton = np.einsum("nij,nj->ni", turn, residual[active])
+                inverses = self._inverse_jacobian_at(landed[active], matrix)
+            newton = np.einsum("nij,nj->ni", inverses, residual[active])
             tried = landed[active] - step[active, None] * newton
             left = tried + self._continue(tried, matrix) - target[active]
             better = np.linalg.norm(left, axis=-1) < np.linalg.norm(residual[active], axis=-1)
-            landed[active[better]], residual[active[better]] = tried[better], left[better]
+            landed[active[better]] = tried[better]
+            residual[active[better]] = left[better]
             step[active] = np.where(better, np.minimum(step[active] * 2, 1.0), step[active] / 2)
-        error = np.linalg.norm(residual, axis=-1)[self.grid.contains(landed)]
-        array = (landed - target).astype(np.float32).reshape(*grid.shape, 3)
-        return DisplacementField(array, grid), float(error.max(initial=0.0))
+        return landed, residual
+
+    def _nearest_nodes(self, points: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Array indices (k, j, i), each (N,), of the nodes nearest to LPS points (N, 3)."""
+        index = np.rint(self.grid.point_to_index(points))
+        inside = np.clip(index, 0, self.grid.size - 1).astype(int)
+        return tuple(inside.T[::-1])
 
     def _continue(self, points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-        """As `sample`, but outside the grid the displacement goes on from the border as under an affine map."""
+        """As `sample`, but outside the grid the displacement continues from the border as under an affine map."""
         index = self.grid.point_to_index(points)
         beyond = index - np.clip(index, -0.5, self.grid.size - 0.5)
         return self._extrapolate(points) + turned(beyond, (matrix - np.eye(3)) @ self.grid.axes)
 
-    def _inverse_jacobian(self, otherwise: np.ndarray) -> np.ndarray:
-        """(D, H, W, 3, 3) of d(x + u)/dx; of the matrix `otherwise` where space is folded or nearly crushed."""
-        return _inverted(self.jacobian(), otherwise)
+    def _inverse_jacobian(self, fallback: np.ndarray) -> np.ndarray:
+        """Invert d(x + u)/dx at the nodes, (D, H, W, 3, 3); `fallback` is inverted where space is crushed."""
+        return _inverted(self.jacobian(), fallback)
 
     def _inverse_jacobian_at(self, points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-        """(N, 3, 3) likewise at points (N, 3), by differences; matrix: see `_continue`."""
-        apart = 0.01 * float(self.grid.spacing.min())
-        steps = apart * np.eye(3)
-        ends = [self._continue(points + s, matrix) - self._continue(points - s, matrix) for s in steps]
-        return _inverted(np.stack(ends, axis=-1) / (2 * apart) + np.eye(3), matrix)
+        """Invert d(x + u)/dx at points (N, 3) by central differences, (N, 3, 3); matrix: see `_continue`."""
+        half_mm = 0.01 * float(self.grid.spacing.min())
+        steps = half_mm * np.eye(3)
+        differences = [self._continue(points + s, matrix) - self._continue(points - s, matrix) for s in steps]
+        jacobian = np.stack(differences, axis=-1) / (2 * half_mm) + np.eye(3)
+        return _inverted(jacobian, matrix)
 
     def _slopes(self) -> list[np.ndarray]:
-        """du/ds, each (D, H, W, 3) in LPS, for s in mm along the grid's i, j and k axes."""
+        """Differentiate u by mm along the grid's i, j and k axes: three arrays (D, H, W, 3) in LPS."""
         steps = self.grid.spacing[::-1]
         slopes = [
             np.gradient(self.array, step, axis=axis) if n > 1 else np.zeros_like(self.array)
@@ -156,28 +186,34 @@ class DisplacementField:
         return slopes[::-1]
 
     def jacobian(self) -> np.ndarray:
-        """(D, H, W, 3, 3) derivative of x + u(x) by x in physical space: [component, direction], LPS."""
+        """Differentiate x + u(x) by x in physical space: (D, H, W, 3, 3), [component, direction], LPS."""
         by_index = np.stack(self._slopes(), axis=-1)  # (..., component, i j k)
         return by_index @ self.grid.direction.T.astype(self.array.dtype) + np.eye(3, dtype=self.array.dtype)
 
     def jacobian_determinant(self) -> np.ndarray:
-        """(D, H, W) determinant of d(x + u)/dx in physical space: local volume change; at most 0 where space folds."""
+        """Compute det d(x + u)/dx, (D, H, W): the local change of volume, at most 0 where space folds."""
         direction = self.grid.direction.astype(self.array.dtype)
         i, j, k = (np.moveaxis(slope + direction[:, n], -1, 0) for n, slope in enumerate(self._slopes()))
-        volume = k[0] * (i[1] * j[2] - i[2] * j[1])  # of the parallelepiped that a unit cube along the axes becomes
+        # The triple product k . (i x j), component by component: det() of each matrix takes several times as long.
+        volume = k[0] * (i[1] * j[2] - i[2] * j[1])
         volume += k[1] * (i[2] * j[0] - i[0] * j[2])
         volume += k[2] * (i[0] * j[1] - i[1] * j[0])
         return volume / np.linalg.det(direction)
 
     def write(self, path: str | Path) -> None:
-        """As an ITK transform (.h5, .tfm, .txt, .mat) or a displacement image (.nii.gz, .nii, .nrrd, .mha)."""
+        """Write an ITK transform (.h5, .tfm, .txt, .mat) or a displacement image (.nii.gz, .nii, .nrrd, .mha).
+
+        Raises:
+            RuntimeError: SimpleITK cannot write there. `io.outputs` also checks what was written, for full disks.
+        """
         path = Path(path)
-        if path.name.lower().endswith((".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")):
+        if path.name.lower().endswith(IMAGE_ENDINGS):
             sitk.WriteImage(self.to_sitk().GetDisplacementField(), str(path), useCompression=True)
         else:
             sitk.WriteTransform(self.to_sitk(), str(path))
 
 
-def _inverted(jacobian: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
-    """(..., 3, 3) inverses; of the matrix `otherwise` where space is folded or nearly crushed."""
-    return np.linalg.inv(np.where((np.linalg.det(jacobian) < 0.05)[..., None, None], otherwise, jacobian))
+def _inverted(jacobian: np.ndarray, fallback: np.ndarray) -> np.ndarray:
+    """Invert (..., 3, 3) matrices; `fallback` (3, 3) in their place where space is folded or nearly crushed."""
+    crushed = np.linalg.det(jacobian) < CRUSHED
+    return np.linalg.inv(np.where(crushed[..., None, None], fallback, jacobian))

@@ -1,11 +1,13 @@
-"""`Grid`: where the voxels of an image or a field lie, in LPS millimetres. The one place that converts indices."""
+"""`Grid`: places voxel centres in LPS millimetres; converts between indices and points, and nothing else does."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from ..errors import InputError
 
@@ -13,7 +15,10 @@ if TYPE_CHECKING:
     import SimpleITK as sitk
 
 
-@dataclass(frozen=True, eq=False)
+ORTHOGONAL = 2e-3  # how far direction^T direction may be from the identity: headers hold few digits
+
+
+@dataclass(frozen=True, eq=False, init=False)
 class Grid:
     """A regular lattice of voxel centres.
 
@@ -26,22 +31,34 @@ class Grid:
     origin: np.ndarray  # (3,) LPS mm of index (0, 0, 0)
     direction: np.ndarray  # (3, 3), columns are the unit vectors of i, j, k in LPS
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
-        for name, size in (("spacing", (3,)), ("origin", (3,)), ("direction", (3, 3))):
-            object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=np.float64).reshape(size))
+    def __init__(
+        self, shape: Sequence[int], spacing: npt.ArrayLike, origin: npt.ArrayLike, direction: npt.ArrayLike
+    ) -> None:
+        """Convert and check what describes a grid; the direction may be given flat, by rows.
+
+        Raises:
+            InputError: the spacing is not positive, a number is not finite, or the axes are not orthogonal.
+        """
+        depth, height, width = (int(n) for n in shape)
+        object.__setattr__(self, "shape", (depth, height, width))
+        object.__setattr__(self, "spacing", np.asarray(spacing, dtype=np.float64).reshape(3))
+        object.__setattr__(self, "origin", np.asarray(origin, dtype=np.float64).reshape(3))
+        object.__setattr__(self, "direction", np.asarray(direction, dtype=np.float64).reshape(3, 3))
+        self._check()
+
+    def _check(self) -> None:
         if not np.isfinite(self.spacing).all() or (self.spacing <= 0).any():
             raise InputError(f"the voxel spacing {self.spacing.tolist()} mm is not positive; correct the header")
         if not np.isfinite(self.origin).all():
             raise InputError(f"the origin {self.origin.tolist()} is not finite; correct the header")
-        if not np.allclose(self.direction.T @ self.direction, np.eye(3), atol=2e-3):
+        if not np.allclose(self.direction.T @ self.direction, np.eye(3), atol=ORTHOGONAL):
             raise InputError(
                 "the direction matrix is not orthogonal (a sheared or tilted grid); resample the scan first"
             )
 
     @classmethod
     def of(cls, image: sitk.Image) -> Grid:
-        """The grid of a 3-D SimpleITK image."""
+        """Read the grid of a 3-D SimpleITK image."""
         return cls(image.GetSize()[::-1], image.GetSpacing(), image.GetOrigin(), image.GetDirection())
 
     @property
@@ -64,12 +81,12 @@ class Grid:
         """(3,) LPS mm of the middle of the grid."""
         return self.index_to_point((self.size - 1) / 2)
 
-    def index_to_point(self, index: np.ndarray) -> np.ndarray:
-        """Continuous indices (..., 3) as (i, j, k) to LPS mm (..., 3)."""
+    def index_to_point(self, index: npt.ArrayLike) -> np.ndarray:
+        """Convert continuous indices (..., 3) as (i, j, k) to points (..., 3) in LPS mm."""
         return turned(np.asarray(index, dtype=np.float64), self.axes) + self.origin
 
-    def point_to_index(self, points: np.ndarray) -> np.ndarray:
-        """LPS mm (..., 3) to continuous indices (..., 3) as (i, j, k)."""
+    def point_to_index(self, points: npt.ArrayLike) -> np.ndarray:
+        """Convert points (..., 3) in LPS mm to continuous indices (..., 3) as (i, j, k)."""
         return turned(np.asarray(points, dtype=np.float64) - self.origin, np.linalg.inv(self.axes))
 
     def points(self) -> np.ndarray:
@@ -83,42 +100,42 @@ class Grid:
         pick = np.stack(np.meshgrid([0, 1], [0, 1], [0, 1], indexing="ij"), axis=-1).reshape(-1, 3)
         return self.index_to_point(ends[pick, np.arange(3)])
 
-    def contains(self, points: np.ndarray) -> np.ndarray:
-        """(...) bool: whether LPS points (..., 3) lie inside the outer voxel edges."""
+    def contains(self, points: npt.ArrayLike) -> np.ndarray:
+        """Tell which LPS points (..., 3) lie inside the outer voxel edges: (...) bool."""
         index = self.point_to_index(points)
-        return ((index >= -0.5) & (index <= self.size - 0.5)).all(axis=-1)
+        inside = (index >= -0.5) & (index <= self.size - 0.5)
+        return np.all(inside, axis=-1)
 
     def isotropic(self, spacing: float, margin: float = 0.0) -> Grid:
-        """A grid of equal spacing (mm) along the same axes, centred on this one, that covers it plus `margin` mm."""
-        size = np.maximum(np.ceil((self.extent + 2 * margin) / spacing - 1e-6).astype(int), 1)
+        """Make a grid of equal spacing (mm) with the same axes and centre, wider by `margin` mm on each side."""
+        voxels = (self.extent + 2 * margin) / spacing
+        size = np.maximum(np.ceil(voxels - 1e-6).astype(int), 1)  # 1e-6: 40.0000001 voxels are 40
         origin = self.centre - self.direction @ ((size - 1) / 2 * spacing)
         return Grid(tuple(size[::-1]), np.full(3, spacing), origin, self.direction)
 
     def canonical_axes(self) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
-        """Which array axes (k, j, i) to take, and which of them to flip, so that i, j, k run as nearly as
-        possible along +x, +y, +z in LPS."""
-        left = list(range(3))
-        order = []
+        """Find the permutation and the flips after which i, j, k run as nearly as possible along +x, +y, +z in LPS.
+
+        Returns:
+            for the new array axes k, j, i: which array axis to take, and whether to flip it.
+        """
+        left = [0, 1, 2]
+        nearest = []  # grid axis (0 for i) of x, y and z
         for world in range(3):
             best = max(left, key=lambda axis: abs(self.direction[world, axis]))
             left.remove(best)
-            order.append(best)
-        flips = [self.direction[world, axis] < 0 for world, axis in enumerate(order)]
-        return tuple(2 - axis for axis in order[::-1]), tuple(flips[::-1])
+            nearest.append(best)
+        x, y, z = nearest
+        flip_x, flip_y, flip_z = (bool(self.direction[world, axis] < 0) for world, axis in enumerate(nearest))
+        return (2 - z, 2 - y, 2 - x), (flip_z, flip_y, flip_x)
 
     def same_as(self, other: Grid, tolerance: float = 1e-3) -> bool:
-        """Whether every voxel centre of the other grid lies within `tolerance` mm of this one's."""
+        """Tell whether every voxel centre of the other grid lies within `tolerance` mm of this one's."""
         return self.shape == other.shape and bool(np.abs(self.corners() - other.corners()).max() < tolerance)
-
-    def describe(self) -> str:
-        """One line for logs and error reports: size, spacing, origin."""
-        size, spacing, origin = self.size, np.round(self.spacing, 3), np.round(self.origin, 1)
-        voxels, steps = "x".join(map(str, size)), "x".join(f"{step:g}" for step in spacing)
-        return f"{voxels} voxels of {steps} mm at {origin.tolist()}"
 
 
 def turned(vectors: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """`matrix` (3, 3) times every vector of (..., 3).
+    """Multiply every vector of (..., 3) by `matrix` (3, 3).
 
     einsum, because a threaded BLAS takes many times as long for products this thin on a busy machine.
     """

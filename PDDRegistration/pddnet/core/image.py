@@ -1,4 +1,4 @@
-"""`Image`: an array with its geometry; resampling, HU clipping, body mask and view mask."""
+"""`Image`: a volume with its geometry, and how it is resampled, coarsened, clipped and put along canonical axes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from .grid import Grid
+from .hounsfield import PADDING_HU
 
-AIR = -1024.0
+AIR = PADDING_HU  # the name by which other rooms still know it
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,13 +27,17 @@ class Image:
 
     @classmethod
     def from_sitk(cls, image: sitk.Image) -> Image:
-        """From a 3-D scalar SimpleITK image; the voxels are copied."""
+        """Convert a 3-D scalar SimpleITK image; the voxels are copied.
+
+        Raises:
+            InputError: the image is not 3-D, or has several values per voxel.
+        """
         if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
             raise InputError("the volume is not a single 3-D scalar volume; extract one volume first")
         return cls(sitk.GetArrayFromImage(image), Grid.of(image))
 
     def to_sitk(self) -> sitk.Image:
-        """The same volume for SimpleITK; the voxels are copied."""
+        """Convert to a SimpleITK image; the voxels are copied. A bool array becomes uint8."""
         array = self.array.astype(np.uint8) if self.array.dtype == bool else self.array
         image = sitk.GetImageFromArray(np.ascontiguousarray(array))
         image.SetSpacing(self.grid.spacing.tolist())
@@ -41,28 +46,29 @@ class Image:
         return image
 
     def canonical(self) -> Image:
-        """The same physical content with array axes flipped and permuted to run along +x, +y, +z (LPS).
+        """Flip and permute the array axes to run along +x, +y, +z (LPS); the physical content stays the same.
 
         How a scan happens to be stored must not change the result, so the pipeline starts here.
         """
         axes, flips = self.grid.canonical_axes()
-        shape, start = self.array.shape, np.zeros(3)
+        start = np.zeros(3)  # index of the voxel that becomes the first one
         spacing, direction = np.empty(3), np.empty((3, 3))
         for new, (axis, flip) in enumerate(zip(axes, flips, strict=True)):
             old = 2 - axis  # ITK's axis i, j, k of array axis
             spacing[2 - new] = self.grid.spacing[old]
             direction[:, 2 - new] = self.grid.direction[:, old] * (-1 if flip else 1)
             if flip:
-                start[old] = shape[axis] - 1
-        array = np.flip(self.array.transpose(axes), [axis for axis, flip in enumerate(flips) if flip])
+                start[old] = self.array.shape[axis] - 1
+        flipped = tuple(axis for axis, flip in enumerate(flips) if flip)
+        array = np.flip(self.array.transpose(axes), flipped)
         return Image(array, Grid(array.shape, spacing, self.grid.index_to_point(start), direction))
 
     def clip(self, low: float, high: float) -> Image:
-        """Values limited to [low, high], as float32."""
+        """Clip the values to [low, high]; float32."""
         return Image(np.clip(self.array.astype(np.float32, copy=False), low, high), self.grid)
 
     def coarsen(self, spacing: float) -> Image:
-        """Averaged over whole blocks of voxels until no axis is finer than `spacing` mm allows (anti-aliasing)."""
+        """Average over whole blocks of voxels, as large as fit into `spacing` mm (anti-aliasing)."""
         factors = np.maximum(np.floor(spacing / self.grid.spacing + 1e-3), 1).astype(int)
         factors = np.minimum(factors, self.grid.size)
         if (factors == 1).all():
@@ -72,23 +78,30 @@ class Image:
     def resample(
         self, grid: Grid, transform: sitk.Transform | None = None, *, fill: float = 0, labels: bool = False
     ) -> Image:
-        """The image at `transform(x)` for every voxel centre x of `grid`, in this image's scalar type.
+        """Warp the image: take its value at `transform(x)` for every voxel centre x of `grid`, in its scalar type.
 
-        The transform maps points of `grid` to points of this image (LPS mm, ITK's direction). Linear, or the nearest
-        voxel for label maps and masks, so that labels never mix; `fill` outside the image, as far as the type holds it.
+        The transform maps points of `grid` to points of this image (LPS mm, ITK's direction). Interpolation is linear,
+        or takes the nearest voxel for label maps and masks, so that labels never mix. Outside the image the value is
+        `fill`, as far as the type holds it.
         """
         kind = self.array.dtype
-        nearest, whole = labels or kind.kind == "b", np.issubdtype(kind, np.integer)
+        integer = np.issubdtype(kind, np.integer)
+        nearest = labels or kind.kind == "b"
+        if integer:
+            fill = np.clip(fill, np.iinfo(kind).min, np.iinfo(kind).max)
         resampler = sitk.ResampleImageFilter()
         resampler.SetSize(grid.size.tolist())
         resampler.SetOutputSpacing(grid.spacing.tolist())
         resampler.SetOutputOrigin(grid.origin.tolist())
         resampler.SetOutputDirection(grid.direction.ravel().tolist())
-        resampler.SetDefaultPixelValue(float(np.clip(fill, np.iinfo(kind).min, np.iinfo(kind).max) if whole else fill))
+        resampler.SetDefaultPixelValue(float(fill))
         resampler.SetInterpolator(sitk.sitkNearestNeighbor if nearest else sitk.sitkLinear)
         if transform is not None:
             resampler.SetTransform(transform)
-        if whole and not nearest:  # ITK cuts fractions off, which shifts every value towards zero
+        rounded = integer and not nearest  # ITK cuts fractions off, which would shift every value towards zero
+        if rounded:
             resampler.SetOutputPixelType(sitk.sitkFloat32 if kind.itemsize <= 2 else sitk.sitkFloat64)
         array = sitk.GetArrayFromImage(resampler.Execute(self.to_sitk()))
-        return Image((np.rint(array) if whole and not nearest else array).astype(kind, copy=False), grid)
+        if rounded:
+            array = np.rint(array)
+        return Image(array.astype(kind, copy=False), grid)

@@ -1,4 +1,4 @@
-"""Body mask and view mask: which voxels show the patient, and which the scanner has measured at all."""
+"""Body mask and view mask: find the voxels that show the patient, and those that the scanner measured at all."""
 
 from __future__ import annotations
 
@@ -7,51 +7,57 @@ from collections.abc import Iterable
 import numpy as np
 from scipy import ndimage
 
+from .hounsfield import AIR_HU, BODY_THRESHOLD_HU, NOISY_AIR_HU
 from .image import Image
 
-CLEAN_AIR = 0.9  # share of the air that has one value
-BODY_THRESHOLD = -350.0  # HU: fat and muscle lie above, air and lung below
+BODY_THRESHOLD = BODY_THRESHOLD_HU  # the name by which other rooms still know it
+CLEANED_AIR = 0.9  # share of the air: if more of it has one value, the air was cleaned, and is no padding
+EROSION_MM = 6.0  # parts the patient from the table, whose shells are thinner than twice this
 
 
 def view_mask(image: Image) -> Image:
-    """Where the scan really shows something: all voxels but the scanner's padding.
+    """Mark what the scan measured: all voxels (bool) but the scanner's padding.
 
     Padding is a region of the volume's exact minimum, at most -1000 HU, connected to the sides. Measured air is noisy:
     where nearly all air has that one value it was cleaned, and is air.
     """
     array = image.array
-    low = array.min()
-    padding = array <= low
-    if low > -1000 or padding.sum() > CLEAN_AIR * (array < -900).sum():
+    lowest = array.min()
+    padding = array <= lowest
+    air = array < NOISY_AIR_HU
+    if lowest > AIR_HU or padding.sum() > CLEANED_AIR * air.sum():
         return Image(np.ones(array.shape, bool), image.grid)
-    return Image(~_reaching(padding, (1, 2)), image.grid)  # in-plane: a reconstruction circle, a tilted stack
+    in_plane = (1, 2)  # array axes: padding surrounds a reconstruction circle, or a tilted stack
+    return Image(~_connected_to_sides(padding, in_plane), image.grid)
 
 
-def body_mask(image: Image, threshold: float = BODY_THRESHOLD) -> Image:
-    """The patient without table and air around: the largest connected part above `threshold`, holes filled.
+def body_mask(image: Image, threshold: float = BODY_THRESHOLD_HU) -> Image:
+    """Mark the patient (bool) without table and surrounding air: the largest part above `threshold`, holes filled.
 
     Meant for grids of 2-6 mm. Lungs and gas count as body. Empty where nothing exceeds the threshold.
     """
-    radius = max(round(6.0 / float(image.grid.spacing.min())), 1)
+    radius = max(round(EROSION_MM / float(image.grid.spacing.min())), 1)
     above = image.array > threshold
     core = ndimage.binary_erosion(above, iterations=radius, border_value=1)
     parts, count = ndimage.label(core)
     if count == 0:
         return Image(above, image.grid)
-    largest = parts == np.argmax(np.bincount(parts.ravel())[1:]) + 1
+    sizes = np.bincount(parts.ravel())[1:]
+    largest = parts == np.argmax(sizes) + 1
     body = ndimage.binary_dilation(largest, iterations=radius + 1) & above
     axial = int(np.argmax(np.abs(image.grid.direction[2, ::-1])))  # the array axis nearest to head-foot
-    in_plane = np.zeros((3, 3, 3), bool)
+    in_plane = np.zeros((3, 3, 3), bool)  # holes are filled slice by slice, as the first slice may cut the lungs open
     np.moveaxis(in_plane, axial, 0)[1] = ndimage.generate_binary_structure(2, 1)
-    return Image(~_reaching(~body, {0, 1, 2} - {axial}, in_plane), image.grid)
+    outside = _connected_to_sides(~body, {0, 1, 2} - {axial}, in_plane)
+    return Image(~outside, image.grid)
 
 
-def _reaching(mask: np.ndarray, axes: Iterable[int], neighbours: np.ndarray | None = None) -> np.ndarray:
-    """The parts of a mask, connected by `neighbours` (3, 3, 3), that reach either end of one of the axes."""
+def _connected_to_sides(mask: np.ndarray, axes: Iterable[int], neighbours: np.ndarray | None = None) -> np.ndarray:
+    """Keep the parts of a mask, connected by `neighbours` (3, 3, 3), that touch either end of one of the axes."""
     parts, count = ndimage.label(mask, neighbours)
-    reaches = np.zeros(count + 1, bool)
+    touches = np.zeros(count + 1, bool)
     for axis in axes:
         for end in (0, -1):
-            reaches[parts.take(end, axis)] = True
-    reaches[0] = False  # what is not in the mask
-    return reaches[parts]
+            touches[parts.take(end, axis)] = True
+    touches[0] = False  # part 0 is what the mask leaves out
+    return touches[parts]

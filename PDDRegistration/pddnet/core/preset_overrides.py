@@ -1,12 +1,12 @@
-"""`adjusted`: a preset with some of its settings replaced by the user's. torch-free."""
+"""`adjusted`: replaces some settings of a preset by the user's. torch-free."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
+from dataclasses import replace
 
 from ..errors import InputError
-from .presets import Preset, Stage
+from .presets import Preset, Refinement, Stage
 
 LIMITS = {
     "capture_range": (4.0, 100.0, "mm"),
@@ -26,7 +26,7 @@ def adjusted(
     iterations: int | None = None,
     both_ways: bool | None = None,
 ) -> Preset:
-    """The preset with other settings; None leaves one as the preset has it.
+    """Replace settings of a preset; None leaves one as the preset has it.
 
     Args:
         capture_range: mm, the largest displacement per axis of the first stage, in steps as fine as before. Later
@@ -48,31 +48,25 @@ def adjusted(
         _check(name, value)
     if not preset.stages or all(value is None for value in (*numbers.values(), iterations, both_ways)):
         return preset
-    stages = list(preset.stages)
+    stages, refinement = list(preset.stages), preset.refinement
     if capture_range is not None:
-        stages = [_reaching(stages[0], capture_range), *(_within(stage, capture_range) for stage in stages[1:])]
-    refinement = preset.refinement
+        first, *later = stages
+        stages = [_with_range(first, capture_range), *(_within_range(stage, capture_range) for stage in later)]
     if control_spacing is not None:
-        if refinement:
-            finer = control_spacing / stages[-1].control_spacing_mm
-            refinement = dataclasses.replace(refinement, control_spacing_mm=refinement.control_spacing_mm * finer)
+        refinement = refinement and _scaled_spacing(refinement, control_spacing / stages[-1].control_spacing_mm)
         stages = _spaced(stages, control_spacing)
     if smoothness is not None:
-        stages = [dataclasses.replace(stage, smoothness=smoothness * stage.smoothness) for stage in stages]
-        if refinement:
-            refinement = dataclasses.replace(refinement, smoothness=smoothness * refinement.smoothness)
+        stages = [replace(stage, smoothness=smoothness * stage.smoothness) for stage in stages]
+        refinement = refinement and replace(refinement, smoothness=smoothness * refinement.smoothness)
     if iterations is not None:
-        stages = [dataclasses.replace(stage, iterations=int(iterations)) for stage in stages]
+        stages = [replace(stage, iterations=int(iterations)) for stage in stages]
     if both_ways is not None:
-        stages = [
-            dataclasses.replace(stage, both_ways=both_ways and (stage.both_ways or n == 0))
-            for n, stage in enumerate(stages)
-        ]
+        averaged = [both_ways and (stage.both_ways or n == 0) for n, stage in enumerate(stages)]
+        stages = [replace(stage, both_ways=ways) for stage, ways in zip(stages, averaged, strict=True)]
     if tuple(stages) == preset.stages:
         return preset
-    return dataclasses.replace(
-        preset, name=f"{preset.name} (changed)", stages=tuple(stages), refinement=refinement, fitted_risk=False
-    )
+    name = f"{preset.name} (changed)"
+    return replace(preset, name=name, stages=tuple(stages), refinement=refinement, fitted_risk=False)
 
 
 def _check(name: str, value: float | None) -> None:
@@ -84,24 +78,26 @@ def _check(name: str, value: float | None) -> None:
         raise InputError(f"{text}: {value:g} is outside {low:g} to {high:g} {unit}; choose a value in between")
 
 
-def _reaching(stage: Stage, reach: float) -> Stage:
-    """The stage with displacements up to `reach`, as far apart as they were; their number is odd, so 0 is one."""
-    apart = 2 * stage.capture_range_mm / (stage.displacements_per_axis - 1)
-    return dataclasses.replace(
-        stage, capture_range_mm=reach, displacements_per_axis=2 * max(round(reach / apart), 1) + 1
-    )
+def _with_range(stage: Stage, range_mm: float) -> Stage:
+    """Change the range, not the step between displacements; their number stays odd, so that one of them is 0."""
+    step_mm = 2 * stage.capture_range_mm / (stage.displacements_per_axis - 1)
+    each_side = max(round(range_mm / step_mm), 1)
+    return replace(stage, capture_range_mm=range_mm, displacements_per_axis=2 * each_side + 1)
 
 
-def _within(stage: Stage, reach: float) -> Stage:
-    return _reaching(stage, reach) if reach < stage.capture_range_mm else stage
+def _within_range(stage: Stage, range_mm: float) -> Stage:
+    return _with_range(stage, range_mm) if range_mm < stage.capture_range_mm else stage
+
+
+def _scaled_spacing(refinement: Refinement, factor: float) -> Refinement:
+    return replace(refinement, control_spacing_mm=refinement.control_spacing_mm * factor)
 
 
 def _spaced(stages: list[Stage], control_spacing_mm: float) -> list[Stage]:
-    """The stages with that spacing in the last one; a stage with a fixed number of points gets the spacing itself."""
+    """Scale all spacings so that the last stage has this one; a stage with a fixed number of points just gets it."""
     last = stages[-1].control_spacing_mm
     spaced = []
     for stage in stages:
         factor = stage.control_spacing_mm / last if stage.control_spacing_mm else 1.0
-        spacing = control_spacing_mm * factor
-        spaced.append(dataclasses.replace(stage, control_points_per_axis=None, control_spacing_mm=spacing))
+        spaced.append(replace(stage, control_points_per_axis=None, control_spacing_mm=control_spacing_mm * factor))
     return spaced

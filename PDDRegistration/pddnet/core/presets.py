@@ -1,4 +1,4 @@
-"""Every preset as data: one table. All lengths in millimetres, equal along all axes."""
+"""Presets: the settings of a registration as data, one table. Lengths are in mm, equal along all axes."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from ..errors import InputError
 
 INVERSE_TEMPERATURE = 300.0  # of every stage, so that features weigh the same in all
-_CODES = 4.0  # weight of the learned structures
+_SEMANTIC = 4.0  # of the semantic features, beside MIND's 1
 
 DEVICES = ("auto", "cpu", "cuda")  # names that may be asked for; cuda:N names one of several GPUs
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One discrete matching step: a lattice of control points, and a cube of displacements at each."""
+    """One stage of discrete matching: a lattice of control points, and a cube of displacements at each."""
 
     control_spacing_mm: float  # with `control_points_per_axis` it follows from the body's size instead
     capture_range_mm: float  # the largest displacement along each axis
@@ -23,13 +23,13 @@ class Stage:
     smoothness: float  # weight of the diffusion penalty in the instance optimisation
     inverse_temperature: float = INVERSE_TEMPERATURE  # of the softmax: factor on the costs
     iterations: int = 20  # of the instance optimisation
-    control_points_per_axis: int | None = None  # as the paper counts them
-    both_ways: bool = False  # average with the inverse of the opposite direction
+    control_points_per_axis: int | None = None  # as Heinrich 2019 counts them
+    both_ways: bool = False  # average with the inverse of the field from moving to fixed
 
 
 @dataclass(frozen=True)
 class Refinement:
-    """The descent after the matching, see `refinement.py`."""
+    """Gradient descent on the similarity after the last stage, see `matching/refinement.py`."""
 
     control_spacing_mm: float = 8.0
     smoothness: float = 0.06  # weight of the diffusion penalty
@@ -38,22 +38,19 @@ class Refinement:
 
 @dataclass(frozen=True)
 class Preset:
-    """What a registration run uses."""
+    """Settings of a registration."""
 
     name: str
     purpose: str
     stages: tuple[Stage, ...]
     refinement: Refinement | None = None  # after the last stage
     hu: bool = True  # Hounsfield units; otherwise intensities scaled by their own range
-    semantic: float = 0.0  # weight of the learned structures beside MIND; 0: the network is not used
-    scales: tuple[float, ...] = (
-        3.74,
-        4.28,
-    )  # mm, voxels in which the network sees the scans; see `semantic_codes`
-    mind: bool = True  # False: only what networks, or label maps, tell; to see their worth
+    semantic: float = 0.0  # weight of the semantic features beside MIND; 0: the network is not used
+    scales: tuple[float, ...] = (3.74, 4.28)  # mm, voxel sizes at which the network segments; see `semantic_codes`
+    mind: bool = True  # False compares only semantic features, or label maps; to measure what MIND adds
     working_spacing_mm: float = 4.0  # voxels in which the features are computed
-    affine_fit: bool = True  # after the alignment, to a coarse matching; a first stage that looks far makes it needless
-    regularised: bool = True  # min-convolution and mean field over the costs; without them only to see their worth
+    affine_fit: bool = True  # to a coarse matching, after the alignment; needless with a first stage of long range
+    regularised: bool = True  # min-convolution and mean field over the costs; False to measure what they add
     field_spacing_mm: float = 4.0  # spacing of the transform's grid
     fitted_risk: bool = False  # whether the verdict's risk was fitted to runs with these stages
 
@@ -66,7 +63,7 @@ _COARSE = Stage(
     smoothness=0.005,
     both_ways=True,
 )
-_FAR = replace(_COARSE, control_spacing_mm=24.0, capture_range_mm=72.0)  # semantic codes lead so far, MIND does not
+_FAR = replace(_COARSE, control_spacing_mm=24.0, capture_range_mm=72.0)  # with semantic features; MIND errs so far
 _NEAR = replace(_COARSE, capture_range_mm=32.0, displacements_per_axis=9)
 _FINE = Stage(
     control_spacing_mm=12.0,
@@ -75,7 +72,7 @@ _FINE = Stage(
     feature_spacing_mm=8.0,
     smoothness=0.01,
 )
-_FINE_MIND = replace(_FINE, feature_spacing_mm=4.0)  # without semantic codes, detail is worth its time
+_FINE_MIND = replace(_FINE, feature_spacing_mm=4.0)  # without semantic features, detail is worth its time
 _REFINE_MIND = Refinement(smoothness=0.03, iterations=100)
 _QUICK = replace(_COARSE, control_spacing_mm=20.0, both_ways=False)
 _PAPER = Stage(
@@ -95,7 +92,7 @@ PRESETS: dict[str, Preset] = {
             "CT of one patient or of different patients",
             (_FAR, _NEAR, _FINE),
             refinement=Refinement(),
-            semantic=_CODES,
+            semantic=_SEMANTIC,
             affine_fit=False,
             fitted_risk=True,
         ),
@@ -105,8 +102,13 @@ PRESETS: dict[str, Preset] = {
             (_COARSE, _FINE_MIND),
             _REFINE_MIND,
         ),
-        Preset("fast", "a first look: one coarse stage, one direction", (_QUICK,), semantic=_CODES, scales=(4.0,)),
-        Preset("paper", "the paper's sizes: one stage of 32^3 points, 15^3 displacements", (_PAPER,), semantic=_CODES),
+        Preset("fast", "a first look: one coarse stage, one direction", (_QUICK,), semantic=_SEMANTIC, scales=(4.0,)),
+        Preset(
+            "paper",
+            "the paper's sizes: one stage of 32^3 points, 15^3 displacements",
+            (_PAPER,),
+            semantic=_SEMANTIC,
+        ),
         Preset(
             "multimodal",
             "scans of different kinds (untested for lack of data)",
@@ -119,7 +121,7 @@ PRESETS: dict[str, Preset] = {
 
 
 def find_preset(name: str) -> Preset:
-    """The preset of that name.
+    """Look up a preset by its name.
 
     Raises:
         InputError: there is none.

@@ -1,4 +1,4 @@
-"""What a run returns: `Registration` and its `Verdict`. torch-free, so that a result can be used anywhere."""
+"""`Registration` and `Verdict`: what a run returns. torch-free, so that a result can be used anywhere."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from .field import DisplacementField
 from .grid import Grid
-from .image import AIR, Image
+from .hounsfield import PADDING_HU
+from .image import Image
 
 Progress = Callable[[float, str], None]
 """Called with (fraction done 0..1, stage); it may raise `Cancelled` to stop the run there."""
@@ -15,10 +16,13 @@ Progress = Callable[[float, str], None]
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether to trust a result.
+    """Judgement whether to trust a result.
 
-    status: 'ok', 'doubtful' or 'failed'; reasons: one sentence each, empty when ok;
-    risk: 0 (safe) .. 1 (surely wrong); measures: the numbers that it was judged by.
+    Attributes:
+        status: 'ok', 'doubtful' or 'failed'.
+        reasons: one sentence each, empty when ok.
+        risk: 0 (safe) .. 1 (surely wrong).
+        measures: the numbers that it was judged by.
     """
 
     status: str
@@ -29,7 +33,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Registration:
-    """The transform of one run and what is known about it."""
+    """Result of one run: the transform, its uncertainty and the verdict."""
 
     field: DisplacementField  # fixed -> moving, LPS mm, alignment included
     uncertainty: Image  # mm, standard deviation of the displacement, on the field's grid
@@ -42,12 +46,19 @@ class Registration:
     warnings: tuple[str, ...] = ()
 
     def warp(self, image: Image, *, labels: bool = False, fill: float | None = None) -> Image:
-        """The moving volume or label map on the fixed grid, in its own scalar type (outside: air, or label 0)."""
+        """Warp a moving volume or label map onto the fixed grid, in its own scalar type.
+
+        fill: the value where the moving volume shows nothing; by default air (its lowest value in MR), and label 0.
+        """
         if fill is None:
-            fill = 0 if labels else max(AIR, float(image.array.min()))
+            fill = 0 if labels else max(PADDING_HU, float(image.array.min()))
         return self.field.warp(image, self.fixed_grid, fill=fill, labels=labels)
 
     def inverse(self, moving_grid: Grid | None = None) -> tuple[DisplacementField, float]:
-        """Moving -> fixed, on an isotropic grid over the moving scan (else the field's), and its residual in mm."""
+        """Invert the field, then moving -> fixed, on an isotropic grid over the moving scan (default: the field's own).
+
+        Returns:
+            the inverse field and its residual in mm, see `DisplacementField.invert`.
+        """
         grid = moving_grid.isotropic(float(self.field.grid.spacing[0])) if moving_grid else self.field.grid
         return self.field.invert(grid)

@@ -1,17 +1,20 @@
-"""How good a registration is: overlap and distance of labels, the field's regularity, errors at landmarks.
+"""Metrics of a registration: overlap and distance of structures, errors at landmarks, regularity of the field.
 
-Every number in mm is in mm of the patient, whatever the grid's spacing and direction.
+Lengths are in mm of the patient, whatever the grid's spacing and direction. `LABEL_METRICS` declares the metrics of
+structures, each once: the report, the tables of the command and of Slicer, and `pddnet compare` loop over it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 from scipy import ndimage
 
-from ..core.field import DisplacementField
 from ..core.image import Image
 
 SMALLEST_DETERMINANT = 1e-3
@@ -19,27 +22,37 @@ SMALLEST_DETERMINANT = 1e-3
 
 
 def dice(a: np.ndarray, b: np.ndarray) -> float | None:
-    """2 |a and b| / (|a| + |b|) of two masks of one shape, 0 to 1; None where both are empty."""
+    """Compute the Dice coefficient of two masks of one shape: 2 |a and b| / (|a| + |b|), 0..1; None for empty masks."""
     a, b = np.asarray(a, bool), np.asarray(b, bool)
     total = np.count_nonzero(a) + np.count_nonzero(b)
     return 2 * np.count_nonzero(a & b) / total if total else None
 
 
+def mean(values: Iterable[float]) -> float:
+    """Compute the mean; NaN for no values."""
+    array = np.fromiter(values, float)
+    return float(array.mean()) if array.size else math.nan
+
+
 def dice30(values: Iterable[float]) -> float:
-    """The mean of the lowest 30 % of Dice values (rounded up, at least one): how the hard organs fare; NaN for none."""
-    lowest = np.sort(np.fromiter(values, float))
-    return float(lowest[: math.ceil(0.3 * lowest.size - 1e-9)].mean()) if lowest.size else math.nan
+    """Compute the mean of the lowest 30 % of Dice values, rounded up: it shows the difficult organs; NaN for none."""
+    rising = np.sort(np.fromiter(values, float))
+    count = math.ceil(0.3 * rising.size - 1e-9)  # 1e-9: a product a little above a whole number is that number
+    return mean(rising[:count])
 
 
-def surface_distances(a: np.ndarray, b: np.ndarray, spacing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """From every surface voxel of a to the surface of b, and from b's to a's, in mm.
+def surface_distances(a: np.ndarray, b: np.ndarray, spacing: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Measure from every surface voxel of a to the surface of b, and from b's to a's, in mm.
+
+    A surface voxel is one of the mask with a face neighbour outside the mask; the volume's border counts as outside.
+    Distances run between voxel centres. A search tree is as exact as distance maps, and faster.
 
     Args:
         a, b: (D, H, W) masks on one grid, neither empty.
         spacing: (3,) mm along i, j, k, as in `Grid`.
 
-    A surface voxel is one of the mask with a face neighbour outside the mask; the volume's border counts as outside.
-    Distances run between voxel centres. A search tree is as exact as distance maps, and faster.
+    Raises:
+        ValueError: a mask is empty.
     """
     points = [_surface(np.asarray(mask, bool)) * np.asarray(spacing, float)[::-1] for mask in (a, b)]
     if not len(points[0]) or not len(points[1]):
@@ -51,16 +64,18 @@ def surface_distances(a: np.ndarray, b: np.ndarray, spacing: np.ndarray) -> tupl
 
 
 def _surface(mask: np.ndarray) -> np.ndarray:
-    """(N, 3) indices (k, j, i) of the surface voxels, counted from the mask's bounding box plus its place."""
-    box = ndimage.find_objects(mask.astype(np.uint8))
-    if not box:
+    """Find the surface voxels of a mask: (N, 3) array indices (k, j, i)."""
+    boxes = ndimage.find_objects(mask.astype(np.uint8))
+    if not boxes:
         return np.empty((0, 3))
-    inner = mask[box[0]]
-    return np.argwhere(inner & ~ndimage.binary_erosion(inner)) + [part.start for part in box[0]]
+    box = boxes[0]  # the mask's bounding box: an erosion of the whole volume takes long
+    part = mask[box]
+    surface = part & ~ndimage.binary_erosion(part)
+    return np.argwhere(surface) + [along.start for along in box]
 
 
 def hausdorff95(a_to_b: np.ndarray, b_to_a: np.ndarray) -> float:
-    """HD95 in mm: the larger of the two directed 95th percentiles.
+    """Compute HD95 in mm: the larger of the two directed 95th percentiles.
 
     As in Metrics Reloaded (Maier-Hein et al. 2024, doi:10.1038/s41592-023-02151-z). MedPy's pools both sets first,
     which is smaller where one surface has a far part that the other lacks. Learn2Reg's script gives voxels, not mm.
@@ -69,14 +84,127 @@ def hausdorff95(a_to_b: np.ndarray, b_to_a: np.ndarray) -> float:
 
 
 def average_surface_distance(a_to_b: np.ndarray, b_to_a: np.ndarray) -> float:
-    """ASD in mm, symmetric: the mean over the surface voxels of both masks together (ASSD)."""
+    """Compute the symmetric ASD in mm: the mean over the surface voxels of both masks together (ASSD)."""
     return float((a_to_b.sum() + b_to_a.sum()) / (a_to_b.size + b_to_a.size))
+
+
+@dataclass(frozen=True, eq=False)
+class MaskPair:
+    """One structure in the fixed scan and in the warped moving scan: masks (D, H, W) on one grid, spacing (3,) mm."""
+
+    fixed: np.ndarray
+    warped: np.ndarray
+    spacing: np.ndarray
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether neither mask holds a voxel, so that nothing can be measured."""
+        return not (self.fixed.any() or self.warped.any())
+
+    @cached_property
+    def distances(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """`surface_distances`, computed once for all metrics that need them; None where a mask is empty."""
+        if not (self.fixed.any() and self.warped.any()):
+            return None
+        return surface_distances(self.fixed, self.warped, self.spacing)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One number for all structures of a pair of scans: a column of `pddnet compare`."""
+
+    key: str
+    caption: str
+    digits: int
+    of: Callable[[list[float]], float]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """Metric of one structure, declared in `LABEL_METRICS`.
+
+    Attributes:
+        key: names it in reports, as KEY_before and KEY_after.
+        caption: names it to users, and in the columns of tables.
+        unit: 'mm', ...; empty for a share, 0..1.
+        digits: after the point, in text for people.
+        description: one line for users.
+        measure: of two masks; None where it is not defined, as a distance from an empty mask.
+        higher_is_better: True for overlaps, False for distances.
+        table_digits: after the point, in tables that programs read.
+        summaries: columns of `pddnet compare`; None for its mean over the structures.
+    """
+
+    key: str
+    caption: str
+    unit: str
+    digits: int
+    description: str
+    measure: Callable[[MaskPair], float | None]
+    higher_is_better: bool
+    table_digits: int = 3
+    summaries: tuple[Summary, ...] | None = None
+
+    @property
+    def sides(self) -> tuple[str, str]:
+        """Its keys in a row of `label_table`: before and after the registration."""
+        return f"{self.key}_before", f"{self.key}_after"
+
+    @property
+    def columns(self) -> tuple[Summary, ...]:
+        """Its columns in `pddnet compare`."""
+        if self.summaries is not None:
+            return self.summaries
+        return (Summary(self.key, f"{self.caption} {self.unit}".rstrip(), self.digits, mean),)
+
+
+def _of_distances(measure: Callable[[np.ndarray, np.ndarray], float]) -> Callable[[MaskPair], float | None]:
+    """Let `measure` of surface distances measure masks; None where one is empty."""
+    return lambda pair: measure(*pair.distances) if pair.distances else None
+
+
+LABEL_METRICS: list[Metric] = [
+    Metric(
+        "dice",
+        "Dice",
+        "",
+        3,
+        "Overlap, 0 to 1: twice the shared volume over both",
+        lambda pair: dice(pair.fixed, pair.warped),
+        higher_is_better=True,
+        table_digits=4,
+        summaries=(
+            Summary("dice", "Dice %", 1, lambda values: 100 * mean(values)),
+            Summary("dice30", "Dice30 %", 1, lambda values: 100 * dice30(values)),
+        ),
+    ),
+    Metric(
+        "hd95",
+        "HD95",
+        "mm",
+        1,
+        "Larger 95th percentile of the distances",
+        _of_distances(hausdorff95),
+        higher_is_better=False,
+    ),
+    Metric(
+        "asd",
+        "ASD",
+        "mm",
+        2,
+        "Mean distance of the surfaces, both ways",
+        _of_distances(average_surface_distance),
+        higher_is_better=False,
+        summaries=(),  # HD95 tells the distances there
+    ),
+]
+"""The metrics of structures. A new one is a function above and an entry here."""
 
 
 def label_table(
     fixed: Image, before: Image, after: Image, progress: Callable[[float], None] = lambda fraction: None
 ) -> list[dict[str, float | int | None]]:
-    """Overlap and distances of every label, before and after a registration.
+    """Measure every label by `LABEL_METRICS`, before and after a registration.
 
     Args:
         fixed: label map of the fixed scan; 0 and below is background.
@@ -84,9 +212,9 @@ def label_table(
         progress: called before every label with the share that is done, 0..1; it may raise.
 
     Returns:
-        One row per label in fixed or moving: label, dice_before, dice_after (0..1), hd95_before, hd95_after,
-        asd_before, asd_after (mm). All are None where the fixed scan lacks the label or both moving maps do; a Dice is
-        0 and its distances None where just that map lacks it.
+        One row per label in fixed or moving: label, and the `sides` of every metric, today dice_before, dice_after
+        (0..1), hd95_before, hd95_after, asd_before, asd_after (mm). All are None where the fixed scan lacks the label
+        or both moving maps do; a Dice is 0 and its distances None where just that map lacks it.
 
     Raises:
         ValueError: the three maps do not lie on one grid.
@@ -96,7 +224,7 @@ def label_table(
     maps = {"fixed": fixed.array, "before": before.array, "after": after.array}
     maps = {name: array.astype(np.int64, copy=False) for name, array in maps.items()}
     boxes = [dict(enumerate(ndimage.find_objects(array), 1)) for array in maps.values()]
-    rows = []
+    rows: list[dict[str, float | int | None]] = []
     labels = sorted({label for found in boxes for label, box in found.items() if box})
     for label in labels:
         progress(len(rows) / len(labels))
@@ -107,30 +235,27 @@ def label_table(
 
 
 def _enclosing(boxes: list[tuple[slice, ...]]) -> tuple[slice, ...]:
-    """The smallest box of array slices that holds all given ones."""
+    """Find the smallest box of array slices that holds all given ones."""
     return tuple(slice(min(p.start for p in parts), max(p.stop for p in parts)) for parts in zip(*boxes, strict=True))
 
 
 def _label_row(masks: dict[str, np.ndarray], spacing: np.ndarray) -> dict[str, float | None]:
-    there = {name: bool(mask.any()) for name, mask in masks.items()}
+    """Measure one label: masks (D, H, W) of it, named 'fixed', 'before' and 'after'."""
+    comparable = masks["fixed"].any() and (masks["before"].any() or masks["after"].any())
+    pairs = [MaskPair(masks["fixed"], masks[side], spacing) for side in ("before", "after")]
     row: dict[str, float | None] = {}
-    comparable = there["fixed"] and (there["before"] or there["after"])
-    for name in ("before", "after"):
-        row[f"dice_{name}"] = dice(masks["fixed"], masks[name]) if comparable else None
-    for name in ("before", "after"):
-        both = there["fixed"] and there[name]
-        distances = surface_distances(masks["fixed"], masks[name], spacing) if both else None
-        row[f"hd95_{name}"] = hausdorff95(*distances) if distances else None
-        row[f"asd_{name}"] = average_surface_distance(*distances) if distances else None
+    for metric in LABEL_METRICS:
+        for side, pair in zip(metric.sides, pairs, strict=True):
+            row[side] = metric.measure(pair) if comparable else None
     return row
 
 
 def jacobian_statistics(determinant: np.ndarray, mask: np.ndarray | None = None) -> dict[str, float]:
-    """How regular a field is, from its Jacobian determinants (`DisplacementField.jacobian_determinant`).
+    """Measure how regular a field is, from its Jacobian determinants (`DisplacementField.jacobian_determinant`).
 
     Args:
         determinant: any shape; 1 keeps the volume, at most 0 is folded space.
-        mask: of the same shape, where to look; all of it without.
+        mask: of the same shape, the region to measure; None for all of it.
 
     Returns:
         mean, std, min and max of the determinant; folding_percent, the share of determinants <= 0 in per cent;
@@ -154,20 +279,14 @@ def jacobian_statistics(determinant: np.ndarray, mask: np.ndarray | None = None)
 def tre(
     fixed_points: np.ndarray, moving_points: np.ndarray, transform_points: Callable[[np.ndarray], np.ndarray]
 ) -> np.ndarray:
-    """Target registration error (N,) in mm at corresponding landmarks (N, 3), LPS mm.
+    """Measure the target registration error (N,) in mm at corresponding landmarks (N, 3), LPS mm.
 
-    `transform_points` maps fixed points to the moving space, as `DisplacementField.transform_points` does.
+    transform_points: maps fixed points to the moving space, as `DisplacementField.transform_points` does.
+
+    Raises:
+        ValueError: the landmarks are not (N, 3), or of different number.
     """
     fixed_points, moving_points = np.atleast_2d(fixed_points), np.atleast_2d(moving_points)
     if fixed_points.shape != moving_points.shape or fixed_points.shape[-1] != 3:
         raise ValueError(f"landmarks of shapes {fixed_points.shape} and {moving_points.shape}, expected (N, 3) twice")
     return np.linalg.norm(transform_points(fixed_points) - moving_points, axis=-1)
-
-
-def inverse_consistency(forward: DisplacementField, backward: DisplacementField, points: np.ndarray) -> np.ndarray:
-    """|backward(forward(p)) - p| in mm, (...) for LPS points (..., 3).
-
-    Outside its grid a field moves nothing, so give points whose images lie inside both.
-    """
-    points = np.asarray(points, np.float64)
-    return np.linalg.norm(backward.transform_points(forward.transform_points(points)) - points, axis=-1)

@@ -1,4 +1,4 @@
-"""The report of a run as strict JSON, and its tables as text."""
+"""Reports: builds the report of a run, writes it as strict JSON, and formats its tables as text."""
 
 from __future__ import annotations
 
@@ -14,14 +14,12 @@ import SimpleITK as sitk
 
 from .. import __version__
 from ..core.grid import Grid
-from ..core.image import AIR, Image
-from ..core.masks import body_mask, view_mask
+from ..core.image import Image
 from ..core.result import Registration
-from . import metrics
+from .metrics import LABEL_METRICS, label_table
+from .transform_quality import jacobian_in_body
 
-_COLUMNS = ("dice", "hd95", "asd")
-SMALLEST_BODY = 0.01  # of the view; below it the body was not found (another modality) and the view is taken
-_FINEST_BODY = 2.0  # mm, of the voxels in which the body is looked for
+_TRE_SUMMARIES: dict[str, Callable[[np.ndarray], np.floating]] = {"mean": np.mean, "median": np.median, "max": np.max}
 
 
 def registration_report(
@@ -37,15 +35,18 @@ def registration_report(
     outputs: dict[str, str] | None = None,
     inverse_residual: float | None = None,
 ) -> dict[str, Any]:
-    """The report of one registration.
+    """Build the report of one registration.
 
-    determinant: (D, H, W) of the result's field, from `DisplacementField.jacobian_determinant`.
-    seconds: per stage of the whole command, in order; the stages of `result` are added where missing.
-    labels: see `label_section`. inverse_residual: mm, of the inverse that was written, if one was.
+    Args:
+        determinant: (D, H, W) of the result's field, from `DisplacementField.jacobian_determinant`.
+        seconds: per stage of the whole command, in order; the stages of `result` are added where missing.
+        labels: see `label_section`.
+        inverse_residual: mm, of the inverse that was written, if one was.
     """
     verdict = result.verdict
-    stages = {**result.seconds, **seconds} if not set(result.seconds) <= set(seconds) else dict(seconds)
-    statistics, region = jacobian_section(determinant, result.field.grid, fixed)
+    all_told = set(result.seconds) <= set(seconds)
+    stages = dict(seconds) if all_told else {**result.seconds, **seconds}
+    statistics, region = jacobian_in_body(determinant, result.field.grid, fixed)
     return {
         "command": "register",
         "verdict": {
@@ -73,17 +74,21 @@ def registration_report(
     }
 
 
-def label_section(table: list[dict[str, Any]], *, before: str, guided: bool | None = None) -> dict[str, Any]:
-    """The organ table with its means.
+def label_section(
+    table: list[dict[str, Any]], *, before: str = "identity", guided: bool | None = None
+) -> dict[str, Any]:
+    """Build the report's section of the label metrics: the table, and its means over the labels known on both sides.
 
-    table: from `metrics.label_table`. before: what 'before' means ('identity', 'initial transform').
-    guided: whether the label maps took part in the registration; None where that is not known.
+    Args:
+        table: from `metrics.label_table`.
+        before: what 'before' means ('identity', 'initial transform').
+        guided: whether the label maps took part in the registration; None where that is not known.
     """
     means: dict[str, float | None] = {}
-    for column in _COLUMNS:
-        sides = (f"{column}_before", f"{column}_after")
-        known = [row for row in table if all(row.get(side) is not None for side in sides)]  # the same labels on both
-        means |= {side: sum(row[side] for row in known) / len(known) if known else None for side in sides}
+    for metric in LABEL_METRICS:
+        known = [row for row in table if all(row.get(side) is not None for side in metric.sides)]
+        for side in metric.sides:
+            means[side] = sum(row[side] for row in known) / len(known) if known else None
     return {"guided": guided, "before": before, "table": table, "mean": means}
 
 
@@ -96,40 +101,37 @@ def measured_labels(
     guided: bool | None = None,
     progress: Callable[[float], None] = lambda fraction: None,
 ) -> dict[str, Any]:
-    """The organ table of two label maps under a transform (fixed to moving, LPS mm), on the fixed map's grid.
+    """Measure two label maps under a transform (fixed to moving points, LPS mm), on the fixed map's grid.
 
-    start: what 'before' means; None for the identity. guided: as in `label_section`. progress: called with the share
-    of the labels that are done; it may raise.
+    Args:
+        start: what 'before' means; None for the identity.
+        guided: as in `label_section`.
+        progress: called with the share of the labels that are done; it may raise.
+
+    Returns:
+        the section, see `label_section`.
     """
     before = moving.resample(fixed.grid, start, labels=True)
     after = moving.resample(fixed.grid, transform, labels=True)
-    table = metrics.label_table(fixed, before, after, progress)
+    table = label_table(fixed, before, after, progress)
     return label_section(table, before="identity" if start is None else "initial transform", guided=guided)
 
 
 def tre_section(names: list[str], before: np.ndarray, after: np.ndarray) -> dict[str, Any]:
-    """Target registration errors (N,) in mm by point, and their mean, median and largest."""
-    rows = [{"name": n, "before": float(b), "after": float(a)} for n, b, a in zip(names, before, after, strict=True)]
-    sides = {"before": before, "after": after}
-    summary = {
-        k: {s: float(f(v)) for s, v in sides.items()}
-        for k, f in (("mean", np.mean), ("median", np.median), ("max", np.max))
+    """Build the report's section of the target registration errors (N,) in mm: by point, mean, median and largest."""
+    section: dict[str, Any] = {
+        "points": [
+            {"name": name, "before": float(early), "after": float(late)}
+            for name, early, late in zip(names, before, after, strict=True)
+        ]
     }
-    return {"points": rows, **summary}
-
-
-def jacobian_section(determinant: np.ndarray, grid: Grid, fixed: Image) -> tuple[dict[str, float], str]:
-    """Statistics of the Jacobian determinant inside the fixed body and where: 'fixed body' or 'fixed view'."""
-    coarse = fixed.coarsen(max(float(grid.spacing.max()), _FINEST_BODY))
-    view = view_mask(coarse)
-    seen = Image(view.array.astype(np.uint8), view.grid).resample(grid, labels=True).array > 0
-    body = body_mask(coarse.resample(grid, fill=min(AIR, float(fixed.array.min())))).array & seen
-    region, name = (body, "fixed body") if body.sum() > SMALLEST_BODY * seen.sum() else (seen, "fixed view")
-    return metrics.jacobian_statistics(determinant, region), name
+    for key, summarise in _TRE_SUMMARIES.items():
+        section[key] = {"before": float(summarise(before)), "after": float(summarise(after))}
+    return section
 
 
 def grid_section(grid: Grid) -> dict[str, Any]:
-    """A grid for the report: voxels and mm along i, j, k; LPS mm of the first voxel; direction by rows."""
+    """Describe a grid: voxels and mm along i, j, k; LPS mm of the first voxel; direction by rows."""
     return {
         "size": grid.size.tolist(),
         "spacing_mm": grid.spacing.tolist(),
@@ -139,7 +141,7 @@ def grid_section(grid: Grid) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str | None]:
-    """What computed the result."""
+    """Name the versions of what computed the result, and the system."""
     found: dict[str, str | None] = {"pddnet": __version__, "python": platform.python_version()}
     found |= {"numpy": np.__version__, "SimpleITK": sitk.Version.VersionString(), "system": platform.platform()}
     try:
@@ -150,12 +152,12 @@ def versions() -> dict[str, str | None]:
 
 
 def to_json(report: dict[str, Any]) -> str:
-    """Strict JSON: numbers that are not finite become null."""
+    """Write strict JSON: numbers that are not finite become null."""
     return json.dumps(plain(report), indent=2, allow_nan=False) + "\n"
 
 
 def plain(value: Any) -> Any:
-    """The value as strict JSON knows it: arrays as lists, numbers that are not finite as None."""
+    """Convert a value to what strict JSON holds: arrays to lists, numbers that are not finite to None."""
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -168,26 +170,27 @@ def plain(value: Any) -> Any:
 
 
 def format_labels(section: dict[str, Any]) -> str:
-    """The organ table as text."""
-    title = "Dice 0..1, HD95 and ASD in mm; before: " + section["before"]
+    """Format a section of label metrics (`label_section`) as a text table, a row per label and their mean."""
+    title = f"{_captions_and_units()}; before: {section['before']}"
     if section["guided"]:
         title += "; GUIDED by these labels, so this is no evaluation"
-    head = ["label", "Dice before", "after", "HD95 before", "after", "ASD before", "after"]
+    head = ["label"]
+    for metric in LABEL_METRICS:
+        head += [f"{metric.caption} before", "after"]
     rows = [[str(row["label"]), *_cells(row)] for row in section["table"]]
     return title + "\n" + _align([head, *rows, ["mean", *_cells(section["mean"])]])
 
 
 def format_tre(section: dict[str, Any]) -> str:
-    """The target registration errors as text."""
-    rows = [[row["name"], _number(row["before"], 1), _number(row["after"], 1)] for row in section["points"]]
-    rows += [
-        [key, *(_number(section[key][side], 1) for side in ("before", "after"))] for key in ("mean", "median", "max")
-    ]
+    """Format a section of target registration errors (`tre_section`) as a text table."""
+    errors = [(row["name"], row) for row in section["points"]]
+    errors += [(key, section[key]) for key in _TRE_SUMMARIES]
+    rows = [[name, _number(row["before"], 1), _number(row["after"], 1)] for name, row in errors]
     return "TRE in mm\n" + _align([["point", "before", "after"], *rows])
 
 
 def format_verdict(report: dict[str, Any]) -> str:
-    """Verdict, reasons, time and folding in a few lines."""
+    """Format verdict, reasons, time and folding in a few lines."""
     verdict, jacobian = report["verdict"], report["jacobian"]
     lines = [f"verdict   {verdict['status']}", *(f"          - {reason}" for reason in verdict["reasons"])]
     lines += [
@@ -200,7 +203,7 @@ def format_verdict(report: dict[str, Any]) -> str:
 
 
 def unique(lines: Iterable[str]) -> list[str]:
-    """The lines without repetitions, in order."""
+    """Drop repeated lines; the order stays."""
     return list(dict.fromkeys(lines))
 
 
@@ -209,11 +212,20 @@ def _number(value: float | None, digits: int) -> str:
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
-    digits = {"dice": 3, "hd95": 1, "asd": 2}
-    return [_number(row.get(f"{column}_{side}"), digits[column]) for column in _COLUMNS for side in ("before", "after")]
+    return [_number(row.get(side), metric.digits) for metric in LABEL_METRICS for side in metric.sides]
+
+
+def _captions_and_units() -> str:
+    """Name all label metrics, those of one unit together: 'Dice 0..1, HD95 and ASD in mm'."""
+    captions: dict[str, list[str]] = {}
+    for metric in LABEL_METRICS:
+        captions.setdefault(metric.unit, []).append(metric.caption)
+    groups = [" and ".join(names) + (f" in {unit}" if unit else " 0..1") for unit, names in captions.items()]
+    return ", ".join(groups)
 
 
 def _align(rows: list[list[str]]) -> str:
+    """Put the cells of a text table below each other: the first column to the left, the others to the right."""
     widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
     lines = []
     for row in rows:

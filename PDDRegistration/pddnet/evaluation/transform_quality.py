@@ -1,7 +1,6 @@
-"""What can be measured of any transform besides labels and landmarks: folding, its inverse, how alike the scans are.
+"""Quality of a transform without labels or landmarks: folding, error of the inverse, similarity of the scans.
 
-Transforms map fixed to moving points, LPS mm. torch-free, so that the transforms of other programs can be measured
-where nothing is registered.
+Transforms map fixed to moving points, LPS mm. torch-free, so that transforms of other programs can be measured too.
 """
 
 from __future__ import annotations
@@ -9,25 +8,27 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import SimpleITK as sitk
 
 from ..core.field import DisplacementField
 from ..core.grid import Grid
+from ..core.hounsfield import CT_BELOW_HU, PADDING_HU, SOFT_TISSUE_HU
 from ..core.image import Image
 from ..core.masks import body_mask, view_mask
-from . import report
+from .metrics import jacobian_statistics
 
-SPACING = 4.0  # mm, where nothing about the transform asks for less
-SMALLEST_SPACING = 1.0  # mm
+SAMPLING_MM = 4.0  # voxels in which scans and transforms are measured, unless a transform is finer
+FINEST_SAMPLING_MM = 1.0  # of a transform; finer grids cost memory and show nothing more
+FINEST_BODY_MM = 2.0  # voxels in which the body is looked for
+SMALLEST_BODY_SHARE = 0.01  # of the view or the grid; with less no body was found (another modality): the view counts
 MOST_NODES = 4_000_000  # of a grid on which a transform is sampled
 MOST_POINTS = 20_000  # at which the inverse is tried
-SOFT_TISSUE = (-200.0, 300.0)  # HU: from fat to vessels with contrast agent; without it bones and lungs drown the rest
-HOUNSFIELD = -150.0  # only Hounsfield units go below it
 FEWEST_VOXELS = 8  # of an overlap, for a correlation to mean anything
 
 
 def jacobian(transform: sitk.Transform | DisplacementField, fixed: Image) -> dict[str, Any]:
-    """Statistics of the Jacobian determinant inside the fixed body, see `metrics.jacobian_statistics`.
+    """Measure the Jacobian determinant of a transform inside the fixed body, see `metrics.jacobian_statistics`.
 
     Returns:
         the statistics, region ('fixed body' or 'fixed view') and spacing_mm of the grid that they were taken on: a
@@ -36,64 +37,89 @@ def jacobian(transform: sitk.Transform | DisplacementField, fixed: Image) -> dic
     if isinstance(transform, DisplacementField):
         field = transform
     else:
-        field = DisplacementField.from_transform(transform, _grid(fixed.grid, _resolution(transform)))
-    statistics, region = report.jacobian_section(field.jacobian_determinant(), field.grid, fixed)
+        field = DisplacementField.from_transform(transform, _grid(fixed.grid, _sampling_mm(transform)))
+    statistics, region = jacobian_in_body(field.jacobian_determinant(), field.grid, fixed)
     return {"region": region, "spacing_mm": float(field.grid.spacing.max()), **statistics}
+
+
+def jacobian_in_body(determinant: np.ndarray, grid: Grid, fixed: Image) -> tuple[dict[str, float], str]:
+    """Take the statistics of Jacobian determinants (D, H, W) on `grid` inside the fixed body.
+
+    Returns:
+        the statistics, and the region: 'fixed body', or 'fixed view' where no body was found.
+    """
+    coarse = fixed.coarsen(max(float(grid.spacing.max()), FINEST_BODY_MM))
+    view = _on_grid(view_mask(coarse), grid)
+    outside = min(PADDING_HU, float(fixed.array.min()))
+    body = body_mask(coarse.resample(grid, fill=outside)).array & view
+    if body.sum() > SMALLEST_BODY_SHARE * view.sum():
+        return jacobian_statistics(determinant, body), "fixed body"
+    return jacobian_statistics(determinant, view), "fixed view"
 
 
 def inverse_error(
     transform: sitk.Transform, fixed: Image, inverse: sitk.Transform | None = None, within: Grid | None = None
 ) -> dict[str, Any]:
-    """How far from p the inverse takes T(p), in mm, at points p spread evenly over the fixed body.
+    """Measure how far from p the inverse takes T(p), in mm, at points p spread evenly over the fixed body.
 
-    inverse: the transform to try, moving to fixed. Without one T is inverted here, exactly if it is linear, else by
-    Newton's method on a grid: where T folds there is no inverse, and the error is large.
-    within: the moving scan's grid: of a given inverse, which may end with that scan, only points T(p) in there count.
+    Args:
+        inverse: the transform to try, moving to fixed. Without one T is inverted, exactly if it is linear, else by
+            Newton's method on a grid: where T folds there is no inverse, and the error is large.
+        within: the moving scan's grid: of a given inverse, which may end with that scan, only points T(p) in it count.
 
     Returns:
         mean, p95 and max in mm, points (how many), and inverse: 'given', 'exact' or 'numerical'.
     """
     points = _body_points(fixed)
     landed = moved(transform, points)
-    kind = "given" if inverse is not None else "exact" if transform.IsLinear() else "numerical"
-    if kind == "given" and within is not None and (inside := within.contains(landed)).any():
-        points, landed = points[inside], landed[inside]
-    if kind == "numerical":
-        field = DisplacementField.from_transform(transform, _grid(fixed.grid, SPACING))
-        back = field.invert(_around(landed, fixed.grid))[0].transform_points(landed)
+    if inverse is not None:
+        kind = "given"
+        if within is not None and (inside := within.contains(landed)).any():
+            points, landed = points[inside], landed[inside]
+        back = moved(inverse, landed)
+    elif transform.IsLinear():
+        kind = "exact"
+        back = moved(transform.GetInverse(), landed)
     else:
-        back = moved(inverse if inverse is not None else transform.GetInverse(), landed)
+        kind = "numerical"
+        back = _inverted_on_a_grid(transform, landed, fixed.grid)
     error = np.linalg.norm(back - points, axis=-1)
-    numbers = {"mean": error.mean(), "p95": np.percentile(error, 95), "max": error.max()}
-    return {key: float(value) for key, value in numbers.items()} | {"points": len(points), "inverse": kind}
+    return {
+        "mean": float(error.mean()),
+        "p95": float(np.percentile(error, 95)),
+        "max": float(error.max()),
+        "points": len(points),
+        "inverse": kind,
+    }
 
 
 def similarity(fixed: Image, moving: Image, transform: sitk.Transform) -> dict[str, Any]:
-    """Normalised correlation of two scans without and with a transform, on a grid of 4 mm over the fixed one.
+    """Compute the normalised correlation of two scans without and with a transform, at 4 mm over the fixed one.
 
         sum (f - mean f) (m - mean m) / sqrt(sum (f - mean f)^2  sum (m - mean m)^2),  -1..1
 
-    over the voxels that lie in the bodies of both; f and m are limited to -200..300 HU (not limited where a scan has no
-    Hounsfield units). The overlap before and after is not the same, so it is told too.
+    over the voxels that lie in the bodies of both; f and m are clipped to -200..300 HU (not clipped where a scan has no
+    Hounsfield units). The overlap before and after is not the same, so it is returned too.
 
     Returns:
         before, after (None where hardly anything overlaps, or there is no contrast), and overlap_before and
         overlap_after: the share of the fixed body, 0..1, that also shows the moving body.
     """
-    grid = _grid(fixed.grid, SPACING)
-    here, body = _values_and_body(fixed)
-    here, body = here.resample(grid).array, body.resample(grid, labels=True).array > 0
-    there, moving_body = _values_and_body(moving)
+    grid = _grid(fixed.grid, SAMPLING_MM)
+    fixed_values, fixed_body = _values_and_body(fixed)
+    moving_values, moving_body = _values_and_body(moving)
+    values, body = fixed_values.resample(grid).array, _on_grid(fixed_body, grid)
     found: dict[str, Any] = {}
     for side, each in (("before", None), ("after", transform)):
-        both = body & (moving_body.resample(grid, each, labels=True).array > 0)
-        found[side] = _correlation(here[both], there.resample(grid, each).array[both])
+        both = body & _on_grid(moving_body, grid, each)
+        warped = moving_values.resample(grid, each).array
+        found[side] = _correlation(values[both], warped[both])
         found[f"overlap_{side}"] = float(both.sum() / max(body.sum(), 1))
     return found
 
 
-def moved(transform: sitk.Transform, points: np.ndarray) -> np.ndarray:
-    """LPS points (N, 3), each where the transform takes it."""
+def moved(transform: sitk.Transform, points: npt.ArrayLike) -> np.ndarray:
+    """Map LPS points (N, 3) by any ITK transform."""
     flat = np.asarray(points, float).reshape(-1, 3)
     return np.array([transform.TransformPoint(point) for point in flat.tolist()]).reshape(-1, 3)
 
@@ -107,57 +133,75 @@ def _correlation(f: np.ndarray, m: np.ndarray) -> float | None:
 
 
 def _values_and_body(scan: Image) -> tuple[Image, Image]:
-    """The scan at about 4 mm, limited as `similarity` says, and its body within its view (uint8)."""
-    coarse = scan.coarsen(SPACING)
-    if not np.isfinite(coarse.array).all():
-        lowest = np.min(coarse.array, where=np.isfinite(coarse.array), initial=0.0)
-        coarse = Image(np.nan_to_num(coarse.array, nan=lowest, posinf=lowest, neginf=lowest), coarse.grid)
-    hounsfield = float(coarse.array.min()) < HOUNSFIELD
-    inside = view_mask(coarse).array
-    body = body_mask(coarse).array & inside if hounsfield else inside
-    if body.sum() <= report.SMALLEST_BODY * inside.sum():
-        body = inside
-    values = coarse.clip(*SOFT_TISSUE) if hounsfield else Image(coarse.array.astype(np.float32), coarse.grid)
-    return values, Image(body.astype(np.uint8), coarse.grid)
+    """Coarsen a scan to about 4 mm and clip it as `similarity` says; its body within its view (bool)."""
+    coarse = _without_gaps(scan.coarsen(SAMPLING_MM))
+    view = view_mask(coarse)
+    if float(coarse.array.min()) >= CT_BELOW_HU:
+        return Image(coarse.array.astype(np.float32), coarse.grid), view
+    body = Image(body_mask(coarse).array & view.array, coarse.grid)
+    found = body.array.sum() > SMALLEST_BODY_SHARE * view.array.sum()
+    return coarse.clip(*SOFT_TISSUE_HU), body if found else view
+
+
+def _without_gaps(image: Image) -> Image:
+    """Replace values that are not finite by the lowest one, at most 0."""
+    finite = np.isfinite(image.array)
+    if finite.all():
+        return image
+    lowest = np.min(image.array, where=finite, initial=0.0)
+    return Image(np.nan_to_num(image.array, nan=lowest, posinf=lowest, neginf=lowest), image.grid)
 
 
 def _body_points(fixed: Image) -> np.ndarray:
-    """(N, 3) LPS mm, every so many voxels of the body."""
-    coarse = fixed.coarsen(SPACING)
-    grid = _grid(fixed.grid, SPACING)
-    view = view_mask(coarse).array
-    body = Image((body_mask(coarse).array & view).astype(np.uint8), coarse.grid).resample(grid, labels=True).array > 0
-    if body.mean() <= report.SMALLEST_BODY:
-        body = Image(view.astype(np.uint8), coarse.grid).resample(grid, labels=True).array > 0
-    points = grid.points()[body]
+    """Take every so many voxel centres of the fixed body: (N, 3) LPS mm."""
+    coarse = fixed.coarsen(SAMPLING_MM)
+    grid = _grid(fixed.grid, SAMPLING_MM)
+    view = view_mask(coarse)
+    body = _on_grid(Image(body_mask(coarse).array & view.array, coarse.grid), grid)
+    region = body if body.mean() > SMALLEST_BODY_SHARE else _on_grid(view, grid)
+    points = grid.points()[region]
     return points[:: max(len(points) // MOST_POINTS, 1)]
 
 
+def _on_grid(mask: Image, grid: Grid, transform: sitk.Transform | None = None) -> np.ndarray:
+    """Warp a mask to the nearest voxel of `grid`: (D, H, W) bool."""
+    return mask.resample(grid, transform, labels=True).array > 0
+
+
+def _inverted_on_a_grid(transform: sitk.Transform, landed: np.ndarray, fixed_grid: Grid) -> np.ndarray:
+    """Invert a transform by Newton's method on a grid around points (N, 3), and map these back; LPS mm."""
+    field = DisplacementField.from_transform(transform, _grid(fixed_grid, SAMPLING_MM))
+    inverse, _ = field.invert(_around(landed, fixed_grid))
+    return inverse.transform_points(landed)
+
+
 def _grid(grid: Grid, spacing: float) -> Grid:
-    """A grid over this one, isotropic, coarser than asked for if there would be too many nodes."""
+    """Make an isotropic grid over this one, coarser than asked for (mm) if there would be too many nodes."""
     least = float((grid.extent.prod() / MOST_NODES) ** (1 / 3))
     return grid.isotropic(max(spacing, least))
 
 
 def _around(points: np.ndarray, like: Grid) -> Grid:
-    """A grid with the axes of `like` around all points."""
+    """Make a grid with the axes of `like` around all points."""
     index = like.point_to_index(points)
     low, high = np.floor(index.min(axis=0)) - 1, np.ceil(index.max(axis=0)) + 1
     size = tuple(int(n) for n in (high - low + 1)[::-1])
-    return _grid(Grid(size, like.spacing, like.index_to_point(low), like.direction), SPACING)
+    return _grid(Grid(size, like.spacing, like.index_to_point(low), like.direction), SAMPLING_MM)
 
 
-def _resolution(transform: sitk.Transform) -> float:
-    """mm between the points at which its derivative should be taken."""
+def _sampling_mm(transform: sitk.Transform) -> float:
+    """Find the spacing in mm at which the transform should be sampled: its own, within limits."""
     kind = transform.GetName()
     if kind == "CompositeTransform":
         composite = sitk.CompositeTransform(transform)
         parts = [composite.GetNthTransform(n) for n in range(composite.GetNumberOfTransforms())]
-        return min([_resolution(part) for part in parts], default=SPACING)
+        return min([_sampling_mm(part) for part in parts], default=SAMPLING_MM)
     if kind == "DisplacementFieldTransform":
         finest = min(sitk.DisplacementFieldTransform(transform).GetDisplacementField().GetSpacing())
     elif kind == "BSplineTransform":
-        finest = min(sitk.BSplineTransform(transform).GetCoefficientImages()[0].GetSpacing()) / 4
+        finest = (
+            min(sitk.BSplineTransform(transform).GetCoefficientImages()[0].GetSpacing()) / 4
+        )  # curved between its nodes
     else:
-        finest = SPACING
-    return min(max(finest, SMALLEST_SPACING), SPACING)
+        finest = SAMPLING_MM
+    return min(max(finest, FINEST_SAMPLING_MM), SAMPLING_MM)

@@ -1,30 +1,55 @@
-"""Given label maps as features: a code per label, compared like any other channel. Only when guiding was asked for."""
+"""Guiding labels: label maps as features, an embedding per label, compared like any other channel.
+
+They are used only where guiding was asked for; label maps for evaluation never come here.
+"""
 
 from __future__ import annotations
+
+import dataclasses
 
 import numpy as np
 
 from ..core.image import Image
+from ..tensor.convert import to_tensor
+from ..tensor.scan import Scan
 
-LENGTH = 16
+LABEL_CHANNELS = 16
 STRENGTH = 0.7  # beside the twelve channels of MIND in 0..1
 
 
-def code_book(*label_maps: Image | None) -> np.ndarray | None:
-    """(labels + 1, LENGTH) codes for the labels that all maps hold; others, and the background, are zero.
+def label_embedding(fixed: Image | None, moving: Image | None) -> np.ndarray | None:
+    """(labels + 1, LABEL_CHANNELS) float32: a row per label that both maps hold; zero for others and the background.
 
-    Up to LENGTH labels get a channel each, more share the channels in seeded random signs of the same length.
-    None unless every map is given.
+    Up to LABEL_CHANNELS labels get a channel each, more share the channels in seeded random signs of the same length.
+    None where a map is missing, or the maps have no label in common.
     """
-    if any(labels is None for labels in label_maps):
+    if fixed is None or moving is None:
         return None
-    common = set.intersection(*({int(v) for v in np.unique(labels.array)} for labels in label_maps)) - {0}
+    common = sorted(_labels(fixed) & _labels(moving))
     if not common:
         return None
-    codes = np.zeros((max(common) + 1, LENGTH), np.float32)
-    if len(common) <= LENGTH:
-        rows = np.eye(LENGTH)[: len(common)]
+    if len(common) <= LABEL_CHANNELS:
+        rows = np.eye(LABEL_CHANNELS)[: len(common)]
     else:
-        rows = np.random.default_rng(0).choice([-1.0, 1.0], (len(common), LENGTH)) / np.sqrt(LENGTH)
-    codes[sorted(common)] = STRENGTH * np.sqrt(LENGTH) * rows
-    return codes
+        signs = np.random.default_rng(0).choice([-1.0, 1.0], (len(common), LABEL_CHANNELS))
+        rows = signs / np.sqrt(LABEL_CHANNELS)
+    embedding = np.zeros((max(common) + 1, LABEL_CHANNELS), np.float32)
+    embedding[common] = STRENGTH * np.sqrt(LABEL_CHANNELS) * rows
+    return embedding
+
+
+def _labels(label_map: Image) -> set[int]:
+    return {int(value) for value in np.unique(label_map.array)} - {0}
+
+
+def with_label_codes(scan: Scan, labels: Image, embedding: np.ndarray) -> Scan:
+    """The scan with the embedding of its labels as the features it carries, on its own grid.
+
+    Args:
+        labels: a label map on any grid.
+        embedding: (labels + 1, E), a row per label value; values beyond the table take its last row.
+    """
+    nearest = labels.resample(scan.grid, labels=True).array.astype(int)
+    rows = embedding[np.clip(nearest, 0, len(embedding) - 1)]
+    features = np.moveaxis(rows, -1, 0).astype(np.float32)
+    return dataclasses.replace(scan, features=to_tensor(features, scan.values.device), features_grid=scan.grid)

@@ -1,4 +1,4 @@
-"""The common label table: what the semantic network tells apart, and which structure of which naming it is.
+"""The common label table: the structures that the semantic network segments, and the names that others give them.
 
 Sides are not told apart: a displacement search of a few centimetres never crosses the body. Vertebrae are, by level.
 """
@@ -22,7 +22,7 @@ STRUCTURES = (
 )  # a structure's number: its place
 NUMBER = {name: number for number, name in enumerate(STRUCTURES)}
 
-# A structure is the first whose pattern is found in the lower-case name; an empty one: none of ours.
+# A name means the first structure whose pattern it contains, in lower case; "": a structure that the table lacks.
 _PATTERNS = tuple(
     (re.compile(pattern), structure)
     for pattern, structure in (

@@ -1,13 +1,18 @@
-"""MIND self-similarity context features (Heinrich et al. 2013, reference 5 of the pdd-net paper). No training."""
+"""MIND: self-similarity descriptors of any modality, without training.
+
+The modality independent neighbourhood descriptor (Heinrich et al. 2012, doi:10.1016/j.media.2012.05.008) in its
+self-similarity context form, MIND-SSC (Heinrich et al. 2013, doi:10.1007/978-3-642-40811-3_24, section 2).
+"""
 
 from __future__ import annotations
 
 import torch.nn.functional as functional
 from torch import Tensor
 
-CHANNELS = 12
+MIND_CHANNELS = 12
 DILATION, RADIUS = 2, 1  # voxels: the distance of the neighbours, the half-width of the patches
-REACH = DILATION + RADIUS
+MIND_REACH = DILATION + RADIUS  # voxels around a voxel that its descriptor depends on
+LEAST_VARIANCE, MOST_VARIANCE = 0.001, 1000.0  # times the mean over the image: local variances are clamped to these
 _NEIGHBOURS = ((-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1))
 PAIRS = tuple(
     (a, b)
@@ -18,46 +23,47 @@ PAIRS = tuple(
 
 
 def mind(image: Tensor, *, dilation: int = DILATION, radius: int = RADIUS, noise: float = 0.0) -> Tensor:
-    """Self-similarity of the neighbourhood: patch distances between the twelve pairs of adjacent neighbours.
+    """The MIND-SSC descriptor: exp(-distance / variance) of the patches of twelve pairs of adjacent neighbours.
 
     Args:
         image: (D, H, W) intensities on an isotropic grid.
         dilation: distance of the neighbours in voxels.
         radius: half-width of the patches in voxels.
-        noise: standard deviation below which differences mean nothing, in the image's unit; flat regions get ones.
+        noise: standard deviation below which differences mean nothing, in the image's unit; flat regions become ones.
 
     Returns:
         (12, D, H, W) in 0..1.
     """
-
     margin = dilation + radius
-    scaled = image * (2 * radius + 1) ** -1.5  # sums over a patch are means then
+    scaled = image * (2 * radius + 1) ** -1.5  # so that sums over a patch are means
     padded = functional.pad(scaled[None, None], (margin,) * 6, mode="replicate")[0, 0]
     sums: dict[tuple[int, ...], Tensor] = {}
-    distance = image.new_empty((CHANNELS, *image.shape))
+    distance = image.new_empty((MIND_CHANNELS, *image.shape))
     for channel, (a, b) in zip(distance, PAIRS, strict=True):
         if b < a:
             a, b = b, a
         step = tuple(q - p for p, q in zip(a, b, strict=True))
-        if step not in sums:  # two pairs share it: the same distances, seen from elsewhere
+        if step not in sums:  # two pairs share a step: the same distances, shifted
             sums[step] = _patch_distances(padded, tuple(dilation * n for n in step), radius)
         start = [dilation * (1 + min(p, q)) for p, q in zip(a, b, strict=True)]
         channel.copy_(sums[step][tuple(slice(i, i + n) for i, n in zip(start, image.shape, strict=True))])
     distance -= distance.amin(0)
     variance = distance.mean(0)
     typical = float(variance.mean())
-    variance = variance.clamp(min=max(0.001 * typical, 2 * noise * noise, 1e-6), max=max(1000 * typical, 1e-3))
+    least = max(LEAST_VARIANCE * typical, 2 * noise * noise, 1e-6)
+    most = max(MOST_VARIANCE * typical, 1e-3)
+    variance = variance.clamp(min=least, max=most)
     return distance.div_(variance.neg_()).exp_()
 
 
 def _patch_distances(image: Tensor, step: tuple[int, ...], radius: int) -> Tensor:
     """Sums over patches of (image(x) - image(x + step))^2, wherever both patches lie inside."""
     sizes = [n - abs(s) for n, s in zip(image.shape, step, strict=True)]
-    here, there = (
+    first, second = (
         image[tuple(slice(max(sign * s, 0), max(sign * s, 0) + n) for s, n in zip(step, sizes, strict=True))]
         for sign in (-1, 1)
     )
-    total = (here - there).square_()
+    total = (first - second).square_()
     for dim, size in enumerate(sizes):
         parts = [total.narrow(dim, i, size - 2 * radius) for i in range(2 * radius + 1)]
         total = sum(parts[1:], parts[0])

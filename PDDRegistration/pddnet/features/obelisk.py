@@ -1,6 +1,7 @@
-"""OBELISK features, learned (pdd-net paper 2019, section 2.1): edge filters, then differences at trained offsets.
+"""OBELISK features, learned: edge filters, then their differences at trained offsets, then a small network.
 
-torch is imported with this file, because its class is a torch module: whoever computes imports the file where it does.
+Heinrich, MICCAI 2019 (pdd-net, doi:10.1007/978-3-030-32226-7_6), section 2.1. Shapes: B scans, C channels, D, H, W
+nodes.
 """
 
 from __future__ import annotations
@@ -19,37 +20,36 @@ from ..core.image import AIR, Image
 from ..tensor.lattice import mesh, resample
 from ..tensor.scan import HU_RANGE, Scan
 
-CHANNELS = 16
-SPACING = 6.0  # mm: as published at 2 mm voxels, features in every third of them
-SCALE = 500.0  # HU that become one
-EDGES = 4  # edge filters
-SPREAD = 10.0  # mm, standard deviation of the first offsets: the published 0.05 of half a trunk
-AT_ONCE = 4  # pairs of offsets whose intermediate results are held at one time in training
+OBELISK_CHANNELS = 16
+OBELISK_SPACING_MM = 6.0  # as published at 2 mm voxels, features in every third of them
+HU_PER_UNIT = 500.0  # of the network's input
+EDGE_FILTERS = 4
+FIRST_OFFSETS_MM = 10.0  # standard deviation before training: the published 0.05 of half a trunk
+PAIRS_AT_ONCE = 4  # pairs of offsets whose intermediate results are held at one time in training
 
 
 class Obelisk(nn.Module):
-    """Features of a scan, from where and how strongly its edges lie around a point.
+    """Learned features of a scan, from the position and strength of the edges around each node.
 
     The layers are the published ones (120,780 weights for 16 channels), with every length in mm: 5^3 edge filters on
-    intensities of `spacing` / 2, their answers `spacing` apart and looked up at 4 * channels trained offsets, in pairs
+    intensities of `spacing` / 2, their responses `spacing` apart and sampled at 4 * channels trained offsets, in pairs
     of which one is subtracted from the other; then 1^3, 3^3 and 1^3 convolutions over nodes that are `spacing` apart.
-    No layer pads: what stands beyond the scan is always its fill value, so a feature does not depend on where the
-    nodes end.
+    No layer pads: beyond the scan its fill value is read, so a feature does not depend on where the nodes end.
 
     Attributes:
         offsets: (2, 2 * channels, 3) in mm along D, H, W of upright nodes (which run along +z, +y, +x in LPS).
     """
 
-    def __init__(self, channels: int = CHANNELS, spacing: float = SPACING) -> None:
+    def __init__(self, channels: int = OBELISK_CHANNELS, spacing: float = OBELISK_SPACING_MM) -> None:
         super().__init__()
         self.channels, self.spacing = channels, spacing
         self.edges = nn.Sequential(
-            nn.Conv3d(1, EDGES, 5, stride=2, bias=False), nn.BatchNorm3d(EDGES), nn.ReLU(inplace=True)
+            nn.Conv3d(1, EDGE_FILTERS, 5, stride=2, bias=False), nn.BatchNorm3d(EDGE_FILTERS), nn.ReLU(inplace=True)
         )
-        self.offsets = nn.Parameter(SPREAD * torch.randn(2, 2 * channels, 3))
+        self.offsets = nn.Parameter(FIRST_OFFSETS_MM * torch.randn(2, 2 * channels, 3))
         wide = 4 * channels
         self.mix = nn.Sequential(
-            nn.Conv3d(2 * channels * EDGES, wide, 1, bias=False), nn.BatchNorm3d(wide), nn.ReLU(inplace=True),
+            nn.Conv3d(2 * channels * EDGE_FILTERS, wide, 1, bias=False), nn.BatchNorm3d(wide), nn.ReLU(inplace=True),
             nn.Conv3d(wide, wide, 3, bias=False), nn.BatchNorm3d(wide), nn.ReLU(inplace=True),
             nn.Conv3d(wide, channels, 1),
         )  # fmt: skip
@@ -57,9 +57,9 @@ class Obelisk(nn.Module):
     def forward(self, scans: Sequence[Scan], nodes: Grid) -> Tensor:
         """The features (B, channels, D, H, W) of B scans at the nodes of a grid, in whichever order it stores them.
 
-        In training the scans are normalised together, so that what two of them have in common stays alike. The filters
-        stand along the grid's axes, turned upright. Nodes that are not `spacing` apart are interpolated between such
-        as are.
+        In training the scans are normalised together, so that what two of them have in common keeps equal features.
+        The filters stand along the grid's axes, turned upright. Nodes that are not `spacing` apart are interpolated
+        between nodes that are.
 
         Args:
             scans: in HU, any grids; best prepared at `spacing` / 2 or coarser, for finer voxels are not averaged here.
@@ -83,12 +83,12 @@ class Obelisk(nn.Module):
         edges = self.edges(torch.stack([intensities(scan, read)[None] for scan in scans]))
         parts = [
             checkpoint(self._differences, edges, pairs, margin, size, use_reentrant=False, preserve_rng_state=False)
-            for pairs in self.offsets.split(AT_ONCE, dim=1)
+            for pairs in self.offsets.split(PAIRS_AT_ONCE, dim=1)
         ]
         return self.mix(torch.cat(parts, 1))
 
     def _differences(self, edges: Tensor, pairs: Tensor, margin: int, size: list[int]) -> Tensor:
-        """(B, n * EDGES, *size): the edges at one offset less those at the other, for n pairs (2, n, 3)."""
+        """(B, n * EDGE_FILTERS, *size): the edges at one offset less those at the other, for n pairs (2, n, 3)."""
         steps = pairs / self.spacing + margin
         low = steps.detach().floor()
         looked_up = [
@@ -99,20 +99,21 @@ class Obelisk(nn.Module):
 
 
 def intensities(scan: Scan, lattice: Grid) -> Tensor:
-    """(D, H, W) at the nodes of a lattice: HU clipped, -1024 outside the body and the view, in units of SCALE."""
+    """(D, H, W) at the nodes of a lattice: HU clipped, -1024 outside the body and the view, in units of HU_PER_UNIT."""
     hu, body, view = scan.values_at(mesh(lattice, scan.values.device), lattice, Affine.identity())
-    return torch.lerp(torch.full_like(hu, AIR), hu.clamp(AIR, HU_RANGE[1]), body * view) / SCALE
+    return torch.lerp(torch.full_like(hu, AIR), hu.clamp(AIR, HU_RANGE[1]), body * view) / HU_PER_UNIT
 
 
 def _around(lattice: Grid, margin: int) -> Grid:
-    """Where the edge filters read for answers at the lattice's nodes and `margin` nodes around it, none padded."""
+    """The grid that the edge filters read for responses at the lattice's nodes and `margin` nodes around it."""
     spacing = lattice.spacing / 2
     start = lattice.index_to_point(np.full(3, -margin - 1.0))
-    return Grid(tuple(2 * (n + 2 * margin) + 3 for n in lattice.shape), spacing, start, lattice.direction)
+    d, h, w = (2 * (n + 2 * margin) + 3 for n in lattice.shape)
+    return Grid((d, h, w), spacing, start, lattice.direction)
 
 
 def _shifted(x: Tensor, start: list[int], weight: Tensor, size: list[int]) -> Tensor:
-    """(B, C, *size): x (B, C, D, H, W) linearly at whole steps from the index start + weight, weight (3) in 0..1."""
+    """(B, C, *size): x (B, C, D, H, W) interpolated at unit steps from the index start + weight, weight (3) in 0..1."""
     for dim, (first, w, n) in enumerate(zip(start, weight, size, strict=True), start=2):
         low, high = x.narrow(dim, first, n), x.narrow(dim, first + 1, n)
         x = low + (high - low) * w

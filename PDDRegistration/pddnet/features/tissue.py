@@ -1,11 +1,11 @@
-"""Tissue memberships from Hounsfield units: the coarse channels that the alignment compares. CT only."""
+"""Tissue memberships from Hounsfield units: the coarse features that the alignment compares. CT only."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-# HU where membership begins, is full, is full still, and ends; wide enough for native and enhanced scans alike
+# HU at which membership begins, reaches 1, leaves 1 and ends; wide enough for scans with and without contrast agent
 TISSUES = {
     "gas": (-2000, -1999, -750, -350),
     "fat": (-250, -150, -60, -10),

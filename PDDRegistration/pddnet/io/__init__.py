@@ -1,1 +1,1 @@
-"""Files: volumes, label maps, transforms, landmarks, weights, and the checks on what was read. No torch."""
+"""Files: reads, checks and writes volumes, label maps, transforms, landmarks and weights. No torch."""

@@ -1,4 +1,4 @@
-"""The slices of one CT or MR series in a folder of DICOM files, in order, and checked to make a regular volume."""
+"""DICOM folders: finds the slices of one series, in order, and checks that they make a regular volume."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ import SimpleITK as sitk
 from ..errors import InputError
 
 _POSITION, _ORIENTATION, _DESCRIPTION = "0020|0032", "0020|0037", "0008|103e"
+_SAME_POSITION_MM = 1e-3  # slices nearer to each other lie at one position
+_SHEAR_MM, _SHEAR_SHARE = 1.0, 0.01  # a sheared stack moves aside by more than this, also as a share of its length
+_MISSING_SHARE = 0.5  # of the usual step: a slice farther from its even position means that others are missing
+_UNEVEN_MM = 0.1  # farther from its even position, a slice deserves a warning
 
 
 def find_series(folder: Path) -> tuple[list[Path], list[str]]:
-    """The files of the folder's series, sorted along the slice axis, and warnings.
+    """Find the files of the folder's series, sorted along the slice axis, and return them with warnings.
 
     Series of a single file (scouts, reports) do not count. Of several, the one with most slices is taken, with a
     warning; two of equal length are refused, because a guess could take the wrong phase.
@@ -78,7 +82,7 @@ def _numbers(reader: sitk.ImageFileReader, tag: str) -> list[float]:
 
 
 def _check_slices(folder: Path, files: list[Path]) -> list[str]:
-    """Whether the slices stack into a regular, straight grid, as ITK will assume."""
+    """Check that the slices stack into a regular, straight grid, as ITK assumes; returns warnings."""
     readers = [_header(path) for path in files]
     if not all(reader.HasMetaDataKey(_POSITION) and reader.HasMetaDataKey(_ORIENTATION) for reader in readers):
         return [f"{folder}: the DICOM slices do not say where they lie; their order and spacing are a guess"]
@@ -86,21 +90,21 @@ def _check_slices(folder: Path, files: list[Path]) -> list[str]:
     orientation = np.array(_numbers(readers[0], _ORIENTATION)).reshape(2, 3)
     along = (positions - positions[0]) @ np.cross(*orientation)
     steps = np.abs(np.diff(along))
-    if steps.min() < 1e-3:
+    if steps.min() < _SAME_POSITION_MM:
         raise InputError(
             f"{folder}: several DICOM slices lie at one position (a series over time?); export a single phase"
         )
     aside = np.linalg.norm((positions - positions[0]) @ orientation.T, axis=1).max()
-    if aside > 1.0 and aside > 0.01 * abs(along[-1]):
+    if aside > max(_SHEAR_MM, _SHEAR_SHARE * abs(along[-1])):
         raise InputError(
             f"{folder}: the DICOM slices are sheared (gantry tilt); resample the scan to a straight grid first"
         )
     even = np.linspace(along[0], along[-1], len(along))
     worst = float(np.abs(along - even).max())
-    if worst > 0.5 * np.median(steps):
+    if worst > _MISSING_SHARE * np.median(steps):
         raise InputError(
             f"{folder}: DICOM slices are missing or unevenly spaced (off by {worst:.1f} mm); export the complete series"
         )
-    if worst > 0.1:
+    if worst > _UNEVEN_MM:
         return [f"{folder}: the DICOM slices are unevenly spaced, by up to {worst:.1f} mm"]
     return []

@@ -1,4 +1,4 @@
-"""What the numbers of a label map mean: JSON files of label number -> name. torch-free."""
+"""Label names: reads JSON files that name the numbers of a label map. torch-free."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 
 from ..errors import InputError
 
-UNKNOWN = "unknown"  # name of a label: nobody knows what is there, so it is neither learned from nor measured
+UNKNOWN = "unknown"  # name of a label whose content is not known: it is neither learned from nor measured
 
 
 def read_names(path: Path) -> dict[int, str]:
-    """The names in a file.
+    """Read the names in a file, by label number.
 
     Raises:
-        InputError: it is missing or not such a table.
+        InputError: it is missing, or not a table of numbers and names.
     """
     try:
         return {int(number): str(name) for number, name in json.loads(path.read_text(encoding="utf-8")).items()}
@@ -23,9 +23,13 @@ def read_names(path: Path) -> dict[int, str]:
 
 
 def find_names(*folders: Path) -> dict[int, str]:
-    """The names in the first of the folders that has a labels.json; none where no folder has one.
+    """Read the names from the first of the folders that has a labels.json; no names where none has one.
 
     Raises:
         InputError: the file is not such a table.
     """
-    return next((read_names(path) for path in (folder / "labels.json" for folder in folders) if path.is_file()), {})
+    for folder in folders:
+        path = folder / "labels.json"
+        if path.is_file():
+            return read_names(path)
+    return {}

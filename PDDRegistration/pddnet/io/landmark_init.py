@@ -1,4 +1,4 @@
-"""`start_from_points`: a few pairs of landmarks as a rough alignment to start from. torch-free."""
+"""`start_from_points`: fits a similarity transform to a few pairs of landmarks, to start from. torch-free."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 
-LEAST_SPREAD = 10.0  # mm, between the points of either scan: closer ones say nothing about an angle
+LEAST_SIZE_MM = 10.0  # root of the summed squared distances from the centre: closer points give no angle
 MOST_SCALE = 1.6  # and its inverse; bodies differ less, so more means that the pairs are mixed up
-FLAT = 0.15  # of the largest extent across: points nearer to one line leave the turn about it open
+LEAST_FLATNESS = 0.15  # second largest extent over the largest: flatter points leave the turn about their line open
+OPPOSITE = 1e-9  # cosines so near to -1 leave the axis of half a turn open
 
 
 def start_from_points(fixed: np.ndarray, moving: np.ndarray) -> np.ndarray:
-    """The similarity transform that takes fixed points nearest to their moving partners.
+    """Fit the similarity transform that takes fixed points nearest to their moving partners (Umeyama 1991).
 
     Two points, or points on a line, leave the turn about that line open: it is the smallest one that is possible, as
     patients lie alike in most scanners.
@@ -31,14 +32,14 @@ def start_from_points(fixed: np.ndarray, moving: np.ndarray) -> np.ndarray:
     if len(fixed) < 2 or fixed.shape != moving.shape:
         raise InputError(f"a start from landmarks needs two or more pairs of points, {len(fixed)} given; place more")
     centres = fixed.mean(axis=0), moving.mean(axis=0)
-    here, there = fixed - centres[0], moving - centres[1]
-    sizes = np.sqrt((here**2).sum()), np.sqrt((there**2).sum())
-    if min(sizes) < LEAST_SPREAD:
+    fixed_offsets, moving_offsets = fixed - centres[0], moving - centres[1]
+    sizes = np.sqrt((fixed_offsets**2).sum()), np.sqrt((moving_offsets**2).sum())
+    if min(sizes) < LEAST_SIZE_MM:
         raise InputError(
             f"the landmarks lie within {min(sizes):.1f} mm of their centre; place them at least 20 mm apart"
         )
-    turn = _rotation(here, there)
-    scale = float((there * (here @ turn.T)).sum() / sizes[0] ** 2)
+    turn = _rotation(fixed_offsets, moving_offsets)
+    scale = float((moving_offsets * (fixed_offsets @ turn.T)).sum() / sizes[0] ** 2)
     if not 1 / MOST_SCALE <= scale <= MOST_SCALE:
         raise InputError(
             f"the landmarks would scale the body by {scale:.2f}; check that both lists name the same places in the "
@@ -51,40 +52,44 @@ def start_from_points(fixed: np.ndarray, moving: np.ndarray) -> np.ndarray:
 
 
 def affine_transform(matrix: np.ndarray) -> sitk.AffineTransform:
-    """ITK's transform from a (4, 4) matrix, LPS mm."""
+    """Convert a (4, 4) matrix, LPS mm, to ITK's transform."""
     affine = sitk.AffineTransform(3)
     affine.SetMatrix(matrix[:3, :3].ravel().tolist())
     affine.SetTranslation(matrix[:3, 3].tolist())
     return affine
 
 
-def _rotation(here: np.ndarray, there: np.ndarray) -> np.ndarray:
-    """(3, 3) that turns centred points (N, 3) nearest to their partners."""
-    if min(_flatness(here), _flatness(there)) < FLAT:
-        return _shortest(_axis(here), _axis(there, here))
-    u, _, v = np.linalg.svd(there.T @ here)
-    keep = np.diag([1.0, 1.0, np.linalg.det(u @ v)])
-    return u @ keep @ v
+def _rotation(fixed: np.ndarray, moving: np.ndarray) -> np.ndarray:
+    """Fit the rotation (3, 3) that turns centred points (N, 3) nearest to their partners."""
+    if min(_flatness(fixed), _flatness(moving)) < LEAST_FLATNESS:
+        axis = _line(fixed)
+        return _shortest(axis, _line_along(moving, fixed @ axis))
+    u, _, v = np.linalg.svd(moving.T @ fixed)
+    no_mirror = np.diag([1.0, 1.0, np.linalg.det(u @ v)])
+    return u @ no_mirror @ v
 
 
 def _flatness(points: np.ndarray) -> float:
-    """The second largest extent over the largest: 0 for points on a line."""
+    """Divide the second largest extent by the largest: 0 for points on a line."""
     sizes = np.linalg.svd(points, compute_uv=False)
     return float(sizes[1] / sizes[0])
 
 
-def _axis(points: np.ndarray, like: np.ndarray | None = None) -> np.ndarray:
-    """(3,) unit vector of the line; with `like`, its partners (N, 3), in their sense."""
-    axis = np.linalg.svd(points)[2][0]
-    if like is None:
-        return axis
-    return axis if (points @ axis) @ (like @ _axis(like)) >= 0 else -axis
+def _line(points: np.ndarray) -> np.ndarray:
+    """Fit a line to centred points (N, 3): its unit vector (3,), of either sign."""
+    return np.linalg.svd(points)[2][0]
+
+
+def _line_along(points: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """As `_line`, in the direction in which the points' `positions` (N,) along the partners' line grow."""
+    axis = _line(points)
+    return axis if (points @ axis) @ positions >= 0 else -axis
 
 
 def _shortest(start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """(3, 3) the smallest rotation of one unit vector onto another."""
+    """Find the smallest rotation (3, 3) of one unit vector onto another."""
     cosine, axis = float(start @ end), np.cross(start, end)
-    if cosine < -1 + 1e-9:  # opposite: half a turn about any axis across
+    if cosine < -1 + OPPOSITE:  # half a turn about any axis across
         axis = np.cross(start, np.eye(3)[np.abs(start).argmin()])
         axis /= np.linalg.norm(axis)
         return 2 * np.outer(axis, axis) - np.eye(3)

@@ -1,4 +1,4 @@
-"""Landmarks from files: CSV (name, x, y, z in LPS mm), and Slicer's .mrk.json and .fcsv (RAS or LPS, as they say)."""
+"""Landmarks: reads CSV (name, x, y, z in LPS mm), and Slicer's .mrk.json and .fcsv (RAS or LPS, as they say)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _RAS, _LPS = ("RAS", "0"), ("LPS", "1")
 
 
 def read_points(path: str | Path) -> dict[str, np.ndarray]:
-    """Named points, each (3,) in LPS mm, in the file's order.
+    """Read named points, each (3,) in LPS mm, in the file's order.
 
     Raises:
         InputError: the file is missing or not understood, a name occurs twice, or a coordinate is not a finite number.
@@ -48,7 +48,10 @@ def read_points(path: str | Path) -> dict[str, np.ndarray]:
 def match_points(
     fixed_path: str | Path, moving_path: str | Path
 ) -> tuple[list[str], np.ndarray, np.ndarray, list[str]]:
-    """The names that both files share, the points (N, 3) of either in LPS mm, and warnings about the rest.
+    """Match the points of two files by name.
+
+    Returns:
+        the shared names, the fixed and the moving points (N, 3) in LPS mm, and warnings about the others.
 
     Raises:
         InputError: a file is not understood, or they share no name.

@@ -1,42 +1,65 @@
-"""What an image file's header says before ITK interprets it.
+"""Image headers: checks them before ITK reads the file.
 
 ITK repairs silently what a user must know: in NIfTI files a spacing of zero becomes 1 mm, a negative one a flip, NaN
-becomes 0, and a truncated file is read as if nothing were missing. So the files are looked at here, first.
+becomes 0, and a truncated file is read as if nothing were missing.
 """
 
 from __future__ import annotations
 
 import gzip
+import io
 import math
 import re
 import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..errors import InputError
 
 _TEXT_SPACING = re.compile(rb"^(?:ElementSpacing\s*=|spacings\s*:|SPACING\s)(.*)$", re.MULTILINE)
+_CHUNK = 1 << 20  # voxels or bytes that are read at once
 _NIFTI = (".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz")
 
 
 @dataclass(frozen=True)
 class NiftiHeader:
-    """The fields of a NIfTI-1, NIfTI-2 or Analyze header that decide whether the file is whole and placed."""
+    """Fields of a NIfTI-1, NIfTI-2 or Analyze header that decide whether the file is whole and has a position."""
 
     dim: tuple[int, ...]  # number of axes used, then voxels along each of seven
     pixdim: tuple[float, ...]  # mm along the three spatial axes
-    bytes: int  # of header and voxels together, where they share a file; else of the voxels
-    start: int  # byte of the first voxel
-    kind: str  # numpy's name of the voxel type with its byte order, for floats; else empty
-    placed: bool  # whether a qform or an sform says where the volume lies
-    paired: bool  # voxels in a separate .img file
+    first_voxel: int  # byte in the file at which the voxels start
+    end: int  # byte in the file at which they end
+    float_type: str  # numpy's name of the voxel type with its byte order, for floats; else empty
+    has_position: bool  # whether a qform or an sform places the volume
+    is_pair: bool  # voxels in a separate .img file
+
+
+class _Layout(NamedTuple):
+    """Fields of a header on disk: struct's format and the first byte of each."""
+
+    size: int  # of the header; its first four bytes hold this number
+    dim: tuple[str, int]
+    data_type: tuple[str, int]
+    bits: tuple[str, int]  # of a voxel
+    pixdim: tuple[str, int]  # without the first, which is no spacing
+    first_voxel: tuple[str, int]
+    forms: tuple[str, int]  # codes of qform and sform; 0 for none
+    one_file: tuple[bytes, int]  # what stands there where header and voxels share a file
+
+
+_LAYOUTS = (  # NIfTI-1, whose fields Analyze shares, and NIfTI-2
+    _Layout(348, ("8h", 40), ("h", 70), ("h", 72), ("3f", 80), ("f", 108), ("2h", 252), (b"n+1", 344)),
+    _Layout(540, ("8q", 16), ("h", 12), ("h", 14), ("3d", 112), ("q", 168), ("2i", 344), (b"n+2", 4)),
+)
+_FLOAT_TYPES = {16: "f4", 64: "f8"}  # NIfTI's code of a voxel type: numpy's name
 
 
 def check_header(path: Path) -> list[str]:
-    """Look at the header of an image file (NIfTI, MetaImage, NRRD, VTK; others pass), and return warnings.
+    """Check the header of an image file (NIfTI, MetaImage, NRRD, VTK; others pass), and return warnings.
 
     Raises:
         InputError: the spacing is not positive, the file ends before its last voxel, or ITK would read another one.
@@ -49,10 +72,10 @@ def check_header(path: Path) -> list[str]:
 
 
 def refuse_shadowed(path: Path) -> None:
-    """Asked for x.nii.gz, ITK reads x.nii without a word where that stands beside it.
+    """Refuse x.nii.gz beside x.nii: ITK reads the latter without a word.
 
     Raises:
-        InputError: that is so.
+        InputError: both exist.
     """
     if path.name.lower().endswith(tuple(ending for ending in _NIFTI if ending.endswith(".gz"))):
         plain = path.with_name(path.name[:-3])
@@ -84,16 +107,18 @@ def _check_nifti(path: Path) -> list[str]:
     if not all(math.isfinite(value) and value > 0 for value in header.pixdim[:axes]):
         _refuse_spacing(path, header.pixdim[:axes])
     data = path
-    if header.paired:
+    if header.is_pair:
         twin = re.sub(r"\.hdr(\.gz)?$", r".img\1", path.name, flags=re.IGNORECASE)
         data = path.with_name(twin)
-    if not data.is_file() or not _holds(data, header.bytes):
+    if not data.is_file() or not _holds(data, header.end):
         raise InputError(f"{path}: the file is truncated, its last voxels are missing; copy or export it again")
-    return [] if header.placed else [f"{path}: the header does not say where the volume lies (no qform, no sform)"]
+    return (
+        [] if header.has_position else [f"{path}: the header does not say where the volume lies (no qform, no sform)"]
+    )
 
 
 def read_nifti_header(path: Path) -> NiftiHeader | None:
-    """The header of a NIfTI or Analyze file, plain or gzipped; None where it is none.
+    """Read the header of a NIfTI or Analyze file, plain or gzipped; None for another file.
 
     Raises:
         InputError: a gzipped file cannot be unpacked up to the end of its header.
@@ -103,51 +128,57 @@ def read_nifti_header(path: Path) -> NiftiHeader | None:
         return read_nifti_header(twin) if twin.is_file() else None
     try:
         with _open(path) as file:
-            raw = file.read(544)
+            raw = file.read(max(layout.size for layout in _LAYOUTS))
     except (EOFError, zlib.error, gzip.BadGzipFile):
         raise InputError(f"{path}: the file is damaged and cannot be unpacked; copy or export it again") from None
     for order in "<>":
-        if len(raw) >= 348 and struct.unpack_from(order + "i", raw)[0] == 348:
-            dim = struct.unpack_from(order + "8h", raw, 40)
-            bits, pixdim = struct.unpack_from(order + "h", raw, 72)[0], struct.unpack_from(order + "3f", raw, 80)
-            offset, forms = struct.unpack_from(order + "f", raw, 108)[0], struct.unpack_from(order + "2h", raw, 252)
-            code, paired = struct.unpack_from(order + "h", raw, 70)[0], raw[344:347] != b"n+1"
-        elif len(raw) >= 540 and struct.unpack_from(order + "i", raw)[0] == 540:
-            dim = struct.unpack_from(order + "8q", raw, 16)
-            bits, pixdim = struct.unpack_from(order + "h", raw, 14)[0], struct.unpack_from(order + "3d", raw, 112)
-            offset, forms = struct.unpack_from(order + "q", raw, 168)[0], struct.unpack_from(order + "2i", raw, 344)
-            code, paired = struct.unpack_from(order + "h", raw, 12)[0], raw[4:7] != b"n+2"
-        else:
-            continue
-        voxels = math.prod(max(n, 1) for n in dim[1 : 1 + max(min(dim[0], 7), 0)])
-        start = int(offset) if math.isfinite(offset) and not paired else 0
-        kind = {16: order + "f4", 64: order + "f8"}.get(code, "")
-        size = start + voxels * bits // 8
-        return NiftiHeader(dim, pixdim, size, start, kind, any(form > 0 for form in forms), paired)
+        for layout in _LAYOUTS:
+            if len(raw) >= layout.size and struct.unpack_from(order + "i", raw)[0] == layout.size:
+                return _parse(raw, layout, order)
     return None
 
 
+def _parse(raw: bytes, layout: _Layout, order: str) -> NiftiHeader:
+    """Take the fields out of the bytes of a header; order: '<' or '>', as in struct."""
+
+    def read(field: tuple[str, int]) -> tuple[Any, ...]:
+        form, place = field
+        return struct.unpack_from(order + form, raw, place)
+
+    dim = read(layout.dim)
+    (bits,), (data_type,), (offset,) = read(layout.bits), read(layout.data_type), read(layout.first_voxel)
+    magic, place = layout.one_file
+    is_pair = raw[place : place + len(magic)] != magic
+    axes = max(min(dim[0], 7), 0)
+    voxels = math.prod(max(n, 1) for n in dim[1 : 1 + axes])
+    first_voxel = int(offset) if math.isfinite(offset) and not is_pair else 0
+    float_type = order + _FLOAT_TYPES[data_type] if data_type in _FLOAT_TYPES else ""
+    has_position = any(form > 0 for form in read(layout.forms))
+    end = first_voxel + voxels * bits // 8
+    return NiftiHeader(dim, read(layout.pixdim), first_voxel, end, float_type, has_position, is_pair)
+
+
 def non_finite_voxels(path: Path) -> np.ndarray | None:
-    """Where a 3-D NIfTI file of floats holds NaN or infinity, as a mask (D, H, W) [k, j, i]; None where nowhere.
+    """Mark NaN and infinity in a 3-D NIfTI file of floats: (D, H, W) bool, [k, j, i]; None where there are none.
 
     ITK's NIfTI reader turns them into 0, which is the HU of water.
     """
     header = read_nifti_header(path) if path.name.lower().endswith((".nii", ".nii.gz")) else None
-    if header is None or not header.kind or header.paired:
+    if header is None or not header.float_type or header.is_pair:
         return None
-    item = int(header.kind[-1])
+    chunk_bytes = _CHUNK * np.dtype(header.float_type).itemsize
     parts = []
     with _open(path) as file:
-        file.seek(header.start)
-        for start in range(header.start, header.bytes, item << 20):
-            chunk = file.read(min(item << 20, header.bytes - start))
-            parts.append(~np.isfinite(np.frombuffer(chunk, header.kind)))
+        file.seek(header.first_voxel)
+        for start in range(header.first_voxel, header.end, chunk_bytes):
+            chunk = file.read(min(chunk_bytes, header.end - start))
+            parts.append(~np.isfinite(np.frombuffer(chunk, header.float_type)))
     mask = np.concatenate(parts)
     return mask.reshape([max(n, 1) for n in header.dim[3:0:-1]]) if mask.any() else None
 
 
 def _holds(path: Path, size: int) -> bool:
-    """Whether a plain or gzipped file holds at least `size` bytes when unpacked."""
+    """Tell whether a plain or gzipped file holds at least `size` bytes when unpacked."""
     with path.open("rb") as file:
         if file.read(2) != b"\x1f\x8b":
             return path.stat().st_size >= size
@@ -156,14 +187,14 @@ def _holds(path: Path, size: int) -> bool:
             return True  # gzip notes the unpacked size at its end: a truncated file does not end with that number
     try:  # several gzip members, bytes after the last voxel, or a damaged file: unpack to see
         with gzip.open(path) as file:
-            while chunk := file.read(1 << 20):  # to the very end, where the checksum is
+            while chunk := file.read(_CHUNK):  # to the very end, where the checksum is
                 size -= len(chunk)
     except (EOFError, zlib.error, gzip.BadGzipFile):
         return False
     return size <= 0
 
 
-def _open(path: Path) -> gzip.GzipFile:
+def _open(path: Path) -> io.BufferedIOBase:
     with path.open("rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
     return gzip.open(path) if packed else path.open("rb")

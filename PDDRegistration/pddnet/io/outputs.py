@@ -1,43 +1,40 @@
-"""`OutputFiles`: all outputs of a run appear whole and together, or none does."""
+"""`OutputFiles`: writes all outputs of a run whole and together, or none of them."""
 
 from __future__ import annotations
 
-import errno
 import itertools
-import math
 import os
 import re
-import shutil
 import signal
 import socket
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import numpy as np
 import SimpleITK as sitk
 
 from ..core.field import DisplacementField
 from ..core.image import Image
 from ..errors import InputError
-from .nifti_headers import check_header, refuse_shadowed
+from .nifti_headers import refuse_shadowed
 from .quiet import quiet
-from .volumes import check_readable
+from .transforms import check_field, write_field
+from .volumes import check_whole
 
 IMAGES = (".nii.gz", ".nii", ".nrrd", ".mha")  # one file each: a pair of files could not be renamed as one
 TRANSFORMS = (".h5", ".hdf5", ".tfm", ".txt", ".mat", *IMAGES)
 REPORTS = (".json",)
 _HOST = zlib.crc32(socket.gethostname().encode())
 _STALE = re.compile(r"^\.pddnet-([0-9a-f]+)-(\d+)-")
-_DAY = 86400.0
+_DAY_SECONDS = 86400.0
 _COUNT = itertools.count()
 
 
 class OutputFiles:
-    """The output files of one run.
+    """Output files of one run.
 
     Each is written to a hidden temporary file in its own folder, checked, and renamed by `commit`; leaving the `with`
     block removes whatever was not committed. Temporaries that a killed run left are swept away at the start.
@@ -48,9 +45,13 @@ class OutputFiles:
     """
 
     def __init__(
-        self, outputs: dict[str, tuple[str | Path | None, tuple[str, ...]]], inputs: Iterable[str | Path] = ()
+        self, outputs: Mapping[str, tuple[str | Path | None, tuple[str, ...]]], inputs: Iterable[str | Path] = ()
     ) -> None:
-        """outputs: for every name its path (None: not wanted) and extensions; inputs: paths not to overwrite.
+        """Check all paths, and remove what killed runs left beside them.
+
+        Args:
+            outputs: for every name its path (None: not wanted) and extensions.
+            inputs: paths not to overwrite.
 
         Raises:
             InputError: an extension is unknown, a folder is missing or cannot be written, a path is an input or occurs
@@ -58,7 +59,7 @@ class OutputFiles:
         """
         self._targets = {name: Path(path) for name, (path, _) in outputs.items() if path is not None}
         self._temporaries: dict[str, Path] = {}
-        self._committed = False
+        self.committed = False  # whether all outputs have their names
         for name, path in self._targets.items():
             _check_target(path, outputs[name][1])
         _check_distinct(list(self._targets.values()), [Path(path) for path in inputs])
@@ -69,41 +70,33 @@ class OutputFiles:
     def __enter__(self) -> OutputFiles:
         return self
 
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if error is not None and self._committed:
-            error.outputs_written = True  # an interrupt that came too late: the command must not say otherwise
+    def __exit__(self, *_: object) -> None:
         for path in self._temporaries.values():
             path.unlink(missing_ok=True)
 
     def __contains__(self, name: str) -> bool:
-        """Whether this output is wanted."""
+        """Tell whether this output is wanted."""
         return name in self._targets
 
     @property
     def paths(self) -> dict[str, str]:
-        """The wanted outputs by name."""
+        """Paths of the wanted outputs, by name."""
         return {name: str(path) for name, path in self._targets.items()}
 
     def write_image(self, name: str, image: Image) -> None:
-        """A volume or label map, if wanted. Raises InputError where it cannot be written whole."""
-        self._write(name, lambda path: sitk.WriteImage(image.to_sitk(), str(path), True), _check_image)
+        """Write a volume or label map, if wanted. Raises InputError where it cannot be written whole."""
+        self._write(name, lambda path: sitk.WriteImage(image.to_sitk(), str(path), True), check_whole)
 
     def write_field(self, name: str, field: DisplacementField) -> None:
-        """A transform or displacement image, if wanted. Raises InputError where it cannot be written whole."""
-
-        def write(path: Path) -> None:
-            if path.name.endswith((".h5", ".hdf5")):
-                _reserve(path, 24 * math.prod(field.grid.shape) + 65536)  # three doubles per node, and the header
-            field.write(path)
-
-        self._write(name, write, lambda path: _check_field(path, field))
+        """Write a transform or displacement image, if wanted. Raises InputError where it cannot be written whole."""
+        self._write(name, lambda path: write_field(field, path), lambda path: check_field(path, field))
 
     def write_text(self, name: str, text: str) -> None:
-        """A text file in UTF-8, if wanted. Raises InputError where it cannot be written whole."""
+        """Write a text file in UTF-8, if wanted. Raises InputError where it cannot be written whole."""
         self._write(name, lambda path: path.write_text(text, encoding="utf-8"), lambda path: None)
 
     def commit(self) -> None:
-        """Give every file its name. A signal waits until the last one has it."""
+        """Give every file its name; a signal waits until the last one has it. Raises InputError where that fails."""
         with _uninterrupted():
             for name, path in list(self._temporaries.items()):
                 try:
@@ -113,7 +106,7 @@ class OutputFiles:
                         f"{self._targets[name]}: cannot be written ({error.strerror}); choose another path"
                     ) from error
                 del self._temporaries[name]
-            self._committed = True
+            self.committed = True
 
     def _write(self, name: str, write: Callable[[Path], object], check: Callable[[Path], None]) -> None:
         if name not in self._targets:
@@ -138,7 +131,7 @@ def sweep(folder: Path) -> None:
     for path in folder.glob(".pddnet-*"):
         match = _STALE.match(path.name)
         try:
-            if match and (_is_dead(match) or time.time() - path.stat().st_mtime > _DAY):
+            if match and (_is_dead(match) or time.time() - path.stat().st_mtime > _DAY_SECONDS):
                 path.unlink()
         except OSError:
             continue  # someone else's, or just gone
@@ -175,14 +168,14 @@ def _check_target(path: Path, endings: tuple[str, ...]) -> None:
 
 
 def _check_distinct(outputs: list[Path], inputs: list[Path]) -> None:
-    seen: list[Path] = []
+    earlier: list[Path] = []
     for path in outputs:
         real = _resolve(path)
-        if real in seen:
+        if real in earlier:
             raise InputError(f"{path}: two outputs have the same path; give each its own")
-        if any(str(a) + ".gz" == str(b) for other in seen for a, b in ((real, other), (other, real))):
+        if any(str(a) + ".gz" == str(b) for other in earlier for a, b in ((real, other), (other, real))):
             raise InputError(f"{path}: of x.nii and x.nii.gz side by side ITK reads only the first; give other names")
-        seen.append(real)
+        earlier.append(real)
         for given in inputs:
             inside = given.is_dir() and path.exists() and _resolve(given) in _resolve(path).parents
             same = path.exists() and given.exists() and os.path.samefile(path, given)
@@ -203,47 +196,15 @@ def _check_writable(folder: Path) -> None:
             probe.unlink(missing_ok=True)
 
 
-def _reserve(path: Path, size: int) -> None:
-    """Make sure that a file of so many bytes fits; OSError if not. HDF5 crashes at exit where a disk filled up."""
-    try:
-        if hasattr(os, "posix_fallocate"):
-            with path.open("wb") as file:
-                os.posix_fallocate(file.fileno(), 0, size)
-        elif shutil.disk_usage(path.parent).free < size:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)):
-            raise
-    finally:
-        path.unlink(missing_ok=True)
-
-
 def _flush(path: Path) -> None:
     """Force the file to the disk: over a network a full disk shows only now."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 
 
-def _check_image(path: Path) -> None:
-    """NIfTI files are truncated silently by ITK when the disk is full; its other writers report it."""
-    check_readable(path)
-    check_header(path)
-
-
-def _check_field(path: Path, field: DisplacementField) -> None:
-    """ITK's transform writers report nothing when the disk is full, so what they wrote is read back."""
-    if path.name.endswith(IMAGES):
-        return _check_image(path)
-    transform = sitk.DisplacementFieldTransform(sitk.ReadTransform(str(path)))
-    written = sitk.GetArrayViewFromImage(transform.GetDisplacementField())
-    if written.shape != field.array.shape or not np.allclose(written, field.array, atol=1e-3, equal_nan=True):
-        raise InputError(f"{path}: what was written differs")
-    return None
-
-
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Signals that arrive in here are delivered at the end.
+    """Delay signals that arrive in the block until its end.
 
     They are caught by handlers, because a blocked signal would go to another thread of the process, and Python would
     then raise its exception here all the same.
@@ -253,8 +214,8 @@ def _uninterrupted() -> Iterator[None]:
         return
     arrived: list[int] = []
     numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {number: signal.getsignal(number) for number in numbers}
-    before = {number: handler for number, handler in before.items() if callable(handler)}
+    handlers = {number: signal.getsignal(number) for number in numbers}
+    before = {number: handler for number, handler in handlers.items() if callable(handler)}
     for number in before:
         signal.signal(number, lambda number, _: arrived.append(number))
     try:

@@ -1,4 +1,4 @@
-"""`quiet`: keep what C libraries print off the terminal, whichever thread calls them. torch-free."""
+"""`quiet`: keeps what C libraries print off the terminal, whichever thread calls them. torch-free."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _LOCK = threading.Lock()
-_USERS: set[object] = set()  # one for every block that is running now
-_SAVED: list[tuple[int, int]] = []  # while there are any: a descriptor and a copy of what it was
+_USERS: set[object] = set()  # one for every block that runs
+_SAVED: list[tuple[int, int]] = []  # while a block runs: the descriptors, and copies of what they were
 
 
 @contextmanager

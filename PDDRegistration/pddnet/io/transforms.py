@@ -1,20 +1,29 @@
-"""Transforms from files, with every complaint in one sentence."""
+"""Transform files: reads any ITK transform, writes displacement fields, and checks both. Errors are one sentence."""
 
 from __future__ import annotations
 
+import errno
+import math
+import os
 import re
+import shutil
 from pathlib import Path
 
+import numpy as np
 import SimpleITK as sitk
 
+from ..core.field import IMAGE_ENDINGS, DisplacementField
 from ..errors import InputError
 from .nifti_headers import check_header
 from .quiet import quiet
-from .volumes import check_readable
+from .volumes import check_readable, check_whole
+
+_HDF5_ENDINGS = (".h5", ".hdf5")
+_HDF5_HEADER_BYTES = 65536  # more than ITK needs beside the values
 
 
 def read_transform(path: str | Path) -> sitk.Transform:
-    """Any 3-D ITK transform file, or a displacement image; fixed to moving points, LPS mm.
+    """Read any 3-D ITK transform file, or a displacement image; fixed to moving points, LPS mm.
 
     Raises:
         InputError: the file is missing, truncated, not a transform, or not 3-D.
@@ -25,23 +34,59 @@ def read_transform(path: str | Path) -> sitk.Transform:
             check_header(path)
         elif path.name.lower().endswith((".tfm", ".txt")):
             _check_text_transform(path)
-        transform = _read(path)
+        transform = _parse(path)
     if transform.GetDimension() != 3:
         raise InputError(f"{path}: the transform is {transform.GetDimension()}-D; give a 3-D transform")
     return transform
 
 
-def _read(path: str | Path) -> sitk.Transform:
-    """Any ITK transform file, or a displacement image (fixed -> moving, LPS mm).
+def write_field(field: DisplacementField, path: Path) -> None:
+    """Write a displacement field as a transform or a displacement image, if the disk holds it.
 
     Raises:
-        InputError: the file is missing or not a transform.
+        OSError, RuntimeError: it cannot be written.
     """
-    path = Path(path)
+    if path.name.endswith(_HDF5_ENDINGS):
+        doubles = 3 * math.prod(field.grid.shape)
+        _reserve(path, 8 * doubles + _HDF5_HEADER_BYTES)
+    field.write(path)
+
+
+def check_field(path: Path, field: DisplacementField) -> None:
+    """Read a field back that was just written: ITK's transform writers report nothing when the disk is full.
+
+    Raises:
+        InputError: the file differs from the field.
+    """
+    if path.name.endswith(IMAGE_ENDINGS):
+        check_whole(path)
+        return
+    transform = sitk.DisplacementFieldTransform(sitk.ReadTransform(str(path)))
+    written = sitk.GetArrayViewFromImage(transform.GetDisplacementField())
+    if written.shape != field.array.shape or not np.allclose(written, field.array, atol=1e-3, equal_nan=True):
+        raise InputError(f"{path}: what was written differs")
+
+
+def _reserve(path: Path, size: int) -> None:
+    """Make sure that a file of so many bytes fits; OSError if not. HDF5 crashes at exit where a disk filled up."""
+    try:
+        if hasattr(os, "posix_fallocate"):
+            with path.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, size)
+        elif shutil.disk_usage(path.parent).free < size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)):
+            raise
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _parse(path: Path) -> sitk.Transform:
     if not path.is_file():
         raise InputError(f"{path}: no such transform file")
     try:
-        if path.name.lower().endswith((".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")):
+        if path.name.lower().endswith(IMAGE_ENDINGS):
             return sitk.DisplacementFieldTransform(sitk.ReadImage(str(path), sitk.sitkVectorFloat64))
         return sitk.ReadTransform(str(path))
     except RuntimeError as error:
@@ -51,7 +96,7 @@ def _read(path: str | Path) -> sitk.Transform:
 
 
 def _check_text_transform(path: Path) -> None:
-    """ITK reads a truncated text file as if the missing numbers did not matter; the fixed parameters come last."""
+    """Refuse a truncated text file: ITK ignores missing numbers. The fixed parameters of a transform come last."""
     text = path.read_text(encoding="utf-8", errors="replace")
     wanted = len(re.findall(r"^Transform: (?!Composite)", text, re.MULTILINE))
     if len(re.findall(r"^FixedParameters:.*\n", text, re.MULTILINE)) < wanted:

@@ -1,4 +1,4 @@
-"""What a volume must satisfy before it is registered: the same checks for files, Slicer nodes and arrays."""
+"""Checks of volumes before they are registered, the same for files, Slicer nodes and arrays."""
 
 from __future__ import annotations
 
@@ -6,18 +6,25 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..core.grid import Grid
-from ..core.image import AIR, Image
+from ..core.hounsfield import PADDING_HU
+from ..core.image import Image
 from ..errors import InputError
 
 SMALLEST_EXTENT = 16.0  # mm; about one control-point spacing: below it there is nothing to deform
-_CT_AIR = -500.0  # a volume whose minimum is lower is taken for HU, so that a missing voxel becomes air
+_SHOWS_AIR_BELOW_HU = -500.0  # a volume with lower values is a CT that shows air, so a missing voxel becomes air
+_PROBES_PER_AXIS = 13  # of the fixed volume, to see whether it meets the moving one
 
 
 def check_volume(image: Image, name: str, *, smallest: float = SMALLEST_EXTENT) -> tuple[Image, list[str]]:
-    """A volume fit to be registered, and warnings about what had to be replaced.
+    """Check that a volume can be registered, and replace voxels that are not finite.
 
-    image: any scalar volume; it is not changed. name: how the user knows it (a path or 'fixed volume').
-    smallest: mm, the least extent along every axis; the caller's control-point spacing.
+    Args:
+        image: any scalar volume; it is not changed.
+        name: how the user knows it (a path or 'fixed volume').
+        smallest: mm, the least extent along every axis; the caller's control-point spacing.
+
+    Returns:
+        the volume, and warnings about what had to be replaced.
 
     Raises:
         InputError: the volume is empty, flat (one slice), complex, too small, constant, or without any finite voxel.
@@ -50,7 +57,7 @@ def _replace_non_finite(image: Image, name: str) -> tuple[Image, list[str]]:
     if missing == finite.size:
         raise InputError(f"{name}: no voxel has a finite value (all NaN or infinite); export the volume again")
     low = float(image.array[finite].min())
-    fill = min(low, AIR) if low < _CT_AIR else low
+    fill = min(low, PADDING_HU) if low < _SHOWS_AIR_BELOW_HU else low
     share = 100 * missing / finite.size
     cleaned = np.where(finite, image.array, image.array.dtype.type(fill))
     return Image(cleaned, image.grid), [
@@ -66,8 +73,9 @@ def check_overlap(fixed: Grid, moving: Grid, transform: sitk.Transform | None = 
     Raises:
         InputError: no point of the fixed volume lands in the moving one.
     """
-    steps = np.stack(np.meshgrid(*[np.linspace(0, 1, 13)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
-    points = fixed.index_to_point(steps * (fixed.size - 1))
+    along = np.linspace(0, 1, _PROBES_PER_AXIS)
+    shares = np.stack(np.meshgrid(along, along, along, indexing="ij"), axis=-1).reshape(-1, 3)
+    points = fixed.index_to_point(shares * (fixed.size - 1))
     if transform is not None:
         points = np.array([transform.TransformPoint(point) for point in points.tolist()])
     if moving.contains(points).any():

@@ -1,4 +1,4 @@
-"""Volumes, label maps, masks and transforms from files, with every complaint in one sentence. torch-free."""
+"""Volumes, label maps and masks: reads and checks their files. Errors are one sentence. torch-free."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from .nifti_headers import check_header, non_finite_voxels
 from .quiet import quiet
 from .validation import SMALLEST_EXTENT, check_volume
 
-LARGEST_LABEL = 65535
+LARGEST_LABEL = 65535  # what unsigned 16-bit integers hold
 
 
 def check_readable(path: str | Path) -> Path:
-    """The path, if there is a file with content or a folder that may be read.
+    """Check that there is a file with content, or a folder, that may be read; returns its path.
 
     Raises:
         InputError: it is missing, empty, or may not be read.
@@ -39,10 +39,24 @@ def check_readable(path: str | Path) -> Path:
     return path
 
 
-def read_volume(path: str | Path, *, smallest: float = SMALLEST_EXTENT) -> tuple[Image, list[str]]:
-    """A scan from anything that SimpleITK reads, or from a folder of DICOM slices, and warnings.
+def check_whole(path: Path) -> None:
+    """Check an image that was just written: ITK truncates NIfTI files silently when the disk is full.
 
-    smallest: mm, the least extent along every axis. The scalar type is kept.
+    Raises:
+        InputError: the file is empty or truncated.
+    """
+    check_readable(path)
+    check_header(path)
+
+
+def read_volume(path: str | Path, *, smallest: float = SMALLEST_EXTENT) -> tuple[Image, list[str]]:
+    """Read a scan from anything that SimpleITK reads, or from a folder of DICOM slices.
+
+    Args:
+        smallest: mm, the least extent along every axis.
+
+    Returns:
+        the volume in its own scalar type, and warnings.
 
     Raises:
         InputError: the file cannot be read or is not a volume fit to be registered; see `check_volume`.
@@ -53,7 +67,7 @@ def read_volume(path: str | Path, *, smallest: float = SMALLEST_EXTENT) -> tuple
 
 
 def read_labels(path: str | Path, grid: Grid | None = None) -> tuple[Image, list[str]]:
-    """A label map (integers; 0 is background) on `grid` (default: its own), and warnings.
+    """Read a label map (integers; 0 is background) on `grid` (default: its own), and return it with warnings.
 
     On another grid it is resampled to the nearest voxel. Whole numbers stored as floats are accepted. An empty map is
     a warning, not an error: an organ may be missing on one side.
@@ -67,7 +81,7 @@ def read_labels(path: str | Path, grid: Grid | None = None) -> tuple[Image, list
 
 
 def fit_labels(image: Image, grid: Grid, name: str) -> tuple[Image, list[str]]:
-    """An image as a label map on `grid`, and warnings. name: how the user knows it. See `read_labels`.
+    """Turn an image into a label map on `grid`, with warnings; see `read_labels`. name: how the user knows it.
 
     Raises:
         InputError: its values are not whole numbers.
@@ -91,7 +105,7 @@ def fit_labels(image: Image, grid: Grid, name: str) -> tuple[Image, list[str]]:
 
 
 def read_mask(path: str | Path, grid: Grid) -> tuple[Image, list[str]]:
-    """A mask (bool, true where the file is above zero) on `grid`, and warnings.
+    """Read a mask (bool, true where the file is above zero) on `grid`, and return it with warnings.
 
     Raises:
         InputError: the file cannot be read, or nothing of the mask lies inside the grid.
@@ -102,7 +116,7 @@ def read_mask(path: str | Path, grid: Grid) -> tuple[Image, list[str]]:
 
 
 def fit_mask(image: Image, grid: Grid, name: str) -> tuple[Image, list[str]]:
-    """An image as a mask (bool, true above zero) on `grid`, and warnings. name: how the user knows it.
+    """Turn an image into a mask (bool, true above zero) on `grid`, with warnings. name: how the user knows it.
 
     Raises:
         InputError: nothing of it lies inside the grid.
@@ -124,19 +138,11 @@ def _is_label_map(array: np.ndarray) -> bool:
 
 
 def _read_image(path: str | Path) -> tuple[Image, list[str]]:
-    """A scalar 3-D image, whatever its values, and warnings."""
+    """Read a scalar 3-D image, whatever its values, and return it with warnings."""
     path = check_readable(path)
     with quiet():
-        if path.is_dir():
-            files, warnings = dicom.find_series(path)
-        else:
-            files, warnings = [path], check_header(path)
         try:
-            if path.is_dir():
-                image = sitk.ReadImage([str(file) for file in files])
-            else:
-                _check_kind(path)
-                image = sitk.ReadImage(str(path))
+            image, warnings = _read_folder(path) if path.is_dir() else _read_file(path)
         except (RuntimeError, MemoryError) as error:
             raise InputError(f"{path}: {_translate(str(error))}") from error
     try:
@@ -145,12 +151,24 @@ def _read_image(path: str | Path) -> tuple[Image, list[str]]:
         raise InputError(f"{path}: {error}") from error
     missing = None if path.is_dir() else non_finite_voxels(path)
     if missing is not None and missing.shape == volume.array.shape:
-        volume = Image(np.where(missing, volume.array.dtype.type(np.nan), volume.array), volume.grid)
+        nan = volume.array.dtype.type(np.nan)
+        volume = Image(np.where(missing, nan, volume.array), volume.grid)
     return volume, warnings
 
 
+def _read_folder(path: Path) -> tuple[sitk.Image, list[str]]:
+    files, warnings = dicom.find_series(path)
+    return sitk.ReadImage([str(file) for file in files]), warnings
+
+
+def _read_file(path: Path) -> tuple[sitk.Image, list[str]]:
+    warnings = check_header(path)
+    _check_kind(path)
+    return sitk.ReadImage(str(path)), warnings
+
+
 def _check_kind(path: Path) -> None:
-    """Whether the file holds one 3-D scalar volume, before its voxels are read (a 4-D file can be large)."""
+    """Refuse a file that holds no 3-D scalar volume, before its voxels are read (a 4-D file can be large)."""
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     reader.ReadImageInformation()
@@ -164,7 +182,7 @@ def _check_kind(path: Path) -> None:
         raise InputError(
             f"{path}: the volume has {components} values per voxel (vectors or colour); give a volume with one"
         )
-    if len([n for n in size[3:] if n > 1]):
+    if any(n > 1 for n in size[3:]):
         raise InputError(f"{path}: the volume is {len(size)}-D ({count}); extract one 3-D volume first")
     if len(size) < 3 or min(size[:3]) < 2:
         raise InputError(
@@ -173,7 +191,7 @@ def _check_kind(path: Path) -> None:
 
 
 def _translate(message: str) -> str:
-    """An exception of ITK as what is wrong and what to do."""
+    """Translate an exception of ITK into what is wrong and what to do."""
     if "Unable to determine ImageIO" in message:
         return "this is not an image in a format that can be read; convert it to NIfTI, NRRD or MetaImage"
     if "orthonormal" in message or "Bad direction" in message:

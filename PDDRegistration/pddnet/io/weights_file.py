@@ -1,6 +1,6 @@
-"""Network weights as data: .npz files with their metadata inside, read without executing anything.
+"""Weights files: reads and writes network weights as .npz with their metadata inside, executing nothing.
 
-A bundled file's SHA-256 stands in `BUNDLED`; what was changed on its way is refused.
+The SHA-256 of the bundled files stands in `BUNDLED_SHA256`: a file that was changed on its way is refused.
 """
 
 from __future__ import annotations
@@ -16,27 +16,28 @@ import numpy as np
 from ..errors import InputError
 
 FOLDER = Path(__file__).resolve().parents[1] / "weights"
-BUNDLED: dict[str, str] = {
+BUNDLED_SHA256: dict[str, str] = {
     "pdd.npz": "0c29890951d5d82956e2466e8acd76338dd0f17844502ab88d39e53371964978",
     "semantic.npz": "602db9a98015deddaa19ddedd62a10d37384dc2f2868bf291e6aabf6be0c832a",
 }
 FORMAT = 1
-SEMANTIC, PDD = "semantic", "pdd"  # kinds: features/semantic.py's network and network.py's
+SEMANTIC, PDD = "semantic", "pdd"  # kinds of weights: of features/semantic_codes.py, of matching/pdd_net.py
 _METADATA = "metadata"
 
 
 def write_weights(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> None:
-    """Write arrays (floating point as float16) and metadata (whatever JSON holds); whole or not at all."""
-    stored = {name: np.asarray(array).astype(np.float16) for name, array in arrays.items()}
+    """Write arrays (as float16) and metadata (whatever JSON holds); whole or not at all."""
     text = json.dumps({"format": FORMAT, **metadata}, sort_keys=True)
+    stored: dict[str, Any] = {_METADATA: np.array(text)}
+    stored |= {name: np.asarray(array).astype(np.float16) for name, array in arrays.items()}
     temporary = path.with_name(path.name + ".part")
     with temporary.open("wb") as stream:
-        np.savez_compressed(stream, **{_METADATA: np.array(text)}, **stored)
+        np.savez_compressed(stream, **stored)
     temporary.replace(path)
 
 
 def read_weights(path: Path, *kinds: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """The arrays (float32) and the metadata of a weights file.
+    """Read the arrays (float32) and the metadata of a weights file.
 
     Args:
         kinds: which networks the weights may be for, as the metadata say.
@@ -49,7 +50,7 @@ def read_weights(path: Path, *kinds: str) -> tuple[dict[str, np.ndarray], dict[s
         content = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot read the weights ({error.strerror}); {advice}") from None
-    if path.parent == FOLDER and hashlib.sha256(content).hexdigest() != BUNDLED.get(path.name):
+    if path.parent == FOLDER and hashlib.sha256(content).hexdigest() != BUNDLED_SHA256.get(path.name):
         raise InputError(f"{path}: not the weights that belong to this version (SHA-256 differs); {advice}")
     try:
         arrays = read_arrays(io.BytesIO(content))
@@ -67,10 +68,10 @@ def read_weights(path: Path, *kinds: str) -> tuple[dict[str, np.ndarray], dict[s
 
 
 def read_arrays(file: Path | BinaryIO) -> dict[str, np.ndarray]:
-    """All arrays of an .npz file, read without executing anything.
+    """Read all arrays of an .npz file, executing nothing.
 
     Raises:
-        ValueError: it is none, or damaged.
+        ValueError: it is no such file, or damaged.
     """
     try:
         with np.load(file, allow_pickle=False) as stored:

@@ -1,4 +1,4 @@
-"""The affine map from a coarse displacement distribution: the last step of the alignment."""
+"""Fit an affine map to a coarse displacement distribution: the last step of the alignment."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..tensor.execution import ALONE, Work
 from ..tensor.scan import Scan
 from .stage import coarse_displacements
 
-COARSE = Stage(
+COARSE_MATCHING = Stage(
     control_spacing_mm=32.0,
     capture_range_mm=32.0,
     displacements_per_axis=9,
@@ -18,16 +18,20 @@ COARSE = Stage(
     smoothness=0.0,
     iterations=0,
 )
-TOLERANCE = 15.0  # mm: displacements that deviate by more count little
-PRIOR = 40.0  # mm; the body must extend further than this along an axis to be scaled or sheared along it
+TOLERANCE_MM = 15.0  # displacements that deviate by more count little
+PRIOR_EXTENT_MM = 40.0  # the body must extend further than this along an axis to be scaled or sheared along it
+ROUNDS = 10  # of the iterated weights
 
 
-def refine(fixed: Scan, moving: Scan, affine: Affine, preset: Preset, work: Work = ALONE) -> Affine:
-    """`affine` after the affine part of what coarse matching still finds.
+def refit_affine(fixed: Scan, moving: Scan, affine: Affine, preset: Preset, work: Work = ALONE) -> Affine:
+    """`affine` after the affine map nearest to the displacements that a coarse matching stage still finds.
 
     Control points count by the certainty of their displacement and only where the moving scan shows their surroundings.
+
+    Args:
+        affine: fixed to moving points, LPS mm, as is the result.
     """
-    control, displacement, weight = coarse_displacements(fixed, moving, affine, COARSE, preset, work)
+    control, displacement, weight = coarse_displacements(fixed, moving, affine, COARSE_MATCHING, preset, work)
     points = control.points().reshape(-1, 3)
     return affine @ fit_affine(points, points + displacement.reshape(-1, 3), weight.ravel())
 
@@ -35,18 +39,19 @@ def refine(fixed: Scan, moving: Scan, affine: Affine, preset: Preset, work: Work
 def fit_affine(points: np.ndarray, moved: np.ndarray, weight: np.ndarray) -> Affine:
     """The affine map that takes points (N, 3) nearest to moved (N, 3), LPS mm, with weights (N).
 
-    Robust by iterated weights (Geman-McClure), and drawn to a pure translation where the points tell little.
+    Robust by iterated weights (Geman and McClure 1987), and drawn to a pure translation along axes on which the points
+    extend little.
     """
     weight = weight + 1e-9
     w = weight / weight.sum()
-    for _ in range(10):
-        before, after = w @ points, w @ moved
-        x, y = points - before, moved - after
-        spread = np.einsum("n,ni,nj->ij", w, x, x)
+    for _ in range(ROUNDS):
+        centre, moved_centre = w @ points, w @ moved
+        x, y = points - centre, moved - moved_centre
+        covariance = np.einsum("n,ni,nj->ij", w, x, x)
         cross = np.einsum("n,ni,nj->ij", w, x, y - x)
-        matrix = np.eye(3) + np.linalg.solve(spread + PRIOR**2 * np.eye(3), cross).T
-        fit = Affine(matrix, after - matrix @ before)
+        matrix = np.eye(3) + np.linalg.solve(covariance + PRIOR_EXTENT_MM**2 * np.eye(3), cross).T
+        fit = Affine(matrix, moved_centre - matrix @ centre)
         residual = np.linalg.norm(fit.points(points) - moved, axis=-1)
-        w = weight / (1.0 + (residual / TOLERANCE) ** 2) ** 2
+        w = weight / (1.0 + (residual / TOLERANCE_MM) ** 2) ** 2
         w = w / w.sum()
     return fit

@@ -1,4 +1,6 @@
-"""The correlation layer of pdd-net (paper 2019, section 2): dense displacement dissimilarities in a fast, exact form.
+"""The correlation layer: the cost volume, dense displacement dissimilarities, in a fast and exact form.
+
+Heinrich, MICCAI 2019 (pdd-net, doi:10.1007/978-3-030-32226-7_6), section 2.
 
 As published it samples the moving features by a 3-D grid_sample at every control point plus every displacement. Those
 positions are a tensor product, so trilinear sampling separates into one linear interpolation per axis: along H and W a
@@ -8,7 +10,7 @@ every plane are one matrix product, and for m between two planes a and b at weig
     |(1 - w) a + w b|^2 = (1 - w) |a|^2 + w |b|^2 - w (1 - w) |b - a|^2.
 
 A cost tensor has shape (nH, nW, LD, LH, LW, nD): control points n, displacements L. This order keeps the control points
-of one column together, which is what both this layer and the inference read and write in one go.
+of one column together, which both this layer and the inference read and write at once.
 """
 
 from __future__ import annotations
@@ -36,31 +38,30 @@ def correlate(
     Returns:
         (nH, nW, LD, LH, LW, nD); positions outside `moving` take its border value.
     """
-
     channels, n_d, n_h, n_w = fixed.shape
     l_d, l_h, l_w = (len(o) for o in offsets)
     depth, height, width = moving.shape[1:]
     chunk = work.at_once(fixed.device) // (l_h * l_w * depth * channels)
     chunk = min(max(chunk, 1), n_w)  # control points of one row that are computed together
     planes = _Planes(points[0], offsets[0], depth)
-    across, along = _hats(points[1], offsets[1], height, 1), _hats(points[2], offsets[2], width, chunk)
+    across = _interpolation(points[1], offsets[1], height, 1)
+    along = _interpolation(points[2], offsets[2], width, chunk)
     centre = moving.mean((1, 2, 3), keepdim=True)  # the sums below cancel less around the mean
     source = (moving - centre).permute(2, 3, 1, 0).reshape(height, -1)  # (H, W * D * C)
     query = (fixed - centre).permute(2, 3, 0, 1)  # (nH, nW, C, nD)
     norm = query.square().sum(2)[:, :, None, None, :]
     rows = _Rows((n_h, n_w, l_d, l_h * l_w, n_d), source, query)
-
     wanted = None if columns is None or rows.traced else columns.tolist()
 
     def fill(h: int) -> None:
-        window, hats = across[h]
-        row = (hats @ source[window]).view(l_h, width, depth * channels)
-        for w, (window, hats) in zip(range(0, n_w, chunk), along, strict=True):
+        window, weights = across[h]
+        row = (weights @ source[window]).view(l_h, width, depth * channels)
+        for w, (window, weights) in zip(range(0, n_w, chunk), along, strict=True):
             block = slice(w, w + chunk)
             if wanted is not None and not any(wanted[h][block]):
                 rows.skip(h, block)
                 continue
-            sampled = torch.bmm(hats.expand(l_h, -1, -1), row[:, window])  # (LH, g * LW, D * C)
+            sampled = torch.bmm(weights.expand(l_h, -1, -1), row[:, window])  # (LH, g * LW, D * C)
             sampled = sampled.view(l_h, -1, l_w, depth, channels).transpose(0, 1).flatten(1, 2)
             rows.put(h, block, planes.interpolate(sampled, query[h, block]), norm[h, block])
 
@@ -70,12 +71,12 @@ def correlate(
 
 def taps(points: Tensor, offsets: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
     """Lower and upper neighbour and the upper one's weight for points + offsets, each (n, L), clamped at the border."""
-    where = (points[:, None] + offsets[None, :]).clamp(0, size - 1)
-    low = where.floor().clamp(max=max(size - 2, 0))
-    return low.long(), (low + 1).clamp(max=size - 1).long(), where - low
+    index = (points[:, None] + offsets[None, :]).clamp(0, size - 1)
+    low = index.floor().clamp(max=max(size - 2, 0))
+    return low.long(), (low + 1).clamp(max=size - 1).long(), index - low
 
 
-def _hats(points: Tensor, offsets: Tensor, size: int, chunk: int) -> list[tuple[slice, Tensor]]:
+def _interpolation(points: Tensor, offsets: Tensor, size: int, chunk: int) -> list[tuple[slice, Tensor]]:
     """Linear interpolation as a matrix: for every `chunk` points the voxels they read and (points * L, voxels)."""
     result = []
     for part in points.split(chunk):
@@ -89,7 +90,6 @@ class _Rows:
     """The cost tensor, filled block by block: in place, or joined at the end where autograd has to follow."""
 
     def __init__(self, shape: tuple[int, ...], *sources: Tensor) -> None:
-
         self.traced = torch.is_grad_enabled() and any(x.requires_grad for x in sources)
         self.shape = shape
         self.blocks: dict[tuple[int, int], Tensor] = {}
@@ -98,7 +98,6 @@ class _Rows:
 
     def put(self, h: int, block: slice, a: Tensor, b: Tensor) -> None:
         """Write a + b, (g, LD, LH * LW, nD), to one block of row h."""
-
         if self.traced:
             self.blocks[h, block.start] = a + b
         else:
@@ -109,15 +108,16 @@ class _Rows:
         self.cost[h, block] = 0
 
     def joined(self) -> Tensor:
-
-        return torch.cat([self.blocks[at] for at in sorted(self.blocks)]).view(self.shape) if self.traced else self.cost
+        """The whole cost tensor, of the shape given."""
+        if not self.traced:
+            return self.cost
+        return torch.cat([self.blocks[at] for at in sorted(self.blocks)]).view(self.shape)
 
 
 class _Planes:
-    """Dissimilarities between the planes of the first axis, from those on the planes."""
+    """Interpolates dissimilarities between the planes of the first axis from those on the planes."""
 
     def __init__(self, points: Tensor, offsets: Tensor, size: int) -> None:
-
         low, high, weight = (x.T for x in taps(points, offsets, size))  # (LD, nD)
         self.shape = weight.shape
         self.low, self.high, self.weight = low.flatten(), high.flatten(), weight.flatten()
@@ -134,7 +134,6 @@ class _Planes:
             sampled: (g, LH * LW, D, C) moving features, already at the displaced positions within each plane.
             query: (g, C, nD) fixed features.
         """
-
         group, area, depth, channels = sampled.shape
         ones = sampled.new_ones(channels)  # a product with ones is faster than a sum over so few
         norms = sampled.square() @ ones

@@ -1,4 +1,4 @@
-"""One discrete matching step: the features of two scans on one lattice -> a distribution of displacements."""
+"""Discrete matching: from the features of two scans, by cost volume and inference, to a displacement distribution."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ..tensor.lattice import HALF, interpolate, positions
 from .correlation import correlate
 from .inference import DisplacementDistribution, min_convolution, regularise
 
-# Share of the displacements that lie within the moving view: below the first a point counts for nothing, above the
-# second fully.
-SEEN = (0.3, 0.9)
+# Share of a control point's displacements that end within the moving view: at the first it begins to count, from the
+# second on it counts fully.
+LEAST_IN_VIEW, FULLY_IN_VIEW = 0.3, 0.9
 
 
 @dataclass(frozen=True)
@@ -33,51 +33,53 @@ def match(
     moving: FeatureMap,
     control: Grid,
     steps: Tensor,
-    inverse_temperature: float,
-    weights: tuple[float, float] | None = (1.0, 1.0),
+    inverse_temperature: float | Tensor,
+    weights: tuple[float, float | Tensor] | None = (1.0, 1.0),
     work: Work = ALONE,
 ) -> DisplacementDistribution:
     """The distribution of displacements at the nodes of `control`.
 
-    Where the moving scan shows nothing the cost is neutral: the mean over what it does show. A control point that
-    sees nothing in either scan has no preference and follows its neighbours.
+    Where a displacement ends outside the moving view, its cost is neutral: the mean over those that end within. A
+    control point outside both views has no preference and follows its neighbours.
 
     Args:
         fixed, moving: on lattices along the same axes; the moving one reaches beyond the fixed one.
         steps: (L) displacements in mm, the same along every axis.
-        inverse_temperature: factor on the costs before the softmax (the product of the paper's alphas).
+        inverse_temperature: factor on the costs before the softmax (a product of the alphas of Heinrich 2019).
         weights: see `regularise`; None leaves the costs as they are.
     """
     device = fixed.features.device
-    where = positions(control, moving.lattice, device)
-    at_fixed = positions(control, fixed.lattice, device)
+    in_moving = positions(control, moving.lattice, device)
+    in_fixed = positions(control, fixed.lattice, device)
     offsets = tuple(steps / float(s) for s in moving.lattice.spacing[::-1])
-    counts = interpolate(fixed.weight[None], at_fixed)[0].permute(1, 2, 0)  # (nH, nW, nD)
+    counts = interpolate(fixed.weight[None], in_fixed)[0].permute(1, 2, 0)  # (nH, nW, nD)
     columns = (counts > 0).any(-1)
-    cost = correlate(interpolate(fixed.features, at_fixed), moving.features, where, offsets, work, columns=columns)
-    shown = Displaced(moving.weight > HALF, where, offsets)
-    cost = centred(cost, shown, counts * inverse_temperature, work, lowered=weights is not None)
+    query = interpolate(fixed.features, in_fixed)
+    cost = correlate(query, moving.features, in_moving, offsets, work, columns=columns)
+    in_view = Displaced(moving.weight > HALF, in_moving, offsets)
+    cost = centred(cost, in_view, counts * inverse_temperature, work, lowered=weights is not None)
     if weights is not None:
         cost = regularise(cost, weights, work)
     return DisplacementDistribution(cost, (steps, steps, steps))
 
 
-def centred(cost: Tensor, shown: Displaced, counts: Tensor, work: Work = ALONE, *, lowered: bool = True) -> Tensor:
-    """The cost less its mean, neutral where the moving scan shows nothing, times how much every control point counts.
+def centred(cost: Tensor, in_view: Displaced, counts: Tensor, work: Work = ALONE, *, lowered: bool = True) -> Tensor:
+    """The cost less its mean, neutral outside the moving view, times the weight of every control point.
 
-    Piece by piece, because a pass over the whole tensor costs as much as all of them in a core's cache. In place where
-    no gradient is needed.
+    Computed piece by piece, because one pass over the whole tensor takes as long as all steps in a core's cache. In
+    place where no gradient is needed.
 
     Args:
-        cost: (nH, nW, LD, LH, LW, nD); counts: (nH, nW, nD), times the share of what is shown (SEEN).
-        lowered: whether a min-convolution follows, which lowers all that is seen.
+        cost: (nH, nW, LD, LH, LW, nD).
+        in_view: whether a displacement ends within the moving view.
+        counts: (nH, nW, nD) weights, besides the share of displacements in view.
+        lowered: whether a min-convolution follows, which lowers all costs in view.
     """
-
     n_h, n_w = cost.shape[:2]
     chunk = max(1, work.at_once(cost.device) // max(cost[0, 0].numel(), 1))
     parts = [(h, slice(w, min(w + chunk, n_w))) for h in range(n_h) for w in range(0, n_w, chunk)]
     if torch.is_grad_enabled() and cost.requires_grad:
-        rows = [_centred(cost[at], shown.part(*at), counts[at], lowered) for at in parts]
+        rows = [_centred(cost[at], in_view.part(*at), counts[at], lowered) for at in parts]
         return torch.cat(rows).view(cost.shape)
 
     wanted = (counts > 0).any(-1).tolist()
@@ -86,35 +88,34 @@ def centred(cost: Tensor, shown: Displaced, counts: Tensor, work: Work = ALONE, 
         if not any(wanted[h][columns]):
             cost[h, columns] = 0
             return
-        cost[h, columns] = _centred(cost[h, columns], shown.part(h, columns), counts[h, columns], lowered)
+        cost[h, columns] = _centred(cost[h, columns], in_view.part(h, columns), counts[h, columns], lowered)
 
     work.each(overwrite, parts, cost.device)
     return cost
 
 
-def _centred(cost: Tensor, seen: Tensor, counts: Tensor, lowered: bool) -> Tensor:
-    """Costs (g, LD, LH, LW, nD) of a few columns of control points; `seen` likewise, counts (g, nD)."""
-
-    area = (1, 2, 3)
-    if bool(seen.all()):
-        return (cost - cost.mean(area, keepdim=True)).mul_(counts[:, None, None, None])
-    seen = seen.to(cost.dtype, memory_format=torch.contiguous_format)
-    total = seen.sum(area, keepdim=True)
-    share = total / seen[0, ..., 0].numel()
+def _centred(cost: Tensor, in_view: Tensor, counts: Tensor, lowered: bool) -> Tensor:
+    """`centred` for a few columns of control points: cost and in_view (g, LD, LH, LW, nD), counts (g, nD)."""
+    displacements = (1, 2, 3)
+    if bool(in_view.all()):
+        return (cost - cost.mean(displacements, keepdim=True)).mul_(counts[:, None, None, None])
+    in_view = in_view.to(cost.dtype, memory_format=torch.contiguous_format)
+    total = in_view.sum(displacements, keepdim=True)
+    share = total / in_view[0, ..., 0].numel()
     total = total.clamp(min=1)
-    cost = (cost - (cost * seen).sum(area, keepdim=True) / total).mul_(seen)
-    # min-convolution lowers what is seen: neutral is the mean of what it becomes, or all would be drawn into view
-    becomes = min_convolution(cost[None])[0] if lowered else cost
-    neutral = (becomes * seen).sum(area, keepdim=True) / total
-    counts = counts[:, None, None, None] * ((share - SEEN[0]) / (SEEN[1] - SEEN[0])).clamp(0, 1)
-    return cost.add((1 - seen).mul_(neutral)).mul_(counts)  # a new tensor: the gradient needs what was lowered
+    cost = (cost - (cost * in_view).sum(displacements, keepdim=True) / total).mul_(in_view)
+    # the min-convolution lowers costs in view: neutral is their mean after it, or all would be drawn into the view
+    lower = min_convolution(cost[None])[0] if lowered else cost
+    neutral = (lower * in_view).sum(displacements, keepdim=True) / total
+    ramp = ((share - LEAST_IN_VIEW) / (FULLY_IN_VIEW - LEAST_IN_VIEW)).clamp(0, 1)
+    weight = counts[:, None, None, None] * ramp
+    return cost.add((1 - in_view).mul_(neutral)).mul_(weight)  # a new tensor: the gradient needs the lowered one
 
 
 class Displaced:
     """A mask (D, H, W) at the voxel nearest to every displaced control point; False outside."""
 
     def __init__(self, mask: Tensor, points: tuple[Tensor, ...], offsets: tuple[Tensor, ...]) -> None:
-
         self._index = []
         for p, o, n in zip(points, offsets, mask.shape, strict=True):
             index = (p[:, None] + o[None, :] + 0.5).floor().long()  # halves upwards, wherever the lattice begins

@@ -1,6 +1,7 @@
-"""Approximate min-convolutions and mean-field inference of pdd-net (paper 2019, section 2), and what they yield.
+"""Inference: approximate min-convolutions and mean field, and the displacement distribution that they yield.
 
-Cost tensors have the layout of correlation.py, (nH, nW, LD, LH, LW, nD).
+Heinrich, MICCAI 2019 (pdd-net, doi:10.1007/978-3-030-32226-7_6), section 2. Cost tensors have the layout of
+correlation.py, (nH, nW, LD, LH, LW, nD): control points n, displacements L.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ def min_convolution(cost: Tensor, work: Work = ALONE, *, in_place: bool = False)
     """Lower envelope over the displacements: replicate-pad 3, min-pool 3, average-pool 3 twice, along each of them.
 
     It approximates the diffusion penalty's parabolas within each control point. Shape kept; a new tensor, or `cost`
-    itself where no gradient is needed and it may be overwritten: fresh memory costs about as much as the work.
+    itself where no gradient is needed and it may be overwritten: allocating memory takes about as long as the work.
     """
     averages = [_averages(n, 1, cost) for n in cost.shape[2:5]]
     rows = cost.flatten(0, 1)
@@ -36,7 +37,7 @@ def mean_field(cost: Tensor, work: Work = ALONE, *, in_place: bool = False) -> T
     return _by_chunks(columns, 2, lambda part: _message(part, averages), work, in_place).view(cost.shape)
 
 
-def regularise(cost: Tensor, weights: tuple[float, float], work: Work = ALONE) -> Tensor:
+def regularise(cost: Tensor, weights: tuple[float, float | Tensor], work: Work = ALONE) -> Tensor:
     """Two rounds of min-convolution and mean field: a = MF(MC(cost)), then MF(MC(w0 * cost + w1 * a)).
 
     Args:
@@ -59,16 +60,16 @@ class DisplacementDistribution:
     offsets: tuple[Tensor, Tensor, Tensor]
 
     def moments(self, work: Work = ALONE) -> tuple[Tensor, Tensor]:
-        """Expectation (3, nD, nH, nW) in mm, and the standard deviation (nD, nH, nW): sqrt(E|d - E d|^2), in mm."""
-
+        """Expectation (3, nD, nH, nW) in mm, and the uncertainty (nD, nH, nW): sqrt(E|d - E d|^2), in mm."""
         steps = torch.stack(torch.meshgrid(*self.offsets, indexing="ij")).flatten(1)  # (3, L)
         basis = torch.cat([steps, steps.square().sum(0, keepdim=True), torch.ones_like(steps[:1])])
         rows = self.cost.flatten(2, 4).flatten(0, 1)  # (nH * nW, L, nD)
         parts = rows.split(_chunk(rows, 0, work))
         sums: list[Tensor] = [basis] * len(parts)
 
-        def add_up(i: int) -> None:  # the shift by the minimum cancels below: no gradient
-            sums[i] = basis @ torch.exp(parts[i].detach().amin(1, keepdim=True) - parts[i])
+        def add_up(i: int) -> None:
+            least = parts[i].detach().amin(1, keepdim=True)  # it cancels below, so it needs no gradient
+            sums[i] = basis @ torch.exp(least - parts[i])
 
         work.each(add_up, ((i,) for i in range(len(parts))), rows.device)
         moments = torch.cat(sums)  # (nH * nW, 5, nD)
@@ -87,7 +88,6 @@ def _chunk(x: Tensor, dim: int, work: Work) -> int:
 
 def _by_chunks(x: Tensor, dim: int, function: Callable[[Tensor], Tensor], work: Work, in_place: bool) -> Tensor:
     """function(x), computed for a few slices along `dim` at a time."""
-
     parts = x.split(_chunk(x, dim, work), dim)
     if torch.is_grad_enabled() and x.requires_grad:
         return torch.cat([function(part) for part in parts], dim)
@@ -98,11 +98,10 @@ def _by_chunks(x: Tensor, dim: int, function: Callable[[Tensor], Tensor], work: 
 
 
 def _averages(n: int, beyond: int, like: Tensor) -> Tensor:
-    """(n, n + 2 * beyond): two moving averages of three, as a product with n values and some beyond either end.
+    """(n, n + 2 * beyond): two moving averages of three as a matrix, for n values and `beyond` more at either end.
 
-    The outermost of those values stands for all that would follow. One product is faster than four sums.
+    The outermost value is repeated. One product is faster than four sums.
     """
-
     node = torch.arange(n, device=like.device)
     matrix = like.new_zeros(n, n + 2 * beyond)
     for offset, weight in zip(range(-2, 3), (1, 2, 3, 2, 1), strict=True):
@@ -112,7 +111,6 @@ def _averages(n: int, beyond: int, like: Tensor) -> Tensor:
 
 def _envelope(rows: Tensor, averages: list[Tensor]) -> Tensor:
     """(N, LD, LH, LW, nD): the min-convolution of a few rows."""
-
     for dim in (1, 2, 3):
         rows = of_three(rows, dim, torch.minimum)
     for dim, average in zip((1, 2, 3), averages, strict=True):

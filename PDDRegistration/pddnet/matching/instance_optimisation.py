@@ -1,4 +1,7 @@
-"""Instance optimisation: the control-grid field against its own displacement distribution (paper 2019, section 2)."""
+"""Instance optimisation: Adam on the control-grid field against its own displacement distribution.
+
+Heinrich, MICCAI 2019 (doi:10.1007/978-3-030-32226-7_6), section 2, where it follows the network.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from ..tensor.adam import Adam
 from ..tensor.execution import ALONE, Work
 from .inference import DisplacementDistribution
 
-RATE = 1.0  # mm
+STEP_MM = 1.0  # of Adam
 
 
 def optimise(
@@ -24,7 +27,7 @@ def optimise(
 
     Args:
         field: (3, nD, nH, nW) displacements in mm along the array axes, where to start.
-        distribution: its regularised costs are looked up trilinearly; the border value beyond the reach.
+        distribution: its regularised costs are interpolated linearly; beyond the capture range the border value.
         smoothness: weight of the mean squared difference of neighbouring control points, in mm^2.
 
     Returns:
@@ -34,14 +37,14 @@ def optimise(
     adam = Adam(field)
     for _ in range(iterations):
         work.tick()
-        field.grad = _slope(field, distribution) / field[0].numel() + smoothness * diffusion_gradient(field)
-        adam.step(RATE)
+        cost_gradient = _cost_gradient(field, distribution)
+        field.grad = cost_gradient / field[0].numel() + smoothness * diffusion_gradient(field)
+        adam.step(STEP_MM)
     return field
 
 
 def diffusion_gradient(u: Tensor) -> Tensor:
-    """The slope of the diffusion penalty, the mean squared difference of neighbours, at each of u (3, D, H, W)."""
-
+    """(3, D, H, W): gradient of the diffusion penalty, the mean squared difference of neighbours, by u (3, D, H, W)."""
     slope = torch.zeros_like(u)
     for dim in (1, 2, 3):
         n, step = u.shape[dim] - 1, u.diff(dim=dim).mul_(2 / u[0].numel())
@@ -50,31 +53,39 @@ def diffusion_gradient(u: Tensor) -> Tensor:
     return slope
 
 
-def _slope(field: Tensor, distribution: DisplacementDistribution) -> Tensor:
-    """(3, nD, nH, nW) per mm: how the costs change with the current displacements; none beyond the reach.
+def _cost_gradient(field: Tensor, distribution: DisplacementDistribution) -> Tensor:
+    """(3, nD, nH, nW) per mm: derivative of the costs by the current displacements; zero beyond the capture range.
 
     Eight values per control point, read from where they lie: grid_sample would need them all in another order. Written
     out, because autograd takes longer.
     """
-
     cost = distribution.cost.detach()
     n_h, n_w, *_, n_d = cost.shape
     stride = dict(zip("hwDHWd", cost.stride(), strict=True))
     nodes = (torch.arange(n, device=field.device) * stride[s] for n, s in zip((n_d, n_h, n_w), "dhw", strict=True))
     d, h, w = torch.meshgrid(*nodes, indexing="ij")
-    base, weights, per_mm = (d + h + w)[None], [], []
+    corners = (d + h + w)[None]  # (2^n, nD, nH, nW) memory offsets after n axes; the last axis changes slowest
+    weights: list[Tensor] = []
+    per_mm: list[Tensor] = []
     for u, offsets, axis in zip(field, distribution.offsets, "DHW", strict=True):
         last = len(offsets) - 1
-        steps = last / float(offsets[-1] - offsets[0])
-        place = (u - offsets[0]) * steps
-        low = place.floor().clamp(0, last - 1)
-        weights.append((place - low).clamp(0, 1))
-        per_mm.append(steps * ((place >= 0) & (place <= last)))
+        steps_per_mm = last / float(offsets[-1] - offsets[0])
+        index = (u - offsets[0]) * steps_per_mm
+        low = index.floor().clamp(0, last - 1)
+        weights.append((index - low).clamp(0, 1))
+        per_mm.append(steps_per_mm * ((index >= 0) & (index <= last)))
         step = low.long() * stride[axis]
-        base = torch.cat([base + step, base + step + stride[axis]])  # the last axis changes slowest
-    values, slopes = cost.view(-1).take(base), []
+        corners = torch.cat([corners + step, corners + step + stride[axis]])
+    values = cost.view(-1).take(corners)
+    slopes: list[Tensor] = []
     for weight in reversed(weights):
         low, high = values.chunk(2)
-        slopes = [torch.lerp(*slope.chunk(2), weight) for slope in slopes] + [high - low]
+        slopes = [_interpolated(slope, weight) for slope in slopes] + [high - low]
         values = torch.lerp(low, high, weight)
     return torch.cat(slopes[::-1]) * torch.stack(per_mm)
+
+
+def _interpolated(pair: Tensor, weight: Tensor) -> Tensor:
+    """Linear interpolation between the two halves of the first axis."""
+    low, high = pair.chunk(2)
+    return torch.lerp(low, high, weight)

@@ -1,6 +1,7 @@
 """`PDDNet`: features, correlation and inference as one torch module; training and registering run the same code.
 
-torch is imported with this file, as with features/obelisk.py.
+Heinrich, MICCAI 2019 (pdd-net, doi:10.1007/978-3-030-32226-7_6). Shapes: nD, nH, nW control points, L displacements per
+axis, C channels, D, H, W voxels.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from torch.utils.checkpoint import checkpoint
 from ..core.affine import Affine
 from ..core.grid import Grid
 from ..errors import InputError
-from ..features import mind
-from ..features.obelisk import CHANNELS, SPACING, Obelisk
+from ..features.mind import MIND_CHANNELS
+from ..features.obelisk import OBELISK_CHANNELS, OBELISK_SPACING_MM, Obelisk
 from ..io.weights_file import PDD, read_weights, write_weights
 from ..tensor.convert import own_random_numbers, to_array, to_tensor
 from ..tensor.execution import ALONE, Work
@@ -28,19 +29,18 @@ from ..tensor.lattice import HALF, interpolate, positions
 from ..tensor.scan import Scan
 from .correlation import correlate
 from .discrete import Displaced, FeatureMap, centred, match
-from .feature_maps import near_body
 from .inference import DisplacementDistribution, mean_field, min_convolution
 
-INVERSE_TEMPERATURE = 100.0  # of a first softmax that has preferences, but not one alone
-OFFSET_RATE = 100.0  # mm: a step of Adam moves offsets as far as the published ones, which are parts of half a trunk
-AROUND = 24.0  # mm around the body's box, to which features of a scan tell something
-PIECE = 1 << 23  # cells of the cost tensor whose intermediate results are held at one time in training
+FIRST_INVERSE_TEMPERATURE = 100.0  # before training: a softmax that prefers some displacements, but not one alone
+OFFSET_RATE_MM = 100.0  # a step of Adam moves offsets as far as the published ones, which are parts of half a trunk
+MARGIN_MM = 24.0  # around the body's box, to which features of a scan tell something
+CELLS_AT_ONCE = 1 << 23  # of the cost tensor whose intermediate results are held at one time in training
 
 
 class PDDNet(nn.Module):
-    """The network of the pdd-net paper (2019): two scans in, a distribution of displacements out.
+    """The network of Heinrich 2019: from two scans to a distribution of displacements.
 
-    Of the paper's six scalars two degrees of freedom act, and these are trained. With D the dissimilarities and R a
+    Of the six published scalars two degrees of freedom act, and these are trained. With D the dissimilarities and R a
     round of min-convolution and mean field, the published form is
 
         c = a0 D + a1,    p = softmax(-a5 R(a4 + a2 c + a3 R(c))).
@@ -50,27 +50,27 @@ class PDDNet(nn.Module):
     `inverse_temperature` and `weights`. Both stay positive, because their logarithms are the parameters.
     """
 
-    def __init__(self, channels: int = CHANNELS, spacing: float = SPACING) -> None:
+    def __init__(self, channels: int = OBELISK_CHANNELS, spacing: float = OBELISK_SPACING_MM) -> None:
         super().__init__()
         self.features = Obelisk(channels, spacing)
-        self.log_sharpness = nn.Parameter(torch.tensor(math.log(INVERSE_TEMPERATURE)))
+        self.log_sharpness = nn.Parameter(torch.tensor(math.log(FIRST_INVERSE_TEMPERATURE)))
         self.log_message = nn.Parameter(torch.zeros(()))
 
     @property
     def inverse_temperature(self) -> Tensor:
-        """(): factor on the costs, as `matching.match` takes it."""
+        """(): factor on the costs, as `discrete.match` takes it."""
         return self.log_sharpness.exp()
 
     @property
     def weights(self) -> tuple[float, Tensor]:
-        """Weights of a control point's own cost and of its neighbours' message, as `matching.match` takes them."""
+        """Weights of a control point's own cost and of its neighbours' message, as `discrete.match` takes them."""
         return 1.0, self.log_message.exp()
 
     def groups(self, rate: float) -> list[dict[str, Any]]:
         """Parameters for an optimiser like Adam, whose steps are as long as the rate: offsets are in mm."""
         offsets = self.features.offsets
         others = [p for p in self.parameters() if p is not offsets]
-        return [{"params": others, "lr": rate}, {"params": [offsets], "lr": rate * OFFSET_RATE}]
+        return [{"params": others, "lr": rate}, {"params": [offsets], "lr": rate * OFFSET_RATE_MM}]
 
     def forward(
         self, fixed: Scan, moving: Scan, control: Grid, steps: Tensor, work: Work = ALONE
@@ -85,34 +85,34 @@ class PDDNet(nn.Module):
         reach = math.ceil(float(steps.abs().max()) / spacing) + 1  # nodes
         lattice = control.isotropic(spacing, spacing * reach)
         scans = [scan.warped(lattice, Affine.identity()) for scan in (fixed, moving)]
-        weights = near_body(scans[0], lattice, lattice) * scans[0].view, scans[1].view
+        weights = scans[0].near_body(lattice) * scans[0].view, scans[1].view
         features = self.features((fixed, moving), lattice)
-        ours, theirs = (FeatureMap(x, weight, lattice) for x, weight in zip(features, weights, strict=True))
+        fixed_map, moving_map = (FeatureMap(x, weight, lattice) for x, weight in zip(features, weights, strict=True))
         matched = match_in_pieces if torch.is_grad_enabled() else match
-        return matched(ours, theirs, control, steps, self.inverse_temperature, self.weights, work)
+        return matched(fixed_map, moving_map, control, steps, self.inverse_temperature, self.weights, work)
 
 
 def with_pdd_features(scan: Scan, net: PDDNet, inverse_temperature: float) -> Scan:
-    """The scan with the network's features after what codes it has.
+    """The scan with the network's features appended to those that it carries.
 
-    They are differences from those of air, which is what stands beyond them, and are scaled so that their part of the
-    costs, beside the channels of MIND and at the matching's `inverse_temperature`, is what the network was trained
-    to give.
+    They are differences from the features of air, because beyond their lattice features are zero. They are scaled so
+    that their part of the costs, beside the channels of MIND and at the matching's `inverse_temperature`, is what the
+    network was trained to give.
     """
-    spacing = float(scan.codes_grid.spacing.min()) if len(scan.codes) else net.features.spacing
-    lattice = scan.box.isotropic(spacing, AROUND)
+    spacing = float(scan.features_grid.spacing.min()) if len(scan.features) else net.features.spacing
+    lattice = scan.box.isotropic(spacing, MARGIN_MM)
     nothing = dataclasses.replace(scan, values=torch.zeros_like(scan.values))
     node = Grid((1, 1, 1), np.full(3, net.features.spacing), lattice.origin, lattice.direction)
     with torch.no_grad():
         air = net.features([nothing], node)[0]
         features = net.features([scan], lattice)[0] - air
-        scale = (net.inverse_temperature / inverse_temperature * mind.CHANNELS / net.features.channels).sqrt()
-    codes = torch.cat([scan.codes_at(lattice, Affine.identity()), scale * features])
-    return dataclasses.replace(scan, codes=codes, codes_grid=lattice)
+        scale = (net.inverse_temperature / inverse_temperature * MIND_CHANNELS / net.features.channels).sqrt()
+    carried = torch.cat([scan.features_at(lattice, Affine.identity()), scale * features])
+    return dataclasses.replace(scan, features=carried, features_grid=lattice)
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> PDDNet:
-    """The network with weights from a file, ready to be used.
+    """The network with weights from a file, in evaluation mode and without gradients.
 
     Raises:
         InputError: the file is missing, damaged or of another network.
@@ -142,51 +142,51 @@ def match_in_pieces(
     control: Grid,
     steps: Tensor,
     inverse_temperature: Tensor | float,
-    weights: tuple[Tensor | float, Tensor | float] = (1.0, 1.0),
+    weights: tuple[float, float | Tensor] = (1.0, 1.0),
     work: Work = ALONE,
 ) -> DisplacementDistribution:
-    """What `matching.match` returns, in the memory of a few cost tensors where gradients are needed.
+    """As `discrete.match`, in the memory of a few cost tensors where gradients are needed.
 
-    Rows of control points are computed apart, and again when their gradients are. The mean field, the one step that
-    crosses rows, is linear and remembers nothing.
+    Rows of control points are computed apart, and again in the backward pass (gradient checkpointing). The mean field,
+    the only step that crosses rows, is linear and keeps nothing for the backward pass.
     """
     work = _InTurn(work.tick, work.gpu_values)
-    at_fixed = positions(control, fixed.lattice, fixed.features.device)
-    where = positions(control, moving.lattice, fixed.features.device)
+    in_fixed = positions(control, fixed.lattice, fixed.features.device)
+    in_moving = positions(control, moving.lattice, fixed.features.device)
     offsets = tuple(steps / float(s) for s in moving.lattice.spacing[::-1])
-    queries = interpolate(fixed.features, at_fixed)
-    counts = interpolate(fixed.weight[None], at_fixed)[0].permute(1, 2, 0) * inverse_temperature  # (nH, nW, nD)
-    shown = moving.weight > HALF
+    queries = interpolate(fixed.features, in_fixed)
+    counts = interpolate(fixed.weight[None], in_fixed)[0].permute(1, 2, 0) * inverse_temperature  # (nH, nW, nD)
+    in_view = moving.weight > HALF
 
     def costs(query: Tensor, features: Tensor, along: Tensor, counts: Tensor) -> Tensor:
-        points = where[0], along, where[2]
+        points = in_moving[0], along, in_moving[2]
         cost = correlate(query, features, points, offsets, work)
-        return centred(cost, Displaced(shown, points, offsets), counts, work)
+        return centred(cost, Displaced(in_view, points, offsets), counts, work)
 
     n_d, _, n_w = control.shape
-    rows = max(1, PIECE // (n_d * n_w * len(steps) ** 3))
-    parts = zip(queries.split(rows, 2), where[1].split(rows), counts.split(rows), strict=True)
+    rows = max(1, CELLS_AT_ONCE // (n_d * n_w * len(steps) ** 3))
+    parts = zip(queries.split(rows, 2), in_moving[1].split(rows), counts.split(rows), strict=True)
     pieces = []
     for query, along, count in parts:
         work.tick()
-        pieces.append(_again(costs, query, moving.features, along, count))
+        pieces.append(_checkpointed(costs, query, moving.features, along, count))
     cost = torch.cat(pieces)
 
     def round_of(cost: Tensor) -> Tensor:
-        envelopes = [_again(min_convolution, part, work) for part in cost.split(rows)]
+        envelopes = [_checkpointed(min_convolution, part, work) for part in cost.split(rows)]
         return mean_field(torch.cat(envelopes), work)
 
     cost = round_of(weights[0] * cost + weights[1] * round_of(cost))
     return DisplacementDistribution(cost, (steps, steps, steps))
 
 
-def _again(function: Callable[..., Tensor], *args: Any) -> Tensor:
-    """function(*args), computed again in the backward pass instead of remembering how."""
+def _checkpointed(function: Callable[..., Tensor], *args: Any) -> Tensor:
+    """function(*args), computed again in the backward pass, instead of keeping intermediate results."""
     return checkpoint(function, *args, use_reentrant=False, preserve_rng_state=False)
 
 
 class _InTurn(Work):
-    """One part after the other: what `_again` need not remember is told per thread."""
+    """Computes one part after the other in the calling thread: torch keeps a checkpoint's state per thread."""
 
     def each(self, function: Callable[..., None], parts: Iterable[tuple[Any, ...]], device: torch.device) -> None:
         """function(*part) for every part, in their order."""

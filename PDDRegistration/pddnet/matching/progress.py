@@ -1,4 +1,4 @@
-"""Progress of a run: fractions and stages to the caller, seconds per stage for the report."""
+"""Progress of a run: fractions and stages to the caller, seconds per stage for the report. Needs no torch."""
 
 from __future__ import annotations
 
@@ -7,12 +7,31 @@ import time
 from ..core.result import Progress
 
 INTERVAL = 0.2  # s between two calls
+HALFWAY_TICKS = 40.0  # ticks after which a stage is taken for half done: how many there will be is not known
+
+
+def expected_shares(features: dict[str, float], matchings: int, *, refined: bool) -> dict[str, float]:
+    """Every stage of a run, in order, with its expected share of the time (in any unit).
+
+    Args:
+        features: the stages in which features are computed, with their shares.
+        matchings: how many stages of discrete matching there are.
+        refined: whether a refinement follows them.
+    """
+    return {
+        "prepare": 1.0,
+        **features,
+        "align": 2.0,
+        **{f"match {number + 1}": 4.0 for number in range(matchings)},
+        **({"refine": 3.0} if refined else {}),
+        "finish": 1.0,
+    }
 
 
 class Ticker:
-    """Turns the stages of a run into (fraction, stage) calls; what computes calls `tick` as often as it likes.
+    """Turns the stages of a run and the ticks within them into (fraction, stage) calls.
 
-    The callback may raise `Cancelled`; it passes through.
+    Ticks may come as often as they like. The callback may raise `Cancelled`, which reaches whoever ticks.
     """
 
     def __init__(self, callback: Progress | None, shares: dict[str, float]) -> None:
@@ -24,7 +43,7 @@ class Ticker:
         self.seconds: dict[str, float] = {}
 
     def stage(self, name: str) -> None:
-        """The previous stage is over, this one begins."""
+        """End the previous stage and begin this one."""
         self.close()
         if self._stage:
             self._base += self._shares[self._stage]
@@ -32,14 +51,14 @@ class Ticker:
         self._call(self._base)
 
     def tick(self) -> None:
-        """Some work was done."""
+        """Tell that some work was done."""
         self._ticks += 1
         if time.perf_counter() - self._called >= INTERVAL:
-            done = 1.0 - 1.0 / (1.0 + self._ticks / 40.0)  # how many there will be is not known
+            done = 1.0 - 1.0 / (1.0 + self._ticks / HALFWAY_TICKS)
             self._call(self._base + self._shares[self._stage] * done)
 
     def close(self) -> None:
-        """The current stage is over."""
+        """End the current stage."""
         if self._stage:
             self.seconds[self._stage] = time.perf_counter() - self._started
 
@@ -47,3 +66,27 @@ class Ticker:
         self._called = time.perf_counter()
         if self._callback:
             self._callback(min(fraction, 1.0), self._stage)
+
+
+class Clock:
+    """Seconds per stage of a run, in order, and their total since the start, for its report."""
+
+    def __init__(self) -> None:
+        self._start = self._last = time.perf_counter()
+        self._laps: dict[str, float] = {}
+
+    def lap(self, stage: str) -> None:
+        """Count the time since the last lap as this stage."""
+        now = time.perf_counter()
+        self._laps[stage] = now - self._last
+        self._last = now
+
+    def add(self, laps: dict[str, float]) -> None:
+        """Add stages that were measured elsewhere since the last lap."""
+        self._laps.update(laps)
+        self._last = time.perf_counter()
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """All stages, and the total."""
+        return {**self._laps, "total": time.perf_counter() - self._start}

@@ -1,8 +1,6 @@
-"""How alike two scans are where both show the fixed body, and how much of it both show."""
+"""Similarity of two scans where both show the fixed body: correlation of coarse features, cosine of carried ones."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import numpy as np
 from torch import Tensor
@@ -11,26 +9,24 @@ from ..core.affine import Affine
 from ..core.grid import Grid
 from ..tensor.lattice import mesh, resample
 from ..tensor.scan import Scan
+from .feature_types import CoarseFeatures
 
-AGREEMENT = 8.0
+AGREEMENT_SPACING_MM = 8.0  # structures are large
 
 
 class Similarity:
-    """Compares the moving scan, mapped in one way or another, with a fixed scan that is described once."""
+    """Compares the moving scan, under any transform, with a fixed scan whose features are computed once."""
 
-    def __init__(self, here: Scan, moving: Scan, describe: Callable[[Tensor], Tensor], *, local: bool) -> None:
-        """here: the fixed scan on the lattice to compare on; describe: a scan's values (3, ...) to features (C, ...).
-
-        local: whether features depend on the values at their own place alone; then only the body's are computed.
-        """
-        self._moving, self._describe, self._lattice = moving, describe, here.grid
-        body = here.body * here.view
-        self._nodes = body.flatten().nonzero()[:, 0] if local else None
-        self._where = self._picked(mesh(here.grid, body.device))
+    def __init__(self, fixed: Scan, moving: Scan, coarse: CoarseFeatures) -> None:
+        """fixed: on the lattice to compare on; coarse: what is compared, for the body alone if they are local."""
+        self._moving, self._describe, self._lattice = moving, coarse.describe, fixed.grid
+        body = fixed.body * fixed.view
+        self._nodes = body.flatten().nonzero()[:, 0] if coarse.local else None
+        self._points = self._picked(mesh(fixed.grid, body.device))
         self._body = self._picked(body[None])[0]
-        self._features = describe(self._picked(here.values))
+        self._features = coarse.describe(self._picked(fixed.values))
         moving_body = float((moving.body * moving.view).sum()) * float(moving.grid.spacing.prod())
-        self._moving_cells = moving_body / float(here.grid.spacing.prod())
+        self._moving_cells = moving_body / float(fixed.grid.spacing.prod())
 
     def __call__(self, affine: Affine, field: Tensor | None = None) -> tuple[float, float]:
         """Correlation of the features within the overlap, -1..1, and the share of the smaller body that both show.
@@ -39,15 +35,15 @@ class Similarity:
             affine, field: x -> affine(x + u(x)), fixed to moving points (LPS mm); u (3, D, H, W) on the lattice of the
                 fixed scan, in mm along its array axes.
         """
-        where = self._where if field is None else self._where + self._picked(field)
-        there = self._moving.values_at(where, self._lattice, affine)
-        weight = self._body * there[2]
+        points = self._points if field is None else self._points + self._picked(field)
+        moving = self._moving.values_at(points, self._lattice, affine)
+        moving_body, moving_view = moving[1], moving[2]
+        weight = self._body * moving_view
         total = weight.sum().clamp(min=1.0)
-        sides = (self._features, self._describe(there))
-        f, m = (x - ((x * weight).flatten(1).sum(1) / total).view(-1, *[1] * weight.dim()) for x in sides)
+        f, m = (_centred(x, weight, total) for x in (self._features, self._describe(moving)))
         weighted = weight * f
         scale = ((weighted * f).sum() * (weight * m * m).sum()).clamp(min=1e-6).sqrt()
-        common = float((weight * there[1]).sum())
+        common = float((weight * moving_body).sum())
         smaller = min(float(self._body.sum()), self._moving_cells / abs(np.linalg.det(affine.matrix)))
         return float((weighted * m).sum() / scale), min(common / max(smaller, 1.0), 1.0)
 
@@ -56,14 +52,22 @@ class Similarity:
         return x if self._nodes is None else x.flatten(1).index_select(1, self._nodes)
 
 
-def agreement(fixed: Scan, moving: Scan, affine: Affine, field: Tensor, lattice: Grid) -> float:
-    """Cosine between the codes of two scans, -1..1, where both show the fixed body; 0 without codes.
+def _centred(x: Tensor, weight: Tensor, total: Tensor) -> Tensor:
+    """Features (C, ...) less their weighted means; weight (...) with the sum `total`."""
+    means = (x * weight).flatten(1).sum(1) / total
+    return x - means.view(-1, *[1] * weight.dim())
 
-    affine, field: as for `Similarity`, with u on `lattice`; compared at AGREEMENT mm, because structures are large.
+
+def agreement(fixed: Scan, moving: Scan, affine: Affine, field: Tensor, lattice: Grid) -> float:
+    """Cosine between the features that two scans carry, -1..1, where both show the fixed body; 0 without any.
+
+    affine, field: as for `Similarity`, with u on `lattice`; compared at AGREEMENT_SPACING_MM.
     """
-    coarse = lattice.isotropic(AGREEMENT)
+    coarse = lattice.isotropic(AGREEMENT_SPACING_MM)
     u = resample(field, lattice, coarse)
-    here, there = fixed.warped(coarse, Affine.identity()).values, moving.warped(coarse, affine, u).values
-    weight = here[1] * here[2] * there[2]
-    f, m = fixed.codes_at(coarse, Affine.identity()) * weight, moving.codes_at(coarse, affine, u) * weight
+    fixed_view = fixed.warped(coarse, Affine.identity())
+    moving_view = moving.warped(coarse, affine, u)
+    weight = fixed_view.body * fixed_view.view * moving_view.view
+    f = fixed.features_at(coarse, Affine.identity()) * weight
+    m = moving.features_at(coarse, affine, u) * weight
     return float((f * m).sum() / (f.square().sum() * m.square().sum()).clamp(min=1e-6).sqrt())

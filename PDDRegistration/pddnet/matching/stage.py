@@ -1,4 +1,7 @@
-"""One stage of the deformation: warp, features, matching both ways, inverse consistency."""
+"""One stage of the deformable registration: warp, features, discrete matching both ways, inverse consistency.
+
+Shapes: K = (nD, nH, nW) control points, L displacements per axis. Fields are in mm along the array axes.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +20,18 @@ from ..tensor.lattice import compose, resample, to_lps, warped
 from ..tensor.scan import Scan
 from .discrete import match
 from .feature_maps import FeatureMaps
+from .feature_types import dense_features
 from .inference import DisplacementDistribution
 from .instance_optimisation import optimise
 
-SYMMETRISE = 5
+SYMMETRY_ROUNDS = 5
 MOST_CELLS = 3e7  # of a cost tensor; a longer body gets fewer control points per mm
+
+# Weights by which the two directions are averaged: (uncertainty^2 + LEAST_VARIANCE) / (share^2 + LEAST_SHARE).
+LEAST_VARIANCE_MM2 = 1.0  # the cost's own noise: (1 mm)^2, below which no direction is the surer one
+LEAST_SHARE = 0.02  # keeps the weight finite where a scan shows nothing; it counts fifty times less there
+# Weight of a displacement in the affine fit: share / (uncertainty^2 + FIT_VARIANCE).
+FIT_VARIANCE_MM2 = 25.0  # (5 mm)^2: about what the 8 mm steps of the coarse matching leave uncertain
 
 
 @dataclass(frozen=True)
@@ -36,17 +46,18 @@ class Step:
 
 def control_grid(box: Grid, stage: Stage) -> Grid:
     """The stage's control points over the body's box."""
-    if stage.control_points_per_axis is None:
-        least = (float(box.extent.prod()) * stage.displacements_per_axis**3 / MOST_CELLS) ** (1 / 3)
-        return box.isotropic(max(stage.control_spacing_mm, least))
-    spacing = box.extent / stage.control_points_per_axis
-    origin = box.centre - box.direction @ ((stage.control_points_per_axis - 1) / 2 * spacing)
-    return Grid((stage.control_points_per_axis,) * 3, spacing, origin, box.direction)
+    count = stage.control_points_per_axis
+    if count is None:
+        least_spacing = (float(box.extent.prod()) * stage.displacements_per_axis**3 / MOST_CELLS) ** (1 / 3)
+        return box.isotropic(max(stage.control_spacing_mm, least_spacing))
+    spacing = box.extent / count
+    origin = box.centre - box.direction @ ((count - 1) / 2 * spacing)
+    return Grid((count,) * 3, spacing, origin, box.direction)
 
 
 @dataclass(frozen=True)
-class _Match:
-    """What both directions of one matching step have in common."""
+class Matching:
+    """The features of both scans and the control points, which both directions of a stage share."""
 
     both: FeatureMaps
     control: Grid
@@ -57,84 +68,96 @@ class _Match:
     def of(
         cls, fixed: Scan, moving: Scan, box: Grid, affine: Affine, stage: Stage, preset: Preset, work: Work,
         field: Tensor | None = None, field_grid: Grid | None = None,
-    ) -> _Match:  # fmt: skip
+    ) -> Matching:  # fmt: skip
         """The scans under affine(x + u(x)); u is `field` on `field_grid`, or zero."""
         lattice = box.isotropic(preset.working_spacing_mm, stage.capture_range_mm + preset.working_spacing_mm)
-        spacing, mind = stage.feature_spacing_mm, preset.mind
-        both = FeatureMaps.of(fixed, moving, lattice, affine, field, field_grid, spacing, work, similarity=mind)
+        both = FeatureMaps.of(
+            fixed, moving, lattice, affine, field, field_grid, stage.feature_spacing_mm, work,
+            dense=dense_features(preset),
+        )  # fmt: skip
         return cls(both, control_grid(box, stage), stage, preset.regularised)
 
     def distribution(self, source: int, work: Work) -> tuple[DisplacementDistribution, Tensor]:
-        """Displacements from one scan (0: fixed, 1: moving) to the other, and the share of what both show around."""
+        """Displacements from one scan (0: fixed, 1: moving) to the other.
 
-        seen, target = self.both.near_body(source), self.both.maps[1 - source]
-        steps = torch.linspace(
-            -self.stage.capture_range_mm,
-            self.stage.capture_range_mm,
-            self.stage.displacements_per_axis,
-            device=seen.weight.device,
-        )
+        Returns:
+            the distribution, and (nD, nH, nW) the share of the surroundings that both scans show.
+        """
+        stage = self.stage
+        source_map, target_map = self.both.near_body(source), self.both.maps[1 - source]
+        reach, count = stage.capture_range_mm, stage.displacements_per_axis
+        steps = torch.linspace(-reach, reach, count, device=source_map.weight.device)
         weights = (1.0, 1.0) if self.regularised else None
-        matched = match(seen, target, self.control, steps, self.stage.inverse_temperature, weights, work)
+        found = match(source_map, target_map, self.control, steps, stage.inverse_temperature, weights, work)
         work.tick()
-        return matched, resample((seen.weight * target.weight)[None], seen.lattice, self.control)[0]
+        in_both_views = source_map.weight * target_map.weight
+        return found, resample(in_both_views[None], source_map.lattice, self.control)[0]
 
 
 def deform(
     fixed: Scan, moving: Scan, box: Grid, affine: Affine, field: Tensor, field_grid: Grid, stage: Stage, preset: Preset,
     work: Work,
 ) -> Step:  # fmt: skip
-    """Match the scans under affine(x + u(x)) and return what that leaves to be moved.
+    """Match the scans under affine(x + u(x)) and return the displacements that remain.
 
     Args:
+        affine: fixed to moving points, LPS mm.
         field: (3, D, H, W) u on `field_grid`, mm along the array axes.
         box: the fixed body's bounding box; control points cover it.
     """
-    both = _Match.of(fixed, moving, box, affine, stage, preset, work, field, field_grid)
-    control = both.control
+    matching = Matching.of(fixed, moving, box, affine, stage, preset, work, field, field_grid)
+    control = matching.control
 
     def one_way(source: int) -> tuple[Tensor, Tensor, Tensor]:
         """Displacements and uncertainty (mm) from one scan to the other, and the variance to weigh them by (mm^2)."""
-        distribution, shown = both.distribution(source, work)
+        distribution, share = matching.distribution(source, work)
         mean, uncertainty = distribution.moments(work)
         work.tick()
-        field = optimise(mean, distribution, smoothness=stage.smoothness, iterations=stage.iterations, work=work)
-        return field, uncertainty, (uncertainty.square() + 1.0) / (shown.square() + 0.02)
+        found = optimise(mean, distribution, smoothness=stage.smoothness, iterations=stage.iterations, work=work)
+        return found, uncertainty, (uncertainty.square() + LEAST_VARIANCE_MM2) / (share.square() + LEAST_SHARE)
 
-    forward, uncertainty, ours = one_way(0)
+    forward, uncertainty, forward_variance = one_way(0)
     if not stage.both_ways:
         return Step(control, forward, uncertainty, None)
-    backward, _, theirs = one_way(1)
-    gap = compose(backward, forward, control).norm(dim=0)
-    return Step(control, symmetrise(forward, backward, ours, theirs, control), uncertainty, gap)
+    backward, _, backward_variance = one_way(1)
+    inconsistency = compose(backward, forward, control).norm(dim=0)
+    both = symmetrise(forward, backward, forward_variance, backward_variance, control)
+    return Step(control, both, uncertainty, inconsistency)
 
 
 def coarse_displacements(
     fixed: Scan, moving: Scan, affine: Affine, stage: Stage, preset: Preset, work: Work
 ) -> tuple[Grid, np.ndarray, np.ndarray]:
-    """Expected displacements of one direction and how far each can be relied on.
+    """Expected displacements from the fixed to the moving scan, and how far each can be relied on.
 
     Returns:
         the control grid, displacements (D, H, W, 3) in LPS mm, and weights (D, H, W): certainty times the share of
         the body and of both views around the point.
     """
-    both = _Match.of(fixed, moving, fixed.box, affine, stage, preset, work)
-    distribution, shown = both.distribution(0, work)
+    matching = Matching.of(fixed, moving, fixed.box, affine, stage, preset, work)
+    distribution, share = matching.distribution(0, work)
     mean, uncertainty = distribution.moments(work)
-    return both.control, to_lps(mean, both.control), to_array(shown / (uncertainty.square() + 25.0))
+    weight = share / (uncertainty.square() + FIT_VARIANCE_MM2)
+    return matching.control, to_lps(mean, matching.control), to_array(weight)
 
 
-def symmetrise(forward: Tensor, backward: Tensor, ours: Tensor, theirs: Tensor, control: Grid) -> Tensor:
+def symmetrise(
+    forward: Tensor, backward: Tensor, forward_variance: Tensor, backward_variance: Tensor, control: Grid
+) -> Tensor:
     """The forward field, led towards the inverse of the backward one where that is the surer of the two.
 
+    The fixed-point iteration of ConvexAdam (Siebert et al. 2021, doi:10.1007/978-3-030-97281-3_2), weighted by
+    uncertainty.
+
     Args:
-        forward, backward: (3, nD, nH, nW) mm; ours, theirs: (nD, nH, nW), their variances in mm^2, large where one of
-            the scans shows nothing.
+        forward, backward: (3, nD, nH, nW) mm.
+        forward_variance, backward_variance: (nD, nH, nW) mm^2, large where one of the scans shows nothing.
     """
-    ours, theirs = ours[None], theirs[None]
-    for _ in range(SYMMETRISE):
-        ahead, back = compose(backward, forward, control), compose(forward, backward, control)
-        forward_share = ours / (ours + warped(theirs, forward, control))  # the less sure side moves more
-        backward_share = theirs / (theirs + warped(ours, backward, control))
-        forward, backward = forward - forward_share * ahead, backward - backward_share * back
+    f_var, b_var = forward_variance[None], backward_variance[None]
+    for _ in range(SYMMETRY_ROUNDS):
+        forward_gap = compose(backward, forward, control)
+        backward_gap = compose(forward, backward, control)
+        forward_share = f_var / (f_var + warped(b_var, forward, control))  # the less sure side moves more
+        backward_share = b_var / (b_var + warped(f_var, backward, control))
+        forward, backward = forward - forward_share * forward_gap, backward - backward_share * backward_gap
     return forward

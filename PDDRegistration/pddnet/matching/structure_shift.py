@@ -1,4 +1,4 @@
-"""Where the scans lie on each other, from what the network says of them."""
+"""The shift that lays the structures of one scan on those of the other: an extra start of the affine search."""
 
 from __future__ import annotations
 
@@ -8,42 +8,43 @@ import torch
 from ..tensor.convert import to_array
 from ..tensor.scan import Scan
 
-SURE = 0.5  # of a structure's code, from which on a voxel is taken for it
-SEEN = 40  # voxels of a structure in either scan, for its middle to count
-COMMON = 3  # structures that both must show, at least
-AGREED = 10.0  # mm: structures whose shifts differ by less from the common one count alike
-ROUNDS = 20
+CERTAIN = 0.5  # share of a structure's embedding, from which on a voxel is counted for it
+LEAST_VOXELS = 40  # of a structure in either scan, for its centroid to count
+LEAST_STRUCTURES = 3  # that both must show
+TOLERANCE_MM = 10.0  # structures whose shifts differ by less from the common one count alike
+ROUNDS = 20  # of the iterated weights
 
 
 def shift_of_structures(fixed: Scan, moving: Scan, channels: slice, strength: float) -> np.ndarray | None:
-    """(3,) LPS mm, fixed to moving: the shift that lays most structures' middles upon each other; None with too few.
+    """(3,) LPS mm, fixed to moving: the robust mean of the shifts between structures' centroids; None with too few.
 
-    It finds the place where the correlation of tissues does not, because posture or contrast differ too much. A
-    structure that a view cuts has its middle elsewhere: it counts by the inverse of how far it is off the others.
+    It leads to the right place where the correlation of tissues does not, because posture or contrast differ too much.
+    A structure that a view cuts has a wrong centroid: it counts by the inverse of its distance from the others (the
+    geometric median, by Weiszfeld's iteration).
 
     Args:
-        fixed, moving: as `features.semantic.named` gives them. channels: of their codes, those in which a structure is
-            `strength` or -`strength`.
+        fixed, moving: with the features of `features.semantic_codes.with_semantic_codes`.
+        channels: of their features, those in which a structure is `strength` or -`strength`.
     """
-    (ours, here), (theirs, there) = (_middles(scan, channels, strength) for scan in (fixed, moving))
-    smaller = np.minimum(ours, theirs)
-    common = smaller >= SEEN
-    if common.sum() < COMMON:
+    fixed_voxels, fixed_centroids = _centroids(fixed, channels, strength)
+    moving_voxels, moving_centroids = _centroids(moving, channels, strength)
+    voxels = np.minimum(fixed_voxels, moving_voxels)
+    common = voxels >= LEAST_VOXELS
+    if common.sum() < LEAST_STRUCTURES:
         return None
-    shifts, weight = (there - here)[common], np.sqrt(smaller[common])
+    shifts, weight = (moving_centroids - fixed_centroids)[common], np.sqrt(voxels[common])
     found = np.median(shifts, 0)
     for _ in range(ROUNDS):
-        w = weight / np.maximum(np.linalg.norm(shifts - found, axis=1), AGREED)
+        w = weight / np.maximum(np.linalg.norm(shifts - found, axis=1), TOLERANCE_MM)
         found = w @ shifts / w.sum()
     return found
 
 
-def _middles(scan: Scan, channels: slice, strength: float) -> tuple[np.ndarray, np.ndarray]:
-    """How many voxels either sign of every channel has (2 * channels), and their middles (2 * channels, 3), LPS mm."""
-
-    codes = scan.codes[channels]
-    shown = torch.cat([codes > SURE * strength, codes < -SURE * strength]).float()
-    along = [to_array(shown.sum(others)) for others in ((1, 2), (1, 3), (2, 3))]  # voxels of each slice along W, H, D
-    counts = along[0].sum(1)
-    index = np.stack([part @ np.arange(part.shape[1]) for part in along], -1) / np.maximum(counts, 1)[:, None]
-    return counts, scan.codes_grid.index_to_point(index)
+def _centroids(scan: Scan, channels: slice, strength: float) -> tuple[np.ndarray, np.ndarray]:
+    """Voxels of either sign of every channel (2 * channels,), and their centroids (2 * channels, 3) in LPS mm."""
+    features = scan.features[channels]
+    structures = torch.cat([features > CERTAIN * strength, features < -CERTAIN * strength]).float()
+    per_slice = [to_array(structures.sum(others)) for others in ((1, 2), (1, 3), (2, 3))]  # along W, H, D
+    voxels = per_slice[0].sum(1)
+    sums = np.stack([counts @ np.arange(counts.shape[1]) for counts in per_slice], -1)
+    return voxels, scan.features_grid.index_to_point(sums / np.maximum(voxels, 1)[:, None])

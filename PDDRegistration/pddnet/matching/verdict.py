@@ -1,4 +1,4 @@
-"""Whether to trust a registration, from what the run itself measured."""
+"""The verdict on a registration, ok, doubtful or failed, from what the run itself measured."""
 
 from __future__ import annotations
 
@@ -6,20 +6,32 @@ import math
 
 from ..core.result import Verdict
 
-DOUBTFUL, FAILED = 0.25, 0.75  # of the risk
+DOUBTFUL_RISK, FAILED_RISK = 0.25, 0.75  # probability of a wrong result
+
+# Beyond these a run gets a reason and is doubtful, whatever its risk. Chosen by judgement, not fitted.
+LEAST_OVERLAP = 0.25  # of the smaller body: with less, the alignment has too little to compare
+MOST_PEAK_RATIO = 0.97  # another place that scores within 3 % cannot be told from the best one
+LEAST_SIMILARITY = 0.35  # far below the mean of the validation, 0.585
+MOST_SIMILARITY_LOSS = 0.02  # a deformation must not lower the similarity; less than this is interpolation
+MOST_FOLDING_PERCENT = 1.0  # of the body: single nodes may fold, a whole region is a sign of a wrong match
+MOST_INCONSISTENCY_MM = 15.0  # mean between the two directions: about one control spacing of the coarse stages
+
+# Below these a run is failed, whatever its risk: next to nothing in common, or no resemblance at all.
+NO_OVERLAP = 0.02
+NO_SIMILARITY = 0.1
 
 # The risk is a logistic function of these: measure -> (its mean, weight per unit above it). Fitted by
-# Testing/benchmarks/validate.py --fit to the 112 pairs of its validation, for the default preset: chance of a median
-# error above 20 mm. Overlap, folding, spread, inverse consistency and the next place's score added nothing there; what
-# is extreme in them the reasons say.
+# Testing/benchmarks/validate.py --fit to the 112 pairs of its validation, for the default preset: the probability of a
+# median error above 20 mm. Overlap, folding, uncertainty, inverse consistency and the peak ratio added nothing there;
+# their extremes are reasons.
 BIAS = -1.533
-WEIGHTS: dict[str, tuple[float, float]] = {
+RISK_WEIGHTS: dict[str, tuple[float, float]] = {
     "similarity": (0.585, -6.988),
     "gain": (0.2466, -8.769),
     "agreement": (0.8561, -5.453),
 }
 
-ALIKE = ("similarity",)
+COMPARABLE = ("similarity",)  # measures that mean the same whatever the stages
 
 
 def judge(measures: dict[str, float], *, fitted: bool = True) -> Verdict:
@@ -28,16 +40,19 @@ def judge(measures: dict[str, float], *, fitted: bool = True) -> Verdict:
     Args:
         measures: overlap (share of the smaller body that both scans show), similarity_before and similarity
             (correlation within the overlap, -1..1), folding_percent, unfolded_percent (of the body, after the matching
-            and before folds were smoothed away), spread (mm); and where they were measured, peak_ratio (score of the
-            best place elsewhere over the score reached), inverse_consistency (mm, of the last stage that has both
-            directions) and agreement (cosine of what the network says is where, -1..1).
-        fitted: whether the run used stages like those of the pairs that the risk was fitted to; otherwise only what
-            any run measures alike (ALIKE) counts, besides the reasons.
+            and before folds were smoothed away), spread (mean uncertainty, mm); and where they were measured,
+            peak_ratio (score of the best place elsewhere over the score reached), inverse_consistency (mm, of the last
+            stage that has both directions) and agreement (cosine of the semantic codes, -1..1).
+        fitted: whether the run used stages like those of the pairs that the risk was fitted to; otherwise only the
+            COMPARABLE measures count, besides the reasons.
     """
-    risk = _risk(measures if fitted else {name: measures[name] for name in ALIKE if name in measures})
+    risk = _risk(measures if fitted else {name: measures[name] for name in COMPARABLE if name in measures})
     reasons = list(_reasons(measures))
-    status = "failed" if risk >= FAILED else "doubtful" if risk >= DOUBTFUL or reasons else "ok"
-    if measures["overlap"] < 0.02 or measures["similarity"] < 0.1:
+    status = "ok"
+    if risk >= DOUBTFUL_RISK or reasons:
+        status = "doubtful"
+    nothing_in_common = measures["overlap"] < NO_OVERLAP or measures["similarity"] < NO_SIMILARITY
+    if risk >= FAILED_RISK or nothing_in_common:
         status = "failed"
     if status != "ok" and not reasons:
         reasons = [f"taken together, the signs are bad (similarity {measures['similarity']:.2f}, risk {risk:.2f})"]
@@ -45,7 +60,7 @@ def judge(measures: dict[str, float], *, fitted: bool = True) -> Verdict:
 
 
 def inputs(measures: dict[str, float]) -> dict[str, float]:
-    """The measures and what the risk is computed from besides: the gain of similarity."""
+    """The measures and the gain of similarity, from all of which the risk is computed."""
     if "similarity_before" not in measures:
         return measures
     return measures | {"gain": measures["similarity"] - measures["similarity_before"]}
@@ -53,28 +68,44 @@ def inputs(measures: dict[str, float]) -> dict[str, float]:
 
 def _risk(measures: dict[str, float]) -> float:
     values = inputs(measures)
-    known = {name: pair for name, pair in WEIGHTS.items() if name in values}  # what was not measured tells nothing
+    known = {
+        name: pair for name, pair in RISK_WEIGHTS.items() if name in values
+    }  # what was not measured counts as typical
     x = BIAS + sum(weight * (values[name] - typical) for name, (typical, weight) in known.items())
     return 1.0 / (1.0 + math.exp(-max(min(x, 30.0), -30.0)))
 
 
 def _reasons(m: dict[str, float]) -> list[str]:
+    smoothed = m.get("unfolded_percent", 0.0)
+    inconsistency = m.get("inverse_consistency", 0.0)
     checks = (
-        (m["overlap"] < 0.25, f"the scans share only {100 * m['overlap']:.0f} % of the smaller body"),
-        (m.get("peak_ratio", 0.0) > 0.97, "another place, centimetres away, fits nearly as well"),
-        (m["similarity"] < 0.35, f"the scans do not resemble each other (similarity {m['similarity']:.2f})"),
         (
-            m["similarity"] < m["similarity_before"] - 0.02,
+            m["overlap"] < LEAST_OVERLAP,
+            f"the scans share only {100 * m['overlap']:.0f} % of the smaller body",
+        ),
+        (
+            m.get("peak_ratio", 0.0) > MOST_PEAK_RATIO,
+            "another place, centimetres away, fits nearly as well",
+        ),
+        (
+            m["similarity"] < LEAST_SIMILARITY,
+            f"the scans do not resemble each other (similarity {m['similarity']:.2f})",
+        ),
+        (
+            m["similarity"] < m["similarity_before"] - MOST_SIMILARITY_LOSS,
             f"similarity fell from {m['similarity_before']:.2f} to {m['similarity']:.2f}",
         ),
-        (m["folding_percent"] > 1.0, f"the transform folds space in {m['folding_percent']:.1f} % of the body"),
         (
-            m.get("unfolded_percent", 0.0) > 1.0,
-            f"the matching folded space in {m.get('unfolded_percent', 0.0):.1f} % of the body and was smoothed there",
+            m["folding_percent"] > MOST_FOLDING_PERCENT,
+            f"the transform folds space in {m['folding_percent']:.1f} % of the body",
         ),
         (
-            m.get("inverse_consistency", 0.0) > 15.0,
-            f"the two directions disagree by {m.get('inverse_consistency', 0.0):.0f} mm on average",
+            smoothed > MOST_FOLDING_PERCENT,
+            f"the matching folded space in {smoothed:.1f} % of the body and was smoothed there",
+        ),
+        (
+            inconsistency > MOST_INCONSISTENCY_MM,
+            f"the two directions disagree by {inconsistency:.0f} mm on average",
         ),
     )
     return [text for wrong, text in checks if wrong]

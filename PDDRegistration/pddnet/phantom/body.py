@@ -1,4 +1,4 @@
-"""`Body`: who a virtual patient is. Everything about the patient that does not depend on how the scan is taken.
+"""`Body`: the anatomy of one virtual patient, drawn from a seed: everything that does not depend on the scan.
 
 All anatomy is written down once, in a common frame: mm along LPS axes, the centre of the L2 vertebral body at zero.
 A patient differs from it twice: in numbers (fat, breathing, the place and size of each organ) and by a smooth map
@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy.interpolate import PchipInterpolator
 
 # Heights z (mm, common frame) of the rows below, from the pelvis to the chest.
@@ -22,7 +23,7 @@ MUSCLE_BACK = (98, 102, 106, 98, 84, 77, 78, 84, 92, 97, 100, 102)
 CAVITY_WIDTH = (50, 54, 66, 88, 112, 121, 122, 126, 130, 130, 124, 108)
 CAVITY_FRONT = (-72, -76, -80, -82, -86, -92, -97, -102, -106, -103, -93, -74)
 CAVITY_BACK = (55, 55, 54, 48, 36, 33, 37, 46, 60, 71, 76, 76)
-# How far an adipose belly reaches forward, and how the fat under the skin is spread, relative to the patient's numbers.
+# How far an adipose belly reaches forward, and how thick the fat under the skin is, relative to the patient's numbers.
 BELLY = (0.1, 0.15, 0.4, 0.7, 0.9, 1.0, 1.0, 0.8, 0.45, 0.15, 0, 0)
 FAT = (1.35, 1.35, 1.3, 1.2, 1.1, 1.0, 1.0, 0.9, 0.75, 0.6, 0.55, 0.55)
 
@@ -45,7 +46,7 @@ ORGANS: dict[str, tuple[tuple[float, ...], tuple[float, ...], float]] = {
 
 @dataclass(frozen=True)
 class Placement:
-    """Where an organ lies in one patient: p = centre + shift + axes @ (q - centre), mm in the common frame."""
+    """Place, turn and size of an organ in one patient: p = centre + shift + axes @ (q - centre), mm, common frame."""
 
     centre: np.ndarray
     shift: np.ndarray
@@ -106,7 +107,7 @@ class Body:
             name: PchipInterpolator(HEIGHTS, row) for name, row in _profiles(self.belly, self.fat).items()
         }
 
-    def profile(self, name: str, z: np.ndarray) -> np.ndarray:
+    def profile(self, name: str, z: npt.ArrayLike) -> np.ndarray:
         """A row of the cross-section's shape (mm) at heights z (any shape) of the common frame."""
         return self._profiles[name](np.clip(z, HEIGHTS[0], HEIGHTS[-1]))
 
@@ -174,7 +175,7 @@ def _profiles(belly: float, fat: float) -> dict[str, np.ndarray]:
 
 
 def _draw_waves(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Wave vectors (N, 3) per mm, phases (N,) and amplitudes (N, 3) in mm: long waves, and small short ones."""
+    """Draw wave vectors (N, 3) per mm, phases (N,) and amplitudes (N, 3) in mm: long waves, and small short ones."""
     count = 20
     direction = rng.standard_normal((count, 3))
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
@@ -183,8 +184,10 @@ def _draw_waves(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.nd
     return direction * (2 * np.pi / length)[:, None], rng.uniform(0, 2 * np.pi, count), amplitude
 
 
-def _draw_placement(rng: np.random.Generator, centre: tuple, spread: tuple, follows: float, breath: float) -> Placement:
-    """An organ's random shift, turn and size; `follows`: the share of the diaphragm's movement it takes part in."""
-    shift = np.clip(rng.standard_normal(3), -1.8, 1.8) * spread + [0, 0, follows * breath]
+def _draw_placement(
+    rng: np.random.Generator, centre: tuple[float, ...], deviation: tuple[float, ...], follows: float, breath: float
+) -> Placement:
+    """Draw an organ's shift, turn and size; `follows`: the share of the diaphragm's movement that it takes part in."""
+    shift = np.clip(rng.standard_normal(3), -1.8, 1.8) * deviation + [0, 0, follows * breath]
     scale = np.exp(np.clip(rng.standard_normal(), -2, 2) * 0.045 + rng.uniform(-0.05, 0.05, 3))
     return Placement(np.array(centre, float), shift, rotation(rng.uniform(-7, 7, 3)) * scale)

@@ -1,11 +1,12 @@
-"""The hollow organs of the virtual patients: stomach, bowel, bladder. Common frame, mm; supine: gas rises to -y."""
+"""Paint the hollow organs of virtual patients: stomach, bowel, bladder. Common frame, mm; supine: gas rises to -y."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from .canvas import ellipsoid, intersect
-from .painter import BLADDER, COLON, SMALL_BOWEL, STOMACH, Painter
+from .labels import BLADDER, COLON, SMALL_BOWEL, STOMACH
+from .painter import Painter
 
 COLON_PATH = [
     (-86, -42, -124, 24),
@@ -47,14 +48,14 @@ DUODENUM_PATH = [
 
 
 def paint_small_bowel(painter: Painter) -> None:
-    """Loops that fill the middle of the abdomen: a periodic surface, bent so that no two loops look alike."""
+    """Paint loops that fill the middle of the abdomen: a periodic surface, bent so that no two loops look alike."""
     canvas, phase = painter.canvas, painter.body.phase
     window = canvas.window((-110, -200, -175), (110, 10, 30))
     if window is None:
         return
     x, y, z = canvas.coordinates(window)
     front = np.float32(painter.body.belly * 0.5)
-    region = ellipsoid((x, y, z), (0, -62 - front * 0.7, -72), (96, 46 + front * 0.6, 90))
+    region = ellipsoid((x, y, z), (0, float(-62 - front * 0.7), -72), (96, float(46 + front * 0.6), 90))
     region = np.maximum(region, painter.cavity[window] + 5)
     a = x / 8.8 + 0.9 * np.sin(y / 17 + phase[0]) + phase[3]
     b = y / 8.2 + 0.9 * np.sin(z / 19 + phase[1]) + phase[4]
@@ -71,7 +72,7 @@ def paint_small_bowel(painter: Painter) -> None:
 
 
 def paint_colon(painter: Painter) -> None:
-    """Caecum to rectum, with haustra; gas above stool, more of it in some segments."""
+    """Paint the colon from caecum to rectum, with haustra; gas above stool, more of it in some segments."""
     forward = [painter.body.belly * 0.75 * float(np.clip((-y - 20) / 60, 0, 1)) for _, y, _, _ in COLON_PATH]
     path = [(x, y - f, z, r) for (x, y, z, r), f in zip(COLON_PATH, forward, strict=True)]
     tube = painter.tube(path, "colon", 0.4)
@@ -92,7 +93,7 @@ def paint_colon(painter: Painter) -> None:
 
 
 def paint_bladder(painter: Painter) -> None:
-    """Urine in a thin wall."""
+    """Paint urine in a thin wall."""
     canvas, body = painter.canvas, painter.body
     window = canvas.window((-75, -110, -270), (75, 40, -130))
     if window is None:
@@ -104,7 +105,7 @@ def paint_bladder(painter: Painter) -> None:
 
 
 def paint_stomach(painter: Painter) -> None:
-    """A J of changing width under the left dome; gas in front, fluid behind."""
+    """Paint a J of changing width under the left dome; gas in front, fluid behind."""
     forward = painter.body.belly * 0.35
     path = [(x, y - forward * float(np.clip((-y) / 70, 0, 1)), z, r) for x, y, z, r in STOMACH_PATH]
     tube = painter.tube(path, "stomach", 0.25)

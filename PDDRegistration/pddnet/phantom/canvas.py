@@ -1,30 +1,37 @@
-"""`Canvas`: the voxels that a virtual patient is painted on, and the implicit shapes it is painted with.
+"""`Canvas`: the voxels that a virtual patient is painted on, and the implicit shapes (level sets) it is painted with.
 
-A shape is a level: an array in mm, negative inside. Shapes are computed inside their bounding box only.
+A shape is a level: an array of about the distance to its surface in mm, negative inside. Shapes are computed inside
+their bounding box only.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy import ndimage
 from scipy.interpolate import PchipInterpolator
 
 from ..core.grid import Grid
+from ..core.hounsfield import AIR_HU, HIGHEST_HU, PADDING_HU
 from .body import Body
 
 Window = tuple[slice, slice, slice]
 
-COARSE = 6.0  # mm: smooth functions are computed at this spacing and interpolated
-FAR = 999.0  # mm: the level where a tube was not computed
+COARSE_SPACING_MM = 6.0  # smooth functions are computed at this spacing and interpolated
+FAR_MM = 999.0  # the level where a tube was not computed
 TEXELS = 64  # size of the periodic noise volume that gives tissue its texture
-TEXEL = 1.6  # mm
+TEXEL_MM = 1.6
+TEXTURE_STREAM = 7  # of random numbers, apart from those that make the patient
+BLUR_VOXELS = 0.5  # standard deviation
+NOISE_BEFORE_BLUR = 2.2  # the blur lowers the noise by this factor
 
 
 @dataclass(frozen=True)
 class Tissue:
-    """What a voxel shows: mean HU, and the standard deviation (HU) of its texture."""
+    """Mean HU of a tissue, and the standard deviation (HU) of its texture."""
 
     hu: float
     grain: float
@@ -35,17 +42,18 @@ class Canvas:
 
     def __init__(self, body: Body, grid: Grid) -> None:
         self.body, self.grid = body, grid
-        nodes, self._weights = zip(*(_interpolation(n, COARSE / s) for n, s in _axes(grid)), strict=True)
+        nodes, self._weights = zip(*(_interpolation(n, COARSE_SPACING_MM / s) for n, s in _axes(grid)), strict=True)
         k, j, i = np.meshgrid(*nodes, indexing="ij")
         self.coarse_points = body.to_common(grid.index_to_point(np.stack([i, j, k], axis=-1)))
         self.x, self.y, self.z = (self.refine(self.coarse_points[..., c]) for c in range(3))
-        self.hu = np.full(grid.shape, -1000, np.float32)
+        self.hu = np.full(grid.shape, AIR_HU, np.float32)
         self.grain = np.zeros(grid.shape, np.float32)
         self.labels = np.zeros(grid.shape, np.uint8)
-        rng = np.random.default_rng([body.seed, 7])
+        rng = np.random.default_rng([body.seed, TEXTURE_STREAM])
         noise = ndimage.gaussian_filter(rng.standard_normal((TEXELS,) * 3).astype(np.float32), 1.3, mode="wrap")
         self._noise = noise / noise.std()
-        self.whole: Window = tuple(slice(0, n) for n in grid.shape)
+        depth, height, width = grid.shape
+        self.whole: Window = slice(0, depth), slice(0, height), slice(0, width)
 
     def refine(self, values: np.ndarray) -> np.ndarray:
         """Values at the coarse nodes, linearly interpolated to every voxel: (D, H, W), float32."""
@@ -59,7 +67,7 @@ class Canvas:
 
     def texture(self, window: Window, scale: float = 1.0) -> np.ndarray:
         """Spatially correlated noise of unit variance, fixed to the tissue; grains `scale` times the usual size."""
-        step = np.float32(1 / (TEXEL * scale))
+        step = np.float32(1 / (TEXEL_MM * scale))
         x, y, z = (((v[window] * step).astype(np.int32) + TEXELS * 64) % TEXELS for v in (self.x, self.y, self.z))
         return self._noise[z, y, x]
 
@@ -67,21 +75,23 @@ class Canvas:
         """x, y, z of the voxels of a window in the common frame, mm."""
         return self.x[window], self.y[window], self.z[window]
 
-    def window(self, low: np.ndarray, high: np.ndarray) -> Window | None:
+    def window(self, low: npt.ArrayLike, high: npt.ArrayLike) -> Window | None:
         """The voxels that may lie inside a box of the common frame (mm); None where the view shows none of it."""
         steps = np.stack(np.meshgrid(*[np.linspace(0, 1, 4)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
-        points = np.asarray(low, float) + steps * (np.asarray(high, float) - np.asarray(low, float))
+        start, end = np.asarray(low, float), np.asarray(high, float)
+        points = start + steps * (end - start)
         index = self.grid.point_to_index(self.body.to_table(points))
         margin = 4 / self.grid.spacing + 1
         return self._clip(index.min(0) - margin, index.max(0) + margin)
 
     def _clip(self, low: np.ndarray, high: np.ndarray) -> Window | None:
         """A box of indices (i, j, k), limited to the view."""
-        low = np.maximum(np.floor(low).astype(int), 0)
-        high = np.minimum(np.ceil(high).astype(int) + 1, self.grid.size)
-        if (low >= high).any():
+        start = np.maximum(np.floor(low).astype(int), 0)
+        stop = np.minimum(np.ceil(high).astype(int) + 1, self.grid.size)
+        if (start >= stop).any():
             return None
-        return tuple(slice(a, b) for a, b in zip(low[::-1], high[::-1], strict=True))
+        i, j, k = (slice(a, b) for a, b in zip(start, stop, strict=True))
+        return k, j, i
 
     def paint(self, window: Window, inside: np.ndarray, tissue: Tissue, label: int | None = None) -> None:
         """Fill the voxels `inside` (bool, the window's shape); a label of None leaves the labels as they are."""
@@ -90,36 +100,36 @@ class Canvas:
         if label is not None:
             self.labels[window][inside] = label
 
-    def tube(self, path: np.ndarray, radii: np.ndarray, step: float = 0.6) -> Tube | None:
+    def tube(self, path: npt.ArrayLike, radii: npt.ArrayLike, step: float = 0.6) -> Tube | None:
         """The level of a tube of varying radius along a smooth curve; None where the view shows none of it.
 
         path (N, 3) control points and radii (N,), mm in the common frame; `step`: spacing of the pieces in radii.
         """
-        path, radii = smooth_path(path, radii, step)
-        centres = self.grid.point_to_index(self.body.to_table(path))
+        curve, radii = smooth_path(path, radii, step)
+        centres = self.grid.point_to_index(self.body.to_table(curve))
         reach = (1.3 * radii[:, None] + 5) / self.grid.spacing
         window = self._clip((centres - reach).min(0), (centres + reach).max(0))
         if window is None:
             return None
-        level = np.full([s.stop - s.start for s in window], FAR, np.float32)
+        level = np.full([s.stop - s.start for s in window], FAR_MM, np.float32)
         part = np.zeros(level.shape, np.int16)
-        for n in range(len(path) - 1):
+        for n in range(len(curve) - 1):
             box = self._clip((centres - reach)[n : n + 2].min(0), (centres + reach)[n : n + 2].max(0))
             if box is None:
                 continue
             local = tuple(slice(b.start - w.start, b.stop - w.start) for b, w in zip(box, window, strict=True))
-            distance = _capsule(self.coordinates(box), path[n : n + 2], radii[n : n + 2])
+            distance = capsule(self.coordinates(box), curve[n : n + 2], radii[n : n + 2])
             closer = distance < level[local]
             level[local][closer] = distance[closer]
             part[local][closer] = n
-        return Tube(window, level, part, path.astype(np.float32), radii.astype(np.float32))
+        return Tube(window, level, part, curve.astype(np.float32), radii.astype(np.float32))
 
     def finish(self, rng: np.random.Generator, noise: float) -> np.ndarray:
         """The scan: texture, blur of about half a voxel, noise of `noise` HU; int16 HU in [-1024, 2000], (D, H, W)."""
         hu = self.hu + self.grain * self.texture(self.whole)
-        hu += rng.standard_normal(hu.shape, dtype=np.float32) * np.float32(2.2 * noise)
-        hu = ndimage.gaussian_filter(hu, 0.5, truncate=3)
-        return np.clip(np.round(hu), -1024, 2000).astype(np.int16)
+        hu += rng.standard_normal(hu.shape, dtype=np.float32) * np.float32(NOISE_BEFORE_BLUR * noise)
+        hu = ndimage.gaussian_filter(hu, BLUR_VOXELS, truncate=3)
+        return np.clip(np.round(hu), PADDING_HU, HIGHEST_HU).astype(np.int16)
 
 
 @dataclass(frozen=True)
@@ -146,19 +156,19 @@ def _interpolation(count: int, step: float) -> tuple[np.ndarray, tuple[np.ndarra
     return nodes, (below, (place - below).astype(np.float32))
 
 
-def smooth_path(path: np.ndarray, radii: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray]:
+def smooth_path(path: npt.ArrayLike, radii: npt.ArrayLike, step: float) -> tuple[np.ndarray, np.ndarray]:
     """A curve through control points (N, 3) mm with radii (N,) or one, resampled every `step` radii."""
-    path = np.asarray(path, float)
-    radii = np.broadcast_to(np.asarray(radii, float), len(path))
-    length = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(path, axis=0), axis=1))])
-    curve = PchipInterpolator(length, np.column_stack([path, radii]))
-    count = max(int(np.ceil(length[-1] / (step * radii.mean()))), 1) + 1
+    points = np.asarray(path, float)
+    radius = np.broadcast_to(np.asarray(radii, float), len(points))
+    length = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
+    curve = PchipInterpolator(length, np.column_stack([points, radius]))
+    count = max(int(np.ceil(length[-1] / (step * radius.mean()))), 1) + 1
     values = curve(np.linspace(0, length[-1], count))
     return values[:, :3], values[:, 3]
 
 
-def _capsule(points: tuple[np.ndarray, ...], ends: np.ndarray, radii: np.ndarray) -> np.ndarray:
-    """Distance (mm) to a rod with round ends (2, 3) whose radius changes linearly."""
+def capsule(points: Sequence[np.ndarray], ends: np.ndarray, radii: Sequence[float] | np.ndarray) -> np.ndarray:
+    """The level of a rod with round ends (2, 3) whose radius changes linearly, at x, y, z, mm."""
     axis = (ends[1] - ends[0]).astype(np.float32)
     dx, dy, dz = (v - np.float32(c) for v, c in zip(points, ends[0], strict=True))
     along = np.clip((dx * axis[0] + dy * axis[1] + dz * axis[2]) / np.float32(max(axis @ axis, 1e-6)), 0, 1)
@@ -166,7 +176,7 @@ def _capsule(points: tuple[np.ndarray, ...], ends: np.ndarray, radii: np.ndarray
     return np.sqrt(squared) - (np.float32(radii[0]) + along * np.float32(radii[1] - radii[0]))
 
 
-def ellipsoid(points: tuple[np.ndarray, ...], centre: tuple, axes: tuple) -> np.ndarray:
+def ellipsoid(points: Sequence[np.ndarray], centre: Sequence[float], axes: Sequence[float]) -> np.ndarray:
     """The level (mm, along the ray from the centre) of an ellipsoid with half axes along x, y, z."""
     offsets = [v - np.float32(c) for v, c in zip(points, centre, strict=True)]
     reach = np.sqrt(sum((o / np.float32(a)) ** 2 for o, a in zip(offsets, axes, strict=True)))
@@ -175,7 +185,7 @@ def ellipsoid(points: tuple[np.ndarray, ...], centre: tuple, axes: tuple) -> np.
 
 
 def intersect(*levels: np.ndarray, softness: float = 4.0) -> np.ndarray:
-    """What lies inside all the shapes, with edges rounded over about `softness` mm."""
+    """The level of what lies inside all the shapes, with edges rounded over about `softness` mm."""
     top = levels[0]
     for level in levels[1:]:
         top = np.maximum(top, level)

@@ -1,15 +1,16 @@
-"""The solid organs and the vessels of the virtual patients, and the landmarks in them. Common frame, mm."""
+"""Paint the solid organs and the vessels of the virtual patients, and name the landmarks in them. Common frame, mm."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from .body import Body
 from .canvas import ellipsoid, intersect
-from .painter import AORTA, CAVA, GALLBLADDER, LIVER, PANCREAS, PORTAL, SPLEEN, Painter
+from .labels import AORTA, CAVA, GALLBLADDER, LIVER, PANCREAS, PORTAL, SPLEEN
+from .painter import Painter
 
 Points = tuple[np.ndarray, ...]  # x, y, z, each of the same shape, mm in the common frame
 LevelFunction = Callable[[Body, Points, np.ndarray, np.ndarray], np.ndarray]
@@ -34,6 +35,9 @@ AORTA_PATH = [
     (4, -33, -78, 8.5),
 ]
 
+COELIAC_PATH = [(8, -32, 46, 4), (7, -46, 45, 3.5), (-12, -52, 50, 3)]
+MESENTERIC_PATH = [(8, -32, 30, 4), (6, -50, 12, 3.5), (4, -60, -50, 3)]
+
 CAVA_PATH = [
     (-15, -28, -80, 10),
     (-18, -29, -30, 11),
@@ -53,46 +57,56 @@ PORTAL_PATH = [
 ]
 
 # Half axes of a kidney: towards the hilum, across, and along it.
-KIDNEY = np.array([29.0, 25.0, 54.0])
+KIDNEY_HALF_AXES_MM = np.array([29.0, 25.0, 54.0])
 
-HILUM = 21.0  # mm from the kidney's centre
+HILUM_MM = 21.0  # from the kidney's centre
 
-DOME = (-52.0, -26.0)  # x, y of the diaphragm's highest point
+DOME_MM = (-52.0, -26.0)  # x, y of the diaphragm's highest point
 
 
 def paint_vessels(painter: Painter) -> None:
-    """Aorta and its first branches, the vena cava, the renal and iliac vessels, the portal and splenic vein."""
+    """Paint the aorta and its first branches, the vena cava, the renal and the iliac vessels."""
     kidneys = _kidney_points(painter.body, -1) | _kidney_points(painter.body, 1)
     back = np.linalg.inv(painter.body.organs["vessels"].axes)
+    place = painter.body.organs["vessels"]
     for side, name in ((-1, "right"), (1, "left")):
-        place = painter.body.organs["vessels"]
         hilum = (kidneys[f"{name}_renal_hilum"] - place.shift - place.centre) @ back.T + place.centre
-        painter.paint_tube([(-18, -30, 16, 5), (side * 26, -26, 16, 5), (*hilum, 4.5)], "venous blood", None, "vessels")
-        painter.paint_tube(
-            [(7, -24, 22, 3.5), (side * 24, -14, 20, 3.5), (*(hilum + [0, 6, 3]), 3)], "blood", None, "vessels"
-        )
-        legs = [
-            (side * 4 + 2, -33, -78, 7),
-            (side * 30, -30, -112, 6),
-            (side * 50, -40, -160, 6),
-            (side * 76, -72, -215, 5.5),
-        ]
-        painter.paint_tube(legs, "blood", None, "vessels")
-        veins = [
-            (side * 6 - 12, -24, -84, 9),
-            (side * 32, -18, -122, 7.5),
-            (side * 52, -28, -165, 7),
-            (side * 72, -64, -218, 7),
-        ]
-        painter.paint_tube(veins, "venous blood", None, "vessels")
-    painter.paint_tube([(8, -32, 46, 4), (7, -46, 45, 3.5), (-12, -52, 50, 3)], "blood", None, "vessels")
-    painter.paint_tube([(8, -32, 30, 4), (6, -50, 12, 3.5), (4, -60, -50, 3)], "blood", None, "vessels")
+        _paint_renal_vessels(painter, side, hilum)
+        _paint_iliac_vessels(painter, side)
+    painter.paint_tube(COELIAC_PATH, "blood", None, "vessels")
+    painter.paint_tube(MESENTERIC_PATH, "blood", None, "vessels")
     painter.paint_tube(CAVA_PATH, "venous blood", CAVA, "vessels")
     painter.paint_tube(AORTA_PATH, "blood", AORTA, "vessels")
 
 
+def _paint_renal_vessels(painter: Painter, side: int, hilum: np.ndarray) -> None:
+    """Paint vein and artery from the great vessels to a kidney's hilum (3,), mm in the template of the vessels."""
+    vein = [(-18, -30, 16, 5), (side * 26, -26, 16, 5), (*hilum, 4.5)]
+    artery = [(7, -24, 22, 3.5), (side * 24, -14, 20, 3.5), (*(hilum + [0, 6, 3]), 3)]
+    painter.paint_tube(vein, "venous blood", None, "vessels")
+    painter.paint_tube(artery, "blood", None, "vessels")
+
+
+def _paint_iliac_vessels(painter: Painter, side: int) -> None:
+    """Paint artery and vein from the bifurcation to one leg."""
+    artery = [
+        (side * 4 + 2, -33, -78, 7),
+        (side * 30, -30, -112, 6),
+        (side * 50, -40, -160, 6),
+        (side * 76, -72, -215, 5.5),
+    ]
+    vein = [
+        (side * 6 - 12, -24, -84, 9),
+        (side * 32, -18, -122, 7.5),
+        (side * 52, -28, -165, 7),
+        (side * 72, -64, -218, 7),
+    ]
+    painter.paint_tube(artery, "blood", None, "vessels")
+    painter.paint_tube(vein, "venous blood", None, "vessels")
+
+
 def paint_pancreas(painter: Painter) -> None:
-    """Head to tail, lobulated, with the splenic and portal vein along its back."""
+    """Paint the pancreas from head to tail, lobulated, with the splenic and portal vein along its back."""
     canvas = painter.canvas
     tube = painter.tube(PANCREAS_PATH, "pancreas")
     if tube is not None:
@@ -102,7 +116,7 @@ def paint_pancreas(painter: Painter) -> None:
 
 
 def paint_spleen(painter: Painter) -> None:
-    """A shell-shaped body between the diaphragm and the left kidney."""
+    """Paint a shell-shaped body between the diaphragm and the left kidney."""
     canvas, place = painter.canvas, painter.body.organs["spleen"]
     centre = place.centre + place.shift
     window = canvas.window(centre - 78, centre + 78)
@@ -113,7 +127,7 @@ def paint_spleen(painter: Painter) -> None:
 
 
 def paint_liver(painter: Painter) -> None:
-    """What lies under the right dome, above the visceral surface and right of the stomach; then the gallbladder."""
+    """Paint the liver under the right dome and above the visceral surface, then the gallbladder."""
     canvas, body = painter.canvas, painter.body
     window = canvas.window((-150, -190, -60), (110, 80, 200))
     if window is None:
@@ -131,7 +145,7 @@ def paint_liver(painter: Painter) -> None:
 
 
 def paint_kidney(painter: Painter, side: int, label: int) -> None:
-    """A bean with cortex, pyramids and the fat and pelvis of the sinus."""
+    """Paint a bean with cortex, pyramids and the fat and pelvis of the sinus."""
     canvas = painter.canvas
     name = "left_kidney" if side > 0 else "right_kidney"
     place = painter.body.organs[name]
@@ -141,17 +155,21 @@ def paint_kidney(painter: Painter, side: int, label: int) -> None:
         return
     points = place.template(*canvas.coordinates(window))
     offsets = [v - np.float32(c) for v, c in zip(points, place.centre, strict=True)]
-    inward, across, along = (
-        sum(o * np.float32(a) for o, a in zip(offsets, row, strict=True)) for row in _kidney_axes(side)
-    )
+    inward, across, along = (_component_along(offsets, axis.astype(np.float32)) for axis in _kidney_axes(side))
     bent = inward - along**2 / 230 + 4
-    level = ellipsoid((bent, across, along), (0, 0, 0), tuple(KIDNEY)) + 0.6 * canvas.texture(window, 4)
+    level = ellipsoid((bent, across, along), (0, 0, 0), tuple(KIDNEY_HALF_AXES_MM)) + 0.6 * canvas.texture(window, 4)
     sinus = ellipsoid((bent, across, along), (19, 0, 0), (20, 9, 24))
     canvas.paint(window, level < 0, painter.tissue("cortex"), label)
     pyramids = (level < -8) & (np.sin(along / 3.4) > -0.5)
     canvas.paint(window, pyramids, painter.tissue("medulla"), label)
     canvas.paint(window, (sinus < 0) & (level < 0), painter.tissue("cavity fat"), 0)
     canvas.paint(window, (sinus < -5) & (level < 2), painter.tissue("renal pelvis"), 0)
+
+
+def _component_along(offsets: Sequence[np.ndarray], axis: np.ndarray) -> np.ndarray:
+    """The component along a unit vector (3,) of offsets x, y, z, each any shape."""
+    x, y, z = offsets
+    return x * axis[0] + y * axis[1] + z * axis[2]
 
 
 def _liver_level(body: Body, points: Points, cavity: np.ndarray, diaphragm: np.ndarray) -> np.ndarray:
@@ -176,7 +194,7 @@ def _spleen_level(body: Body, points: Points, cavity: np.ndarray, diaphragm: np.
     return intersect(level, cavity + 3, diaphragm + 4, softness=2.5)
 
 
-def _sampled(body: Body, level: LevelFunction, low: tuple[int, ...], high: tuple[int, ...]) -> np.ndarray:
+def _points_inside(body: Body, level: LevelFunction, low: tuple[int, ...], high: tuple[int, ...]) -> np.ndarray:
     """(N, 3) mm: the points of a 3 mm lattice between two corners that lie inside an organ, in the common frame."""
     axes = (np.arange(a, b, 3.0) for a, b in zip(low, high, strict=True))
     points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
@@ -186,9 +204,9 @@ def _sampled(body: Body, level: LevelFunction, low: tuple[int, ...], high: tuple
 
 def _liver_points(body: Body) -> dict[str, np.ndarray]:
     """The top of the right dome and the lower tip of the right lobe, (3,) mm in the common frame."""
-    dome = np.array([*DOME, 0.0])
+    dome = np.array([*DOME_MM, 0.0])
     dome[2] = -float(body.diaphragm(dome)) - 7
-    inside = _sampled(body, _liver_level, (-165, -90, -75), (-60, 50, 110))
+    inside = _points_inside(body, _liver_level, (-165, -90, -75), (-60, 50, 110))
     weight = np.exp((inside[:, 2].min() - inside[:, 2]) / 4)  # mostly the lowest few mm, without jumps between voxels
     return {"liver_dome": dome, "liver_tip": weight @ inside / weight.sum()}
 
@@ -207,14 +225,14 @@ def _kidney_points(body: Body, side: int) -> dict[str, np.ndarray]:
     """Hilum and poles of one kidney, (3,) mm in the common frame."""
     name = "left_kidney" if side > 0 else "right_kidney"
     place, axes = body.organs[name], _kidney_axes(side)
-    pole = KIDNEY[2] - 4  # a little inside the surface
+    pole = KIDNEY_HALF_AXES_MM[2] - 4  # a little inside the surface
     bend = pole**2 / 230 - 4
 
     def at(inward: float, along: float) -> np.ndarray:
         return place.place(place.centre + inward * axes[0] + along * axes[2])
 
     return {
-        f"{name.split('_')[0]}_renal_hilum": at(HILUM, 0),
+        f"{name.split('_')[0]}_renal_hilum": at(HILUM_MM, 0),
         f"{name}_upper_pole": at(bend, pole),
         f"{name}_lower_pole": at(bend, -pole),
     }
@@ -226,5 +244,5 @@ def landmarks(body: Body) -> dict[str, np.ndarray]:
     points = _kidney_points(body, -1) | _kidney_points(body, 1) | _liver_points(body)
     points["celiac_origin"] = vessels.place(np.array([8.0, -28.0, 46.0]))
     points["aortic_bifurcation"] = vessels.place(np.array([4.0, -33.0, -80.0]))
-    points["spleen_centre"] = _sampled(body, _spleen_level, (10, -70, 0), (170, 120, 200)).mean(axis=0)
+    points["spleen_centre"] = _points_inside(body, _spleen_level, (10, -70, 0), (170, 120, 200)).mean(axis=0)
     return points

@@ -1,16 +1,19 @@
-"""`Painter`: what all soft tissues of a virtual patient share: contrast phase, walls, tubes."""
+"""`Painter`: paints soft tissues in the patient's contrast phase, and holds the surfaces that organs share."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from .canvas import Canvas, Tissue, Tube
 
-SPLEEN, RIGHT_KIDNEY, LEFT_KIDNEY, GALLBLADDER, OESOPHAGUS, LIVER, STOMACH, AORTA, CAVA, PORTAL, PANCREAS = range(1, 12)
-BLADDER, RIGHT_PSOAS, LEFT_PSOAS, LUNGS, COLON, SMALL_BOWEL, HEART = 14, 15, 16, 18, 20, 21, 22
+Path = Sequence[tuple[float, float, float, float] | np.ndarray]
+"""Points (x, y, z, radius), mm in the common frame."""
 
-# HU in a native scan and in the portal venous phase, and the texture's standard deviation.
-TISSUES: dict[str, tuple[float, float, float]] = {
+# HU in a native scan and in the portal venous phase, and the texture's standard deviation. Patients synthesised from
+# label maps have a table of their own, `synthesis.tissue.MATERIAL_HU`: three phases, and how much patients differ.
+TISSUE_HU: dict[str, tuple[float, float, float]] = {
     "skin": (0, 15, 15),
     "fat": (-104, -102, 11),
     "cavity fat": (-103, -100, 13),
@@ -35,7 +38,12 @@ TISSUES: dict[str, tuple[float, float, float]] = {
 
 
 class Painter:
-    """Paints on one patient's canvas; holds the surfaces, (D, H, W) in mm, that many organs share."""
+    """Paints on one patient's canvas.
+
+    Attributes:
+        skin, muscle, cavity: (D, H, W) signed distances in mm to the cross-section's surfaces, negative inside.
+        diaphragm: (D, H, W) height in mm above it.
+    """
 
     def __init__(self, canvas: Canvas) -> None:
         self.canvas, self.body = canvas, canvas.body
@@ -46,19 +54,19 @@ class Painter:
         self.diaphragm = canvas.refine(self.body.diaphragm(points))
 
     def tissue(self, name: str) -> Tissue:
-        """A tissue in this patient's contrast phase."""
-        native, portal, grain = TISSUES[name]
+        """The HU and texture of a tissue of `TISSUE_HU` in this patient's contrast phase."""
+        native, portal, grain = TISSUE_HU[name]
         return Tissue(portal if self.body.contrast else native, grain)
 
-    def paint_tube(self, path: list, name: str, label: int | None, organ: str | None = None) -> Tube | None:
-        """One tissue along a path of (x, y, z, radius) in mm, at the organ's place where one is named."""
+    def paint_tube(self, path: Path, name: str, label: int | None, organ: str | None = None) -> Tube | None:
+        """Paint one tissue along a path of (x, y, z, radius) in mm, at the organ's place where one is named."""
         tube = self.tube(path, organ)
         if tube is not None:
             self.canvas.paint(tube.window, tube.level < 0, self.tissue(name), label)
         return tube
 
-    def tube(self, path: list, organ: str | None, step: float = 0.6) -> Tube | None:
-        """The level of a tube along (x, y, z, radius) in mm, placed as the organ is."""
+    def tube(self, path: Path, organ: str | None, step: float = 0.6) -> Tube | None:
+        """The level of a tube along (x, y, z, radius) in mm, placed as the organ is; None where the view shows none."""
         values = np.array(path, float)
         points, radii = values[:, :3], values[:, 3]
         if organ is not None:

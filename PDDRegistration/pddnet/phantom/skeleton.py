@@ -1,12 +1,15 @@
-"""The skeleton of the virtual patients: spine with single vertebrae, ribs, sternum, pelvis. Common frame, mm."""
+"""Paint the skeleton of the virtual patients: spine with single vertebrae, ribs, sternum, pelvis. Common frame, mm."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.interpolate import CubicSpline
 
 from .body import Body
-from .canvas import Canvas, Tissue, Window, intersect
+from .canvas import Canvas, Tissue, Window, capsule, intersect
+from .labels import DISCS, FIRST_VERTEBRA, LEFT_HIP, RIBS, RIGHT_HIP, SACRUM
 
 # Vertebral bodies from the chest down: centre height z, centre depth y, and height, half width, half depth of the body.
 VERTEBRAE: dict[str, tuple[float, float, float, float, float]] = {
@@ -27,8 +30,6 @@ VERTEBRAE: dict[str, tuple[float, float, float, float, float]] = {
 }
 S1 = (-140, 28)  # centre of the first sacral body: z, y
 SACRAL_CURVE = ((-240, -215, -190, -165, -140, -118), (58, 66, 61, 47, 28, 13))  # z, y of the sacrum's middle
-FIRST_VERTEBRA_LABEL = 40
-RIBS, SACRUM, HIPS, DISCS = 23, 24, (25, 26), 27
 
 CORTEX = Tissue(520, 70)
 SPONGE = Tissue(185, 38)
@@ -46,24 +47,24 @@ def spine_depth(z: np.ndarray) -> np.ndarray:
 
 
 def paint_skeleton(canvas: Canvas) -> None:
-    """Spine, ribs, sternum and pelvis; whatever was painted there is replaced."""
+    """Paint spine, ribs, sternum and pelvis; whatever was painted there is replaced."""
     _paint_sacrum(canvas)
-    for side, label in zip((-1, 1), HIPS, strict=True):
+    for side, label in ((-1, RIGHT_HIP), (1, LEFT_HIP)):
         _paint_hip(canvas, side, label)
     for index, name in enumerate(VERTEBRAE):
-        _paint_vertebra(canvas, name, FIRST_VERTEBRA_LABEL + index)
+        _paint_vertebra(canvas, name, FIRST_VERTEBRA + index)
     _paint_ribs(canvas)
     _paint_sternum(canvas)
 
 
 def _paint_bone(canvas: Canvas, window: Window, level: np.ndarray, label: int | None, cortex: float = 2.2) -> None:
-    """Compact bone of `cortex` mm around a spongy core, where the level (mm) is negative."""
+    """Paint compact bone of `cortex` mm around a spongy core, where the level (mm) is negative."""
     canvas.paint(window, level < 0, CORTEX, label)
     canvas.paint(window, level < -cortex, SPONGE, label)
 
 
 def _paint_vertebra(canvas: Canvas, name: str, label: int) -> None:
-    """A vertebra with its arch and processes, and the disc below it."""
+    """Paint a vertebra with its arch and processes, and the disc below it."""
     z, y, height, width, depth = VERTEBRAE[name]
     window = canvas.window((-52, y - depth - 4, z - height - 16), (52, y + 66, z + height))
     if window is None:
@@ -113,21 +114,12 @@ def _arch(canvas: Canvas, local: tuple[np.ndarray, ...], depth: float, lumbar: b
     ]
     level = np.full(x.shape, np.inf, np.float32)
     for start, end, first, last in rods:
-        level = np.minimum(level, _rod((x, v, w), np.array([start, end], float), (first, last)))
+        level = np.minimum(level, capsule((x, v, w), np.array([start, end], float), (first, last)))
     return level
 
 
-def _rod(points: tuple[np.ndarray, ...], ends: np.ndarray, radii: tuple[float, float]) -> np.ndarray:
-    """Distance (mm) to a rod between two points, its radius changing linearly."""
-    axis = (ends[1] - ends[0]).astype(np.float32)
-    offsets = [p - np.float32(c) for p, c in zip(points, ends[0], strict=True)]
-    along = np.clip(sum(o * a for o, a in zip(offsets, axis, strict=True)) / np.float32(axis @ axis), 0, 1)
-    distance = np.sqrt(sum((o - along * a) ** 2 for o, a in zip(offsets, axis, strict=True)))
-    return distance - (radii[0] + along * np.float32(radii[1] - radii[0]))
-
-
 def _paint_sacrum(canvas: Canvas) -> None:
-    """A wedge, wide above, that curves backward and then forward; with the sacral foramina left out."""
+    """Paint a wedge, wide above, that curves backward and then forward; with the sacral foramina left out."""
     window = canvas.window((-62, 0, -250), (62, 105, -112))
     if window is None:
         return
@@ -143,7 +135,7 @@ def _paint_sacrum(canvas: Canvas) -> None:
 
 
 def _paint_hip(canvas: Canvas, side: int, label: int) -> None:
-    """One hip bone: iliac wing, socket, pubic and ischial branches; the head of the femur in the socket."""
+    """Paint one hip bone: iliac wing, socket, pubic and ischial branches; the head of the femur in the socket."""
     window = canvas.window((min(side * 12, side * 150), -95, -262), (max(side * 12, side * 150), 85, -78))
     if window is not None:
         _paint_wing(canvas, window, side, label)
@@ -157,15 +149,17 @@ def _paint_hip(canvas: Canvas, side: int, label: int) -> None:
     _paint_tube(canvas, side, [(100, -20, -222), (130, -6, -244), (138, -2, -300)], (15, 18, 15), None)
 
 
-def _paint_tube(canvas: Canvas, side: int, path: list, radii: tuple, label: int | None) -> None:
-    """Bone along a path given for the left side (mm); side -1 mirrors it."""
+def _paint_tube(
+    canvas: Canvas, side: int, path: Sequence[tuple[float, float, float]], radii: tuple[float, ...], label: int | None
+) -> None:
+    """Paint bone along a path given for the left side (mm); side -1 mirrors it."""
     tube = canvas.tube(np.array(path) * (side, 1, 1), np.array(radii), 0.5)
     if tube is not None:
         _paint_bone(canvas, tube.window, tube.level, label)
 
 
 def _paint_wing(canvas: Canvas, window: Window, side: int, label: int) -> None:
-    """The iliac wing: a bowed plate between the crest and the socket."""
+    """Paint the iliac wing: a bowed plate between the crest and the socket."""
     x, y, z = canvas.coordinates(window)
     x = x * side
     along, across = 0.62 * x - 0.78 * y, 0.78 * x + 0.62 * y
@@ -197,7 +191,7 @@ def _rib_path(body: Body, name: str) -> np.ndarray:
 
 
 def _paint_ribs(canvas: Canvas) -> None:
-    """Twelve pairs less the first three; the costal cartilages go on from ribs 5-10 to the sternum."""
+    """Paint twelve pairs less the first three; the costal cartilages go on from ribs 5-10 to the sternum."""
     for name in VERTEBRAE:
         if not name.startswith("T"):
             continue
@@ -218,7 +212,7 @@ def _paint_ribs(canvas: Canvas) -> None:
 
 
 def _paint_sternum(canvas: Canvas) -> None:
-    """A flat bone in the front wall from the chest to the xiphoid's tip."""
+    """Paint a flat bone in the front wall from the chest to the xiphoid's tip."""
     heights = np.linspace(92, 290, 12)
     depth = canvas.body.profile("muscle_front", heights) + 9
     window = canvas.window((-24, depth.min() - 8, 88), (24, depth.max() + 8, 294))

@@ -1,14 +1,16 @@
-"""The torso of the virtual patients: skin, fat, muscles, chest. Common frame, mm; supine: the back is +y."""
+"""Paint the torso of the virtual patients: skin, fat, muscles, chest. Common frame, mm; supine: the back is +y."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from ..core.hounsfield import AIR_HU
 from .canvas import Tissue, ellipsoid
-from .painter import HEART, LEFT_PSOAS, LUNGS, OESOPHAGUS, RIGHT_PSOAS, Painter
+from .labels import HEART, LEFT_PSOAS, LUNGS, OESOPHAGUS, RIGHT_PSOAS
+from .painter import Painter
 from .skeleton import spine_depth
 
-SKIN = 2.2  # mm
+SKIN_MM = 2.2
 
 PSOAS_PATH = [
     (24, 4, 40, 6),
@@ -21,17 +23,17 @@ PSOAS_PATH = [
 
 
 def paint_torso(painter: Painter) -> None:
-    """Skin, fat, the muscle wall, the fat of the cavity with the small vessels in it."""
+    """Paint skin, fat, the muscle wall, the fat of the cavity with the small vessels in it."""
     whole, paint = painter.canvas.whole, painter.canvas.paint
     grains = painter.canvas.texture(whole)
-    paint(whole, painter.skin < -SKIN, painter.tissue("fat"))
+    paint(whole, painter.skin < -SKIN_MM, painter.tissue("fat"))
     # The skin is thinner than most voxels: mixed by volume, or it would break into dots.
     voxel = float(np.cbrt(np.prod(painter.canvas.grid.spacing)))
-    body, under = (np.clip(0.5 - (painter.skin + depth) / voxel, 0, 1) for depth in (0, SKIN))
+    body, under = (np.clip(0.5 - (painter.skin + depth) / voxel, 0, 1) for depth in (0, SKIN_MM))
     fat, skin = painter.tissue("fat").hu, painter.tissue("skin").hu
-    edge = (np.abs(painter.skin) < voxel + SKIN) & (body > 0)
-    painter.canvas.hu[edge] = (-1000 + (skin + 1000) * body + (fat - skin) * under)[edge]
-    paint(whole, (painter.muscle < 0) & (painter.skin < -SKIN), painter.tissue("muscle"))
+    edge = (np.abs(painter.skin) < voxel + SKIN_MM) & (body > 0)
+    painter.canvas.hu[edge] = (AIR_HU + (skin - AIR_HU) * body + (fat - skin) * under)[edge]
+    paint(whole, (painter.muscle < 0) & (painter.skin < -SKIN_MM), painter.tissue("muscle"))
     paint(whole, (painter.muscle < -3) & (grains < -1.9), Tissue(-10, 12))  # fat between the muscles
     inside = painter.cavity < 0
     paint(whole, inside, painter.tissue("cavity fat"))
@@ -39,7 +41,7 @@ def paint_torso(painter: Painter) -> None:
 
 
 def paint_chest(painter: Painter) -> None:
-    """Lungs above the diaphragm, the mediastinum with the heart and the oesophagus, the diaphragm itself."""
+    """Paint the lungs above the diaphragm, the mediastinum with the heart and the oesophagus, the diaphragm itself."""
     canvas, body = painter.canvas, painter.body
     window = canvas.window((-150, -150, 20), (150, 110, 330))
     if window is None:
@@ -67,7 +69,7 @@ def paint_chest(painter: Painter) -> None:
 
 
 def paint_muscles(painter: Painter) -> None:
-    """Psoas and quadratus lumborum on both sides, the crura of the diaphragm."""
+    """Paint psoas and quadratus lumborum on both sides, the crura of the diaphragm."""
     for side, label in ((-1, RIGHT_PSOAS), (1, LEFT_PSOAS)):
         painter.paint_tube([(side * x, y, z, r) for x, y, z, r in PSOAS_PATH], "muscle", label, "psoas")
         lumborum = [

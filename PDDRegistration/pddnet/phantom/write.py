@@ -16,13 +16,13 @@ from ..core.image import Image
 from ..errors import InputError
 from . import phantom
 
-Patient = tuple[Image, Image, dict[int, str], dict[str, np.ndarray]]
-"""Scan (HU), label map, label number -> name, landmark name -> (3,) LPS mm."""
+PatientFiles = tuple[Image, Image, dict[int, str], dict[str, np.ndarray]]
+"""What the files of a patient hold: scan (HU), label map, label number -> name, landmark name -> (3,) LPS mm."""
 
 
 def write_patients(
     out: Path,
-    draw: Callable[[int], Patient],
+    draw: Callable[[int], PatientFiles],
     count: int,
     seed: int,
     report: Callable[[float, str], None] = lambda share, text: None,
@@ -47,11 +47,11 @@ def write_patients(
     return folders
 
 
-def phantoms(spacing: float) -> Callable[[int], Patient]:
-    """Draw the project's own procedural patients, in voxels of `spacing` mm."""
+def phantoms(spacing_mm: float) -> Callable[[int], PatientFiles]:
+    """Make a function that draws the project's own procedural patient of a seed, with pixels of `spacing_mm`."""
 
-    def draw(seed: int) -> Patient:
-        patient = phantom.virtual_patient(seed, phantom.random_view(seed, patient=seed, spacing=spacing))
+    def draw(seed: int) -> PatientFiles:
+        patient = phantom.virtual_patient(seed, phantom.random_view(seed, patient=seed, spacing=spacing_mm))
         points = {n: p for n, p in patient.landmarks.items() if patient.image.grid.contains(p)}
         return patient.image, patient.labels, phantom.LABELS, points
 
@@ -59,6 +59,7 @@ def phantoms(spacing: float) -> Callable[[int], Patient]:
 
 
 def _write(folder: Path, image: Image, labels: Image, names: dict[int, str], landmarks: dict[str, np.ndarray]) -> None:
+    """Write one patient's folder beside its place, and rename it when it is complete."""
     part = None
     try:
         part = Path(tempfile.mkdtemp(prefix=".part-", dir=folder.parent))

@@ -9,67 +9,105 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-RADII = (34.0, 52.0)  # mm of an arm
-BONE, MARROW, SKIN = 11.0, 6.0, 2.5  # mm: radii of an arm's bone and what it holds; its skin
-GAPS = (-4.0, 25.0)  # mm between an arm and the trunk
-FARTHEST = 320.0  # mm from the trunk's middle to its side, at most
-BOARD = 215.0  # mm from the table's middle to its edge
-SHELL, FOAM, DEPTH = 90.0, -965.0, 30.0  # HU of the table's two shells and of what is between, mm from one to the other
+from ..core.hounsfield import AIR_HU
+from ..phantom.table import (
+    BEVEL_START_MM,
+    BEVEL_WIDTH_MM,
+    CURVATURE_PER_MM,
+    DEPTH_MM,
+    FOAM_HU,
+    HALF_SHELL_MM,
+    HALF_WIDTH_MM,
+    SHELL_HU,
+)
+
+HeightFunction = Callable[[Tensor], Tensor]
+"""LPS points (3, ...) in mm -> height (...) in mm above the trunk's wall."""
+
+SKIN_MM = 2.5
+ARM_RADIUS_MM = (34.0, 52.0)
+ARM_FAT_MM = (2.0, 10.0)
+ARM_BONE_RADIUS_MM, ARM_MARROW_RADIUS_MM = 11.0, 6.0
+ARM_GAP_MM = (-4.0, 25.0)  # between an arm and the trunk
+ARM_SLOPE = (0.05, 0.15)  # standard deviations: mm to the side and backwards per mm along the body
+ARM_BEHIND_MM = 25.0  # standard deviation of how far behind the trunk's centre
+WIDEST_TRUNK_MM = 320.0  # from the trunk's middle to its side, at most
+NARROWEST_TRUNK_MM, WIDTH_STEP_MM = 40.0, 4.0  # where the search for the trunk's side begins, and its steps
 
 
 def arms(
-    points: Tensor, above: Callable[[Tensor], Tensor], centre: np.ndarray, fat: float, rng: np.random.Generator
+    points: Tensor, height_above_wall: HeightFunction, centre: np.ndarray, fat_mm: float, rng: np.random.Generator
 ) -> dict[str, Tensor]:
-    """Where two hanging arms show what, by material (see `synthesis.MATERIALS`), the outermost first.
+    """Masks of two hanging arms (D, H, W) by material (see `tissue.MATERIAL_HU`), the outermost first.
 
     Args:
-        points: (3, D, H, W) LPS mm. above: mm above the trunk's wall at such points. centre: (3,) of the trunk.
-        fat: mm of it on the trunk's wall.
+        points: (3, D, H, W) LPS mm.
+        height_above_wall: of such points, mm above the trunk's wall.
+        centre: (3,) LPS mm of the trunk.
+        fat_mm: on the trunk's wall.
     """
-    radius, own_fat = rng.uniform(*RADII), rng.uniform(2, 10)
-    away = torch.full_like(points[0], torch.inf)
+    radius = rng.uniform(*ARM_RADIUS_MM)
+    arm_fat = rng.uniform(*ARM_FAT_MM)
+    x, y, z = points
+    distance = torch.full_like(x, torch.inf)  # from the nearer arm's axis
     for side in (-1.0, 1.0):
-        reach = _half_width(above, centre, side, fat) + radius + rng.uniform(*GAPS)
-        slope, back = rng.normal(0, (0.05, 0.15)), rng.normal(0, 25)
-        along = points[2] - float(centre[2])
-        across = points[0] - float(centre[0] + side * reach) - float(slope[0]) * along
-        deep = points[1] - float(centre[1] + back) - float(slope[1]) * along
-        away = torch.minimum(away, (across.square() + deep.square()).sqrt())
-    edges = {
-        "skin": radius, "fat": radius - SKIN, "muscle": radius - SKIN - own_fat, "bone": BONE, "marrow": MARROW
-    }  # fmt: skip
-    return {material: away < edge for material, edge in edges.items()}
+        aside = _half_width(height_above_wall, centre, side, fat_mm) + radius + rng.uniform(*ARM_GAP_MM)
+        slope, behind = rng.normal(0, ARM_SLOPE), rng.normal(0, ARM_BEHIND_MM)
+        along = z - float(centre[2])
+        across = x - float(centre[0] + side * aside) - float(slope[0]) * along
+        deep = y - float(centre[1] + behind) - float(slope[1]) * along
+        distance = torch.minimum(distance, (across.square() + deep.square()).sqrt())
+    radii = {
+        "skin": radius,
+        "fat": radius - SKIN_MM,
+        "muscle": radius - SKIN_MM - arm_fat,
+        "bone": ARM_BONE_RADIUS_MM,
+        "marrow": ARM_MARROW_RADIUS_MM,
+    }
+    return {material: distance < edge for material, edge in radii.items()}
 
 
-def _half_width(above: Callable[[Tensor], Tensor], centre: np.ndarray, side: float, fat: float) -> float:
-    """mm from the trunk's middle to its skin, to one side."""
-    steps = torch.arange(40.0, FARTHEST, 4.0)
+def _half_width(height_above_wall: HeightFunction, centre: np.ndarray, side: float, fat_mm: float) -> float:
+    """mm from the trunk's middle to its skin, to one side (-1 right, 1 left)."""
+    steps = torch.arange(NARROWEST_TRUNK_MM, WIDEST_TRUNK_MM, WIDTH_STEP_MM)
     line = torch.stack([float(centre[0]) + side * steps, *(torch.full_like(steps, float(c)) for c in centre[1:])])
-    outside = above(line.view(3, -1, 1, 1)).flatten().cpu() > fat
-    return float(steps[outside][0]) if bool(outside.any()) else FARTHEST
+    outside = height_above_wall(line.view(3, -1, 1, 1)).flatten().cpu() > fat_mm
+    return float(steps[outside][0]) if bool(outside.any()) else WIDEST_TRUNK_MM
 
 
-def on_table(hu: Tensor, body: Tensor, spacing: float) -> Tensor:
-    """HU (D, H, W) of a patient who lies on a table: its shells and foam where there is no body (D, H, W) bool.
+def add_table(hu: Tensor, body: Tensor, spacing_mm: float) -> Tensor:
+    """HU (D, H, W) of a patient who lies on the scanner's table, painted where there is no body (D, H, W) bool.
+
+    The table touches the body's lowest voxel. Unchanged where there is no body at all.
 
     Args:
-        spacing: mm; axes along LPS z, y, x.
+        spacing_mm: of the voxels; axes along LPS z, y, x.
     """
-    deepest = torch.where(body, torch.arange(hu.shape[1], device=hu.device)[:, None], -1).amax((0, 1))
-    if not bool((deepest >= 0).any()):
+    deepest_row = torch.where(body, torch.arange(hu.shape[1], device=hu.device)[:, None], -1).amax((0, 1))
+    if not bool((deepest_row >= 0).any()):
         return hu
     columns = torch.arange(hu.shape[2], device=hu.device)
-    middle = float(columns[deepest >= 0].float().mean())
-    top = (float(deepest.max()) + 1.5) * spacing
-    fine = functional.interpolate  # a shell is thinner than a voxel: painted on halves, as the body is
-    across = (torch.arange(2 * hu.shape[2], device=hu.device) / 2 - 0.25 - middle) * spacing
-    depth = (torch.arange(2 * hu.shape[1], device=hu.device) / 2 - 0.25)[:, None] * spacing - top
-    upper = depth + 0.0005 * across.square()
-    lower = depth - DEPTH * (1 - ((across.abs() - 110) / 100).clamp(0, 1))
-    board = (across.abs() < BOARD) & (upper > -1.0)
-    table = torch.full_like(upper, torch.nan)
-    table[board & (lower < 0)] = FOAM
-    table[board & ((upper.abs() < 1.8) | (lower.abs() < 1.8))] = SHELL
-    painted = torch.where(table.isnan(), hu.min().clamp(max=-1000.0), table)
-    painted = fine(painted[None, None], scale_factor=0.5, mode="area")[0]
+    middle_column = float(columns[deepest_row >= 0].float().mean())
+    top_mm = (float(deepest_row.max()) + 1.5) * spacing_mm
+    across = (_half_voxels(hu.shape[2], hu.device) - middle_column) * spacing_mm
+    depth = _half_voxels(hu.shape[1], hu.device)[:, None] * spacing_mm - top_mm
+    table = _table_hu(across, depth)
+    painted = torch.where(table.isnan(), hu.min().clamp(max=AIR_HU), table)
+    painted = functional.interpolate(painted[None, None], scale_factor=0.5, mode="area")[0]
     return torch.where(body, hu, torch.maximum(hu, painted.expand_as(hu)))
+
+
+def _half_voxels(count: int, device: torch.device) -> Tensor:
+    """(2 * count,) indices of the halves' middles: a shell is thinner than a voxel, and half ones mix by volume."""
+    return torch.arange(2 * count, device=device) / 2 - 0.25
+
+
+def _table_hu(across: Tensor, depth: Tensor) -> Tensor:
+    """HU (H, W) of the table, NaN beside it; across (W,) and depth (H, 1) in mm from the middle of its upper shell."""
+    upper = depth + CURVATURE_PER_MM * across.square()
+    lower = depth - DEPTH_MM * (1 - ((across.abs() - BEVEL_START_MM) / BEVEL_WIDTH_MM).clamp(0, 1))
+    board = (across.abs() < HALF_WIDTH_MM) & (upper > -1.0)
+    table = torch.full_like(upper, torch.nan)
+    table[board & (lower < 0)] = FOAM_HU
+    table[board & ((upper.abs() < HALF_SHELL_MM) | (lower.abs() < HALF_SHELL_MM))] = SHELL_HU
+    return table

@@ -1,4 +1,4 @@
-"""What a patient made from one label map takes over from another: where its structures lie, and whole organs.
+"""Anatomical augmentation: a patient takes over whole organs, and the arrangement of its structures, from another map.
 
 A few label maps hold a few shapes of each organ in as many arrangements; mixed, they hold many more.
 """
@@ -17,56 +17,72 @@ from ..features.label_table import NUMBER
 from ..tensor.convert import to_tensor
 from .anatomy import Anatomy
 
-EXCHANGED = frozenset(
+EXCHANGEABLE = frozenset(
     NUMBER[name]
     for name in ("liver", "spleen", "kidney", "pancreas", "stomach", "gallbladder", "bladder", "heart", "colon")
 )
-HARD = ("bone", "marrow", "cartilage", "disc", "cord")  # no exchanged organ grows into it
-FEWEST = 6  # structures that two maps must share before one lends its arrangement to the other
-FARTHEST = 45.0  # mm that a structure moves at most towards where the other map has it
-CUT = 0.25  # of a structure's largest slice: with so much of it in the map's first or last, the map's end cuts it
-ONE_SIDED = 0.8  # share of a label's voxels on one side of the body, from which on it counts as of that side
-REACH = 45.0  # mm within which a structure takes its surroundings along
-HELD = 0.3  # weight of staying where nothing is near
-STEP = 3  # voxels between the points where the arrangement is computed
 PAIRED = frozenset(
     NUMBER[name]
     for name in ("kidney", "adrenal_gland", "psoas", "lung", "erector_spinae", "gluteus", "rib", "hip", "femur")
 )
-Key = tuple[int, int]  # structure, side
+RIGID_MATERIALS = ("bone", "marrow", "cartilage", "disc", "cord")  # no exchanged organ grows into them
+
+ONE_SIDED = 0.8  # share of a label's voxels on one side of the body, from which on it counts as of that side
+CUT_SHARE = 0.25  # of a structure's largest slice: with so much of it in the map's first or last, the map's end cuts it
+RADIUS_MARGIN_MM = 10.0  # the radius is measured on every fourth voxel
+
+FEWEST_IN_COMMON = 6  # structures that two maps must share before one lends its arrangement to the other
+MOST_SHIFT_MM = 45.0  # that a structure moves towards where the other map has it
+SURROUNDINGS_MM = 45.0  # within which a structure takes what surrounds it along
+STAY_WEIGHT = 0.3  # of staying in place, where no structure is near
+COARSE_STEP = 3  # voxels between the points where displacements and windows are computed
+
+StructureKey = tuple[int, int]
+"""Number of a structure in the common table; side: -1 right, 0 in the middle or on both sides, 1 left."""
+Window = tuple[slice, slice, slice]
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
-    """A structure on one side: its codes, the largest first, its middle (3,) LPS mm, and how far it reaches, mm.
+class SidedStructure:
+    """A structure of an anatomy on one side of the body.
 
-    whole: whether the map shows all of it; the middle of what the map's ends cut tells little.
+    Attributes:
+        codes: of the anatomy, the largest first.
+        centre: (3,) LPS mm.
+        radius_mm: from the centre to its farthest voxel.
+        complete: whether the map shows all of it; the centre of what the map's ends cut tells little.
     """
 
     codes: tuple[int, ...]
-    middle: np.ndarray
-    radius: float
-    whole: bool = True
+    centre: np.ndarray
+    radius_mm: float
+    complete: bool = True
 
 
-def parts(anatomy: Anatomy) -> dict[Key, Part]:
-    """What of an anatomy can be found in another: per structure and side (-1 right, 0 middle or both, 1 left)."""
-    counts, middles = _middles(anatomy)
-    left = _left(anatomy, float(np.median(middles[counts > 0, 0])))
-    found: dict[Key, list[int]] = {}
+def find_structures(anatomy: Anatomy) -> dict[StructureKey, SidedStructure]:
+    """The structures of an anatomy that may be found in another one, by number and side."""
+    counts, centres = _count_and_centre(anatomy)
+    left_counts = _count_left_of(anatomy, float(np.median(centres[counts > 0, 0])))
     labels = [layer.label for layer in anatomy.layers]
+    codes_of: dict[StructureKey, list[int]] = {}
     for code, layer in enumerate(anatomy.layers):
-        whole = [other for other, label in enumerate(labels) if label == layer.label]
-        if layer.structure and counts[whole].any():
-            share = left[whole].sum() / counts[whole].sum()
-            side = int(share >= ONE_SIDED) - int(share <= 1 - ONE_SIDED) if layer.structure in PAIRED else 0
-            found.setdefault((layer.structure, side), []).append(code)
-    by_size = {key: tuple(sorted(codes, key=lambda code: -counts[code])) for key, codes in found.items()}
-    return {key: _part(anatomy, codes, counts, middles) for key, codes in by_size.items()}
+        of_label = [other for other, label in enumerate(labels) if label == layer.label]
+        if not layer.structure or not counts[of_label].any():
+            continue
+        left_share = left_counts[of_label].sum() / counts[of_label].sum()
+        side = _side(left_share) if layer.structure in PAIRED else 0
+        codes_of.setdefault((layer.structure, side), []).append(code)
+    by_size = {key: tuple(sorted(codes, key=lambda code: -counts[code])) for key, codes in codes_of.items()}
+    return {key: _describe(anatomy, codes, counts, centres) for key, codes in by_size.items()}
 
 
-def _middles(anatomy: Anatomy) -> tuple[np.ndarray, np.ndarray]:
-    """Voxels (codes,) and middles (codes, 3) in LPS mm of every code, from every second voxel."""
+def _side(left_share: float) -> int:
+    """-1 right, 0 both, 1 left, by the share of a label's voxels that lie left of the body's middle."""
+    return int(left_share >= ONE_SIDED) - int(left_share <= 1 - ONE_SIDED)
+
+
+def _count_and_centre(anatomy: Anatomy) -> tuple[np.ndarray, np.ndarray]:
+    """Voxels (codes,) and centres (codes, 3) in LPS mm of every code, from every second voxel."""
     codes = anatomy.codes[::2, ::2, ::2]
     number = len(anatomy.layers)
     flat = codes.ravel()
@@ -80,89 +96,119 @@ def _middles(anatomy: Anatomy) -> tuple[np.ndarray, np.ndarray]:
     return counts, anatomy.grid.index_to_point(index)
 
 
-def _left(anatomy: Anatomy, middle: float) -> np.ndarray:
-    """(codes,) of the voxels that `_middles` counts, those to the left of x = middle, LPS mm."""
+def _count_left_of(anatomy: Anatomy, middle: float) -> np.ndarray:
+    """(codes,) of the voxels that `_count_and_centre` counts, those to the left of x = middle, LPS mm."""
     codes = anatomy.codes[::2, ::2, ::2]
-    z, y, x = (2.0 * axis for axis in np.ogrid[tuple(map(slice, codes.shape))])
-    across = anatomy.grid.axes[0]  # mm along x of a step along i, j, k
-    place = anatomy.grid.origin[0] + across[0] * x + across[1] * y + across[2] * z
-    return np.bincount(codes[place > middle], minlength=len(anatomy.layers))
+    k, j, i = (2.0 * axis for axis in np.ogrid[tuple(map(slice, codes.shape))])
+    x_per_voxel = anatomy.grid.axes[0]  # mm along x of a step along i, j, k
+    x = anatomy.grid.origin[0] + x_per_voxel[0] * i + x_per_voxel[1] * j + x_per_voxel[2] * k
+    return np.bincount(codes[x > middle], minlength=len(anatomy.layers))
 
 
-def _part(anatomy: Anatomy, codes: tuple[int, ...], counts: np.ndarray, middles: np.ndarray) -> Part:
-    middle = np.average(middles[list(codes)], axis=0, weights=counts[list(codes)])
-    shown = np.isin(anatomy.codes[::4, ::4, ::4], codes)
-    away = anatomy.grid.index_to_point(np.argwhere(shown)[:, ::-1] * 4.0) - middle
-    ends = np.isin(anatomy.codes[[0, -1], ::4, ::4], codes).sum((1, 2))
-    whole = bool(ends.max() <= CUT * shown.sum((1, 2)).max())
-    return Part(codes, middle, float(np.linalg.norm(away, axis=1).max(initial=0.0)) + 10.0, whole)
+def _describe(anatomy: Anatomy, codes: tuple[int, ...], counts: np.ndarray, centres: np.ndarray) -> SidedStructure:
+    """Centre, radius and completeness of the structure that these codes make up together."""
+    centre = np.average(centres[list(codes)], axis=0, weights=counts[list(codes)])
+    mask = np.isin(anatomy.codes[::4, ::4, ::4], codes)
+    offsets = anatomy.grid.index_to_point(np.argwhere(mask)[:, ::-1] * 4.0) - centre
+    radius = float(np.linalg.norm(offsets, axis=1).max(initial=0.0)) + RADIUS_MARGIN_MM
+    in_end_slices = np.isin(anatomy.codes[[0, -1], ::4, ::4], codes).sum((1, 2))
+    complete = bool(in_end_slices.max() <= CUT_SHARE * mask.sum((1, 2)).max())
+    return SidedStructure(codes, centre, radius, complete)
 
 
-def rearranged(points: Tensor, own: dict[Key, Part], other: dict[Key, Part], share: float) -> Tensor:
-    """Points (3, D, H, W) of one anatomy, LPS mm, so that its structures lie where the other has them.
+def rearrange_structures(
+    points: Tensor,
+    own: dict[StructureKey, SidedStructure],
+    other: dict[StructureKey, SidedStructure],
+    share: float,
+) -> Tensor:
+    """Displace points (3, D, H, W) of one anatomy, LPS mm, so that its structures lie where another one has them.
 
     Args:
-        share: how much of the way; negative: away from it. Unchanged when the two have too little in common.
+        share: how much of the way; negative: away from it. Points are unchanged when the two have too little in common.
     """
-    common = sorted(key for key in own.keys() & other.keys() if own[key].whole and other[key].whole)
-    if len(common) < FEWEST:
+    common = sorted(key for key in own.keys() & other.keys() if own[key].complete and other[key].complete)
+    if len(common) < FEWEST_IN_COMMON:
         return points
-    here = np.array([own[key].middle for key in common])
-    away = np.array([other[key].middle for key in common]) - here
-    away = away - np.median(away, axis=0)
-    length = np.linalg.norm(away, axis=1, keepdims=True)
-    away = share * away * np.minimum(1.0, FARTHEST / np.maximum(length, 1e-6))
-    size = [max(2, round(n / STEP)) for n in points.shape[1:]]
+    own_centres = np.array([own[key].centre for key in common])
+    other_centres = np.array([other[key].centre for key in common])
+    shifts = _limited_shifts(own_centres, other_centres, share)
+    size = [max(2, round(n / COARSE_STEP)) for n in points.shape[1:]]
     coarse = functional.interpolate(points[None], size=size, mode="trilinear", align_corners=True)[0]
-    target, shift = to_tensor(here + away, points.device), to_tensor(away, points.device)
-    near = torch.cdist(coarse.flatten(1).T, target)
-    weight = torch.exp(-near.square() / (2 * REACH**2))
-    moved = weight @ shift / (weight.sum(1, keepdim=True) + HELD)
-    field = functional.interpolate(
-        moved.T.reshape(1, 3, *size), size=points.shape[1:], mode="trilinear", align_corners=True
-    )
+    targets, shifts_there = to_tensor(own_centres + shifts, points.device), to_tensor(shifts, points.device)
+    distance = torch.cdist(coarse.flatten(1).T, targets)
+    weight = torch.exp(-distance.square() / (2 * SURROUNDINGS_MM**2))
+    mean_shift = weight @ shifts_there / (weight.sum(1, keepdim=True) + STAY_WEIGHT)
+    coarse_field = mean_shift.T.reshape(1, 3, *size)
+    field = functional.interpolate(coarse_field, size=points.shape[1:], mode="trilinear", align_corners=True)
     return points - field[0]
 
 
+def _limited_shifts(own_centres: np.ndarray, other_centres: np.ndarray, share: float) -> np.ndarray:
+    """(N, 3) mm: a share of the way from own centres to the other's, less the median (how the two bodies lie).
+
+    The whole way counts as MOST_SHIFT_MM where it is longer.
+    """
+    shifts = other_centres - own_centres
+    shifts = shifts - np.median(shifts, axis=0)
+    length = np.linalg.norm(shifts, axis=1, keepdims=True)
+    return share * shifts * np.minimum(1.0, MOST_SHIFT_MM / np.maximum(length, 1e-6))
+
+
 @dataclass(frozen=True, eq=False)
-class Exchange:
-    """An organ of one anatomy in whose place another's is shown.
+class OrganExchange:
+    """Show another anatomy's organ in place of the own one.
 
     Attributes:
-        removed: (own codes so far,) bool, what is replaced. hard: likewise, what stays where it is.
-        added: (codes of the other,) bool. offset: what its codes are raised by.
-        at: LPS points (3, ...) -> codes of the other.
-        scale, shift: own points p lie at (p - own middle) / scale + shift in the other, LPS mm.
+        own: the organ that is replaced.
+        removed: (own codes so far,) bool, what is replaced.
+        rigid: (own codes so far,) bool, what stays where the other organ would grow into it.
+        added: (codes of the other,) bool, the other organ.
+        code_offset: what the other's codes are raised by.
+        other_codes_at: LPS points (3, ...) -> codes of the other.
+        scale, other_centre: own points p lie at (p - own.centre) / scale + other_centre in the other, LPS mm.
+        radius_mm: within which of own.centre the other organ lies.
     """
 
-    own: Part
+    own: SidedStructure
     removed: Tensor
-    hard: Tensor
+    rigid: Tensor
     added: Tensor
-    offset: int
-    at: Callable[[Tensor], Tensor]
+    code_offset: int
+    other_codes_at: Callable[[Tensor], Tensor]
     scale: float
-    shift: np.ndarray
-    radius: float
+    other_centre: np.ndarray
+    radius_mm: float
 
-    def applied(self, codes: Tensor, points: Tensor) -> Tensor:
+    def apply(self, codes: Tensor, points: Tensor) -> Tensor:
         """Codes (D, H, W) with the other organ in them; points (3, D, H, W) LPS mm."""
         codes = torch.where(self.removed[codes], 0, codes)
         window = self._window(points)
         if window is None:
             return codes
-        middle, shift = (to_tensor(x, points.device).view(3, 1, 1, 1) for x in (self.own.middle, self.shift))
-        there = self.at((points[(slice(None), *window)] - middle) / self.scale + shift)
-        here = codes[window]
-        codes[window] = torch.where(self.added[there] & ~self.hard[here], there + self.offset, here)
+        own_centre, other_centre = (
+            to_tensor(centre, points.device).view(3, 1, 1, 1) for centre in (self.own.centre, self.other_centre)
+        )
+        other_points = (points[(slice(None), *window)] - own_centre) / self.scale + other_centre
+        other_codes = self.other_codes_at(other_points)
+        own_codes = codes[window]
+        shown = self.added[other_codes] & ~self.rigid[own_codes]
+        codes[window] = torch.where(shown, other_codes + self.code_offset, own_codes)
         return codes
 
-    def _window(self, points: Tensor) -> tuple[slice, slice, slice] | None:
+    def _window(self, points: Tensor) -> Window | None:
         """The part of points (3, D, H, W) that the other organ may reach; None where there is none."""
-        middle = to_tensor(self.own.middle, points.device).view(3, 1, 1, 1)
-        near = (points[:, ::STEP, ::STEP, ::STEP] - middle).square().sum(0) < self.radius**2
+        centre = to_tensor(self.own.centre, points.device).view(3, 1, 1, 1)
+        step = COARSE_STEP
+        near = (points[:, ::step, ::step, ::step] - centre).square().sum(0) < self.radius_mm**2
         if not bool(near.any()):
             return None
-        found = [near.any(2).any(1), near.any(2).any(0), near.any(1).any(0)]
-        ends = [(int(f.nonzero()[0]), int(f.nonzero()[-1])) for f in found]
-        return tuple(slice(max(first - 1, 0) * STEP, (last + 1) * STEP + 1) for first, last in ends)
+        k, j, i = near.any(2).any(1), near.any(2).any(0), near.any(1).any(0)
+        return _slice_around(k), _slice_around(j), _slice_around(i)
+
+
+def _slice_around(near: Tensor) -> slice:
+    """The voxels from one coarse step before the first true entry of `near` (coarse points,) to one after the last."""
+    places = near.nonzero()
+    first, last = int(places[0]), int(places[-1])
+    return slice(max(first - 1, 0) * COARSE_STEP, (last + 1) * COARSE_STEP + 1)

@@ -8,25 +8,30 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-DECAY = (0.9, 0.999)
-TINY = 1e-8
+MEAN_DECAY, SQUARE_DECAY = 0.9, 0.999  # beta_1 and beta_2 of the algorithm
+EPSILON = 1e-8
 
 
 class Adam:
-    """Steps of one tensor along the gradient in its `grad`, which `backward` left there or whoever works it out."""
+    """Optimiser of one tensor by the gradient in its `grad`, from `backward` or computed by the caller."""
 
     def __init__(self, parameter: Tensor) -> None:
-
         self.parameter = parameter
         self.mean, self.square = torch.zeros_like(parameter), torch.zeros_like(parameter)
         self.steps = 0
 
     def step(self, rate: float) -> None:
-        """One step of at most about `rate` per element; the gradient is cleared."""
+        """One step of at most about `rate` per element; the gradient is cleared.
+
+        Raises:
+            ValueError: there is no gradient.
+        """
         gradient = self.parameter.grad
+        if gradient is None:
+            raise ValueError("the parameter has no gradient; compute it before the step")
         self.steps += 1
-        self.mean.mul_(DECAY[0]).add_(gradient, alpha=1 - DECAY[0])
-        self.square.mul_(DECAY[1]).addcmul_(gradient, gradient, value=1 - DECAY[1])
-        size = (self.square / (1 - DECAY[1] ** self.steps)).sqrt_().add_(TINY)
-        self.parameter.data.addcdiv_(self.mean, size, value=-rate / (1 - DECAY[0] ** self.steps))
+        self.mean.mul_(MEAN_DECAY).add_(gradient, alpha=1 - MEAN_DECAY)
+        self.square.mul_(SQUARE_DECAY).addcmul_(gradient, gradient, value=1 - SQUARE_DECAY)
+        size = (self.square / (1 - SQUARE_DECAY**self.steps)).sqrt_().add_(EPSILON)
+        self.parameter.data.addcdiv_(self.mean, size, value=-rate / (1 - MEAN_DECAY**self.steps))
         self.parameter.grad = None

@@ -1,4 +1,4 @@
-"""A transform as an affine map after a displacement, x -> affine(x + u(x)): from any ITK transform, to one field."""
+"""Split a transform into an affine map after a displacement, x -> affine(x + u(x)), and join them to one field."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from .convert import to_tensor
 from .folding import remove_folding
 from .lattice import from_lps, mesh, resample, to_lps
 
-LEAST_MARGIN, MOST_MARGIN = 24.0, 72.0  # mm
+LEAST_MARGIN_MM, MOST_MARGIN_MM = 24.0, 72.0
+SLOPE_OF_FADING = 1.25  # mm of margin per mm of displacement: above 1, or fading to zero would fold space
 
 
 def split(transform: sitk.Transform, lattice: Grid, device: torch.device) -> tuple[Affine, Tensor]:
@@ -35,10 +36,10 @@ def split(transform: sitk.Transform, lattice: Grid, device: torch.device) -> tup
 def margin(field: Tensor, lattice: Grid) -> float:
     """mm around the lattice in which u can fade to zero without folding space: more than it moves across the border.
 
-    Between LEAST_MARGIN and MOST_MARGIN, which is more than the default preset's stages reach together.
+    Between LEAST_MARGIN_MM and MOST_MARGIN_MM, which is more than the default preset's stages reach together.
     """
     ends = [field[dim].movedim(dim, 0)[[0, -1]].abs().max() for dim in range(3)]
-    return min(max(LEAST_MARGIN, 1.25 * float(max(ends))), MOST_MARGIN)
+    return min(max(LEAST_MARGIN_MM, SLOPE_OF_FADING * float(max(ends))), MOST_MARGIN_MM)
 
 
 def join(affine: Affine, field: Tensor, lattice: Grid, grid: Grid) -> DisplacementField:
@@ -48,19 +49,25 @@ def join(affine: Affine, field: Tensor, lattice: Grid, grid: Grid) -> Displaceme
     zero towards the grid's border: there the transform is the affine map alone. What that folds is smoothed: where the
     field is squeezed at the lattice's border, nothing holds it apart beyond.
     """
-
-    start = grid.point_to_index(lattice.origin)
-    stop = start + (lattice.size - 1) * lattice.spacing / grid.spacing
-    fade = field.new_ones(())
-    for dim, (n, first, last) in enumerate(zip(grid.shape, start[::-1], stop[::-1], strict=True)):
-        index = np.arange(n)
-        along = np.minimum(index / max(first, 1.0), (n - 1 - index) / max(n - 1 - last, 1.0)).clip(0.0, 1.0)
-        along = to_tensor(along, field.device).view([-1 if d == dim else 1 for d in range(3)])
-        fade = torch.minimum(fade, along)  # their product would be steeper at edges and corners
-    inner = remove_folding(resample(field, lattice, grid) * fade, grid, border=False)
+    fading = resample(field, lattice, grid) * _fade(lattice, grid, field.device)
+    inner = remove_folding(fading, grid, border=False)
     axes = grid.direction[:, ::-1]  # of D, H, W
     matrix = to_tensor(axes.T @ affine.matrix @ axes, field.device)
     shift = to_tensor(axes.T @ (affine.points(grid.origin) - grid.origin), field.device).view(3, 1, 1, 1)
     nodes = mesh(grid, field.device)
     whole = torch.einsum("ij,jdhw->idhw", matrix, nodes + inner) - nodes + shift
     return DisplacementField(to_lps(whole, grid), grid)
+
+
+def _fade(lattice: Grid, grid: Grid, device: torch.device) -> Tensor:
+    """(D, H, W) on `grid`: 1 within the lattice, falling linearly to 0 at the grid's border."""
+    start = grid.point_to_index(lattice.origin)
+    stop = start + (lattice.size - 1) * lattice.spacing / grid.spacing
+    fade = torch.ones((), device=device)
+    for dim, (n, first, last) in enumerate(zip(grid.shape, start[::-1], stop[::-1], strict=True)):
+        index = np.arange(n)
+        before, behind = index / max(first, 1.0), (n - 1 - index) / max(n - 1 - last, 1.0)
+        along = to_tensor(np.minimum(before, behind).clip(0.0, 1.0), device)
+        along = along.view([-1 if d == dim else 1 for d in range(3)])
+        fade = torch.minimum(fade, along)  # their product would be steeper at edges and corners
+    return fade

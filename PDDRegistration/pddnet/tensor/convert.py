@@ -1,4 +1,4 @@
-"""Between numpy and torch: the one place. Also the choice of the device, and torch's random numbers."""
+"""Convert between numpy and torch, and keep torch's random numbers apart. The only place that does either."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ _DRAWING = threading.Lock()
 def to_tensor(array: np.ndarray, device: str | torch.device = "cpu") -> Tensor:
     """A float32 tensor with a copy of the array's values, of the same shape.
 
-    torch built against NumPy 1 has no bridge to NumPy 2 (torch < 2.3 on macOS): then through the bytes.
+    torch built against NumPy 1 has no bridge to NumPy 2 (torch < 2.3 on macOS): then the values are copied as bytes.
     """
-
     array = np.array(array, dtype=np.float32, order="C")
     try:
         tensor = torch.from_numpy(array)
@@ -30,7 +29,6 @@ def to_tensor(array: np.ndarray, device: str | torch.device = "cpu") -> Tensor:
 
 def to_array(tensor: Tensor) -> np.ndarray:
     """A float32 array with a copy of the tensor's values, of the same shape."""
-
     tensor = tensor.detach().to("cpu", torch.float32).contiguous()
     try:
         return tensor.numpy().copy()
@@ -41,9 +39,9 @@ def to_array(tensor: Tensor) -> np.ndarray:
 
 @contextmanager
 def own_random_numbers(seed: int = 0) -> Iterator[None]:
-    """In here networks draw their first weights from `seed`; afterwards the program's random numbers go on as before.
+    """Within this context networks draw their first weights from `seed`; the program's own generator is untouched.
 
-    torch takes them from a generator that the whole process shares.
+    torch draws them from a generator that the whole process shares: it is set back afterwards.
     """
     with _DRAWING, torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)

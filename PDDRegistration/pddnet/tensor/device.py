@@ -1,4 +1,4 @@
-"""Which device computes: names that the user gives, and what torch finds."""
+"""Choose the device that computes: parse the names that a user gives, and check what torch finds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..errors import InputError
 
 
 def check_device(name: str) -> None:
-    """Whether the device is known ('auto', 'cpu', 'cuda', 'cuda:N') and there.
+    """Check that a device is known ('auto', 'cpu', 'cuda', 'cuda:N') and present.
 
     Raises:
         InputError: there is no such device, or CUDA is asked for and absent.
@@ -31,15 +31,13 @@ def choose_device(name: str = "auto") -> torch.device:
         InputError: see `check_device`.
     """
     check_device(name)
-
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() and gpu_works() else "cpu")
     return torch.device(name)
 
 
 def gpu_works() -> bool:
-    """Whether the GPU that torch sees can compute: one too old for this build of torch is seen, and fails at work."""
-
+    """Whether the GPU can compute: torch reports one that is too old for this build, and fails when it is used."""
     try:
         return float((torch.ones(1, device="cuda") + 1).sum()) == 2.0
     except RuntimeError:
@@ -47,7 +45,7 @@ def gpu_works() -> bool:
 
 
 def describe() -> dict[str, Any]:
-    """What computes: torch (its version), threads, and cuda (see `gpu`)."""
+    """What a report says of the machine: torch (its version), threads, and cuda (see `gpu`)."""
     return {"torch": torch.__version__, "threads": torch.get_num_threads(), "cuda": gpu()}
 
 
@@ -60,7 +58,7 @@ def gpu() -> dict[str, Any] | None:
 
 
 def free_memory(device: torch.device) -> None:
-    """Give back what no tensor holds any more."""
+    """Release cached memory that no tensor uses any more."""
     gc.collect()
     if device.type == "cuda" and torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -1,4 +1,4 @@
-"""`Work`: how a long computation proceeds, passed down to whatever loops."""
+"""`Work`: progress ticks and chunk sizes, passed down to every long loop; and loops over the cores of a CPU."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-CACHED = 1 << 18  # values: a core's cache holds a few such pieces, and Python has time to hand them out
+CACHED = 1 << 18  # values at once: a core's cache holds a few such pieces, and handing them out costs little
 _STARTING = threading.Lock()  # held while torch's number of threads is not the true one
 
 
@@ -21,7 +21,7 @@ def _nothing() -> None:
 
 @dataclass(frozen=True)
 class Work:
-    """Where to tell that work was done, and how much to take at once.
+    """Whom to tell that work was done, and how much to compute at once.
 
     tick: called many times a second; it may raise `Cancelled`. gpu_values: float32 values that a GPU works on at once.
     """
@@ -40,7 +40,6 @@ class Work:
         than two threads need to meet after each of them. They follow the caller's gradient mode, which torch keeps per
         thread, as it does how many threads it takes: a thread that was not told would round its sums in another order.
         """
-
         with _STARTING:
             cores = torch.get_num_threads()
         if device.type != "cpu" or cores == 1:
@@ -93,4 +92,4 @@ def _single_threads(count: int, cores: int) -> Iterator[ThreadPoolExecutor]:
         torch.set_num_threads(cores)
 
 
-ALONE = Work()  # nobody watches
+ALONE = Work()  # without progress

@@ -1,7 +1,8 @@
-"""Folds of a displacement field smoothed away, so that the transform can be inverted everywhere."""
+"""Jacobian determinants, and removal of folding: a field is smoothed where it folds, so that it can be inverted."""
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Sequence
 
@@ -12,17 +13,18 @@ from ..core.grid import Grid
 from .execution import ALONE, Work
 from .lattice import along_axes, averages
 
-LEAST = 0.1  # Jacobian determinant to reach
-ROUNDS = 80
-NEAR = 2  # nodes around a fold that are averaged at first
-WIDER = 8  # rounds before it is one node more
+LEAST_DETERMINANT = 0.1  # to be reached everywhere
+MOST_ROUNDS = 80
+FIRST_REACH = 2  # nodes around a fold that are averaged at first
+ROUNDS_PER_NODE = 8  # after so many the reach grows by one node
 
 
 def remove_folding(field: Tensor, lattice: Grid, work: Work = ALONE, *, border: bool = True) -> Tensor:
-    """The field averaged around its folds, again and again and more and more widely, until none is left.
+    """The field averaged around its folds, repeatedly and in growing regions, until none is left.
 
-    Folded is where `least_determinant` is below LEAST. Less so towards the border of what is averaged: an edge there
-    would be a new fold. Where nothing folds the field is returned as it is; after ROUNDS with what is left.
+    A node is folded where `least_determinant` is below LEAST_DETERMINANT. The averaging fades towards the border of its
+    region: an edge there would be a new fold. A field without folds is returned as it is; after MOST_ROUNDS the field
+    is returned with what folds are left.
 
     Args:
         field: (3, D, H, W) displacements on `lattice`, mm along its array axes.
@@ -30,21 +32,26 @@ def remove_folding(field: Tensor, lattice: Grid, work: Work = ALONE, *, border: 
     """
     free = field.new_full(lattice.shape, float(border))
     free[1:-1, 1:-1, 1:-1] = 1.0
-    folded = least_determinant(field, lattice) < LEAST
+    folded = least_determinant(field, lattice) < LEAST_DETERMINANT
     if bool(folded.any()):
         field = field.clone()
-    for count in range(ROUNDS):
+    for count in range(MOST_ROUNDS):
         work.tick()
         if not bool(folded.any()):
             break
-        reach = NEAR + count // WIDER
+        reach = FIRST_REACH + count // ROUNDS_PER_NODE
         part = _box(folded, 2 * reach + 2)  # what changes, all whose determinant that changes, and one node more
-        near = _averaged((_averaged(folded[part][None].to(field.dtype), reach) > 0).to(field.dtype), reach - 1)[0]
         inner = field[(slice(None), *part)]
-        inner += near * free[part] * (_averaged(inner, 1) - inner)
+        inner += _closeness(folded[part], reach, field.dtype) * free[part] * (_averaged(inner, 1) - inner)
         inside, core = _core(part, folded.shape)
-        folded[inside] = (least_determinant(inner, lattice) < LEAST)[core]
+        folded[inside] = (least_determinant(inner, lattice) < LEAST_DETERMINANT)[core]
     return field
+
+
+def _closeness(folded: Tensor, reach: int, dtype: torch.dtype) -> Tensor:
+    """(D, H, W) 1 at the folds, fading to 0 at twice `reach` nodes from them."""
+    within_reach = _averaged(folded[None].to(dtype), reach) > 0
+    return _averaged(within_reach.to(dtype), reach - 1)[0]
 
 
 def _core(part: tuple[slice, ...], shape: tuple[int, ...]) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
@@ -57,7 +64,6 @@ def _core(part: tuple[slice, ...], shape: tuple[int, ...]) -> tuple[tuple[slice,
 
 def determinant(field: Tensor, lattice: Grid) -> Tensor:
     """(D, H, W) Jacobian determinants of x + u(x), by central differences; u (3, D, H, W) in mm along the axes."""
-
     spacing = [float(s) for s in lattice.spacing[::-1]]
     d, h, w = _columns([torch.gradient(component, spacing=spacing) for component in field])
     return _dot(d, _cross(h, w))
@@ -66,10 +72,9 @@ def determinant(field: Tensor, lattice: Grid) -> Tensor:
 def least_determinant(field: Tensor, lattice: Grid) -> Tensor:
     """(D, H, W) the least Jacobian determinant at each node among the eight cells around it.
 
-    Between nodes the field is linear along each axis. Central differences see what it does on average over two cells; a
-    fold within one, where no inverse would converge, is seen at its corners.
+    Between nodes the field is linear along each axis. Central differences average over two cells; a fold within one
+    cell, where no inverse would converge, shows in the determinants at its corners.
     """
-
     towards: list[list[list[Tensor]]] = [[], []]  # the lower and the upper node, by component and axis
     for component in field:
         steps = [component.diff(dim=dim) / float(spacing) for dim, spacing in enumerate(lattice.spacing[::-1])]
@@ -77,22 +82,17 @@ def least_determinant(field: Tensor, lattice: Grid) -> Tensor:
             slopes.append([_held(step, dim, end) for dim, step in enumerate(steps)])
     d, h, w = zip(*(_columns(slopes) for slopes in towards), strict=True)
     areas = [_cross(*sides) for sides in itertools.product(h, w)]
-    least = None
-    for side, area in itertools.product(d, areas):
-        found = _dot(side, area)
-        least = found if least is None else torch.minimum(least, found)
-    return least
+    return functools.reduce(torch.minimum, (_dot(side, area) for side, area in itertools.product(d, areas)))
 
 
 def _held(steps: Tensor, dim: int, end: int) -> Tensor:
-    """With the first (end 0) or last (end -1) of what lies between nodes once more, so that there is one per node."""
-
+    """Differences between nodes, the first (end 0) or last (end -1) repeated, so that there is one per node."""
     at = steps.narrow(dim, 0 if end == 0 else steps.shape[dim] - 1, 1)
     return torch.cat([at, steps] if end == 0 else [steps, at], dim)
 
 
 def _columns(slopes: Sequence[Sequence[Tensor]]) -> list[list[Tensor]]:
-    """Of one plus the slopes, which are by component and axis: by axis and component."""
+    """The columns of the identity plus the slopes: from [component][axis] to [axis][component]."""
     return [[slopes[c][axis] + (c == axis) for c in range(3)] for axis in range(3)]
 
 

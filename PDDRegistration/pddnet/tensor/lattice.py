@@ -17,28 +17,35 @@ from torch import Tensor
 from ..core.grid import Grid
 from .convert import to_array, to_tensor
 
-HALF = 0.499  # of a voxel, from where on it counts: one of which a half is seen must not hang on rounding
+HALF = 0.499  # share of a voxel, from which on it counts: a voxel half in view must not depend on rounding
+LEAST_SHARE_IN_VIEW = 0.05  # averages within a view are divided by at least this: below it a voxel hardly counts
 LEAST_SHARED = 1 << 12  # points: fewer are sampled sooner by one thread
+
+
+def spatial_shape(x: Tensor) -> tuple[int, int, int]:
+    """(..., D, H, W) -> (D, H, W), as `Grid` takes it."""
+    d, h, w = x.shape[-3:]
+    return d, h, w
 
 
 def positions(points: Grid, lattice: Grid, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor, Tensor]:
     """The nodes of `points` along D, H, W, in voxel indices of `lattice` (both along the same axes)."""
     start = lattice.point_to_index(points.origin)
     scale = points.spacing / lattice.spacing
-    return tuple(to_tensor(start[axis] + np.arange(points.size[axis]) * scale[axis], device) for axis in (2, 1, 0))
+    d, h, w = (to_tensor(start[axis] + np.arange(points.size[axis]) * scale[axis], device) for axis in (2, 1, 0))
+    return d, h, w
 
 
 def linear_weights(points: Tensor, size: int, *, zeros: bool = False) -> Tensor:
     """(n, size) linear interpolation of `size` values at points (n), in their indices; border value or zero outside."""
-
     at = points if zeros else points.clamp(0, size - 1)
     return (1 - (at[:, None] - torch.arange(size, device=points.device)).abs()).clamp(min=0)
 
 
 def interpolate(x: Tensor, where: tuple[Tensor, ...], *, zeros: bool = False) -> Tensor:
     """(C, D, H, W) sampled linearly at the tensor product of three index vectors; border value (or zero) outside."""
-    along = [linear_weights(at, n, zeros=zeros).to(x.dtype) for at, n in zip(where, x.shape[1:], strict=True)]
-    return along_axes(x, along)
+    weights = [linear_weights(at, n, zeros=zeros).to(x.dtype) for at, n in zip(where, x.shape[1:], strict=True)]
+    return along_axes(x, weights)
 
 
 def along_axes(x: Tensor, matrices: Sequence[Tensor]) -> Tensor:
@@ -49,7 +56,6 @@ def along_axes(x: Tensor, matrices: Sequence[Tensor]) -> Tensor:
 
 def averages(n: int, radius: int, like: Tensor) -> Tensor:
     """(n, n) moving averages of 2 radius + 1 of n values, the first and the last repeated beyond the ends."""
-
     node, matrix = torch.arange(n, device=like.device), like.new_zeros(n, n)
     for offset in range(-radius, radius + 1):
         matrix[node, (node + offset).clamp(0, n - 1)] += 1 / (2 * radius + 1)
@@ -63,16 +69,13 @@ def resample(x: Tensor, source: Grid, target: Grid) -> Tensor:
 
 def mesh(lattice: Grid, device: torch.device | str = "cpu") -> Tensor:
     """(3, D, H, W) positions of the nodes in mm along D, H, W, from the lattice's first node."""
-
-    steps = [
-        torch.arange(n, device=device) * float(s) for n, s in zip(lattice.shape, lattice.spacing[::-1], strict=True)
-    ]
+    spacing = lattice.spacing[::-1]
+    steps = [torch.arange(n, device=device) * float(mm) for n, mm in zip(lattice.shape, spacing, strict=True)]
     return torch.stack(torch.meshgrid(*steps, indexing="ij"))
 
 
 def sample(x: Tensor, index: Tensor, *, zeros: bool = False) -> Tensor:
     """(C, D, H, W) sampled linearly at indices (3, ...) in the order D, H, W; border value (or zero) outside."""
-
     shape = index.shape[1:]
     size = torch.tensor(x.shape[1:], device=x.device, dtype=x.dtype).view(3, *[1] * len(shape))
     unit = (2 * index + 1) / size - 1  # grid_sample's coordinates with align_corners=False
@@ -86,7 +89,7 @@ def sample(x: Tensor, index: Tensor, *, zeros: bool = False) -> Tensor:
 
 
 def warped(x: Tensor, displacement: Tensor, lattice: Grid) -> Tensor:
-    """(C, D, H, W) looked up at x + u(x); the displacement is (3, D, H, W) in mm, both on `lattice`."""
+    """(C, D, H, W) warped by a displacement: sampled at x + u(x); u (3, D, H, W) in mm, both on `lattice`."""
     spacing = to_tensor(lattice.spacing[::-1], displacement.device).view(3, 1, 1, 1)
     return sample(x, (mesh(lattice, displacement.device) + displacement) / spacing)
 

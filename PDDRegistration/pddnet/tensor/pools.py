@@ -1,4 +1,7 @@
-"""Averages and extremes over blocks and neighbours, from slices: torch's pools of volumes take one core and longer."""
+"""Average and maximum pooling over blocks and neighbours.
+
+Computed from slices: torch's own pools of volumes use one core, and take longer on it.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,7 @@ def block_means(x: Tensor, factors: Sequence[int]) -> Tensor:
 
 
 def halved(x: Tensor) -> Tensor:
-    """(..., D, H, W): the largest of every 2 x 2 x 2 voxels, or of what there is of them at an odd end."""
-
+    """(..., D, H, W) -> half the resolution: the maximum of every 2 x 2 x 2 voxels, of fewer at an odd end."""
     for dim in (-1, -2, -3):
         n = x.shape[dim]
         pairs = torch.maximum(_every(x, dim, 0, n - n % 2, 2), _every(x, dim, 1, n, 2))
@@ -28,19 +30,20 @@ def halved(x: Tensor) -> Tensor:
 
 
 def dilated(x: Tensor) -> Tensor:
-    """(..., D, H, W): the largest of 3 x 3 x 3 voxels around each, as far as there are any."""
-
+    """(..., D, H, W): dilation, the maximum of the 3 x 3 x 3 voxels around each."""
     for dim in (-1, -2, -3):
         x = of_three(x, dim, torch.maximum).narrow(dim, 1, x.shape[dim])
     return x
 
 
 def of_three(x: Tensor, dim: int, pick: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """What `pick` takes of three neighbours along `dim`, and beyond either end once the value there.
+    """The minimum or maximum of three neighbours along `dim`, padded by one: (..., n, ...) -> (..., n + 2, ...).
 
-    pick: torch.minimum or torch.maximum.
+    Beyond either end the border value is repeated.
+
+    Args:
+        pick: torch.minimum or torch.maximum.
     """
-
     n = x.shape[dim]
     first, last = x.narrow(dim, 0, 1), x.narrow(dim, n - 1, 1)
     if n == 1:
@@ -53,4 +56,7 @@ def of_three(x: Tensor, dim: int, pick: Callable[[Tensor, Tensor], Tensor]) -> T
 
 def _every(x: Tensor, dim: int, start: int, stop: int, step: int) -> Tensor:
     """x[start:stop:step] along one of the last three axes, -1 to -3."""
-    return x[(..., slice(start, stop, step), *[slice(None)] * (-dim - 1))]
+    part = slice(start, stop, step)
+    if dim == -1:
+        return x[..., part]
+    return x[..., part, :] if dim == -2 else x[..., part, :, :]

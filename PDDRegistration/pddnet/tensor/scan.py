@@ -16,29 +16,31 @@ from ..core.grid import Grid
 from ..core.image import AIR, Image
 from ..core.masks import BODY_THRESHOLD, body_mask, view_mask
 from .convert import to_tensor
-from .lattice import interpolate, mesh, sample
-from .pools import block_means
+from .lattice import interpolate, mesh, resample, sample, spatial_shape
+from .pools import block_means, dilated
 
-HU_RANGE = (-1000.0, 1000.0)
+MEASURED_HU_RANGE = (AIR, 2000.0)  # before voxels are averaged: metal would outweigh its surroundings
+HU_RANGE = (-1000.0, 1000.0)  # of `Scan.hu`
+OTHER_BODY_THRESHOLD = -900.0  # of intensities that are scaled to -1000..0: the darkest tenth is air
+OTHER_PERCENTILES = (0.5, 99.5)  # of intensities that are not HU; these two become the ends of their range
 STRAIGHT = 1e-3  # voxels, by which an axis may be turned into another until sampling along the axes is inexact
-BODY_MARGIN = 12.0  # mm of air around the body that still tells something: the skin
+BODY_MARGIN_MM = 12.0  # of air around the body that still tells something: the skin
 SMALLEST_BODY = 0.005  # share of the volume; with less, everything counts as body
 
 
 @dataclass(frozen=True)
 class Scan:
-    """values (3, D, H, W): intensity (air outside the body), body 0..1, view 0..1, on `grid` (canonical axes).
+    """A prepared volume: intensity, body and view on `grid`, and feature channels of its own on `features_grid`.
 
-    codes (E, ...) on `codes_grid`: what guides the matching besides the image (E may be 0). `box`: the body's bounding
-    box.
+    Grids have the canonical axes of the volume, nearly +x, +y, +z in LPS.
     """
 
-    values: Tensor
-    codes: Tensor
+    values: Tensor  # (3, D, H, W): hu, body, view
+    features: Tensor  # (E, D', H', W') channels that guide the matching besides the image; E may be 0
     grid: Grid
-    box: Grid
-    codes_grid: Grid
-    body_not_found: bool  # the whole volume counts
+    box: Grid  # the body's bounding box, with voxels of `grid`
+    features_grid: Grid
+    body_not_found: bool  # the whole volume counts as body
 
     @property
     def hu(self) -> Tensor:
@@ -58,37 +60,42 @@ class Scan:
     def warped(self, lattice: Grid, affine: Affine, displacement: Tensor | None = None) -> Scan:
         """The scan at affine(x + u(x)) for every node x of `lattice`; u (3, D, H, W) in mm along its array axes.
 
-        Without its codes, of which few places need as many: see `codes_at`.
+        Without the features it carries, which few callers need, each on another lattice: see `features_at`.
         """
         device = self.values.device
-        along = _along(lattice, affine, self.grid, device) if displacement is None else None
-        if along is None:
-            values = self.values_at(_where(lattice, displacement, device), lattice, affine)
+        axes = _straight_positions(lattice, affine, self.grid, device) if displacement is None else None
+        if axes is None:
+            values = self.values_at(_displaced_nodes(lattice, displacement, device), lattice, affine)
         else:
-            d, h, w = (_within(at, n) for at, n in zip(along, self.grid.shape, strict=True))
-            values = self._shown(interpolate(self.values, along), d[:, None, None] & h[:, None] & w)
-        none = self.codes.new_zeros((0, *lattice.shape))
+            d, h, w = (_within(index, n) for index, n in zip(axes, self.grid.shape, strict=True))
+            values = self._in_view(interpolate(self.values, axes), d[:, None, None] & h[:, None] & w)
+        none = self.features.new_zeros((0, *lattice.shape))
         return Scan(values, none, lattice, lattice, lattice, self.body_not_found)
 
-    def codes_at(self, lattice: Grid, affine: Affine, displacement: Tensor | None = None) -> Tensor:
-        """(E, *lattice.shape): likewise the codes, averaged where the lattice is coarser; 0 where there are none."""
-        if not len(self.codes):
-            return self.codes.new_zeros((0, *lattice.shape))
-        codes, grid = _averaged(self.codes, self.codes_grid, float(lattice.spacing[0]))
-        along = _along(lattice, affine, grid, codes.device) if displacement is None else None
-        if along is not None:
-            return interpolate(codes, along, zeros=True)
-        return sample(codes, _index(_where(lattice, displacement, codes.device), lattice, affine, grid), zeros=True)
+    def features_at(self, lattice: Grid, affine: Affine, displacement: Tensor | None = None) -> Tensor:
+        """(E, *lattice.shape): the features, warped likewise, averaged where the lattice is coarser; 0 beyond them."""
+        if not len(self.features):
+            return self.features.new_zeros((0, *lattice.shape))
+        features, grid = _averaged(self.features, self.features_grid, float(lattice.spacing[0]))
+        device = features.device
+        axes = _straight_positions(lattice, affine, grid, device) if displacement is None else None
+        if axes is not None:
+            return interpolate(features, axes, zeros=True)
+        index = _index(_displaced_nodes(lattice, displacement, device), lattice, affine, grid)
+        return sample(features, index, zeros=True)
 
-    def values_at(self, where: Tensor, lattice: Grid, affine: Affine) -> Tensor:
-        """(3, ...) values at affine(x), for positions x (3, ...) in mm along D, H, W from the lattice's first node."""
-        index = _index(where, lattice, affine, self.grid)
-        d, h, w = (_within(at, n) for at, n in zip(index, self.grid.shape, strict=True))
-        return self._shown(sample(self.values, index), d & h & w)
+    def values_at(self, points: Tensor, lattice: Grid, affine: Affine) -> Tensor:
+        """(3, ...) values at affine(x), for points x (3, ...) in mm along D, H, W from the lattice's first node."""
+        index = _index(points, lattice, affine, self.grid)
+        d, h, w = (_within(axis, n) for axis, n in zip(index, self.grid.shape, strict=True))
+        return self._in_view(sample(self.values, index), d & h & w)
 
-    def _shown(self, values: Tensor, inside: Tensor) -> Tensor:
-        """Sampled values with air, and neither body nor view, outside the scan."""
+    def near_body(self, target: Grid) -> Tensor:
+        """(D, H, W) on `target`, a lattice along the same axes: 1 within the body and about one voxel around it."""
+        return dilated(resample(self.values[1:2], self.grid, target)[0])
 
+    def _in_view(self, values: Tensor, inside: Tensor) -> Tensor:
+        """Sampled values (3, ...) with air, and neither body nor view, where `inside` is False."""
         intensity = torch.where(inside, values[0], self.values[0].amin())
         return torch.stack([intensity, values[1] * inside, values[2] * inside])
 
@@ -98,97 +105,109 @@ def _within(index: Tensor, size: int) -> Tensor:
     return (index >= -0.5) & (index <= size - 0.5)
 
 
-def _where(lattice: Grid, displacement: Tensor | None, device: torch.device) -> Tensor:
-    where = mesh(lattice, device)
-    return where if displacement is None else where + displacement
+def _displaced_nodes(lattice: Grid, displacement: Tensor | None, device: torch.device) -> Tensor:
+    """(3, D, H, W) x + u(x) in mm along D, H, W from the lattice's first node."""
+    nodes = mesh(lattice, device)
+    return nodes if displacement is None else nodes + displacement
 
 
-def _index(where: Tensor, lattice: Grid, affine: Affine, grid: Grid) -> Tensor:
-    """(3, ...) voxel indices of `grid`, in the order D, H, W, of affine(x); where: see `Scan.values_at`."""
+def _index(points: Tensor, lattice: Grid, affine: Affine, grid: Grid) -> Tensor:
+    """(3, ...) voxel indices of `grid`, in the order D, H, W, of affine(x); points: see `Scan.values_at`."""
+    matrix, start = _to_index(lattice, affine, grid)
+    index = torch.einsum("ij,j...->i...", to_tensor(matrix, points.device), points)
+    return index + to_tensor(start, points.device).view(3, *[1] * (points.dim() - 1))
 
-    turn, start = _to_index(lattice, affine, grid)
-    index = torch.einsum("ij,j...->i...", to_tensor(turn, where.device), where)
-    return index + to_tensor(start, where.device).view(3, *[1] * (where.dim() - 1))
 
-
-def _along(lattice: Grid, affine: Affine, grid: Grid, device: torch.device) -> tuple[Tensor, ...] | None:
-    """Voxel indices of `grid` along D, H, W of the nodes of `lattice`, if the map turns no axis into another."""
-    turn, start = _to_index(lattice, affine, grid)
-    straight = np.diag(turn)
-    if (np.abs(turn - np.diag(straight)) @ lattice.extent[::-1]).max() > STRAIGHT:
+def _straight_positions(
+    lattice: Grid, affine: Affine, grid: Grid, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor] | None:
+    """(D), (H), (W): voxel indices of `grid` of the nodes of `lattice`; None if the map turns an axis into another."""
+    matrix, start = _to_index(lattice, affine, grid)
+    scale = np.diag(matrix)
+    if (np.abs(matrix - np.diag(scale)) @ lattice.extent[::-1]).max() > STRAIGHT:
         return None
-    steps = straight * lattice.spacing[::-1]
-    return tuple(
+    steps = scale * lattice.spacing[::-1]
+    d, h, w = (
         to_tensor(first + step * np.arange(n), device)
         for first, step, n in zip(start, steps, lattice.shape, strict=True)
     )
+    return d, h, w
 
 
 def _to_index(lattice: Grid, affine: Affine, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     """(3, 3) and (3,): from mm along D, H, W of `lattice`, from its first node, to voxel indices of `grid`."""
     to_index = np.linalg.inv(grid.axes)
-    turn = (to_index @ affine.matrix @ lattice.direction[:, ::-1])[::-1]
-    return turn, (to_index @ (affine.points(lattice.origin) - grid.origin))[::-1]
+    matrix = (to_index @ affine.matrix @ lattice.direction[:, ::-1])[::-1]
+    return matrix, (to_index @ (affine.points(lattice.origin) - grid.origin))[::-1]
 
 
 def _averaged(x: Tensor, grid: Grid, spacing: float) -> tuple[Tensor, Grid]:
     """(E, D, H, W) averaged to about `spacing` mm, and its grid."""
-
     factors = np.maximum(np.round(spacing / grid.spacing).astype(int), 1)
     if (factors == 1).all():
         return x, grid
     missing = [p for n, f in zip(grid.size, factors, strict=True) for p in (0, int(-n % f))]
-    x = block_means(functional.pad(x[None], missing, mode="replicate")[0], tuple(map(int, factors[::-1])))
-    return x, Grid(x.shape[1:], grid.spacing * factors, grid.index_to_point((factors - 1) / 2), grid.direction)
+    padded = functional.pad(x[None], missing, mode="replicate")[0]
+    means = block_means(padded, tuple(map(int, factors[::-1])))
+    first = grid.index_to_point((factors - 1) / 2)
+    return means, Grid(spatial_shape(means), grid.spacing * factors, first, grid.direction)
 
 
 def prepare(
     image: Image, spacing: float, device: torch.device, *, hu: bool = True, mask: Image | None = None,
-    codes: Image | None = None, code_book: np.ndarray | None = None, tick: Callable[[], None] = lambda: None,
+    tick: Callable[[], None] = lambda: None,
 ) -> Scan:  # fmt: skip
-    """Coarsen a volume to about `spacing` mm and find the body and the view.
+    """Coarsen a volume to about `spacing` mm and find the body and the view. The scan carries no features yet.
 
     Args:
         hu: Hounsfield units; otherwise the values are scaled by their own range.
         mask: where the scan may be trusted (any grid; nonzero counts as view).
-        codes, code_book: a label map on any grid and a row (E) per label value 0..max, to guide the matching.
+        tick: called between the steps, see `Work`.
     """
     image = image.canonical()
-    low, high = (AIR, 2000.0) if hu else tuple(np.percentile(image.array[::2, ::2, ::2], (0.5, 99.5)).astype(float))
-    coarse = image.clip(low, high).coarsen(spacing)
+    coarse = _measured(image, spacing) if hu else _scaled(image, spacing)
     tick()
-    values = coarse.array.astype(np.float32)
-    if not hu:
-        values = (values - low) / max(high - low, 1e-6) * 1000.0 - 1000.0
-        coarse = Image(values, coarse.grid)
-    view = view_mask(coarse).array
-    if mask is not None:
-        view = view & (
-            Image((mask.array != 0).astype(np.uint8), mask.grid).resample(coarse.grid, labels=True).array > 0
-        )
+    view = _view(coarse, mask)
     tick()
-    body = body_mask(coarse, BODY_THRESHOLD if hu else -900.0).array
-    whole = body.mean() < SMALLEST_BODY
-    if whole:
+    body = body_mask(coarse, BODY_THRESHOLD if hu else OTHER_BODY_THRESHOLD).array
+    body_not_found = bool(body.mean() < SMALLEST_BODY)
+    if body_not_found:
         body = np.ones_like(view)
-    values = np.where(body, np.clip(values, *HU_RANGE), HU_RANGE[0])
-    box = _bounding_box(coarse.grid, body & view if (body & view).any() else body)
+    values = np.where(body, np.clip(coarse.array, *HU_RANGE), HU_RANGE[0])
+    shown = body & view
+    box = _bounding_box(coarse.grid, shown if shown.any() else body)
     tick()
-    guide = _encode(codes, code_book, coarse.grid)
-    stack = np.stack([values, body.astype(np.float32), view.astype(np.float32)])
-    return Scan(to_tensor(stack, device), to_tensor(guide, device), coarse.grid, box, coarse.grid, whole)
+    stack = to_tensor(np.stack([values, body.astype(np.float32), view.astype(np.float32)]), device)
+    none = stack.new_zeros((0, *coarse.grid.shape))
+    return Scan(stack, none, coarse.grid, box, coarse.grid, body_not_found)
 
 
-def _encode(labels: Image | None, code_book: np.ndarray | None, grid: Grid) -> np.ndarray:
-    if labels is None or code_book is None:
-        return np.zeros((0, *grid.shape), np.float32)
-    near = labels.resample(grid, labels=True).array.astype(int)
-    return np.moveaxis(code_book[np.clip(near, 0, len(code_book) - 1)], -1, 0).astype(np.float32)
+def _measured(image: Image, spacing: float) -> Image:
+    """A volume in HU, clipped and averaged to about `spacing` mm; float32."""
+    coarse = image.clip(*MEASURED_HU_RANGE).coarsen(spacing)
+    return Image(coarse.array.astype(np.float32), coarse.grid)
+
+
+def _scaled(image: Image, spacing: float) -> Image:
+    """A volume in any unit, clipped, averaged to about `spacing` mm and scaled to -1000..0."""
+    low, high = np.percentile(image.array[::2, ::2, ::2], OTHER_PERCENTILES).astype(float)
+    coarse = image.clip(low, high).coarsen(spacing)
+    values = coarse.array.astype(np.float32)
+    return Image((values - low) / max(high - low, 1e-6) * 1000.0 - 1000.0, coarse.grid)
+
+
+def _view(coarse: Image, mask: Image | None) -> np.ndarray:
+    """(D, H, W) bool: what the scanner has measured, where it may be trusted."""
+    view = view_mask(coarse).array
+    if mask is None:
+        return view
+    trusted = Image((mask.array != 0).astype(np.uint8), mask.grid)
+    return view & (trusted.resample(coarse.grid, labels=True).array > 0)
 
 
 def _bounding_box(grid: Grid, mask: np.ndarray) -> Grid:
-    """The part of the grid that holds the mask, and BODY_MARGIN around it where the grid reaches."""
-    margin = np.maximum(np.round(BODY_MARGIN / grid.spacing[::-1]), 1).astype(int)
+    """The part of the grid that holds the mask, and BODY_MARGIN_MM around it where the grid reaches."""
+    margin = np.maximum(np.round(BODY_MARGIN_MM / grid.spacing[::-1]), 1).astype(int)
     box = ndimage.find_objects(mask.astype(np.uint8))[0]
     start = np.maximum([s.start for s in box] - margin, 0)
     stop = np.minimum([s.stop for s in box] + margin, grid.shape)

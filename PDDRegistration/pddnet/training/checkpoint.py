@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,16 +18,17 @@ _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 def write_state(path: Path, net: nn.Module, average: nn.Module, adam: torch.optim.AdamW, **numbers: float) -> None:
     """Write the network, its running average, the optimiser's moments and some numbers; whole or not at all."""
-    arrays = {f"net.{name}": to_array(value) for name, value in net.state_dict().items()}
+    arrays: dict[str, Any] = {f"net.{name}": to_array(value) for name, value in net.state_dict().items()}
     arrays |= {f"average.{name}": to_array(value) for name, value in average.state_dict().items()}
     for name, parameter in net.named_parameters():
         state = adam.state.get(parameter, {})
         arrays |= {f"{key}.{name}": to_array(state[key]) for key in _MOMENTS if key in state}
         if "step" in state:
             arrays[f"step.{name}"] = np.float32(state["step"])
+    arrays |= {f"number.{key}": np.float64(value) for key, value in numbers.items()}
     temporary = path.with_name(path.name + ".part")
     with temporary.open("wb") as stream:
-        np.savez(stream, **arrays, **{f"number.{key}": np.float64(value) for key, value in numbers.items()})
+        np.savez(stream, **arrays)
     temporary.replace(path)
 
 

@@ -1,4 +1,4 @@
-"""What `pddnet train` is told: one JSON file, checked before anything starts. torch-free."""
+"""The configuration of `pddnet train`: one JSON file, checked before anything starts. torch-free."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ..errors import InputError
 from ..io.label_names import find_names
 
 NETWORKS = ("semantic", "pdd")
-LEAST_VIEW = 16  # voxels
-KINDS = ("anatomies", "virtual patients", "labelled scans", "unlabelled scans")
+LEAST_VIEW = 16  # voxels along each axis, or the network has next to nothing to compare
+KINDS = ("anatomies", "virtual patients", "labelled scans", "unlabelled scans")  # of sources, in the order of `shares`
 
 
 @dataclass(frozen=True)
-class LabelledScan:
-    """A scan, its label map, and what the map's numbers mean."""
+class ScanFiles:
+    """The files of a labelled scan: the scan, its label map, and the name of each label number."""
 
     image: Path
     labels: Path
@@ -28,7 +28,7 @@ class LabelledScan:
 
 @dataclass(frozen=True)
 class PairSettings:
-    """How pdd-net sees a pair of scans in training; small enough by default for two CPU cores.
+    """Settings of pdd-net and of the pairs it is trained on; small enough by default for two CPU cores.
 
     Attributes:
         view: voxels of 4 mm that are drawn along D, H, W (LPS z, y, x).
@@ -67,8 +67,8 @@ class TrainingConfig:
         validation: such a folder to choose the best weights by.
         unlabelled: a folder of CASE/ct.nii.gz; the network's own surest guesses are their labels. That lowered the Dice
             when the bundled weights were trained (see the model card).
-        shares: how often an anatomy, a virtual patient, a labelled and an unlabelled scan are drawn, all of a kind
-            together.
+        shares: how often an anatomy, a virtual patient, a labelled and an unlabelled scan are drawn (see KINDS), all of
+            a kind together.
         width: channels of the semantic network's first level.
         pairs: settings of pdd-net alone.
         iterations: training steps.
@@ -95,11 +95,11 @@ class TrainingConfig:
     seed: int = 1
     validate_every: int = 250
     seconds_kept: float = 120.0
-    data: str = ""  # for the model card: where the data come from, and their terms
+    data: str = ""
 
 
 def read_config(path: Path) -> TrainingConfig:
-    """The configuration in a JSON file.
+    """Read the configuration in a JSON file.
 
     Raises:
         InputError: it cannot be read, holds an unknown name or a value of the wrong kind, or nothing to learn from.
@@ -131,11 +131,10 @@ def _check_names(given: dict[str, Any], settings: type) -> None:
 
 
 def _value(name: str, value: Any, folder: Path) -> Any:
-    """A setting as the configuration holds it; raises ValueError."""
+    """A setting as the configuration holds it; paths are relative to `folder`. Raises ValueError."""
     if name in ("out", "scans", "validation", "unlabelled", "data"):
-        if not isinstance(value, str):
-            raise ValueError(f"'{name}' must be a text, not {value!r}")
-        return value if name == "data" else folder / value
+        text = _text(name, value)
+        return text if name == "data" else folder / text
     if name == "network":
         if value not in NETWORKS:
             raise ValueError(f"'network' must be one of {', '.join(NETWORKS)}, not {value!r}")
@@ -143,26 +142,39 @@ def _value(name: str, value: Any, folder: Path) -> Any:
     if name == "pairs":
         return _pairs(value)
     if name in ("anatomies", "donors"):
-        if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
-            raise ValueError(f"'{name}' must be a list of files, not {value!r}")
-        return tuple(folder / entry for entry in value)
+        return tuple(folder / entry for entry in _texts(name, value))
     if name == "shares":
-        if (
-            not isinstance(value, list)
-            or len(value) != len(KINDS)
-            or not all(map(_is_amount, value))
-            or sum(value) == 0
-        ):
-            raise ValueError(f"'shares' are {len(KINDS)} numbers, none negative: {', '.join(KINDS)}")
-        return tuple(map(float, value))
+        return _shares(value)
+    return _number(name, value)
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"'{name}' must be a text, not {value!r}")
+    return value
+
+
+def _texts(name: str, value: Any) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
+        raise ValueError(f"'{name}' must be a list of files, not {value!r}")
+    return value
+
+
+def _shares(value: Any) -> tuple[float, ...]:
+    right = isinstance(value, list) and len(value) == len(KINDS) and all(map(_is_amount, value))
+    if not right or sum(value) == 0:
+        raise ValueError(f"'shares' are {len(KINDS)} numbers, none negative: {', '.join(KINDS)}")
+    return tuple(map(float, value))
+
+
+def _number(name: str, value: Any) -> int | float:
     if not _is_amount(value):
         raise ValueError(f"'{name}' must be a number that is not negative, not {value!r}")
     if name in ("learning_rate", "seconds_kept"):
         return float(value)
-    if value != int(value) or (name in ("iterations", "validate_every") and value < 1):
-        raise ValueError(
-            f"'{name}' must be a whole number{'' if name in ('seed', 'virtual') else ' from 1 on'}, not {value!r}"
-        )
+    if not _is_whole(value) or (name in ("iterations", "validate_every") and value < 1):
+        least = "" if name in ("seed", "virtual") else " from 1 on"
+        raise ValueError(f"'{name}' must be a whole number{least}, not {value!r}")
     if name == "width" and (value < 8 or value % 8):
         raise ValueError(f"'width' must be a multiple of 8, not {value!r}")
     return int(value)
@@ -200,7 +212,7 @@ def _is_amount(value: Any) -> bool:
     return not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value) and value >= 0
 
 
-def labelled_scans(folder: Path) -> tuple[list[LabelledScan], list[str]]:
+def labelled_scans(folder: Path) -> tuple[list[ScanFiles], list[str]]:
     """The labelled scans of a folder by case, and a sentence for each case that cannot be used.
 
     Raises:
@@ -212,7 +224,7 @@ def labelled_scans(folder: Path) -> tuple[list[LabelledScan], list[str]]:
     for image in sorted(folder.glob("[!.]*/ct.nii.gz")):  # hidden: patients that are still being written
         case = image.parent
         try:
-            found.append(LabelledScan(image, _existing(case / "labels.nii.gz"), _names(case, folder)))
+            found.append(ScanFiles(image, _existing(case / "labels.nii.gz"), _names(case, folder)))
         except InputError as error:
             problems.append(str(error))
     return found, problems

@@ -1,4 +1,4 @@
-"""What a network is trained on: scans drawn by number, synthesised or deformed, in processes beside the training."""
+"""Data sets of single scans and of couples: scans drawn by number, synthesised or augmented, in worker processes."""
 
 from __future__ import annotations
 
@@ -14,73 +14,77 @@ from torch.utils.data import IterableDataset, get_worker_info
 from ..features.label_table import STRUCTURES
 from ..synthesis.patient import Sample
 
-SIZES = ((32, 40, 48, 64, 80), (56, 64, 72), (72, 80, 96))  # voxels along D, H, W: slabs of 130 mm to the trunk
-MOST_VOXELS = 330_000
+VIEW_SIZES = ((32, 40, 48, 64, 80), (56, 64, 72), (72, 80, 96))  # voxels along D, H, W: slabs of 130 mm to the trunk
+MOST_VOXELS = 330_000  # of a view, which bounds the memory of a step
+LARGEST_SEED = 2**62
 
 
 class SampleSource(Protocol):
-    """Something that patients can be drawn from."""
+    """A sampler: draws scans with their labels, a label map's (`PatientSource`) or a real scan's (`ScanSource`)."""
 
     annotated: frozenset[int]
+    """The structures (numbers of the common table) that its labels tell apart."""
 
     def draw(self, shape: tuple[int, int, int], seed: int) -> Sample:
-        """The scan of this seed."""
+        """The scan of this seed, of `shape` (D, H, W)."""
         ...
 
 
-class ScanDataset(IterableDataset):
+class ScanDataset(IterableDataset[tuple[Tensor, ...]]):
     """Endless (values, structures, annotated) from number `first` on: number n is the same whenever it is drawn.
 
     values (3, D, H, W) as `Scan.values`, structures (D, H, W) int64, annotated (structures,) bool.
     """
 
     def __init__(self, sources: list[SampleSource], shares: list[float], seed: int, first: int) -> None:
-        self._sources, self._shares = sources, np.array(shares) / np.sum(shares)
-        self._seed, self._first = seed, first
+        self._sources = sources
+        self._shares = np.array(shares) / np.sum(shares)
+        self._seed = seed
+        self._first = first
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
-        """In a process of several every so many-th, from which the loader, taking turns, makes the same row again."""
-        among_all = get_worker_info()
-        skipped, step = (among_all.id, among_all.num_workers) if among_all else (0, 1)
+        """Draw, in one of n worker processes, every n-th item; the loader takes turns and restores the order."""
+        worker = get_worker_info()
+        skipped, step = (worker.id, worker.num_workers) if worker else (0, 1)
         for number in itertools.count(self._first + skipped, step):
-            yield self.item(np.random.default_rng([self._seed, number]))
+            yield self.draw_item(np.random.default_rng([self._seed, number]))
 
-    def item(self, rng: np.random.Generator) -> tuple[Tensor, ...]:
-        """One item."""
-        source = self.chosen(rng)
-        sample = source.draw(drawn_shape(rng), int(rng.integers(2**62)))
-        return sample.values, sample.structures, among(source.annotated)
+    def draw_item(self, rng: np.random.Generator) -> tuple[Tensor, ...]:
+        """Draw one item."""
+        source = self.draw_source(rng)
+        sample = source.draw(draw_view_size(rng), int(rng.integers(LARGEST_SEED)))
+        return sample.values, sample.structures, annotation_mask(source.annotated)
 
-    def chosen(self, rng: np.random.Generator) -> SampleSource:
-        """A source, by the shares."""
+    def draw_source(self, rng: np.random.Generator) -> SampleSource:
+        """Draw a source, by the shares."""
         return self._sources[rng.choice(len(self._sources), p=self._shares)]
 
 
 class CoupleDataset(ScanDataset):
     """Endless (values, structures, annotated) as of `ScanDataset`, of two scans of one shape: (2, 3, D, H, W)..."""
 
-    def item(self, rng: np.random.Generator) -> tuple[Tensor, ...]:
-        """One couple."""
-        shape = drawn_shape(rng)
-        sources = [self.chosen(rng) for _ in range(2)]
-        samples = [source.draw(shape, int(rng.integers(2**62))) for source in sources]
+    def draw_item(self, rng: np.random.Generator) -> tuple[Tensor, ...]:
+        """Draw one couple."""
+        shape = draw_view_size(rng)
+        sources = [self.draw_source(rng) for _ in range(2)]
+        samples = [source.draw(shape, int(rng.integers(LARGEST_SEED))) for source in sources]
         return (
             torch.stack([sample.values for sample in samples]),
             torch.stack([sample.structures for sample in samples]),
-            torch.stack([among(source.annotated) for source in sources]),
+            torch.stack([annotation_mask(source.annotated) for source in sources]),
         )
 
 
-def among(annotated: frozenset[int]) -> Tensor:
-    """(structures,) bool: what is told apart, the background among it."""
-    result = torch.zeros(len(STRUCTURES), dtype=torch.bool)
-    result[[0, *annotated]] = True
-    return result
+def annotation_mask(annotated: frozenset[int]) -> Tensor:
+    """(structures,) bool: true for what is told apart, the background among it."""
+    mask = torch.zeros(len(STRUCTURES), dtype=torch.bool)
+    mask[[0, *annotated]] = True
+    return mask
 
 
-def drawn_shape(rng: np.random.Generator) -> tuple[int, int, int]:
-    """Voxels along D, H, W of a view."""
+def draw_view_size(rng: np.random.Generator) -> tuple[int, int, int]:
+    """Draw the voxels of a view along D, H, W, at most MOST_VOXELS in all."""
     while True:
-        shape = tuple(int(rng.choice(sizes)) for sizes in SIZES)
-        if np.prod(shape) <= MOST_VOXELS:
-            return shape
+        depth, height, width = (int(rng.choice(sizes)) for sizes in VIEW_SIZES)
+        if depth * height * width <= MOST_VOXELS:
+            return depth, height, width

@@ -1,16 +1,16 @@
-"""The course of a training as a picture: an SVG file, written without any library."""
+"""Plot the course of a training as an SVG, without any library."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 720, 320, 56, 24, 16, 40
 COLOURS = ("#2a6fdb", "#d9480f", "#2b8a3e")
 
 
-def course(curves: dict[str, Sequence[tuple[float, float]]], title: str) -> str:
-    """An SVG of curves of (iteration, value); values that are no numbers are left out."""
+def course(curves: Mapping[str, Sequence[tuple[float, float]]], title: str) -> str:
+    """Draw an SVG of curves of (iteration, value); values that are no numbers are left out."""
     kept = {name: [p for p in points if math.isfinite(p[1])] for name, points in curves.items()}
     kept = {name: points for name, points in kept.items() if points}
     x_end = max((p[0] for points in kept.values() for p in points), default=1.0) or 1.0

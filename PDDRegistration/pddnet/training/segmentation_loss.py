@@ -1,36 +1,38 @@
-"""How well a network names structures, where every map tells only some of them apart."""
+"""The loss of the semantic network: cross-entropy and soft Dice, where every map tells only some structures apart."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-RARE = 200.0  # voxels: structures with fewer weigh no more than this
-SMOOTH = 10.0  # voxels, added above and below in the Dice
+RARE_VOXELS = 200.0  # structures with fewer weigh no more than one with so many
+DICE_SMOOTHING = 10.0  # voxels, added above and below in the Dice: it jumps less where a structure is small
 
 
 def segmentation_loss(logits: Tensor, structures: Tensor, annotated: Tensor) -> tuple[Tensor, float]:
     """Cross-entropy, weighted by 1 / sqrt(frequency), plus one minus the mean soft Dice of the structures present.
 
     A structure that the map does not tell apart counts as background (Fang and Yan 2020, target adaptive loss,
-    doi:10.1109/TMI.2020.3001036): naming it there is neither right nor wrong.
+    doi:10.1109/TMI.2020.3001036): to predict it there is neither right nor wrong.
 
     Args:
-        logits: (C, N) of N voxels; structures: (N,) int64; annotated: (C,) bool, the background among them.
+        logits: (C, N) of N voxels and C structures.
+        structures: (N,) int64.
+        annotated: (C,) bool, what the map tells apart, the background among it.
 
     Returns:
-        the loss, and the mean Dice.
+        The loss (), and the mean Dice.
     """
-    log = logits.float().log_softmax(0)
-    background = torch.cat([log[:1], log[~annotated]]).logsumexp(0, keepdim=True)
-    log = torch.cat([background, log[1:]])
+    log_probability = logits.float().log_softmax(0)
+    background = torch.cat([log_probability[:1], log_probability[~annotated]]).logsumexp(0, keepdim=True)
+    log_probability = torch.cat([background, log_probability[1:]])
     count = torch.bincount(structures, minlength=len(annotated)).float()
-    weight = (count + RARE).rsqrt()[structures]
-    right = log.gather(0, structures[None])[0]
-    entropy = -(weight * right).sum() / weight.sum()
-    probability = log.exp()
-    common = torch.zeros_like(count).index_add(0, structures, right.exp())
-    dice = (2 * common + SMOOTH) / (probability.sum(1) + count + SMOOTH)
+    log_of_true = log_probability.gather(0, structures[None])[0]
+    weight = (count + RARE_VOXELS).rsqrt()[structures]
+    entropy = -(weight * log_of_true).sum() / weight.sum()
+    volume = log_probability.exp().sum(1)
+    common = torch.zeros_like(count).index_add(0, structures, log_of_true.exp())
+    dice = (2 * common + DICE_SMOOTHING) / (volume + count + DICE_SMOOTHING)
     present = (count > 0) & annotated
     present[0] = False
     mean = dice[present].mean() if bool(present.any()) else dice.new_ones(())

@@ -1,4 +1,4 @@
-"""A long-lived process that registers, warps and measures on request; `PDDRegistrationLib` starts it.
+"""The worker: a long-lived process that registers, warps and measures on request; `PDDRegistrationLib` starts it.
 
 Importing this package imports neither numpy nor torch: Slicer's process needs only the protocol.
 """

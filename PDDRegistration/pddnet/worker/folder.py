@@ -1,7 +1,7 @@
-"""The private folder through which a worker and its client pass arrays: patient data, so it must not stay behind.
+"""`WorkerFolder`: the private folder through which a worker and its client pass arrays.
 
-Whoever made a folder holds a lock in it as long as it lives, however it ends. A folder whose lock is free belongs to
-nobody: process numbers would tell less, because they are used again.
+It holds patient data, so it must not stay behind. The process that made a folder holds a lock on a file in it until it
+ends, in whatever way. A folder whose lock is free is abandoned. Process numbers would tell less: they are used again.
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ except ImportError:  # Windows, where a file that is open cannot be deleted
 
 PREFIX = "pddnet-"
 _LOCK = ".owner"
-_YOUNG = 60.0  # s; a folder so new may not be locked yet
+_YOUNG_SECONDS = 60.0  # a folder so new may not be locked yet
+_ATTEMPTS = 5  # to delete a folder into which another thread writes
+_PAUSE_SECONDS = 0.02  # between two attempts
 
 
 class WorkerFolder:
-    """A folder that nobody else may read; it is `remove`d by its maker, by the worker, or by a later `sweep`."""
+    """A folder that only this user may read. Its maker, the worker, or a later `sweep` removes it."""
 
     def __init__(self, parent: str | Path) -> None:
         """Raises OSError where the parent is missing or cannot be written."""
@@ -40,19 +42,19 @@ class WorkerFolder:
 
 
 def remove(folder: Path) -> None:
-    """Delete a folder in which another thread may still be writing; what cannot be deleted is left to `sweep`."""
-    for _ in range(5):
+    """Delete a folder, even if another thread still writes into it; what cannot be deleted is left to `sweep`."""
+    for _ in range(_ATTEMPTS):
         shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():
             return
-        time.sleep(0.02)
+        time.sleep(_PAUSE_SECONDS)
 
 
 def sweep(parent: str | Path) -> None:
-    """Remove the folders of makers that died without doing so."""
+    """Remove the folders of processes that ended without doing so."""
     for folder in Path(parent).glob(PREFIX + "*"):
-        with contextlib.suppress(OSError):  # someone else's, or just gone
-            if time.time() - folder.stat().st_mtime > _YOUNG and _is_abandoned(folder / _LOCK):
+        with contextlib.suppress(OSError):  # another user's, or just removed
+            if time.time() - folder.stat().st_mtime > _YOUNG_SECONDS and _is_abandoned(folder / _LOCK):
                 remove(folder)
 
 

@@ -1,8 +1,8 @@
-"""What passes between a worker and its client: JSON values, in which arrays stand for files in the private folder.
+"""Turn values into messages between a worker and its client, and back.
 
-Both sides pack with `pack` and unpack with `unpack`: an `Image`, a `DisplacementField`, a numpy array, a `Grid` or a
-SimpleITK transform that goes in on one side comes out bit-identical on the other. Files are numbered, not named, and
-deleted as soon as they are read.
+A message is JSON; arrays are files in the private folder, to which it refers. Both sides `pack` what they send and
+`unpack` what they receive: an `Image`, a `DisplacementField`, a numpy array, a `Grid` or a SimpleITK transform comes
+out bit-identical. Files are numbered, not named, and deleted as soon as they are read.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _KINDS = {Image: "image", DisplacementField: "field", np.ndarray: "array", sitk.
 
 
 def pack(value: Any, folder: Path, prefix: str) -> Any:
-    """The value as strict JSON; its arrays are written to `<prefix>-<number>.*` in the folder, each once.
+    """Turn a value into strict JSON; each array is written once, to `<prefix>-<number>.*` in the folder.
 
     Raises:
         InputError: a file cannot be written; none of the files stays.
@@ -54,7 +54,7 @@ def pack(value: Any, folder: Path, prefix: str) -> Any:
 
 
 def unpack(value: Any, folder: Path) -> Any:
-    """The inverse of `pack`. The files are deleted, also where one of them cannot be read."""
+    """Turn what `pack` returned into the value. The files are deleted, even if one of them cannot be read."""
     read: dict[str, Any] = {}
 
     def unpacked(item: Any) -> Any:
@@ -88,7 +88,7 @@ def _write(item: Any, folder: Path, name: str) -> dict[str, Any]:
         sitk.WriteTransform(item, str(folder / f"{name}.h5"))
         return {_KIND: kind, "file": f"{name}.h5"}
     array = item if kind == "array" else item.array
-    if not array.flags.forc:  # a turned view: ten times as fast in two steps
+    if not array.flags.forc:  # a transposed view: np.save is ten times as fast on a copy
         array = np.ascontiguousarray(array)
     np.save(folder / f"{name}.npy", array, allow_pickle=False)
     return {_KIND: kind, "file": f"{name}.npy"} | ({} if kind == "array" else {"grid": _grid_to_json(item.grid)})
@@ -116,7 +116,7 @@ def _files(value: Any) -> list[str]:
     return _files(list(value.values()))
 
 
-def _grid_to_json(grid: Grid) -> dict[str, list]:
+def _grid_to_json(grid: Grid) -> dict[str, list[Any]]:
     return {
         "shape": list(grid.shape),
         "spacing": grid.spacing.tolist(),

@@ -1,4 +1,4 @@
-"""A long-lived process that registers for an application.
+"""Serve requests of an application in a long-lived process: register, warp, measure.
 
 Requests come by standard input, answers go out by standard output: JSON, one ASCII line each. Arrays travel as files
 in a private folder (`messages`).
@@ -17,6 +17,7 @@ standard input closes, even in the middle of a computation, and deletes its fold
 from __future__ import annotations
 
 import faulthandler
+import io
 import json
 import os
 import queue
@@ -25,6 +26,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -36,7 +38,7 @@ from .folder import remove
 
 PROTOCOL = 1
 IDLE = 300.0  # s without a request, after which the process ends
-GRACE = 5.0  # s after saying so, in which a request that was just on its way still counts
+GRACE = 5.0  # s after it announced that, in which a request that was already on its way is still answered
 INTERVAL = 0.1  # s between two reports of progress within a stage
 
 _START = (
@@ -50,24 +52,24 @@ _NO_MEMORY = (
 
 
 def arguments(parent: str | Path, folder: str | Path, idle: float = IDLE) -> list[str]:
-    """What to give a Python so that it runs the worker of the pddnet in `parent`, whatever else is installed."""
+    """The arguments with which a Python runs the worker of the pddnet in `parent`, even if another one is installed."""
     return ["-c", _START, str(parent), str(folder), str(idle)]
 
 
 def main(folder: str, idle: float = IDLE) -> NoReturn:
-    """Serve until standard input closes or nothing came for `idle` seconds; `folder` is deleted then."""
+    """Serve until standard input closes or no request came for `idle` seconds; then delete `folder`."""
     requests, answers = _take_channels()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal of the application is meant for that one
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is meant for the application
     faulthandler.enable()
     prepare()
     _Server(Path(folder), requests, answers, idle).serve()
 
 
 def _take_channels() -> tuple[BinaryIO, BinaryIO]:
-    """Standard input and output for ourselves.
+    """Keep standard input and output for the protocol, and return them as (requests, answers).
 
-    What a library prints, also from C, goes to standard error from now on. And nobody else finds our standard input: on
-    Windows a library that asks for its type while we wait for a line would wait too.
+    From now on, what a library prints, also from C, goes to standard error. Standard input becomes the null device: on
+    Windows a library that asks for its type would wait as long as we wait for a line.
     """
     requests, answers = os.dup(0), os.dup(1)
     if sys.platform == "win32":
@@ -79,13 +81,17 @@ def _take_channels() -> tuple[BinaryIO, BinaryIO]:
     os.dup2(nothing, 0)
     os.dup2(2, 1)
     os.close(nothing)
-    sys.stderr.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
+    if isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
     sys.stdout = sys.stderr
     return os.fdopen(requests, "rb"), os.fdopen(answers, "wb", buffering=0)
 
 
 class _Server:
-    """One thread listens, so that a cancellation or the end of the client is noticed at once; the main one computes."""
+    """Answers requests one after the other.
+
+    The main thread computes; another one listens, so that a cancellation or the end of the client is noticed at once.
+    """
 
     def __init__(self, folder: Path, requests: BinaryIO, answers: BinaryIO, idle: float) -> None:
         self._folder, self._requests, self._answers, self._idle = folder, requests, answers, idle
@@ -111,7 +117,7 @@ class _Server:
             self._end()
 
     def _take(self, line: bytes) -> bool:
-        """Whether to go on after this line; an empty one means that standard input is closed."""
+        """Take one line of input and return whether to go on; an empty one means that standard input is closed."""
         try:
             message = json.loads(line) if line else {"do": "quit"}
             do, number = str(message["do"]), int(message.get("id", 0))
@@ -153,8 +159,8 @@ class _Server:
         finally:
             _free()
 
-    def _progress(self, number: int) -> Any:
-        """The callback for one request."""
+    def _progress(self, number: int) -> Callable[[float, str], None]:
+        """The progress callback of one request. It raises Cancelled where the client cancelled the request."""
         last: tuple[str, float] = ("", 0.0)
 
         def report(fraction: float, stage: str) -> None:
@@ -182,13 +188,13 @@ class _Server:
             self._end()
 
     def _end(self) -> NoReturn:
-        """End the process from whatever thread; a computation is not waited for."""
+        """End the process, from any thread and without waiting for a computation."""
         remove(self._folder)
         os._exit(0)
 
 
 def _free() -> None:
-    """Give memory back between requests, the GPU's, too: the application draws with it."""
+    """Give memory back between requests, the GPU's too: the application draws with it."""
     give_back()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():

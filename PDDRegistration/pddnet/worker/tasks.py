@@ -1,4 +1,4 @@
-"""What a worker computes, one function per request, by the code of the command line. torch is imported when needed.
+"""What the worker computes: one function per request, by the code of the command. torch is imported when needed.
 
 Every function takes `progress(fraction, stage)`, which may raise `Cancelled`, and the request's fields by keyword, and
 returns the answer's fields. Transforms map fixed to moving points in LPS mm.
@@ -7,7 +7,7 @@ returns the answer's fields. Transforms map fixed to moving points in LPS mm.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import SimpleITK as sitk
@@ -21,13 +21,21 @@ from ..core.result import Progress
 from ..errors import InputError
 from ..evaluation import metrics, report, transform_quality
 from ..io.landmark_init import affine_transform
-from ..io.validation import check_overlap, check_volume
+from ..io.validation import check_volume
 from ..io.volumes import fit_labels, fit_mask
-from ..matching.clock import Clock
+from ..matching.progress import Clock
+from ..run import outputs as run_outputs
+from ..run.registration import FinishedRun, RunInputs, check_device
+from ..run.registration import register as run_registration
 
-Transform = sitk.Transform | DisplacementField | np.ndarray
-_REGISTERED = 0.9  # share of the progress; warping and measuring is the rest
-_LABELS = 0.8  # share of the progress of measuring; the transform itself is the rest
+Transform: TypeAlias = "sitk.Transform | DisplacementField | np.ndarray"
+# Progress of `register`: the registration takes the first nine tenths, warping half of the rest.
+_WARP_STARTS = 0.9
+_MEASURE_STARTS = 0.95
+# Progress of `evaluate`: label maps take the first part, then Jacobian, inverse and similarity follow.
+_JACOBIAN_STARTS = 0.8
+_INVERSE_STARTS = 0.9
+_SIMILARITY_STARTS = 0.97
 
 
 def warm(progress: Progress) -> dict[str, Any]:
@@ -61,83 +69,71 @@ def register(
     warp: dict[str, Image] | None = None,
     warp_labels: dict[str, Image] | None = None,
     evaluate: dict[str, dict[str, Image]] | None = None,
-    jacobian: bool = False,
-    inverse: bool = False,
+    **outputs: bool,
 ) -> dict[str, Any]:
     """Register as `pddnet register` does, then warp and measure.
 
     Args:
-        adjust: settings that replace the preset's, see `adjust.adjusted`.
+        adjust: settings that replace the preset's, see `preset_overrides.adjusted`.
         fixed_labels, moving_labels: label maps that guide the registration; give both or neither.
         warp, warp_labels: volumes and label maps of the moving space to bring to the fixed grid, by name.
         evaluate: pairs of label maps, {"fixed": ..., "moving": ...} by name, that are only measured.
-        jacobian: whether to return the determinant as an image too.
-        inverse: whether to return the inverse too, moving to fixed, on a grid over the moving scan.
+        outputs: of `run.outputs.OUTPUTS` those that are computed on request only: jacobian (the determinant, an
+            `Image`) and inverse (moving to fixed points, a `DisplacementField` on a grid over the moving scan).
 
     Returns:
         report (as `--report` writes it), field, spread, warped and warped_labels (images by name), evaluation (a label
-        section by name, see `report.label_section`), jacobian (an `Image` or None), inverse (a `DisplacementField` or
-        None), cuda (as `warm` says it).
+        section by name, see `report.label_section`), the outputs on request (None where not asked for), cuda (as
+        `warm` says it).
 
     Raises:
         InputError, TorchMissing, Cancelled, MemoryError: as `pipeline.register`.
+        TypeError: there is no such output.
     """
+    if unknown := outputs.keys() - {output.answer for output in run_outputs.OUTPUTS if output.on_request}:
+        raise TypeError(f"register knows no {', '.join(sorted(unknown))}")
     clock = Clock()
     progress(0.0, "start")
     settings = adjusted(find_preset(preset), **(adjust or {}))
-    from .. import pipeline
-    from ..tensor.device import check_device, gpu
-
     check_device(device)
-
     clock.lap("start")
-    scan, warnings = check_volume(moving, "moving volume")
-    fixed, more = check_volume(fixed, "fixed volume")
-    warnings += more
-    start = as_transform(initial_transform)
-    if start is not None or not align:
-        check_overlap(fixed.grid, scan.grid, start)
-    guides, more = _guides(("fixed", fixed, fixed_mask, fixed_labels), ("moving", scan, moving_mask, moving_labels))
-    warnings += more
-    guided = fixed_labels is not None
-    result = pipeline.register(
-        fixed,
-        scan,
-        settings,
-        **guides,
-        initial_transform=start,
-        align=align,
-        device=device,
-        progress=lambda fraction, stage: progress(_REGISTERED * fraction, stage),
-    )
-    clock.add(result.seconds)
 
-    progress(_REGISTERED, "warp")
-    transform = result.field.to_sitk()
-    volumes = {name: scan if image is moving else image for name, image in (warp or {}).items()}  # NaN replaced
-    warped, warped_labels = _warped(progress, fixed.grid, transform, volumes, warp_labels or {})
-    clock.lap("warp")
-    progress((1 + _REGISTERED) / 2, "measure")
-    evaluation = _evaluated(progress, transform, evaluate or {}, start=start, guided=guided)
-    determinant = result.field.jacobian_determinant()
-    clock.lap("measure")
-    back, residual = None, None
-    if inverse:
-        progress((1 + _REGISTERED) / 2, "invert")
-        back, residual = result.inverse(scan.grid)
-        clock.lap("invert")
-    summary = report.registration_report(
-        result, fixed, scan.grid, determinant, seconds=clock.seconds, warnings=warnings, inverse_residual=residual
+    inputs = _checked(fixed, moving)
+    inputs.initial_transform, inputs.align = as_transform(initial_transform), align
+    inputs.check_start()
+    _add_guides(inputs, "fixed", inputs.fixed.grid, fixed_mask, fixed_labels)
+    _add_guides(inputs, "moving", inputs.moving.grid, moving_mask, moving_labels)
+    if (fixed_labels is None) != (moving_labels is None):
+        raise InputError("labels of one scan alone cannot guide the registration; give those of both, or neither")
+    inputs.guided = fixed_labels is not None
+    run = run_registration(
+        inputs,
+        settings,
+        clock=clock,
+        progress=lambda fraction, stage: progress(_WARP_STARTS * fraction, stage),
+        device=device,
     )
+
+    transform = run.registration.field.to_sitk()
+    progress(_WARP_STARTS, "warp")
+    volumes = {
+        name: inputs.moving if image is moving else image for name, image in (warp or {}).items()
+    }  # NaN replaced
+    warped, warped_labels = _warped(progress, inputs.fixed.grid, transform, volumes, warp_labels or {})
+    clock.lap("warp")
+    progress(_MEASURE_STARTS, "measure")
+    evaluation = _evaluated(progress, run, evaluate or {})
+    _ = run.determinant  # the report needs it: computed now, it counts as measuring
+    clock.lap("measure")
+    answer = _outputs(progress, run, clock, outputs)
+    from ..tensor.device import gpu
+
     return {
-        "report": summary,
-        "field": result.field,
-        "spread": result.uncertainty,
+        **answer,
+        "report": run.report(clock, inverse=outputs.get("inverse", False)),
         "warped": warped,
         "warped_labels": warped_labels,
         "evaluation": evaluation,
-        "jacobian": Image(determinant, result.field.grid) if jacobian else None,
-        "inverse": back,
         "cuda": gpu(),
     }
 
@@ -150,7 +146,7 @@ def warp(
     images: dict[str, Image] | None = None,
     labels: dict[str, Image] | None = None,
 ) -> dict[str, Any]:
-    """Volumes and label maps of the moving space on a grid of the fixed space, under any transform. torch-free.
+    """Warp volumes and label maps of the moving space to a grid of the fixed space, by any transform, without torch.
 
     Returns:
         warped, warped_labels: images by name, in their own scalar types; outside air, or label 0.
@@ -172,7 +168,7 @@ def evaluate(
     fixed_points: np.ndarray | None = None,
     moving_points: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """Measure any transform, also one that another program made. torch-free.
+    """Measure any transform, also one that another program made, without torch.
 
     Args:
         labels: pairs of label maps, {"fixed": ..., "moving": ...} by name.
@@ -188,26 +184,24 @@ def evaluate(
     """
     itk = as_transform(transform)
     evaluation = _compared(progress, itk, labels or {}, grid)
-    tre = jacobian = error = alike = None
+    tre = jacobian = error = similarity = None
     if fixed_points is not None and moving_points is not None:
-        before = metrics.tre(fixed_points, moving_points, lambda points: points)
-        after = metrics.tre(fixed_points, moving_points, lambda points: transform_quality.moved(itk, points))
-        tre = report.tre_section(names or [str(i + 1) for i in range(len(before))], before, after)
+        tre = _target_errors(itk, fixed_points, moving_points, names)
     if fixed is not None:
-        progress(_LABELS, "measure")
+        progress(_JACOBIAN_STARTS, "measure")
         jacobian = transform_quality.jacobian(transform if isinstance(transform, DisplacementField) else itk, fixed)
-        progress((1 + _LABELS) / 2, "measure")
+        progress(_INVERSE_STARTS, "measure")
         within = moving.grid if moving is not None else None
         error = transform_quality.inverse_error(itk, fixed, as_transform(inverse), within)
     if fixed is not None and moving is not None:
-        progress(0.97, "measure")
-        alike = transform_quality.similarity(fixed, moving, itk)
+        progress(_SIMILARITY_STARTS, "measure")
+        similarity = transform_quality.similarity(fixed, moving, itk)
     return {
         "evaluation": evaluation,
         "tre_mm": tre,
         "jacobian": jacobian,
         "inverse_error_mm": error,
-        "similarity": alike,
+        "similarity": similarity,
     }
 
 
@@ -234,20 +228,40 @@ def as_transform(value: Transform | None) -> sitk.Transform | None:
     return affine_transform(value)
 
 
-def _guides(*sides: tuple[str, Image, Image | None, Image | None]) -> tuple[dict[str, Image | None], list[str]]:
-    """Masks and guiding labels on their scans' grids, by `pipeline.register`'s names, and warnings.
+def _checked(fixed: Image, moving: Image) -> RunInputs:
+    """The two volumes, fit to be registered, with warnings about what had to be replaced."""
+    moving, warnings = check_volume(moving, "moving volume")
+    fixed, more = check_volume(fixed, "fixed volume")
+    return RunInputs(fixed, moving, warnings=warnings + more)
 
-    sides: name, scan, mask and labels. Raises InputError where only one scan has labels.
-    """
-    fitted: dict[str, Image | None] = {}
-    warnings: list[str] = []
-    for side, image, mask, labels in sides:
-        for kind, guide, fit in (("mask", mask, fit_mask), ("labels", labels, fit_labels)):
-            fitted[f"{side}_{kind}"], more = fit(guide, image.grid, f"{side} {kind}") if guide else (None, [])
-            warnings += more
-    if (fitted["fixed_labels"] is None) != (fitted["moving_labels"] is None):
-        raise InputError("labels of one scan alone cannot guide the registration; give those of both, or neither")
-    return fitted, warnings
+
+def _add_guides(inputs: RunInputs, side: str, grid: Grid, mask: Image | None, labels: Image | None) -> None:
+    """Bring the mask and the label map of one side to the grid of its scan, and note warnings."""
+    if mask is not None:
+        fitted, more = fit_mask(mask, grid, f"{side} mask")
+        setattr(inputs, f"{side}_mask", fitted)
+        inputs.warnings += more
+    if labels is not None:
+        fitted, more = fit_labels(labels, grid, f"{side} labels")
+        setattr(inputs, f"{side}_labels", fitted)
+        inputs.warnings += more
+
+
+def _outputs(progress: Progress, run: FinishedRun, clock: Clock, wanted: dict[str, bool]) -> dict[str, Any]:
+    """The outputs of the table, by their keys in the answer; None for those that were not asked for."""
+    answer: dict[str, Any] = {}
+    for output in run_outputs.OUTPUTS:
+        if not output.answer:
+            continue
+        if output.on_request and not wanted.get(output.answer):
+            answer[output.answer] = None
+            continue
+        if output.stage:
+            progress(_MEASURE_STARTS, output.stage)
+        answer[output.answer] = output.content(run)
+        if output.stage:
+            clock.lap(output.stage)
+    return answer
 
 
 def _warped(
@@ -255,22 +269,30 @@ def _warped(
 ) -> tuple[dict[str, Image], dict[str, Image]]:
     warped, warped_labels = {}, {}
     for name, image in images.items():
-        progress(_REGISTERED, "warp")
+        progress(_WARP_STARTS, "warp")
         warped[name] = image.resample(grid, transform, fill=max(AIR, float(image.array.min())))
     for name, image in labels.items():
-        progress(_REGISTERED, "warp")
+        progress(_WARP_STARTS, "warp")
         warped_labels[name] = image.resample(grid, transform, labels=True)
     return warped, warped_labels
 
 
-def _evaluated(
-    progress: Progress, transform: sitk.Transform, pairs: dict[str, dict[str, Image]], **settings: Any
-) -> dict[str, Any]:
+def _evaluated(progress: Progress, run: FinishedRun, pairs: dict[str, dict[str, Image]]) -> dict[str, Any]:
+    """A label section for each pair of label maps."""
     sections = {}
     for name, pair in pairs.items():
-        progress((1 + _REGISTERED) / 2, "measure")
-        sections[name] = report.measured_labels(pair["fixed"], pair["moving"], transform, **settings)
+        progress(_MEASURE_STARTS, "measure")
+        sections[name] = run.measured_labels(pair["fixed"], pair["moving"])
     return sections
+
+
+def _target_errors(
+    transform: sitk.Transform, fixed: np.ndarray, moving: np.ndarray, names: list[str] | None
+) -> dict[str, Any]:
+    """Target registration errors at landmarks (N, 3) LPS mm, without and with the transform."""
+    before = metrics.tre(fixed, moving, lambda points: points)
+    after = metrics.tre(fixed, moving, lambda points: transform_quality.moved(transform, points))
+    return report.tre_section(names or [str(i + 1) for i in range(len(before))], before, after)
 
 
 def _compared(
@@ -278,14 +300,13 @@ def _compared(
 ) -> dict[str, Any]:
     """A label section for each pair, on `grid` or on the fixed map's own; progress after every label."""
     sections: dict[str, Any] = {}
+    share = _JACOBIAN_STARTS / max(len(pairs), 1)
+
+    def tell(fraction: float) -> None:
+        progress(share * (len(sections) + fraction), "measure")
+
     for name, pair in pairs.items():
         fixed = pair["fixed"] if grid is None else pair["fixed"].resample(grid, labels=True)
-        done, share = _LABELS * len(sections) / len(pairs), _LABELS / len(pairs)
-        progress(done, "measure")
-        sections[name] = report.measured_labels(
-            fixed,
-            pair["moving"],
-            transform,
-            progress=lambda fraction, done=done, share=share: progress(done + share * fraction, "measure"),
-        )
+        tell(0.0)
+        sections[name] = report.measured_labels(fixed, pair["moving"], transform, progress=tell)
     return sections

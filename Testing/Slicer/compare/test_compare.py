@@ -100,7 +100,7 @@ def test_blend_0_shows_the_fixed_volume_1_the_moving_one(pair: Pair, comparison)
 def test_before_and_after_differ_by_the_displacement(pair: Pair, comparison, between: bool):
     import slicer
 
-    from PDDRegistrationLib.scene.volumes import placeUnder
+    from PDDRegistrationLib.scene.placement import placeUnder
 
     moved = np.zeros(3)
     if between:  # the volume has another parent of its own, which counts before and after
@@ -318,7 +318,7 @@ def test_arrows_and_contours_are_drawn_and_go_again(host: Host, mode: str):
             )
             assert np.abs(lines - side * radius).min() < 0.5
             assert np.abs(lines - side * (radius + 2)).min() > 1.0
-    field.close()
+    field.show(None)
     assert (host.viewImage("Red") == plain).all()
 
 
@@ -485,8 +485,8 @@ def test_close_leaves_no_observer(host: Host, panel):
     pair = make_pair(host)
     panel.show(pair.transform, *pair.nodes[:4])
     panel.start()
-    look = weakref.ref(panel._look)
-    probe = weakref.ref(panel._look._probe)
+    look = weakref.ref(panel._session)
+    probe = weakref.ref(panel._session._probe)
     panel.close()
     host.processEvents(0.1)
     gc.collect()

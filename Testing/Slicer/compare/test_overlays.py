@@ -1,4 +1,4 @@
-"""Jacobian, displacement and spread as maps, and under the crosshair, against formulas."""
+"""Jacobian, displacement and uncertainty as maps, and under the crosshair, against formulas."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def overlays(host: Host):
     import slicer
 
     from PDDRegistrationLib.compare.overlays import Overlays
-    from PDDRegistrationLib.scene.volumes import gridTransformFromField
+    from PDDRegistrationLib.scene.transforms import gridTransformFromField
 
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLGridTransformNode", "waves")
     gridTransformFromField(WAVES.field(GRID), node)
-    spread = Image(np.full((3, 4, 5), 2.5, np.float32), grids((3, 4, 5))["left-handed oblique"])
-    overlays = Overlays(node, spread)
+    uncertainty = Image(np.full((3, 4, 5), 2.5, np.float32), grids((3, 4, 5))["left-handed oblique"])
+    overlays = Overlays(node, uncertainty)
     yield overlays
     overlays.close()
 
@@ -96,7 +96,7 @@ def test_close_leaves_no_node(host: Host, overlays):
     nodes = slicer.mrmlScene.GetNumberOfNodes()
     for kind in overlays.kinds:
         made(host, overlays, kind)
-    assert overlays.kinds == ["jacobian", "displacement", "spread"]
+    assert overlays.kinds == ["jacobian", "displacement", "uncertainty"]
     assert slicer.mrmlScene.GetNumberOfNodes() == nodes + 3 * 4  # volume, display, colours, legend
     overlays.close()
     assert slicer.mrmlScene.GetNumberOfNodes() == nodes
@@ -186,7 +186,7 @@ def test_values_under_the_crosshair_are_the_formulas(host: Host, overlays):
         values = valuesAt(overlays._transform, point * RAS)
         assert values.displacement == pytest.approx(WAVES.displacement(point) * RAS, abs=0.1)
         assert values.jacobian == pytest.approx(float(WAVES.determinant(point[None])[0]), abs=0.02)
-        assert values.spread is None
+        assert values.uncertainty is None
 
 
 def test_the_determinant_of_an_affine_field_is_exact_also_with_parents(host: Host):
@@ -205,14 +205,14 @@ def test_the_determinant_of_an_affine_field_is_exact_also_with_parents(host: Hos
     assert valuesAt(parent, point).jacobian == pytest.approx(2.0)
 
 
-def test_the_spread_is_interpolated_inside_its_grid_and_unknown_outside(host: Host, overlays):
+def test_the_uncertainty_is_interpolated_inside_its_grid_and_unknown_outside(host: Host, overlays):
     from PDDRegistrationLib.compare.probe import valuesAt
 
     ramp = Image(mrml.ramp_array(GRID), GRID)
     point = inner_points()[5] * RAS
     values = valuesAt(overlays._transform, point, ramp)
-    assert values.spread == pytest.approx(float(mrml.ramp(point)), abs=0.01)
-    assert valuesAt(overlays._transform, point + 1000, ramp).spread is None
+    assert values.uncertainty == pytest.approx(float(mrml.ramp(point)), abs=0.01)
+    assert valuesAt(overlays._transform, point + 1000, ramp).uncertainty is None
 
 
 def test_the_probe_speaks_when_the_crosshair_moves_until_it_is_closed(host: Host, overlays):

@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from helpers import clicks
-from helpers import measure_scene as qa_scene
+from helpers import clicks, measure_scene
 from helpers import mrml_geometry as mrml
 from helpers.measure_scene import FIXED, NUDGE, SHIFT
 from helpers.mrml_geometry import slicer
@@ -31,17 +30,17 @@ MEASURED = ("fixedVolume", "fixedSegmentation", "movingSegmentation", "fixedPoin
 @pytest.fixture(scope="module")
 def worker(running_host: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """One for all tests of this file; torch cannot be imported in it."""
-    with qa_scene.torchless_worker(tmp_path_factory.mktemp("qa")) as worker:
+    with measure_scene.torchless_worker(tmp_path_factory.mktemp("measure")) as worker:
         yield worker
 
 
 @pytest.fixture
-def scene(host: Any) -> qa_scene.QaScene:
-    return qa_scene.fill()
+def scene(host: Any) -> measure_scene.MeasureScene:
+    return measure_scene.fill()
 
 
 @pytest.fixture
-def transform(scene: qa_scene.QaScene) -> Any:
+def transform(scene: measure_scene.MeasureScene) -> Any:
     """SHIFT, which is right."""
     return mrml.add_linear(slicer.mrmlScene, np.eye(3), -SHIFT * mrml.RAS, name="Größe, a")
 
@@ -70,12 +69,13 @@ def boxes(*spans: tuple[int, int]) -> Image:
 
 def test_boxes_that_are_shifted_along_one_axis(host, worker):
     """A box of 10 voxels (2 mm) along x; the moving one is 5 further without, and 1 further with the transform."""
-    from PDDRegistrationLib.measure.measurement import QaSelection, measure
+    from PDDRegistrationLib.measure.measurement import measure
+    from PDDRegistrationLib.measure.selection import MeasureSelection
 
-    fixed = qa_scene.add_segmentation(boxes((10, 20), (30, 34)), "F", {1: "liver", 2: "spleen"})
-    moving = qa_scene.add_segmentation(boxes((15, 25), (35, 39)), "M", {1: "Liver ", 2: "spleen"})
+    fixed = measure_scene.add_segmentation(boxes((10, 20), (30, 34)), "F", {1: "liver", 2: "spleen"})
+    moving = measure_scene.add_segmentation(boxes((15, 25), (35, 39)), "M", {1: "Liver ", 2: "spleen"})
     transform = mrml.add_linear(slicer.mrmlScene, np.eye(3), [8.0, 0, 0])  # R: 4 voxels back, to the patient's right
-    result = measure(worker, QaSelection(transform, fixedSegmentation=fixed, movingSegmentation=moving))
+    result = measure(worker, MeasureSelection(transform, fixedSegmentation=fixed, movingSegmentation=moving))
     rows = {row["Segment"]: row for row in cells(result.tables.segments)}
     assert rows["liver"]["Dice before"] == 0.5
     assert rows["liver"]["Dice after"] == 0.9
@@ -86,7 +86,7 @@ def test_boxes_that_are_shifted_along_one_axis(host, worker):
     assert rows["liver"]["Matched by"] == "name"
     for side, shift in (("before", 0.0), ("after", 8.0)):  # to the left
         itk = sitk.TranslationTransform(3, (shift, 0, 0))
-        expected = qa_scene.itk_overlap(boxes((10, 20), (30, 34)), boxes((15, 25), (35, 39)), itk, values=(1, 2))
+        expected = measure_scene.itk_overlap(boxes((10, 20), (30, 34)), boxes((15, 25), (35, 39)), itk, values=(1, 2))
         for name, value in (("liver", 1), ("spleen", 2)):
             assert rows[name][f"Dice {side}"] == pytest.approx(expected[value]["dice"], abs=1e-4)
             assert rows[name][f"ASD {side}"] == pytest.approx(expected[value]["asd"], abs=2e-3)
@@ -98,14 +98,15 @@ def test_boxes_that_are_shifted_along_one_axis(host, worker):
 
 def test_without_a_volume_the_moving_organs_are_seen_beyond_the_fixed_ones(host, worker):
     """Segmentations are often cropped to their organs: what lies outside still counts."""
-    from PDDRegistrationLib.measure.measurement import QaSelection, measure
+    from PDDRegistrationLib.measure.measurement import measure
+    from PDDRegistrationLib.measure.selection import MeasureSelection
 
     whole = boxes((10, 20))
     cropped = Image(np.ascontiguousarray(whole.array[3:9, 4:10, 10:20]), _cropped(whole.grid, (10, 4, 3), (6, 6, 10)))
-    fixed = qa_scene.add_segmentation(cropped, "F", {1: "liver"})
-    moving = qa_scene.add_segmentation(boxes((10, 30)), "M", {1: "liver"})  # twice as long
+    fixed = measure_scene.add_segmentation(cropped, "F", {1: "liver"})
+    moving = measure_scene.add_segmentation(boxes((10, 30)), "M", {1: "liver"})  # twice as long
     transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
-    result = measure(worker, QaSelection(transform, fixedSegmentation=fixed, movingSegmentation=moving))
+    result = measure(worker, MeasureSelection(transform, fixedSegmentation=fixed, movingSegmentation=moving))
     (row,) = cells(result.tables.segments)
     assert row["Dice after"] == pytest.approx(2 * 10 / 30, abs=1e-4)
 
@@ -115,27 +116,28 @@ def _cropped(grid: Grid, start: tuple[int, int, int], shape: tuple[int, int, int
 
 
 def test_points_by_label_and_by_order(host, worker):
-    from PDDRegistrationLib.measure.measurement import QaSelection, measure
+    from PDDRegistrationLib.measure.measurement import measure
+    from PDDRegistrationLib.measure.selection import MeasureSelection
 
     transform = mrml.add_linear(slicer.mrmlScene, np.eye(3), [0.0, 0, -7.0])
     places = np.array([[0.0, 0, 0], [10, 0, 0], [0, 20, 0]])
     errors = np.array([[0.0, 0, 0], [0, 3, 4], [0, 0, 12]])
-    fixed = qa_scene.add_points(places, ("a", "b", "c"), "F")
-    moving = qa_scene.add_points((places + errors + [0, 0, 7])[::-1], ("c", "b", "a"), "M")
-    result = measure(worker, QaSelection(transform, fixedPoints=fixed, movingPoints=moving))
+    fixed = measure_scene.add_points(places, ("a", "b", "c"), "F")
+    moving = measure_scene.add_points((places + errors + [0, 0, 7])[::-1], ("c", "b", "a"), "M")
+    result = measure(worker, MeasureSelection(transform, fixedPoints=fixed, movingPoints=moving))
     rows = [(r["Point"], r["TRE before"], r["TRE after"]) for r in cells(result.tables.points)]
     assert rows == [("a", 7.0, 0.0), ("b", round(np.hypot(3, 11), 3), 5.0), ("c", 19.0, 12.0)]
     summary = {row["Measure"]: row for row in cells(result.tables.summary)}
     assert summary["TRE of 3 points, mean, matched by label"]["After"] == "5.67"
     assert summary["TRE of 3 points, median, matched by label"]["After"] == "5.00"
     assert summary["TRE of 3 points, largest, matched by label"]["Unit"] == "mm"
-    other = qa_scene.add_points((places + errors + [0, 0, 7]), ("M-1", "M-2", "M-3"), "M2")
-    result = measure(worker, QaSelection(transform, fixedPoints=fixed, movingPoints=other))
+    other = measure_scene.add_points((places + errors + [0, 0, 7]), ("M-1", "M-2", "M-3"), "M2")
+    result = measure(worker, MeasureSelection(transform, fixedPoints=fixed, movingPoints=other))
     assert [r["TRE after"] for r in cells(result.tables.points)] == [0.0, 5.0, 12.0]
     assert any("matched by order" in row["Measure"] for row in cells(result.tables.summary))
     assert result.tables.segments is None
-    few = qa_scene.add_points(places[:2], ("b", "z"), "few")
-    result = measure(worker, QaSelection(transform, fixedPoints=fixed, movingPoints=few))
+    few = measure_scene.add_points(places[:2], ("b", "z"), "few")
+    result = measure(worker, MeasureSelection(transform, fixedPoints=fixed, movingPoints=few))
     assert [r["Point"] for r in cells(result.tables.points)] == ["b"]
     assert ("Points without a partner", "3") in [(r["Measure"], r["After"]) for r in cells(result.tables.summary)]
 
@@ -144,14 +146,14 @@ def test_points_by_label_and_by_order(host, worker):
 
 
 def test_points_that_do_not_belong_together_are_refused(scene, transform, worker):
-    from PDDRegistrationLib.measure.measurement import QaJob
+    from PDDRegistrationLib.measure.measurement import MeasureJob
 
     fixed = scene.nodes["fixedPoints"]
-    two = qa_scene.add_points(qa_scene.LANDMARKS[:2], ("x", "y"), "two")
-    twice = qa_scene.add_points(qa_scene.LANDMARKS, ("a", "a", "b"), "twice")
+    two = measure_scene.add_points(measure_scene.LANDMARKS[:2], ("x", "y"), "two")
+    twice = measure_scene.add_points(measure_scene.LANDMARKS, ("a", "a", "b"), "twice")
     for moving, message in ((two, "F has 3 points and two has 2, and no label"), (twice, "twice: the label 'a'")):
         with pytest.raises(InputError, match=message):
-            QaJob(worker, scene.selection(transform, "fixedVolume", fixedPoints=fixed, movingPoints=moving))
+            MeasureJob(worker, scene.selection(transform, "fixedVolume", fixedPoints=fixed, movingPoints=moving))
     assert not worker.isBusy
 
 
@@ -165,43 +167,46 @@ def test_points_that_do_not_belong_together_are_refused(scene, transform, worker
     ],
 )
 def test_incomplete_choices_are_refused(scene, transform, worker, names, message):
-    from PDDRegistrationLib.measure.measurement import QaJob, QaSelection
+    from PDDRegistrationLib.measure.measurement import MeasureJob
+    from PDDRegistrationLib.measure.selection import MeasureSelection
 
     nodes, tables = count(), count("vtkMRMLTableNode")
     with pytest.raises(InputError, match=message):
-        QaJob(worker, QaSelection(transform, **{name: scene.nodes[name] for name in names}))
+        MeasureJob(worker, MeasureSelection(transform, **{name: scene.nodes[name] for name in names}))
     assert (count(), count("vtkMRMLTableNode")) == (nodes, tables)
 
 
 def test_wrong_choices_are_refused(scene, transform, worker):
-    from PDDRegistrationLib.measure.measurement import QaJob, QaSelection
+    from PDDRegistrationLib.measure.measurement import MeasureJob
+    from PDDRegistrationLib.measure.selection import MeasureSelection
 
     organs = scene.nodes["fixedSegmentation"]
     with pytest.raises(InputError, match="Choose a transform"):
-        QaJob(worker, scene.selection(None))
+        MeasureJob(worker, scene.selection(None))
     with pytest.raises(InputError, match="Fixed organs is chosen for both sides"):
-        QaJob(worker, QaSelection(transform, fixedSegmentation=organs, movingSegmentation=organs))
+        MeasureJob(worker, MeasureSelection(transform, fixedSegmentation=organs, movingSegmentation=organs))
     with pytest.raises(InputError, match="Größe, a cannot be its own inverse"):
-        QaJob(worker, scene.selection(transform, inverse=transform))
+        MeasureJob(worker, scene.selection(transform, inverse=transform))
     scene.nodes["fixedVolume"].SetAndObserveTransformNodeID(transform.GetID())
     with pytest.raises(InputError, match="Fixed lies under Größe, a"):
-        QaJob(worker, scene.selection(transform))
+        MeasureJob(worker, scene.selection(transform))
     scene.nodes["fixedVolume"].SetAndObserveTransformNodeID(None)
     organs.GetSegmentation().GetNthSegment(0).SetName("heart")
     organs.GetSegmentation().GetNthSegment(1).SetName("brain")
     with pytest.raises(InputError, match="Fixed organs and Moving organs have no segment in common"):
-        QaJob(worker, scene.selection(transform))
+        MeasureJob(worker, scene.selection(transform))
 
 
 def test_the_transform_names_the_volumes(scene, transform, worker):
-    from PDDRegistrationLib.measure.measurement import QaSelection, measure
+    from PDDRegistrationLib.measure.measurement import measure
+    from PDDRegistrationLib.measure.selection import MeasureSelection
 
     fixed, moving = scene.nodes["fixedVolume"], scene.nodes["movingVolume"]
     transform.SetNodeReferenceID(transform.GetFixedNodeReferenceRole(), fixed.GetID())
     transform.SetNodeReferenceID(transform.GetMovingNodeReferenceRole(), moving.GetID())
-    selection = QaSelection(transform).completed()
+    selection = MeasureSelection(transform).completed()
     assert (selection.fixedVolume, selection.movingVolume) == (fixed, moving)
-    similarity = measure(worker, QaSelection(transform)).findings.similarity
+    similarity = measure(worker, MeasureSelection(transform)).findings.similarity
     assert similarity["after"] > 0.4 > similarity["before"] + 0.2  # noise, interpolated
 
 
@@ -271,16 +276,17 @@ def test_segments_that_cannot_be_compared_are_named_and_not_plotted(scene, trans
 
 
 def test_a_segment_outside_the_fixed_volume_is_named_and_not_plotted(host, worker):
-    from PDDRegistrationLib.measure.measurement import QaSelection, measure
+    from PDDRegistrationLib.measure.measurement import measure
+    from PDDRegistrationLib.measure.selection import MeasureSelection
 
-    fixed = qa_scene.add_segmentation(boxes((2, 12), (30, 34)), "F", {1: "liver", 2: "spleen"})
-    moving = qa_scene.add_segmentation(boxes((2, 12), (30, 34)), "M", {1: "liver", 2: "spleen"})
+    fixed = measure_scene.add_segmentation(boxes((2, 12), (30, 34)), "F", {1: "liver", 2: "spleen"})
+    moving = measure_scene.add_segmentation(boxes((2, 12), (30, 34)), "M", {1: "liver", 2: "spleen"})
     grid = boxes().grid
     half = Grid((12, 14, 20), grid.spacing, grid.origin, grid.direction)
     volume = mrml.add_volume(slicer.mrmlScene, np.zeros(half.shape, np.int16), half)
     transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
     nodes = {"fixedVolume": volume, "fixedSegmentation": fixed, "movingSegmentation": moving}
-    result = measure(worker, QaSelection(transform, **nodes))
+    result = measure(worker, MeasureSelection(transform, **nodes))
     assert [(row["Segment"], row["Dice after"]) for row in cells(result.tables.segments)] == [("liver", 1.0)]
     rows = {row["Measure"]: row["After"] for row in cells(result.tables.summary)}
     assert rows["Segments that are empty or lie outside the fixed volume"] == "spleen"
@@ -288,7 +294,7 @@ def test_a_segment_outside_the_fixed_volume_is_named_and_not_plotted(host, worke
 
 def test_measuring_again_fills_the_same_tables_and_removes_what_is_no_longer_so(scene, transform, worker):
     from PDDRegistrationLib.measure.measurement import measure
-    from PDDRegistrationLib.measure.tables import qaTablesOf
+    from PDDRegistrationLib.measure.tables import measureTablesOf
 
     first = measure(worker, scene.selection(transform)).tables
     assert {node.GetName() for node in first.nodes.values()} == {
@@ -299,14 +305,15 @@ def test_measuring_again_fills_the_same_tables_and_removes_what_is_no_longer_so(
     again = measure(worker, scene.selection(transform, "fixedVolume", "fixedSegmentation", "movingSegmentation")).tables
     assert (again.summary, again.segments, again.points) == (first.summary, first.segments, None)
     assert count("vtkMRMLTableNode") == 5
-    assert qaTablesOf(other) == theirs
-    assert qaTablesOf(None) is None
+    assert measureTablesOf(other) == theirs
+    assert measureTablesOf(None) is None
 
 
 def test_tables_and_chart_are_found_again_in_a_loaded_scene(host, scene, transform, worker, tmp_path: Path):
+    from PDDRegistrationLib.measure.csv_export import exportCsv
     from PDDRegistrationLib.measure.measurement import measure
     from PDDRegistrationLib.measure.plot import diceChart
-    from PDDRegistrationLib.measure.tables import exportCsv, jacobianOf, qaTablesOf
+    from PDDRegistrationLib.measure.tables import jacobianOf, measureTablesOf
 
     tables = measure(worker, scene.selection(transform)).tables
     chart = diceChart(tables.segments, "a").GetName()
@@ -314,7 +321,7 @@ def test_tables_and_chart_are_found_again_in_a_loaded_scene(host, scene, transfo
     assert slicer.util.saveScene(str(tmp_path / "scene.mrb"))
     host.closeScene()
     slicer.util.loadScene(str(tmp_path / "scene.mrb"))
-    loaded = qaTablesOf(slicer.mrmlScene.GetFirstNodeByName("Größe, a"))
+    loaded = measureTablesOf(slicer.mrmlScene.GetFirstNodeByName("Größe, a"))
     assert set(loaded.nodes) == {"summary", "segments", "points"}
     assert jacobianOf(loaded)["folding_percent"] == 0
     exportCsv(loaded, tmp_path / "b.csv")
@@ -327,8 +334,8 @@ def test_tables_and_chart_are_found_again_in_a_loaded_scene(host, scene, transfo
 
 
 def test_csv(scene, transform, worker, tmp_path: Path):
+    from PDDRegistrationLib.measure.csv_export import exportCsv
     from PDDRegistrationLib.measure.measurement import measure
-    from PDDRegistrationLib.measure.tables import exportCsv
 
     scene.nodes["fixedSegmentation"].GetSegmentation().GetNthSegment(0).SetName('Leber, "groß"')
     scene.nodes["movingSegmentation"].GetSegmentation().GetNthSegment(0).SetName('Leber, "groß"')
@@ -352,7 +359,7 @@ def test_csv(scene, transform, worker, tmp_path: Path):
 
 
 def test_a_csv_that_cannot_be_written_leaves_the_old_one(scene, transform, worker, tmp_path, monkeypatch):
-    from PDDRegistrationLib.measure import tables as qa_table
+    from PDDRegistrationLib.measure.csv_export import exportCsv
     from PDDRegistrationLib.measure.measurement import measure
 
     tables = measure(worker, scene.selection(transform, "fixedVolume")).tables
@@ -362,13 +369,13 @@ def test_a_csv_that_cannot_be_written_leaves_the_old_one(scene, transform, worke
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(qa_table.os, "replace", full)
+    monkeypatch.setattr(os, "replace", full)
     with pytest.raises(InputError, match="No space left on device"):
-        qa_table.exportCsv(tables, path)
+        exportCsv(tables, path)
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.csv"]
     assert path.read_text() == "old"
     with pytest.raises(InputError, match="cannot be written"):
-        qa_table.exportCsv(tables, tmp_path / "missing" / "a.csv")
+        exportCsv(tables, tmp_path / "missing" / "a.csv")
 
 
 def test_the_plot_has_a_bar_for_every_segment_before_and_after(scene, transform, worker):
@@ -410,10 +417,11 @@ def test_a_hundred_segments_are_measured_elsewhere(host, worker, monkeypatch):
     import qt
 
     from pddnet.evaluation import metrics, report
-    from PDDRegistrationLib.measure.measurement import QaJob, QaSelection
+    from PDDRegistrationLib.measure.measurement import MeasureJob
+    from PDDRegistrationLib.measure.selection import MeasureSelection
 
     names = {number: f"segment {number}" for number in range(1, 101)}
-    nodes = [qa_scene.add_segmentation(crowd(shift), name, names) for shift, name in ((0, "F"), (2, "M"))]
+    nodes = [measure_scene.add_segmentation(crowd(shift), name, names) for shift, name in ((0, "F"), (2, "M"))]
     transform = mrml.add_linear(slicer.mrmlScene, np.eye(3), [2.0, 0, 0])
     for module, name in ((metrics, "label_table"), (metrics, "surface_distances"), (report, "measured_labels")):
         monkeypatch.setattr(module, name, None)
@@ -423,8 +431,8 @@ def test_a_hundred_segments_are_measured_elsewhere(host, worker, monkeypatch):
     timer.start(0)
 
     def body() -> bool:
-        selection = QaSelection(transform, fixedSegmentation=nodes[0], movingSegmentation=nodes[1])
-        QaJob(worker, selection, lambda *told: stages.append(told), ended.append, ended.append)
+        selection = MeasureSelection(transform, fixedSegmentation=nodes[0], movingSegmentation=nodes[1])
+        MeasureJob(worker, selection, lambda *told: stages.append(told), ended.append, ended.append)
         assert ended == []
         ticks.clear()
         return host.waitUntil(lambda: bool(ended), 60)
@@ -443,11 +451,11 @@ def test_a_hundred_segments_are_measured_elsewhere(host, worker, monkeypatch):
 
 @pytest.mark.parametrize("name", ["transform", "movingSegmentation", "fixedVolume"])
 def test_a_node_that_is_removed_meanwhile_ends_the_run_without_a_trace(host, scene, transform, worker, name):
-    from PDDRegistrationLib.measure.measurement import QaJob
+    from PDDRegistrationLib.measure.measurement import MeasureJob
 
     selection = scene.selection(transform)
     failed: list[Any] = []
-    job = QaJob(worker, selection, onFailed=failed.append)
+    job = MeasureJob(worker, selection, onFailed=failed.append)
     node = selection.nodes[name]
     slicer.mrmlScene.RemoveNode(node)
     with pytest.raises(InputError, match=f"{node.GetName()} was removed during the run"):
@@ -457,9 +465,9 @@ def test_a_node_that_is_removed_meanwhile_ends_the_run_without_a_trace(host, sce
 
 
 def test_another_node_with_the_same_id_is_not_the_one(host, scene, transform, worker):
-    from PDDRegistrationLib.measure.measurement import QaJob
+    from PDDRegistrationLib.measure.measurement import MeasureJob
 
-    job = QaJob(worker, scene.selection(transform, "fixedVolume"))
+    job = MeasureJob(worker, scene.selection(transform, "fixedVolume"))
     old = [transform.GetID(), scene.nodes["fixedVolume"].GetID()]
     slicer.mrmlScene.Clear(0)
     new = [slicer.mrmlScene.AddNewNodeByClass(f"vtkMRML{kind}Node") for kind in ("LinearTransform", "ScalarVolume")]
@@ -470,15 +478,15 @@ def test_another_node_with_the_same_id_is_not_the_one(host, scene, transform, wo
 
 
 def test_a_table_that_cannot_be_filled_leaves_the_scene_as_it_was(scene, transform, worker, monkeypatch):
-    from PDDRegistrationLib.measure import tables as qa_table
-    from PDDRegistrationLib.measure.measurement import QaJob, measure
+    from PDDRegistrationLib.measure import tables as measure_tables
+    from PDDRegistrationLib.measure.measurement import MeasureJob, measure
 
     before = measure(worker, scene.selection(transform, *MEASURED)).tables
     known = cells(before.segments)
     scene.nodes["movingSegmentation"].SetAndObserveTransformNodeID(
         mrml.add_linear(slicer.mrmlScene, np.eye(3), [9.0, 0, 0]).GetID()
     )
-    nodes, fill, calls = count(), qa_table.fillTable, []
+    nodes, fill, calls = count(), measure_tables.fillTable, []
 
     def fail_at_the_third(node: Any, *rest: Any) -> None:
         calls.append(node)
@@ -486,18 +494,18 @@ def test_a_table_that_cannot_be_filled_leaves_the_scene_as_it_was(scene, transfo
             raise RuntimeError("planted")
         fill(node, *rest)
 
-    monkeypatch.setattr(qa_table, "fillTable", fail_at_the_third)
+    monkeypatch.setattr(measure_tables, "fillTable", fail_at_the_third)
     failed: list[Any] = []
-    job = QaJob(worker, scene.selection(transform, *MEASURED), onFailed=failed.append)
+    job = MeasureJob(worker, scene.selection(transform, *MEASURED), onFailed=failed.append)
     with pytest.raises(RuntimeError, match="planted"):
         job.wait()
     assert (failed[0].kind, count(), cells(before.segments)) == ("internal", nodes, known)
 
 
 def test_cancelled(scene, transform, worker):
-    from PDDRegistrationLib.measure.measurement import QaJob, measure
+    from PDDRegistrationLib.measure.measurement import MeasureJob, measure
 
-    job = QaJob(worker, scene.selection(transform))
+    job = MeasureJob(worker, scene.selection(transform))
     job.cancel()
     with pytest.raises(Cancelled):
         job.wait()
@@ -512,11 +520,11 @@ def test_cancelled(scene, transform, worker):
 @pytest.fixture
 def panel(host, scene, worker) -> Iterator[Any]:
     """The panel alone in the window."""
-    from PDDRegistrationLib.ui.measure_panel import QaPanel
+    from PDDRegistrationLib.ui.measure_panel import MeasurePanel
 
-    widget = slicer.util.loadUI(str(UI / "QA.ui"))
+    widget = slicer.util.loadUI(str(UI / "Measure.ui"))
     widget.setMRMLScene(slicer.mrmlScene)
-    panel = QaPanel(slicer.util.childWidgetVariables(widget), SimpleNamespace(worker=worker))
+    panel = MeasurePanel(slicer.util.childWidgetVariables(widget), SimpleNamespace(worker=worker))
     widget.show()
     host.processEvents()
     yield SimpleNamespace(panel=panel, ui=panel.ui, widget=widget)
@@ -533,10 +541,10 @@ def measured(host: Any, ui: Any) -> None:
     """Click Measure and wait."""
 
     def body() -> None:
-        assert ui.qaMeasureButton.enabled, ui.qaMeasureButton.toolTip
-        clicks.click(ui.qaMeasureButton)
-        assert ui.qaMeasureButton.text == "Cancel", ui.qaStatusLabel.text
-        assert host.waitUntil(lambda: ui.qaMeasureButton.text == "Measure", 60)
+        assert ui.measureButton.enabled, ui.measureButton.toolTip
+        clicks.click(ui.measureButton)
+        assert ui.measureButton.text == "Cancel", ui.measureStatusLabel.text
+        assert host.waitUntil(lambda: ui.measureButton.text == "Measure", 60)
 
     host.runInEventLoop(body)
 
@@ -546,28 +554,28 @@ def test_click_by_click(host, scene, transform, panel, tmp_path, monkeypatch):
 
     ui = panel.ui
     panel.panel.show(module_parameters())
-    assert (ui.qaMeasureButton.enabled, ui.qaMeasureButton.toolTip) == (False, "Choose a transform.")
-    assert not ui.qaTabs.visible
+    assert (ui.measureButton.enabled, ui.measureButton.toolTip) == (False, "Choose a transform.")
+    assert not ui.measureTabs.visible
     for name, node in {"transform": transform, **scene.nodes}.items():
-        getattr(ui, f"qa{name[0].upper()}{name[1:]}Selector").setCurrentNode(node)
+        getattr(ui, f"measure{name[0].upper()}{name[1:]}Selector").setCurrentNode(node)
     measured(host, ui)
-    assert ui.qaStatusLabel.text == ""
-    assert ui.qaSummaryLabel.text == "Folding in 0.000 % of the fixed body"
-    assert ui.qaTabs.visible
-    table = ui.qaSegmentsTab.findChildren(qt.QTableWidget)[0]
+    assert ui.measureStatusLabel.text == ""
+    assert ui.measureSummaryLabel.text == "Folding in 0.000 % of the fixed body"
+    assert ui.measureTabs.visible
+    table = ui.measureSegmentsTab.findChildren(qt.QTableWidget)[0]
     assert [table.item(row, 0).text() for row in range(table.rowCount)] == ["liver", "spleen"]
     assert table.horizontalHeaderItem(3).text() == "HD95 before, mm"
     assert float(table.item(0, 2).text()) > 0.85
     path = tmp_path / "out.csv"
     monkeypatch.setattr(qt.QFileDialog, "getSaveFileName", staticmethod(lambda *_: str(path)))
-    clicks.click(ui.qaExportButton)
+    clicks.click(ui.measureExportButton)
     assert path.read_text("utf-8-sig").count("\n") > 15
-    clicks.click(ui.qaPlotButton)
+    clicks.click(ui.measurePlotButton)
     assert count("vtkMRMLPlotChartNode") == 1
-    assert "is in the scene" in ui.qaStatusLabel.text  # the host has no plots
+    assert "is in the scene" in ui.measureStatusLabel.text  # the host has no plots
     slicer.mrmlScene.RemoveNode(slicer.mrmlScene.GetFirstNodeByName("Größe, a QA"))
-    clicks.click(ui.qaExportButton)
-    assert ui.qaStatusLabel.text == "The tables were removed; measure again."
+    clicks.click(ui.measureExportButton)
+    assert ui.measureStatusLabel.text == "The tables were removed; measure again."
 
 
 def test_slicers_own_table_view_is_used_where_it_is(host, scene, transform, worker, monkeypatch):
@@ -605,38 +613,38 @@ def test_the_last_result_is_offered_and_a_transform_brings_its_volumes(host, sce
     names = ("fixedVolume", "movingVolume", "fixedSegmentation", "movingSegmentation")
     panel.panel.show(module_parameters(outputTransform=transform, **{name: nodes[name] for name in names}))
     for name in ("transform", *names):
-        selector = getattr(ui, f"qa{name[0].upper()}{name[1:]}Selector")
+        selector = getattr(ui, f"measure{name[0].upper()}{name[1:]}Selector")
         assert selector.currentNode() is (transform if name == "transform" else nodes[name]), name
-    assert ui.qaMeasureButton.enabled
+    assert ui.measureButton.enabled
     volumes = [mrml.add_volume(slicer.mrmlScene, np.zeros((4, 4, 4), np.int16), FIXED, name) for name in "AB"]
     other = mrml.add_linear(slicer.mrmlScene, np.eye(3), [0.0, 0, 0], name="other")
     for role, volume in zip(
         (other.GetFixedNodeReferenceRole(), other.GetMovingNodeReferenceRole()), volumes, strict=True
     ):
         other.SetNodeReferenceID(role, volume.GetID())
-    ui.qaTransformSelector.setCurrentNode(other)
-    assert [ui.qaFixedVolumeSelector.currentNode(), ui.qaMovingVolumeSelector.currentNode()] == volumes
+    ui.measureTransformSelector.setCurrentNode(other)
+    assert [ui.measureFixedVolumeSelector.currentNode(), ui.measureMovingVolumeSelector.currentNode()] == volumes
     panel.panel.show(None)
     panel.panel.show(module_parameters(outputTransform=transform))
-    assert ui.qaTransformSelector.currentNode() is other  # the user's choice stays
+    assert ui.measureTransformSelector.currentNode() is other  # the user's choice stays
 
 
 def test_cancel_and_mistakes_in_the_panel(host, scene, transform, panel):
     ui = panel.ui
     panel.panel.show(module_parameters(outputTransform=transform, fixedVolume=scene.nodes["fixedVolume"]))
     scene.nodes["fixedVolume"].SetAndObserveTransformNodeID(transform.GetID())
-    clicks.click(ui.qaMeasureButton)
-    assert "Fixed lies under Größe, a" in ui.qaStatusLabel.text
+    clicks.click(ui.measureButton)
+    assert "Fixed lies under Größe, a" in ui.measureStatusLabel.text
     scene.nodes["fixedVolume"].SetAndObserveTransformNodeID(None)
 
     def body() -> None:
-        clicks.click(ui.qaMeasureButton)
-        clicks.click(ui.qaMeasureButton)
-        assert ui.qaStatusLabel.text == "Cancelling..."
-        assert host.waitUntil(lambda: ui.qaMeasureButton.text == "Measure", 30)
+        clicks.click(ui.measureButton)
+        clicks.click(ui.measureButton)
+        assert ui.measureStatusLabel.text == "Cancelling..."
+        assert host.waitUntil(lambda: ui.measureButton.text == "Measure", 30)
 
     host.runInEventLoop(body)
-    assert "cancel" in ui.qaStatusLabel.text.lower()
+    assert "cancel" in ui.measureStatusLabel.text.lower()
     assert count("vtkMRMLTableNode") == 0
     measured(host, ui)
     assert count("vtkMRMLTableNode") == 1
@@ -653,11 +661,11 @@ def test_closing_leaves_no_observer(host, scene, transform, panel):
 def test_every_control_says_what_it_is_for():
     import xml.etree.ElementTree as ET
 
-    root = ET.parse(UI / "QA.ui").getroot()
+    root = ET.parse(UI / "Measure.ui").getroot()
     for widget in root.iter("widget"):
         name = widget.get("name")
         if widget.get("class") in ("qMRMLNodeComboBox", "QPushButton"):
             tips = [p for p in widget.iter("property") if p.get("name") == "toolTip"]
             assert tips, name
-            assert name == "qaMeasureButton" or tips[0].findtext("string"), name
-        assert name == "QA" or name.startswith("qa"), name  # they live among the module's own widgets
+            assert name == "measureButton" or tips[0].findtext("string"), name
+        assert name == "Measure" or name.startswith("measure"), name  # they live among the module's own widgets

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from helpers import measure_scene as qa_scene
+from helpers import measure_scene
 from helpers import mrml_geometry as mrml
 from helpers.geometry import node_points, rotation
 from helpers.measure_scene import FIXED, FOREIGN, NUDGE, SHIFT
@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="t
 @pytest.fixture(scope="module")
 def worker(running_host: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """One for all tests of this file."""
-    with qa_scene.torchless_worker(tmp_path_factory.mktemp("qa")) as worker:
+    with measure_scene.torchless_worker(tmp_path_factory.mktemp("measure")) as worker:
         yield worker
 
 
@@ -32,13 +32,13 @@ def test_a_foreign_transform_is_measured_as_simpleitk_measures_it(host, worker, 
 
     make, suffix = FOREIGN[kind]
     itk = make()
-    scene = qa_scene.fill(itk)
-    node = qa_scene.load(itk, tmp_path / f"t{suffix}")
+    scene = measure_scene.fill(itk)
+    node = measure_scene.load(itk, tmp_path / f"t{suffix}")
     findings = measure(worker, scene.selection(node)).findings
     rows = {row["name"]: row for row in findings.organs}
     for side, transform in (("before", None), ("after", itk)):
-        expected = qa_scene.itk_overlap(scene.images["fixed"], scene.images["moving"], transform)
-        for name, value in zip(qa_scene.ORGANS, (1, 3), strict=True):
+        expected = measure_scene.itk_overlap(scene.images["fixed"], scene.images["moving"], transform)
+        for name, value in zip(measure_scene.ORGANS, (1, 3), strict=True):
             for measure_name in ("dice", "hd95", "asd"):
                 found, known = rows[name][f"{measure_name}_{side}"], expected[value].get(measure_name)
                 assert found == (known if known is None else pytest.approx(known, rel=0.02, abs=0.03)), (name, side)
@@ -50,7 +50,7 @@ def test_a_foreign_transform_is_measured_as_simpleitk_measures_it(host, worker, 
         assert tre[name]["after"] == pytest.approx(np.linalg.norm(NUDGE), abs=0.02)
     assert findings.jacobian["folding_percent"] == 0
     if kind == "affine":
-        assert findings.jacobian["mean"] == pytest.approx(np.linalg.det(qa_scene.AFFINE.matrix), abs=1e-3)
+        assert findings.jacobian["mean"] == pytest.approx(np.linalg.det(measure_scene.AFFINE.matrix), abs=1e-3)
         assert findings.inverseError["inverse"] == "exact"
     else:
         assert findings.inverseError["inverse"] == "numerical"
@@ -64,13 +64,13 @@ def test_however_the_node_holds_it_the_direction_is_from_the_fixed_to_the_moving
     """A node of our own, one that is stored the other way round, and one that lies under another transform."""
     from PDDRegistrationLib.measure.measurement import measure
 
-    scene = qa_scene.fill()
+    scene = measure_scene.fill()
     back = -SHIFT * mrml.RAS
     if kind == "translation":
         node = mrml.add_linear(slicer.mrmlScene, np.eye(3), back)
     elif kind == "to parent":
         constant = lambda points: np.broadcast_to(-SHIFT, points.shape)  # noqa: E731
-        node = mrml.add_grid(slicer.mrmlScene, constant, qa_scene.WIDE, to_parent=True)
+        node = mrml.add_grid(slicer.mrmlScene, constant, measure_scene.WIDE, to_parent=True)
     else:
         above = mrml.add_linear(slicer.mrmlScene, np.eye(3), back - [3.0, 0, 0])
         node = mrml.add_linear(slicer.mrmlScene, np.eye(3), [3.0, 0, 0], parent=above)
@@ -84,11 +84,13 @@ def test_parents_that_are_no_registration_count_before_and_after(host, worker, p
     """All things of the moving scan lie under a transform that belongs to it, as a gantry tilt does."""
     from PDDRegistrationLib.measure.measurement import measure
 
-    scene = qa_scene.fill()
+    scene = measure_scene.fill()
     if parents == "tilt":
         own = mrml.add_linear(slicer.mrmlScene, rotation(0, 0, 20), [30.0, 10, -20])
     else:
-        own = mrml.add_grid(slicer.mrmlScene, lambda p: qa_scene.waves(p) - SHIFT, qa_scene.MOVING.isotropic(8.0, 90.0))
+        own = mrml.add_grid(
+            slicer.mrmlScene, lambda p: measure_scene.waves(p) - SHIFT, measure_scene.MOVING.isotropic(8.0, 90.0)
+        )
     for name in ("movingVolume", "movingSegmentation", "movingPoints"):
         scene.nodes[name].SetAndObserveTransformNodeID(own.GetID())
     transform = mrml.add_linear(slicer.mrmlScene, np.eye(3), -SHIFT * mrml.RAS, name="registration")
@@ -107,9 +109,9 @@ def test_parents_that_are_no_registration_count_before_and_after(host, worker, p
 @pytest.mark.parametrize("parent", ["the transform itself", "another result", "a copy under the transform"])
 def test_what_already_lies_under_a_registration_is_measured_as_if_it_did_not(host, worker, parent: str):
     from PDDRegistrationLib.measure.measurement import measure
-    from PDDRegistrationLib.scene.volumes import placeUnder
+    from PDDRegistrationLib.scene.placement import placeUnder
 
-    scene = qa_scene.fill()
+    scene = measure_scene.fill()
     moving = [scene.nodes[name] for name in ("movingVolume", "movingSegmentation", "movingPoints")]
     transform = mrml.add_linear(slicer.mrmlScene, rotation(3, 2, 1), -SHIFT * mrml.RAS, name="measured")
     if parent == "a copy under the transform":
@@ -137,7 +139,7 @@ def test_what_already_lies_under_a_registration_is_measured_as_if_it_did_not(hos
 def test_two_transforms_are_each_others_inverse_or_not(host, worker):
     from PDDRegistrationLib.measure.measurement import measure
 
-    scene = qa_scene.fill()
+    scene = measure_scene.fill()
     forward = mrml.add_linear(slicer.mrmlScene, np.eye(3), -SHIFT * mrml.RAS, name="forward")
     wrong = mrml.add_linear(slicer.mrmlScene, np.eye(3), (SHIFT + [1.0, -2, 2]) * mrml.RAS, name="backward")
     error = measure(worker, scene.selection(forward, "fixedVolume", inverse=wrong)).findings.inverseError
@@ -154,9 +156,9 @@ def test_folding_of_a_foreign_field_is_found(host, worker, tmp_path: Path):
     points = node_points(FIXED.isotropic(3.0, 60.0))
     field = np.zeros(points.shape)
     field[..., 1] = -2 * np.maximum(points[..., 1] - FIXED.centre[1], 0)
-    itk = sitk.DisplacementFieldTransform(qa_scene.sitk_image(field, FIXED.isotropic(3.0, 60.0)))
-    scene = qa_scene.fill()
-    findings = measure(worker, scene.selection(qa_scene.load(itk, tmp_path / "f.h5"), "fixedVolume")).findings
+    itk = sitk.DisplacementFieldTransform(measure_scene.sitk_image(field, FIXED.isotropic(3.0, 60.0)))
+    scene = measure_scene.fill()
+    findings = measure(worker, scene.selection(measure_scene.load(itk, tmp_path / "f.h5"), "fixedVolume")).findings
     assert findings.jacobian["folding_percent"] == pytest.approx(50, abs=5)
     assert findings.jacobian["min"] == pytest.approx(-1, abs=1e-3)
     assert findings.inverseError["max"] > 10

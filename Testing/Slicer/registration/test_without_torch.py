@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from helpers import runs, samples
+from helpers.worker_programs import answer_to
 
 if TYPE_CHECKING:
     from host.host import Host
@@ -33,7 +34,8 @@ def test_the_rest_works_without_torch(
         import slicer
 
         from PDDRegistrationLib.scene.segmentations import labelsFromSegmentation
-        from PDDRegistrationLib.scene.volumes import fieldFromGridTransform, gridTransformFromField, imageFromVolume
+        from PDDRegistrationLib.scene.transforms import fieldFromGridTransform, gridTransformFromField
+        from PDDRegistrationLib.scene.volumes import imageFromVolume
 
         assert bench.ui.applyButton.enabled
         pair = bench.widget.logic.loadSamplePair()
@@ -50,12 +52,14 @@ def test_the_rest_works_without_torch(
             "transform": field,
             "labels": {"organs": {"fixed": labels[0], "moving": labels[1]}},
         }
-        table = bench.worker.run(request)["evaluation"]["organs"]["table"]
+        table = answer_to(bench.worker, request)["evaluation"]["organs"]["table"]
         for row, (before, after) in zip(table, ((0.5, 0.9), (0.1, 0.7)), strict=True):  # a ball of 18 mm, one of 7 mm
             assert row["dice_before"] < before
             assert row["dice_after"] > after
         moving = imageFromVolume(bench.nodes["movingVolume"])
-        warped = bench.worker.run({"do": "warp", "transform": field, "grid": fixed.grid, "images": {"m": moving}})
+        warped = answer_to(
+            bench.worker, {"do": "warp", "transform": field, "grid": fixed.grid, "images": {"m": moving}}
+        )
         inside = samples.ball(samples.FIXED, samples.FIXED.centre, 15.0)
         found = warped["warped"]["m"].array[inside].astype(float)
         assert np.corrcoef(found, fixed.array[inside])[0, 1] > 0.5

@@ -12,7 +12,7 @@ from helpers.geometry import Waves
 from helpers.mrml_geometry import RAS, slicer
 from pddnet.errors import InputError
 from PDDRegistrationLib.scene.apply_to import INVERSE_OF, Applied, hardenedCopy, inverseOf
-from PDDRegistrationLib.scene.volumes import setRegistrationReferences
+from PDDRegistrationLib.scene.placement import setRegistrationReferences
 
 GRID = mrml.FIXED["left-handed oblique"]
 WAVES = Waves(amplitude=3.0, length=90.0, shift=(4.0, -6.0, 5.0))

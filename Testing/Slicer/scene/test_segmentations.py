@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from vtk.util import numpy_support
@@ -31,13 +33,12 @@ from pddnet.core.grid import Grid
 from pddnet.core.image import Image
 from pddnet.errors import InputError
 from pddnet.evaluation.metrics import label_table
+from PDDRegistrationLib.scene.segment_matching import matchSegments, sharedLabels
 from PDDRegistrationLib.scene.segmentations import (
     Segment,
     SegmentLabels,
     labelsFromSegmentation,
-    matchSegments,
     segmentationFromLabels,
-    sharedLabels,
 )
 
 BINARY = "Binary labelmap"
@@ -318,7 +319,8 @@ def test_changed_label_maps_come_out_on_their_new_grid():
     node = add_segmentation(scene, two_layers(GRIDS["oblique"], GRIDS["coronal"]))
     target = FIXED["left-handed oblique"]
     labels = labelsFromSegmentation(node)
-    moved = labels.mapped(lambda image: image.resample(target, SHEARED.sitk(), labels=True))
+    images = tuple(image.resample(target, SHEARED.sitk(), labels=True) for image in labels.images)
+    moved = replace(labels, images=images)
     assert moved.segments == labels.segments
     output = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "warped")
     segmentationFromLabels(moved, output, node)

@@ -27,15 +27,9 @@ from helpers.mrml_geometry import (
 )
 from pddnet.core.field import DisplacementField
 from pddnet.errors import InputError
-from PDDRegistrationLib.scene.volumes import (
-    fieldFromGridTransform,
-    gridTransformFromField,
-    imageFromVolume,
-    itkTransformFromNode,
-    placeUnder,
-    registrationParent,
-    setRegistrationReferences,
-)
+from PDDRegistrationLib.scene.placement import placeUnder, registrationParent, setRegistrationReferences
+from PDDRegistrationLib.scene.transforms import fieldFromGridTransform, gridTransformFromField, itkTransformFromNode
+from PDDRegistrationLib.scene.volumes import imageFromVolume
 
 SAME = 1e-3  # mm
 INVERTED = 0.05  # mm: VTK's own tolerance is 0.01, magnified by the slope of the transform

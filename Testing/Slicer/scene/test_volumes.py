@@ -31,7 +31,7 @@ from helpers.mrml_geometry import (
 from pddnet.core.image import Image
 from pddnet.core.masks import view_mask
 from pddnet.errors import InputError
-from PDDRegistrationLib.scene.volumes import imageFromVolume, updateVolumeFromImage, volumeFromImage
+from PDDRegistrationLib.scene.volumes import imageFromVolume, updateVolumeFromImage
 
 TURN = rotation(-31, 12, 55)
 SHEAR = np.array([[1, 0.2, 0], [0, 1, 0.35], [0.1, 0, 1.0]])
@@ -277,13 +277,20 @@ def test_volumes_that_cannot_be_registered_are_named():
         imageFromVolume(flat)
 
 
+def new_volume(image: Image, like):
+    """A volume of the scene of `like`, of its class, filled with the image."""
+    node = like.GetScene().AddNewNodeByClass(like.GetClassName(), "warped")
+    updateVolumeFromImage(node, image, like)
+    return node
+
+
 @every_grid
 def test_a_new_volume_is_where_the_image_is(grid):
     scene = new_scene()
     model = add_volume(scene, noise((4, 5, 6)), FIXED["coronal"], "moving")
     model.SetAndObserveTransformNodeID(add_linear(scene, TURN).GetID())
     image = Image(noise(grid.shape), grid)
-    node = volumeFromImage(image, scene, "warped", like=model)
+    node = new_volume(image, model)
     assert node.GetName() == "warped" and node.GetScene() is scene
     assert node.GetParentTransformNode() is None
     assert_same_places(image, node, some_voxels(grid.shape))
@@ -304,7 +311,7 @@ def test_type_window_level_and_colours_are_the_models():
     display.SetAndObserveColorNodeID(colours.GetID())
     values = np.full(grid.shape, -1000.6, np.float32)
     values[0, 0, :2] = 1e6, -0.4
-    node = volumeFromImage(Image(values, grid), scene, "warped", like=model)
+    node = new_volume(Image(values, grid), model)
     shown = node.GetDisplayNode()
     assert shown is not display
     assert (shown.GetWindow(), shown.GetLevel(), shown.GetInterpolate()) == (333, 44, 0)
@@ -320,7 +327,7 @@ def test_an_automatic_window_is_kept_as_it_was_on_the_model():
     grid = GRIDS["oblique"]
     model = add_volume(scene, noise(grid.shape), grid)
     window = model.GetDisplayNode().GetWindow(), model.GetDisplayNode().GetLevel()
-    node = volumeFromImage(Image(np.full(grid.shape, 40, np.int16), grid), scene, "warped", like=model)
+    node = new_volume(Image(np.full(grid.shape, 40, np.int16), grid), model)
     assert (node.GetDisplayNode().GetWindow(), node.GetDisplayNode().GetLevel()) == window
 
 
@@ -328,7 +335,7 @@ def test_a_label_map_stays_one():
     scene = new_scene()
     grid = GRIDS["oblique"]
     model = add_volume(scene, noise(grid.shape, np.uint8), grid, "labels", "vtkMRMLLabelMapVolumeNode")
-    node = volumeFromImage(Image(np.ones(grid.shape, bool), grid), scene, "warped", like=model)
+    node = new_volume(Image(np.ones(grid.shape, bool), grid), model)
     assert node.IsA("vtkMRMLLabelMapVolumeNode") and scalars(node).dtype == np.uint8 and scalars(node).all()
 
 
@@ -352,12 +359,13 @@ def test_updating_a_volume():
     assert node.GetDisplayNode().GetWindow() == 333
 
 
-def test_nothing_appears_when_the_image_cannot_be_stored():
+def test_nothing_changes_when_the_image_cannot_be_stored():
     scene = new_scene()
     grid = GRIDS["oblique"]
     empty = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "empty")
-    count = scene.GetNumberOfNodes()
+    node = add_volume(scene, noise((4, 5, 6)), FIXED["coronal"])
+    voxels = node.GetImageData()
     with pytest.raises(InputError, match="empty"):
-        volumeFromImage(Image(noise(grid.shape), grid), scene, "warped", like=empty)
-    assert scene.GetNumberOfNodes() == count
+        updateVolumeFromImage(node, Image(noise(grid.shape), grid), like=empty)
+    assert node.GetImageData() is voxels
     assert vtk_image(noise(grid.shape)).GetNumberOfPoints() == noise(grid.shape).size

@@ -168,19 +168,19 @@ def apply_to(tour: Tour, patch: pytest.MonkeyPatch) -> None:
 def measure(tour: Tour, patch: pytest.MonkeyPatch) -> None:
     import qt
 
-    ui = tour.widget.qaUi
-    clicks.unfold(ui.qaCollapsibleButton)
+    ui = tour.widget.measureUi
+    clicks.unfold(ui.measureCollapsibleButton)
     tour.host.processEvents(0.1)
-    clicks.pick(ui.qaFixedPointsSelector, "PDDFixed landmarks")
-    clicks.pick(ui.qaMovingPointsSelector, "PDDMoving landmarks")
-    clicks.pick(ui.qaInverseSelector, "PDDMoving to PDDFixed inverse")
-    assert ui.qaMeasureButton.enabled, ui.qaMeasureButton.toolTip
-    clicks.click(ui.qaMeasureButton)
-    assert tour.host.waitUntil(lambda: ui.qaExportButton.enabled, 120), ui.qaStatusLabel.text
+    clicks.pick(ui.measureFixedPointsSelector, "PDDFixed landmarks")
+    clicks.pick(ui.measureMovingPointsSelector, "PDDMoving landmarks")
+    clicks.pick(ui.measureInverseSelector, "PDDMoving to PDDFixed inverse")
+    assert ui.measureButton.enabled, ui.measureButton.toolTip
+    clicks.click(ui.measureButton)
+    assert tour.host.waitUntil(lambda: ui.measureExportButton.enabled, 120), ui.measureStatusLabel.text
     path = tour.folder / "measures.csv"
     patch.setattr(qt.QFileDialog, "getSaveFileName", staticmethod(lambda *_: str(path)))
-    clicks.click(ui.qaExportButton)
-    clicks.click(ui.qaPlotButton)
+    clicks.click(ui.measureExportButton)
+    clicks.click(ui.measurePlotButton)
     tour.table = list(csv.reader(path.read_text("utf-8-sig").splitlines()))
 
 

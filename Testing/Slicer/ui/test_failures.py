@@ -77,7 +77,7 @@ def test_a_failed_run_can_be_saved_without_names(
 ) -> None:
     import slicer
 
-    from PDDRegistrationLib.registration import job
+    from PDDRegistrationLib.registration import outputs
 
     assert not bench.ui.saveReportButton.visible
     volume = bench.nodes["movingVolume"]
@@ -89,7 +89,9 @@ def test_a_failed_run_can_be_saved_without_names(
     hierarchy.SetItemAttribute(patient, "DICOM.PatientID", "4711-0815")
     hierarchy.CreateItem(patient, volume)
     text = f"{file} of Doe^Jane, DOE^JANE (4711-0815) with liver and Moving^Patient in {Path.home()}/scans"
-    monkeypatch.setattr(job, "gridTransformFromField", then_raise(job.gridTransformFromField, RuntimeError(text)))
+    monkeypatch.setattr(
+        outputs, "gridTransformFromField", then_raise(outputs.gridTransformFromField, RuntimeError(text))
+    )
     with monkeypatch.context() as context:
         context.setattr("logging.exception", lambda *_: None)
         bench.run(lambda stage: bench.worker._log.append(f"{stage} of Fixed organs and spleen"))
@@ -177,12 +179,12 @@ def test_a_fault_while_the_result_is_put_into_the_scene_leaves_it_as_it_was(
     """Outputs whole or not at all: also those that held something, or nothing, or lay under transforms."""
     import slicer
 
-    from PDDRegistrationLib.registration import job
-    from PDDRegistrationLib.scene import volumes as nodes
+    from PDDRegistrationLib.registration import job, outputs
+    from PDDRegistrationLib.scene import placement
 
     if resampled:
         bench.add_outputs()
-        faults = [(job, name, 1) for name in FAULTY]
+        faults = [*[(outputs, name, 1) for name in FAULTY], (job, "placeBeside", 1)]
     else:
         parent = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "Gantry")
         for name in ("movingVolume", "movingSegmentation"):
@@ -190,8 +192,8 @@ def test_a_fault_while_the_result_is_put_into_the_scene_leaves_it_as_it_was(
         faults = [
             (job, "placeUnder", 1),
             (job, "placeUnder", 2),
-            (nodes, "_worldCopy", 2),
-            *[(job, name, 1) for name in FAULTY[2:]],
+            (placement, "_worldCopy", 2),
+            *[(outputs, name, 1) for name in FAULTY[2:]],
         ]
     before = whole_scene()
     for place, name, times in faults:
@@ -217,7 +219,7 @@ def test_new_output_nodes_stay_empty(bench: runs.Bench, monkeypatch: pytest.Monk
     bench.choose(**outputs)
     before = whole_scene()
     with monkeypatch.context() as context:
-        context.setattr(job, "setRegistrationReferences", then_raise(job.setRegistrationReferences, OSError("planted")))
+        context.setattr(job, "placeBeside", then_raise(job.placeBeside, OSError("planted")))
         context.setattr("logging.exception", lambda *_: None)
         bench.run()
     assert bench.status == INTERNAL
@@ -237,11 +239,11 @@ def test_new_output_nodes_stay_empty(bench: runs.Bench, monkeypatch: pytest.Monk
 
 def test_no_memory_in_this_process(host: Host, bench: runs.Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the inputs are read, the answer is read, and while the result is put into the scene."""
-    from PDDRegistrationLib.registration import job
+    from PDDRegistrationLib.registration import job, outputs
     from PDDRegistrationLib.worker import client as worker_process
 
     before = whole_scene()
-    for place, name in ((job, "imageFromVolume"), (worker_process, "unpack"), (job, "gridTransformFromField")):
+    for place, name in ((job, "imageFromVolume"), (worker_process, "unpack"), (outputs, "gridTransformFromField")):
         with monkeypatch.context() as context:
             context.setattr(place, name, then_raise(getattr(place, name), MemoryError()))
             host.runInEventLoop(lambda: (runs.click(bench.ui.applyButton), bench.end()))

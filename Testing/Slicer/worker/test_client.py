@@ -20,6 +20,7 @@ import SimpleITK as sitk
 import pddnet
 from helpers import worker_programs
 from helpers.paths import environment
+from helpers.worker_programs import answer_to
 from pddnet import pipeline
 from pddnet.core.grid import Grid
 from pddnet.core.image import Image
@@ -136,7 +137,7 @@ def test_a_registration_is_bit_identical_to_a_direct_call(host, make, pair: tupl
     done = calls.done[0]
     assert np.abs(expected.field.array).max() > 5
     assert np.array_equal(done["field"].array, expected.field.array)
-    assert np.array_equal(done["spread"].array, expected.spread.array)
+    assert np.array_equal(done["spread"].array, expected.uncertainty.array)
     assert done["field"].grid.same_as(expected.field.grid, 1e-12)
     assert done["report"]["verdict"]["status"] == expected.verdict.status
     assert done["report"]["verdict"]["measures"] == expected.verdict.measures
@@ -155,7 +156,7 @@ def test_waiting_needs_no_event_loop_and_requests_may_follow_each_other(make, wa
     numbers = [worker.submit({"do": "wait", "seconds": 0.2}, *calls.callbacks) for calls in (first, second)]
     worker.waitFor(numbers[1])
     assert first.done == second.done == [{"pid": worker.hello["pid"]}]
-    third = worker.run({"do": "wait", "seconds": 0.1})
+    third = answer_to(worker, {"do": "wait", "seconds": 0.1})
     assert third["pid"] == worker.hello["pid"]
     launcher = Path(f"/proc/{third['pid']}/status")
     if launcher.exists():
@@ -172,7 +173,7 @@ def test_a_cancelled_request_leaves_the_process_alive(host, make, waiting: Path,
     assert host.waitUntil(lambda: calls.over, 20)
     assert calls.done == []
     assert calls.failed[0].kind == "cancelled"
-    assert worker.run({"do": "wait", "seconds": 0.1})["pid"] == worker.hello["pid"]
+    assert answer_to(worker, {"do": "wait", "seconds": 0.1})["pid"] == worker.hello["pid"]
 
 
 @pytest.mark.slow
@@ -219,7 +220,7 @@ def test_a_process_that_does_not_hear_is_killed(host, make, waiting: Path, block
     pid = worker.hello["pid"]
     assert _ends(pid)
     assert list(place_of(worker).iterdir()) == []
-    assert worker.run({"do": "wait", "seconds": 0.1})["pid"] != pid
+    assert answer_to(worker, {"do": "wait", "seconds": 0.1})["pid"] != pid
 
 
 class Unwanted(Exception):
@@ -233,11 +234,11 @@ def test_what_the_progress_callback_raises_cancels_and_comes_out_of_the_wait(mak
         raise Unwanted(stage)
 
     with pytest.raises(Unwanted, match="wait"):
-        worker.run({"do": "wait"}, refuse)
+        answer_to(worker, {"do": "wait"}, refuse)
     number = worker.submit({"do": "wait"}, onFailed=lambda failure: None)
     worker.cancel(number)
     worker.waitFor(number)
-    assert worker.run({"do": "wait", "seconds": 0.1})["pid"] == worker.hello["pid"]
+    assert answer_to(worker, {"do": "wait", "seconds": 0.1})["pid"] == worker.hello["pid"]
 
 
 @pytest.mark.slow
@@ -261,7 +262,7 @@ def test_a_killed_process_says_its_last_lines_and_the_next_request_starts_anothe
     assert list(place_of(worker).iterdir()) == []
     first = worker.hello["pid"]
     assert _ends(first)
-    assert worker.run({"do": "wait", "seconds": 0.1})["pid"] != first
+    assert answer_to(worker, {"do": "wait", "seconds": 0.1})["pid"] != first
 
 
 @pytest.mark.slow
@@ -290,24 +291,24 @@ def test_a_request_from_within_a_stop(host, make, waiting: Path) -> None:
 @pytest.mark.slow
 def test_a_process_that_died_while_nothing_ran_is_noticed_by_the_next_request(make, waiting: Path) -> None:
     worker = make(waiting)
-    first = worker.run({"do": "wait", "seconds": 0.1})["pid"]
+    first = answer_to(worker, {"do": "wait", "seconds": 0.1})["pid"]
     os.kill(first, signal.SIGKILL)
     assert _ends(first)
     time.sleep(0.3)  # for the launcher
-    assert worker.run({"do": "wait", "seconds": 0.1})["pid"] != first
+    assert answer_to(worker, {"do": "wait", "seconds": 0.1})["pid"] != first
 
 
 @pytest.mark.slow
 def test_it_ends_when_idle_and_starts_again(host, make, waiting: Path) -> None:
     worker = make(waiting, idleSeconds=0.3)
-    first = worker.run({"do": "wait", "seconds": 0.1})["pid"]
+    first = answer_to(worker, {"do": "wait", "seconds": 0.1})["pid"]
     assert host.waitUntil(lambda: not worker.isRunning, 10)
     assert _ends(first)
     assert list(place_of(worker).iterdir()) == []
-    second = worker.run({"do": "wait", "seconds": 0.1})["pid"]
+    second = answer_to(worker, {"do": "wait", "seconds": 0.1})["pid"]
     assert second != first
     time.sleep(0.8)  # without an event loop: it has said goodbye, and nobody heard
-    assert worker.run({"do": "wait", "seconds": 0.1})["pid"] not in (first, second)
+    assert answer_to(worker, {"do": "wait", "seconds": 0.1})["pid"] not in (first, second)
 
 
 @pytest.mark.slow
@@ -315,7 +316,7 @@ def test_it_ends_when_idle_and_starts_again(host, make, waiting: Path) -> None:
 def test_stop_leaves_nothing(make, waiting: Path, when: str) -> None:
     worker, calls = make(waiting), Calls()
     if when == "idle":
-        worker.run({"do": "wait", "seconds": 0.1})
+        answer_to(worker, {"do": "wait", "seconds": 0.1})
     elif when == "before it said hello":
         worker.submit({"do": "wait"}, *calls.callbacks)
     else:
@@ -338,7 +339,7 @@ def test_a_client_that_is_dropped_leaves_nothing(host, place: Path, waiting: Pat
     temporary = place / "tmp"
     temporary.mkdir()
     worker = Worker(worker_programs.make_launcher(place / "bin"), waiting, temporary, idleSeconds=1.0)
-    pid = worker.run({"do": "wait", "seconds": 0.1})["pid"]
+    pid = answer_to(worker, {"do": "wait", "seconds": 0.1})["pid"]
     del worker
     gc.collect()
     host.waitUntil(lambda: not _alive(pid), 10)
@@ -364,14 +365,14 @@ def test_when_the_client_is_killed_the_process_ends_and_no_files_stay(place: Pat
 
 @pytest.mark.slow
 def test_a_wrong_input_a_missing_torch_and_a_fault(host, make, waiting: Path, pair: tuple[Image, Image]) -> None:
-    from PDDRegistrationLib.worker.client import WorkerError
+    from PDDRegistrationLib.worker.failure import WorkerError
 
     worker = make(waiting)
     flat = Image(np.zeros(pair[0].grid.shape, np.int16), pair[0].grid)
     with pytest.raises(InputError, match="moving volume: every voxel has the same value"):
-        worker.run({"do": "register", "fixed": pair[0], "moving": flat})
+        answer_to(worker, {"do": "register", "fixed": pair[0], "moving": flat})
     with pytest.raises(WorkerError, match="'second'") as caught:
-        worker.run({"do": "wait", "second": 1})
+        answer_to(worker, {"do": "wait", "second": 1})
     assert caught.value.failure.kind == "internal"
     assert "Traceback" in caught.value.failure.details
     (waiting / "torch.py").write_text("raise ImportError('no torch here')")
@@ -382,11 +383,11 @@ def test_a_wrong_input_a_missing_torch_and_a_fault(host, make, waiting: Path, pa
     assert calls.failed[0].kind == "torch_missing"
     assert "no torch here" in calls.failed[0].message
     with pytest.raises(Cancelled):
-        worker.run({"do": "wait"}, lambda *_: worker.cancel(number + 1))
+        answer_to(worker, {"do": "wait"}, lambda *_: worker.cancel(number + 1))
 
 
 def test_another_pddnet_is_refused(make, place: Path, waiting: Path) -> None:
-    from PDDRegistrationLib.worker.client import WorkerError
+    from PDDRegistrationLib.worker.failure import WorkerError
 
     (place / "empty").mkdir()
     with pytest.raises(WorkerError, match="instead of") as caught:  # finds the one that is installed here
@@ -408,7 +409,7 @@ def test_another_pddnet_is_refused(make, place: Path, waiting: Path) -> None:
 
 
 def test_a_python_that_is_not_there_or_fails_at_once(make, place: Path, waiting: Path) -> None:
-    from PDDRegistrationLib.worker.client import WorkerError
+    from PDDRegistrationLib.worker.failure import WorkerError
 
     with pytest.raises(WorkerError, match="cannot be started"):
         make(program=place / "nowhere").run({"do": "warm"})
@@ -428,7 +429,7 @@ def test_a_temporary_folder_that_is_not_there(host, place: Path) -> None:
 
 def test_the_report_of_a_failed_run_tells_geometry_and_no_names(host, place: Path, pair: tuple[Image, Image]) -> None:
     from PDDRegistrationLib.ui.run_report import runReport, saveRunReport
-    from PDDRegistrationLib.worker.client import Failure
+    from PDDRegistrationLib.worker.failure import Failure
 
     request = {"do": "register", "fixed": pair[0], "moving": pair[1], "preset": "fast", "warp": {"Doe^John": pair[1]}}
     home = os.path.expanduser("~")

@@ -9,11 +9,11 @@ import pytest
 
 from helpers.samples import fake_register
 from helpers.trunk import write_case
-from pddnet import ablation as comparing
+from pddnet import ablation
 from pddnet.cli.main import main
 from pddnet.errors import InputError
-from pddnet.phantom import write as phantom_files
-from pddnet.training import loop as training
+from pddnet.phantom import write as phantom_write
+from pddnet.training import loop
 from pddnet.training.loop import Outcome
 
 
@@ -73,11 +73,24 @@ def test_the_old_name_works_with_a_notice(tmp_path: Path, capsys) -> None:
     assert (tmp_path / "patient_0006" / "ct.nii.gz").exists()
 
 
+def test_the_old_name_shows_the_help_of_the_new_one_and_stands_in_no_list(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["phantom", "--help"]) == 0
+    expected = capsys.readouterr()
+    assert main(["cohort", "--help"]) == 0
+    assert capsys.readouterr() == expected
+    assert main(["--help"]) == 0
+    assert "cohort" not in capsys.readouterr().out
+    assert main(["cohort"]) == 2
+    assert capsys.readouterr().err == (
+        "pddnet: the following arguments are required: --out; see pddnet phantom --help\n"
+    )
+
+
 def test_what_an_interrupted_phantom_leaves(tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*given: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(phantom_files, "_write", interrupted)
+    monkeypatch.setattr(phantom_write, "_write", interrupted)
     assert main(["phantom", "--out", str(tmp_path), "--count", "1", "--spacing", "10"]) == 130
     assert capsys.readouterr().err == "pddnet: interrupted; the patients written so far are whole\n"
 
@@ -107,7 +120,7 @@ def test_compare_refuses(cases: Path, capsys, argv: list[str], word: str) -> Non
 
 
 def test_compare_prints_the_table_and_writes_strict_json(cases: Path, tmp_path: Path, capsys, monkeypatch) -> None:
-    monkeypatch.setattr(comparing, "register", fake_register())
+    monkeypatch.setattr(ablation, "register", fake_register())
     chosen = ["--configuration", "before", "--configuration", "full"]
     assert main(["compare", str(cases), *chosen, "--json", str(tmp_path / "r.json")]) == 0
     out, error = capsys.readouterr()
@@ -119,7 +132,8 @@ def test_compare_prints_the_table_and_writes_strict_json(cases: Path, tmp_path: 
     found = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not strict JSON"))
     assert found["pairs"] == ["one / two", "two / one"]
     assert list(found["rows"]) == ["before", "full"]
-    assert found["rows"]["before"][0] == dict.fromkeys(comparing.COLUMNS) | {"dice": 100, "dice30": 100, "hd95": 0}
+    nothing = dict.fromkeys(("tre", "jacobian_std", "folding", "seconds"))
+    assert found["rows"]["before"][0] == {"dice": 100, "dice30": 100, "hd95": 0} | nothing
     assert found["rows"]["full"][1]["dice"] < 90  # the stand-in always finds the same shift
 
 
@@ -136,7 +150,7 @@ def test_compare_goes_on_after_a_pair_that_cannot_be_registered(cases: Path, tmp
             raise InputError("nothing in common")
         return found(*given, **settings)
 
-    monkeypatch.setattr(comparing, "register", register)
+    monkeypatch.setattr(ablation, "register", register)
     argv = ["compare", str(cases), "--configuration", "full", "--json", str(tmp_path / "r.json")]
     bad = [0]
     assert main(argv) == 0
@@ -183,7 +197,7 @@ def test_train_says_how_it_went(tmp_path: Path, capsys, monkeypatch: pytest.Monk
         warn("scan seven is bad")
         return Outcome(20, weights, 0.5678, False)
 
-    monkeypatch.setattr(training, "train", train)
+    monkeypatch.setattr(loop, "train", train)
     assert main(["train", str(config), "--minutes", "2.5", "--device", "cpu"]) == 0
     out = capsys.readouterr().out
     assert calls[0]["minutes"] == 2.5 and calls[0]["init"] is None and calls[0]["device"] == "cpu"
@@ -202,7 +216,7 @@ def test_what_an_interrupted_training_leaves(tmp_path: Path, capsys, monkeypatch
 
     config = tmp_path / "config.json"
     config.write_text(json.dumps({"out": "run", "virtual": 1}))
-    monkeypatch.setattr(training, "train", interrupted)
+    monkeypatch.setattr(loop, "train", interrupted)
     assert main(["train", str(config)]) == 130
     assert capsys.readouterr().err == "pddnet: interrupted; the same command goes on from the last checkpoint\n"
 

@@ -301,6 +301,15 @@ def test_version_and_help_come_without_the_heavy_modules() -> None:
     assert rest == "0 False"
 
 
+def test_the_help_of_register_is_word_for_word_what_it_was(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    """As at commit be3eb25, before the outputs came from a table; line breaks differ between Pythons."""
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert main(["register", "--help"]) == 0
+    before = (Path(__file__).parent / "register_help.txt").read_text("utf-8")
+    assert capsys.readouterr().out.split() == before.split()
+
+
 def test_the_process_leaves_at_once_with_its_code_and_all_that_it_printed() -> None:
     code = "import atexit; atexit.register(print, 'late'); from pddnet.__main__ import command; command()"
     for argv, expected in ((["--version"], (0, "pddnet 0.", "")), (["register"], (2, "", "pddnet: the following"))):
@@ -349,7 +358,11 @@ def test_settings_in_place_of_the_presets_reach_the_registration(tmp_path: Path,
     assert main(_register(pair, tmp_path, *more)) == 0
     preset = calls[0]["preset"]
     assert preset.name == "default (changed)"
-    assert (preset.stages[0].reach, preset.stages[0].iterations, preset.stages[0].both_ways) == (60, 5, False)
+    assert (preset.stages[0].capture_range_mm, preset.stages[0].iterations, preset.stages[0].both_ways) == (
+        60,
+        5,
+        False,
+    )
     assert main(_register(pair, tmp_path, "--control-spacing", "3")) == 2
 
 

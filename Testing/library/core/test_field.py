@@ -114,8 +114,8 @@ def test_inverse_undoes_the_field_for_itk_too(grid):
     inverse, residual = forward.invert(Grid(grid.shape, grid.spacing, grid.origin + WAVES.shift, grid.direction))
     assert residual < 2e-3
     nodes = geometry.node_points(inverse.grid).reshape(-1, 3)[::37]
-    there = geometry.sitk_points(geometry.sitk_field(inverse), nodes)
-    assert np.abs(geometry.sitk_points(geometry.sitk_field(forward), there) - nodes).max() < 5e-3
+    landed = geometry.sitk_points(geometry.sitk_field(inverse), nodes)
+    assert np.abs(geometry.sitk_points(geometry.sitk_field(forward), landed) - nodes).max() < 5e-3
 
 
 def test_residual_of_a_field_that_folds_is_not_hidden():
@@ -126,9 +126,9 @@ def test_residual_of_a_field_that_folds_is_not_hidden():
     assert field.jacobian_determinant().min() < 0
     inverse, residual = field.invert()
     nodes = geometry.node_points(grid).reshape(-1, 3)
-    there = geometry.sitk_points(geometry.sitk_field(inverse), nodes)
-    left = np.linalg.norm(geometry.sitk_points(geometry.sitk_field(field), there) - nodes, axis=-1)
-    assert residual == pytest.approx(left[grid.contains(there)].max(), rel=0.02)
+    landed = geometry.sitk_points(geometry.sitk_field(inverse), nodes)
+    left = np.linalg.norm(geometry.sitk_points(geometry.sitk_field(field), landed) - nodes, axis=-1)
+    assert residual == pytest.approx(left[grid.contains(landed)].max(), rel=0.02)
 
 
 @every_grid

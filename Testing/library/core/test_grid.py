@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
 
 from helpers import geometry
 from pddnet.core.grid import Grid
@@ -101,7 +100,3 @@ def test_impossible_grids_are_refused_in_words(change, message):
     good = {"shape": (3, 4, 5), "spacing": [1, 1, 1], "origin": [0, 0, 0], "direction": np.eye(3)}
     with pytest.raises(InputError, match=message):
         Grid(**{**good, **change})
-
-
-def test_describe_names_size_spacing_and_origin():
-    assert Grid.of(sitk.Image(4, 5, 6, sitk.sitkUInt8)).describe() == "4x5x6 voxels of 1x1x1 mm at [0.0, 0.0, 0.0]"

@@ -12,8 +12,7 @@ from pddnet.core.field import DisplacementField
 from pddnet.core.grid import Grid
 from pddnet.core.image import Image
 from pddnet.errors import Cancelled
-from pddnet.evaluation import metrics, report
-from pddnet.evaluation import transform_quality as measuring
+from pddnet.evaluation import metrics, report, transform_quality
 from pddnet.worker import tasks as worker_tasks
 
 SCAN = body(FIXED)
@@ -33,7 +32,7 @@ def mirrored(points: np.ndarray) -> np.ndarray:
 
 
 def test_the_determinant_of_an_affine_map_is_that_of_its_matrix():
-    found = measuring.jacobian(SHEARED.sitk(), SCAN)
+    found = transform_quality.jacobian(SHEARED.sitk(), SCAN)
     expected = np.linalg.det(SHEARED.matrix)
     assert [found[key] for key in ("mean", "min", "max")] == pytest.approx([expected] * 3, abs=1e-4)
     assert found["std"] == pytest.approx(0, abs=1e-4)
@@ -42,7 +41,7 @@ def test_the_determinant_of_an_affine_map_is_that_of_its_matrix():
 
 def test_folding_is_the_share_of_the_body_behind_the_mirror():
     wide = FIXED.isotropic(2.0, 30.0)
-    found = measuring.jacobian(field_of(mirrored, wide), SCAN)
+    found = transform_quality.jacobian(field_of(mirrored, wide), SCAN)
     assert found["folding_percent"] == pytest.approx(50, abs=4)  # the plane's own voxels count as neither
     assert (found["min"], found["max"]) == pytest.approx((-1, 1), abs=1e-3)
     assert found["spacing_mm"] == pytest.approx(2.0)
@@ -54,13 +53,13 @@ def test_the_determinant_is_that_of_simpleitk_on_a_left_handed_oblique_grid():
     field = Waves().field(grid)
     along = sitk.GetImageFromArray(field.array @ grid.direction.astype(np.float32), isVector=True)
     along.SetSpacing(grid.spacing.tolist())  # ITK's filter does not turn the vectors, so they come along the axes
-    theirs = sitk.GetArrayFromImage(sitk.DisplacementFieldJacobianDeterminant(along))
+    by_itk = sitk.GetArrayFromImage(sitk.DisplacementFieldJacobianDeterminant(along))
     region = ball(grid, FIXED.centre, 15.0)
-    mine = field.jacobian_determinant()
-    assert np.abs(mine - theirs)[region].max() < 2e-3
-    assert np.abs(mine - Waves().determinant(node_points(grid)))[region].max() < 0.03
-    expected = theirs[region]
-    found = metrics.jacobian_statistics(mine, region)
+    own = field.jacobian_determinant()
+    assert np.abs(own - by_itk)[region].max() < 2e-3
+    assert np.abs(own - Waves().determinant(node_points(grid)))[region].max() < 0.03
+    expected = by_itk[region]
+    found = metrics.jacobian_statistics(own, region)
     assert (found["mean"], found["std"]) == pytest.approx((expected.mean(), expected.std()), abs=1e-3)
     assert (found["min"], found["max"]) == pytest.approx((expected.min(), expected.max()), abs=2e-3)
 
@@ -71,14 +70,14 @@ def test_a_fine_field_is_looked_at_as_finely():
     ripples = field_of(lambda p: 1.4 * np.sin(2 * np.pi * p / 6.0) * [1.0, 0, 0], fine)
     inner = sitk_field(ripples)
     for transform in (inner, sitk.CompositeTransform([SHEARED.sitk(), inner])):
-        found = measuring.jacobian(transform, SCAN)
+        found = transform_quality.jacobian(transform, SCAN)
         assert found["spacing_mm"] == pytest.approx(1.0)
         assert found["folding_percent"] == pytest.approx(100 * np.arccos(1 / (1.4 * np.pi / 3)) / np.pi, abs=9)
 
 
 def test_a_huge_scan_is_looked_at_more_coarsely():
     grid = Grid((3000, 2000, 2000), np.ones(3), np.zeros(3), np.eye(3))
-    assert measuring._grid(grid, 1.0).size.prod() < 1.1 * measuring.MOST_NODES
+    assert transform_quality._grid(grid, 1.0).size.prod() < 1.1 * transform_quality.MOST_NODES
 
 
 # --- the inverse ---
@@ -90,34 +89,34 @@ def test_a_given_inverse_counts_where_the_moving_scan_is():
     forward = sitk.TranslationTransform(3, shift.tolist())
     within = Grid((10, 22, 26), FIXED.spacing, FIXED.origin + shift, FIXED.direction)
     back = DisplacementField(np.broadcast_to(-shift, (*within.shape, 3)).astype(np.float32), within).to_sitk()
-    assert measuring.inverse_error(forward, SCAN, back)["max"] == pytest.approx(np.linalg.norm(shift))
-    found = measuring.inverse_error(forward, SCAN, back, within)
+    assert transform_quality.inverse_error(forward, SCAN, back)["max"] == pytest.approx(np.linalg.norm(shift))
+    found = transform_quality.inverse_error(forward, SCAN, back, within)
     assert found["max"] < 1e-3
-    assert found["points"] < measuring.inverse_error(forward, SCAN, back)["points"]
+    assert found["points"] < transform_quality.inverse_error(forward, SCAN, back)["points"]
 
 
 def test_a_linear_transform_has_an_exact_inverse():
-    found = measuring.inverse_error(SHEARED.sitk(), SCAN)
+    found = transform_quality.inverse_error(SHEARED.sitk(), SCAN)
     assert found["inverse"] == "exact"
     assert found["max"] < 1e-9
-    assert 100 < found["points"] <= measuring.MOST_POINTS
+    assert 100 < found["points"] <= transform_quality.MOST_POINTS
 
 
 def test_a_given_inverse_is_off_by_what_was_planted():
     shift = np.array([7.0, -13, 29])
     forward = sitk.TranslationTransform(3, shift.tolist())
     wrong = sitk.TranslationTransform(3, (-shift + [1, 2, 2]).tolist())
-    found = measuring.inverse_error(forward, SCAN, wrong)
+    found = transform_quality.inverse_error(forward, SCAN, wrong)
     assert found["inverse"] == "given"
     assert [found[key] for key in ("mean", "p95", "max")] == pytest.approx([3.0] * 3)
 
 
 def test_a_smooth_map_is_inverted_and_a_folded_one_is_not():
     wide = FIXED.isotropic(4.0, 60.0)
-    smooth = measuring.inverse_error(sitk_field(Waves().field(wide)), SCAN)
+    smooth = transform_quality.inverse_error(sitk_field(Waves().field(wide)), SCAN)
     assert smooth["inverse"] == "numerical"
     assert smooth["max"] < 0.5
-    folded = measuring.inverse_error(sitk_field(field_of(mirrored, wide)), SCAN)
+    folded = transform_quality.inverse_error(sitk_field(field_of(mirrored, wide)), SCAN)
     assert folded["mean"] > 1.0
     assert folded["max"] > 10.0
 
@@ -136,7 +135,7 @@ def scans() -> tuple[Image, Image]:
 
 def test_the_correlation_is_that_of_numpy():
     fixed, moving = scans()
-    found = measuring.similarity(fixed, moving, sitk.TranslationTransform(3))
+    found = transform_quality.similarity(fixed, moving, sitk.TranslationTransform(3))
     expected = np.corrcoef(fixed.array.ravel(), moving.array.ravel())[0, 1]
     assert found["before"] == pytest.approx(expected, abs=1e-5)
     assert found["after"] == pytest.approx(expected, abs=1e-5)
@@ -146,7 +145,7 @@ def test_the_correlation_is_that_of_numpy():
 def test_a_shift_by_two_voxels_changes_the_overlap_and_what_is_compared():
     fixed, moving = scans()
     step = sitk.TranslationTransform(3, (2 * fixed.grid.axes[:, 0]).tolist())
-    found = measuring.similarity(fixed, moving, step)
+    found = transform_quality.similarity(fixed, moving, step)
     expected = np.corrcoef(fixed.array[..., :-2].ravel(), moving.array[..., 2:].ravel())[0, 1]
     assert found["after"] == pytest.approx(expected, abs=1e-4)
     assert found["overlap_after"] == pytest.approx(12 / 14)
@@ -157,16 +156,16 @@ def test_values_beyond_soft_tissue_do_not_count_and_other_modalities_are_not_lim
     metal = fixed.array.copy()
     metal[3:6] = 3000.0
     limited = np.clip(metal, -200, 300)
-    found = measuring.similarity(Image(metal, fixed.grid), moving, sitk.TranslationTransform(3))
+    found = transform_quality.similarity(Image(metal, fixed.grid), moving, sitk.TranslationTransform(3))
     assert found["before"] == pytest.approx(np.corrcoef(limited.ravel(), moving.array.ravel())[0, 1], abs=1e-5)
     mr = Image(np.abs(metal), fixed.grid)
-    found = measuring.similarity(mr, moving, sitk.TranslationTransform(3))
+    found = transform_quality.similarity(mr, moving, sitk.TranslationTransform(3))
     assert found["before"] == pytest.approx(np.corrcoef(mr.array.ravel(), moving.array.ravel())[0, 1], abs=1e-5)
 
 
 def test_nothing_is_said_where_nothing_overlaps():
     fixed, moving = scans()
-    found = measuring.similarity(fixed, moving, sitk.TranslationTransform(3, (500.0, 0, 0)))
+    found = transform_quality.similarity(fixed, moving, sitk.TranslationTransform(3, (500.0, 0, 0)))
     assert (found["after"], found["overlap_after"]) == (None, 0.0)
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pddnet.features.mind import CHANNELS, PAIRS, mind
+from pddnet.features.mind import MIND_CHANNELS, PAIRS, mind
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def image() -> Tensor:
 
 
 def test_the_twelve_pairs_are_the_adjacent_neighbours() -> None:
-    assert len(set(PAIRS)) == CHANNELS == 12
+    assert len(set(PAIRS)) == MIND_CHANNELS == 12
     opposite = {(a, b) for a, b in PAIRS if all(p == -q for p, q in zip(a, b, strict=True))}
     assert not opposite
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from helpers.geometry import grids, node_points, rotation, sitk_image
 from pddnet.core.grid import Grid
-from pddnet.features.obelisk import EDGES, Obelisk, intensities
+from pddnet.features.obelisk import EDGE_FILTERS, Obelisk, intensities
 from pddnet.tensor.scan import Scan
 
 SPACING = 8.0
@@ -70,7 +70,7 @@ def test_it_has_the_published_number_of_weights(channels: int, weights: int) -> 
 def _looking(offset: tuple[float, float, float], base: tuple[float, float, float]) -> Obelisk:
     """Its one channel is the intensity at x + offset less that at x + base (mm along D, H, W), nothing learned."""
     module = Obelisk(1, SPACING).eval()
-    module.mix = nn.Conv3d(2 * EDGES, 1, 3, bias=False)
+    module.mix = nn.Conv3d(2 * EDGE_FILTERS, 1, 3, bias=False)
     with torch.no_grad():
         module.offsets.zero_()
         module.offsets[0, 0], module.offsets[1, 0] = torch.tensor(offset), torch.tensor(base)
@@ -186,7 +186,7 @@ def test_gradients_by_finite_differences(name: str) -> None:
     generator = torch.Generator().manual_seed(1)
     grid = _centred((14, 12, 15), (4.0, 3.1, 5.3), rotation(13, -21, 34))
     scan, nodes = _scan(_noise(grid), grid), _centred((4, 3, 5), SPACING, np.eye(3))
-    scan = Scan(scan.values.double(), scan.codes, grid, grid, grid, False)
+    scan = Scan(scan.values.double(), scan.features, grid, grid, grid, False)
     module = _module(channels=2).double()
     upstream = torch.randn(1, 2, *nodes.shape, generator=generator, dtype=torch.float64)
     parameter = dict(module.named_parameters())[name]

@@ -18,19 +18,23 @@ from pddnet.core.grid import Grid
 from pddnet.core.image import Image
 from pddnet.core.presets import PRESETS, Stage
 from pddnet.errors import InputError
-from pddnet.features import semantic_codes as semantic
+from pddnet.features import semantic_net
+from pddnet.features.guide import with_label_codes
 from pddnet.features.label_table import LEVELS, NUMBER, STRUCTURES
 from pddnet.features.semantic_codes import (
-    CODE,
-    SPACING,
+    EMBEDDING_SIZE,
+    class_embedding,
+    expected_embedding,
+    with_semantic_codes,
+)
+from pddnet.features.semantic_net import (
+    SEMANTIC_SPACING_MM,
     SemanticNet,
-    codes,
-    expected,
+    depth_to_space,
     inputs,
     load,
     probabilities,
     save,
-    with_semantic_codes,
 )
 from pddnet.io.weights_file import write_weights
 from pddnet.pipeline import register
@@ -51,16 +55,16 @@ class Threshold(nn.Module):
     """Names liver what is denser than 60 HU, background the rest: what a network would do if it were that simple."""
 
     def forward(self, x: Tensor) -> Tensor:
-        assert all(n % semantic.BLOCK == 0 for n in x.shape[2:])
+        assert all(n % semantic_net.BLOCK == 0 for n in x.shape[2:])
         logits = x.new_zeros(1, len(STRUCTURES), *x.shape[2:])
         dense = (500 * x[:, 1] > 60).float() * x[:, 2]
         logits[:, NUMBER["liver"]] = 60 * dense - 30
         return logits
 
-    def blocks(self, x: Tensor) -> Tensor:
-        return semantic._space_to_depth(self(x))
+    def block_features(self, x: Tensor) -> Tensor:
+        return semantic_net._space_to_depth(self(x))
 
-    def names(self, features: Tensor) -> Tensor:
+    def block_logits(self, features: Tensor) -> Tensor:
         return features
 
 
@@ -70,22 +74,22 @@ def _scan(image: Image, mask: Image | None = None) -> Scan:
 
 def _at(scan: Scan, points: np.ndarray) -> np.ndarray:
     """(E, N) codes at LPS points (N, 3), by scipy."""
-    index = scan.codes_grid.point_to_index(points)[:, ::-1].T
-    return np.stack([ndimage.map_coordinates(code, index, order=1, mode="nearest") for code in scan.codes.numpy()])
+    index = scan.features_grid.point_to_index(points)[:, ::-1].T
+    return np.stack([ndimage.map_coordinates(code, index, order=1, mode="nearest") for code in scan.features.numpy()])
 
 
 def test_folding_and_unfolding_are_inverses() -> None:
     x = torch.randn(2, 3, 4, 6, 8)
-    folded = semantic._space_to_depth(x)
+    folded = semantic_net._space_to_depth(x)
     assert folded.shape == (2, 24, 2, 3, 4)
-    assert torch.equal(semantic._depth_to_space(folded), x)
+    assert torch.equal(depth_to_space(folded), x)
     y = torch.randn(1, 16, 3, 2, 5)
-    assert torch.equal(semantic._space_to_depth(semantic._depth_to_space(y)), y)
+    assert torch.equal(semantic_net._space_to_depth(depth_to_space(y)), y)
 
 
 def test_a_block_holds_eight_neighbours() -> None:
     x = torch.arange(2 * 4 * 4 * 4).view(1, 2, 4, 4, 4)
-    folded = semantic._space_to_depth(x)
+    folded = semantic_net._space_to_depth(x)
     for c, d, h, w in itertools.product(range(2), range(2), range(2), range(2)):
         block = x[0, c, 2 * d : 2 * d + 2, 2 * h : 2 * h + 2, 2 * w : 2 * w + 2].flatten()
         assert torch.equal(folded[0, 8 * c : 8 * c + 8, d, h, w], block)
@@ -100,9 +104,9 @@ def test_what_changes_add_is_nothing_before_they_are_trained() -> None:
     """A network may begin as one without them, and go on from there."""
     torch.manual_seed(4)
     fresh, x = SemanticNet(8).eval(), torch.randn(1, 3, 16, 24, 8)
-    assert len(fresh.changes()) == 7
+    assert len(fresh.residual_blocks()) == 7
     logits = fresh(x)
-    for name in fresh.changes():
+    for name in fresh.residual_blocks():
         part = fresh.get_submodule(name)
         for layer in list(part)[:-1]:
             for parameter in layer.parameters():
@@ -114,8 +118,8 @@ def test_what_changes_add_is_nothing_before_they_are_trained() -> None:
 
 
 def test_codes_of_one_length_that_tell_structures_apart() -> None:
-    table = codes()
-    assert table.shape == (len(STRUCTURES), CODE)
+    table = class_embedding()
+    assert table.shape == (len(STRUCTURES), EMBEDDING_SIZE)
     lengths = np.linalg.norm(table, axis=1)
     assert lengths[0] == 0
     spine = np.array([name.startswith("vertebra") for name in STRUCTURES])
@@ -128,7 +132,7 @@ def test_codes_of_one_length_that_tell_structures_apart() -> None:
 
 
 def test_neighbouring_vertebrae_are_nearer_than_all_others() -> None:
-    spine = codes()[[NUMBER[f"vertebra_{level}"] for level in LEVELS]]
+    spine = class_embedding()[[NUMBER[f"vertebra_{level}"] for level in LEVELS]]
     apart = np.linalg.norm(spine[:, None] - spine[None], axis=-1)
     steps = np.abs(np.subtract.outer(np.arange(17), np.arange(17)))
     near, far = apart[steps == 1], apart[(steps > 1) & (steps < 7)]  # further apart than any displacement reaches
@@ -150,7 +154,7 @@ def test_what_is_halved_and_doubled_stays_where_it_was() -> None:
     halves = halved(ramp)
     assert halves.shape == (1, 1, 6, 4, 2)
     assert halves[0, 0, :, 0, 0].tolist() == [1, 3, 5, 7, 9, 10]
-    doubled = semantic._double(halves, ramp)
+    doubled = semantic_net._upsampled(halves, ramp)
     assert doubled.shape == ramp.shape
     assert doubled[0, 0, :, 3, 1].tolist() == pytest.approx([1, 1.5, 2.5, 3.5, 4.5, 5.5, 6.5, 7.5, 8.5, 9.25, 9.75])
 
@@ -159,8 +163,8 @@ def test_without_a_gradient_the_same_is_computed(net: SemanticNet) -> None:
     """By oneDNN, which torch itself would not ask for volumes as small as these."""
     x = torch.randn(1, 3, 14, 10, 6, generator=torch.Generator().manual_seed(3))
     with torch.no_grad():
-        found = net.blocks(x)
-    assert torch.allclose(found, net.blocks(x.requires_grad_(True)), atol=1e-5)
+        found = net.block_features(x)
+    assert torch.allclose(found, net.block_features(x.requires_grad_(True)), atol=1e-5)
 
 
 def test_sizes_that_fit_are_not_padded(net: SemanticNet) -> None:
@@ -181,7 +185,7 @@ def test_any_size_gets_probabilities_of_its_own_shape(net: SemanticNet, shape: t
 def test_expected_codes_are_the_table_weighted_by_the_probabilities(net: SemanticNet) -> None:
     torch.manual_seed(5)
     x, table = torch.randn(1, 3, 8, 16, 24), torch.randn(len(STRUCTURES), 4)
-    found = semantic._depth_to_space(expected(net, net.blocks(x)[0], table)[None])[0]
+    found = depth_to_space(expected_embedding(net, net.block_features(x)[0], table)[None])[0]
     assert torch.allclose(found, torch.einsum("se,sdhw->edhw", table, net(x)[0].softmax(0)), atol=1e-5)
 
 
@@ -203,20 +207,20 @@ def test_padding_stands_at_the_far_ends_and_is_no_body() -> None:
     assert (seen[0][2, padded] == 0).all()
 
 
-@pytest.mark.parametrize("scales", [(SPACING,), (3.5,), (4.6,), PRESETS["default"].scales])
+@pytest.mark.parametrize("scales", [(SEMANTIC_SPACING_MM,), (3.5,), (4.6,), PRESETS["default"].scales])
 def test_codes_lie_where_the_structure_is_on_an_oblique_grid(scales: tuple[float, ...]) -> None:
     scan = with_semantic_codes(_scan(ct(oblique_grid())), Threshold(), 3.0, scales)
-    assert scan.codes.shape == (CODE, *scan.codes_grid.shape)
-    assert np.allclose(scan.codes_grid.spacing, SPACING)
+    assert scan.features.shape == (EMBEDDING_SIZE, *scan.features_grid.shape)
+    assert np.allclose(scan.features_grid.spacing, SEMANTIC_SPACING_MM)
     rng = np.random.default_rng(1)
     points = MIDDLE + rng.uniform(-80, 80, (6000, 3))
-    label = label_at(points, edge=9.0 if scales == (SPACING,) else 11.0)
+    label = label_at(points, edge=9.0 if scales == (SEMANTIC_SPACING_MM,) else 11.0)
     away = np.linalg.norm((points - MIDDLE) / [1.0, 0.9, 1.3], axis=-1)
     inside = oblique_grid().contains(points) & (away < 80)
     found = _at(scan, points)
     dense = inside & np.isin(label, (2, 3, 5, 6, 9, 11))  # all organs are denser than 60 HU, the fat is not
     assert dense.sum() > 100
-    assert np.abs(found[:, dense] - 3.0 * codes()[NUMBER["liver"]][:, None]).max() < 0.15
+    assert np.abs(found[:, dense] - 3.0 * class_embedding()[NUMBER["liver"]][:, None]).max() < 0.15
     assert np.abs(found[:, inside & (label == 0)]).max() < 0.15
 
 
@@ -239,19 +243,19 @@ def test_no_codes_outside_the_body_or_the_view(net: SemanticNet) -> None:
     image = ct(oblique_grid())
     half = (image.grid.points()[..., 0] < MIDDLE[0]).astype(np.uint8)
     scan = with_semantic_codes(_scan(image, Image(half, image.grid)), net, 1.0)
-    seen = scan.warped(scan.codes_grid, Affine.identity()).values
+    seen = scan.warped(scan.features_grid, Affine.identity()).values
     out = (seen[1] * seen[2]) == 0
     assert 0.2 < out.float().mean() < 0.95
-    assert (scan.codes[:, out] == 0).all()
-    assert (scan.codes[:, ~out].abs().sum(0) > 0).float().mean() > 0.99
-    right = scan.codes_grid.points()[..., 0] > MIDDLE[0] + 5
-    assert not scan.codes[:, torch.as_tensor(right)].any()
+    assert (scan.features[:, out] == 0).all()
+    assert (scan.features[:, ~out].abs().sum(0) > 0).float().mean() > 0.99
+    right = scan.features_grid.points()[..., 0] > MIDDLE[0] + 5
+    assert not scan.features[:, torch.as_tensor(right)].any()
 
 
 def test_what_is_seen_at_several_scales_is_averaged(net: SemanticNet) -> None:
     scan = _scan(ct(oblique_grid()))
-    one, other, both = (with_semantic_codes(scan, net, 2.0, scales).codes for scales in ((3.5,), (4.6,), (3.5, 4.6)))
-    assert one.shape == other.shape == (CODE, *scan.box.isotropic(SPACING).shape)
+    one, other, both = (with_semantic_codes(scan, net, 2.0, scales).features for scales in ((3.5,), (4.6,), (3.5, 4.6)))
+    assert one.shape == other.shape == (EMBEDDING_SIZE, *scan.box.isotropic(SEMANTIC_SPACING_MM).shape)
     assert (one - other).abs().max() > 0.01
     assert torch.allclose(both, (one + other) / 2, atol=1e-6)
 
@@ -259,12 +263,14 @@ def test_what_is_seen_at_several_scales_is_averaged(net: SemanticNet) -> None:
 def test_codes_are_scaled_and_stand_after_those_that_guide(net: SemanticNet) -> None:
     image = ct(oblique_grid())
     labels = Image((image.array > 0).astype(np.uint8), image.grid)
-    guided = prepare(image, 4.0, CPU, codes=labels, code_book=np.array([[0.0, 0], [1, 2]]))
+    guided = with_label_codes(prepare(image, 4.0, CPU), labels, np.array([[0.0, 0], [1, 2]]))
     one, three = with_semantic_codes(guided, net, 1.0), with_semantic_codes(guided, net, 3.0)
-    assert one.codes.shape[0] == 2 + CODE
-    assert torch.allclose(one.codes[:2], guided.codes_at(one.codes_grid, Affine.identity()), atol=1e-6)  # interpolated
-    assert float(one.codes[:2].max()) > 1.9
-    assert torch.allclose(3 * one.codes[2:], three.codes[2:], atol=1e-6)
+    assert one.features.shape[0] == 2 + EMBEDDING_SIZE
+    assert torch.allclose(
+        one.features[:2], guided.features_at(one.features_grid, Affine.identity()), atol=1e-6
+    )  # interpolated
+    assert float(one.features[:2].max()) > 1.9
+    assert torch.allclose(3 * one.features[2:], three.features[2:], atol=1e-6)
     assert torch.equal(guided.values, one.values)
 
 
@@ -280,12 +286,16 @@ def test_weights_round_trip(net: SemanticNet, tmp_path: Path) -> None:
 
 
 def test_weights_from_before_the_changes_name_the_same(net: SemanticNet, tmp_path: Path) -> None:
-    old = {name: to_array(value) for name, value in net.state_dict().items() if name.split(".")[0] not in net.changes()}
-    write_weights(tmp_path / "old.npz", old, semantic._kind(net))
+    old = {
+        name: to_array(value)
+        for name, value in net.state_dict().items()
+        if name.split(".")[0] not in net.residual_blocks()
+    }
+    write_weights(tmp_path / "old.npz", old, semantic_net._kind(net))
     x = torch.randn(1, 3, 8, 16, 8)
     assert torch.allclose(load(tmp_path / "old.npz")(x), net(x), atol=0.05)
     some = old | {"fourth.0.weight": to_array(net.fourth[0].weight)}
-    write_weights(tmp_path / "some.npz", some, semantic._kind(net))
+    write_weights(tmp_path / "some.npz", some, semantic_net._kind(net))
     with pytest.raises(InputError, match="do not fit"):
         load(tmp_path / "some.npz")
 
@@ -329,7 +339,7 @@ def test_registration_uses_the_structures_when_the_preset_says_so(monkeypatch: p
     stage = Stage(24.0, 24.0, 7, 8.0, 0.005, iterations=5)
     plain = dataclasses.replace(PRESETS["fast"], stages=(stage,), semantic=0.0)
     loaded = []
-    monkeypatch.setattr(semantic, "load", lambda *given, **settings: loaded.append(1) or Threshold())
+    monkeypatch.setattr(semantic_net, "load", lambda *given, **settings: loaded.append(1) or Threshold())
     without = register(fixed, moving, plain, align=False)
     assert not loaded
     assert "agreement" not in without.verdict.measures

@@ -63,8 +63,8 @@ def test_a_line_of_points_turns_no_more_than_it_must(points: np.ndarray) -> None
     matrix = start_from_points(points, moved)
     assert np.allclose(points @ matrix[:3, :3].T + matrix[:3, 3], moved, atol=1e-6)
     turn = matrix[:3, :3] / SCALE
-    here, there = points[-1] - points[0], moved[-1] - moved[0]
-    cosine = here @ there / np.linalg.norm(here) / np.linalg.norm(there)
+    fixed_line, moving_line = points[-1] - points[0], moved[-1] - moved[0]
+    cosine = fixed_line @ moving_line / np.linalg.norm(fixed_line) / np.linalg.norm(moving_line)
     assert np.allclose(turn.T @ turn, np.eye(3), atol=1e-9)
     assert np.isclose((np.trace(turn) - 1) / 2, cosine, atol=1e-9)  # the angle between the lines, not more
 

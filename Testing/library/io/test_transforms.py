@@ -6,6 +6,8 @@ pddnet stay linear. Hence two tolerances: after switching Slicer back to linear,
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,8 @@ from helpers import geometry
 from helpers.geometry import SHEARED, Waves
 from pddnet.core.field import DisplacementField
 from pddnet.core.grid import Grid
+from pddnet.errors import InputError
+from pddnet.io.transforms import check_field, write_field
 
 SAME = 2e-3  # mm: float32 values, and NIfTI's float32 header
 CUBIC = 0.25  # mm: linear against cubic interpolation of Waves on nodes up to 4.3 mm apart
@@ -140,3 +144,31 @@ def test_the_file_of_a_field_is_not_bigger_than_it_must_be(tmp_path):
     grid = Grid((40, 50, 60), [4, 4, 4], [0, 0, 0], np.eye(3))
     Waves().field(grid).write(tmp_path / "t.h5")
     assert (tmp_path / "t.h5").stat().st_size < 1.1 * 8 * 3 * 40 * 50 * 60
+
+
+@every_format
+def test_a_file_that_holds_another_field_is_refused(name, tmp_path):
+    """The check that finds what a full disk has left: values that differ, or an image that ends too early."""
+    grid = GRIDS["oblique"]
+    path = tmp_path / name
+    write_field(SHEARED.field(grid), path)
+    check_field(path, SHEARED.field(grid))
+    if path.suffix in (".h5", ".tfm"):
+        with pytest.raises(InputError, match="differs"):
+            check_field(path, Waves().field(grid))
+    elif name.endswith(".nii.gz"):
+        path.write_bytes(path.read_bytes()[:-2000])
+        with pytest.raises(InputError, match="truncated"):
+            check_field(path, SHEARED.field(grid))
+
+
+def test_a_file_that_does_not_fit_is_not_begun(tmp_path, monkeypatch):
+    """HDF5 crashes when the disk is full, so the space is reserved before it writes."""
+
+    def full(descriptor: int, start: int, size: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    with pytest.raises(OSError, match="No space"):
+        write_field(SHEARED.field(GRIDS["oblique"]), tmp_path / "t.h5")
+    assert list(tmp_path.iterdir()) == []

@@ -140,7 +140,7 @@ def test_bundled_files_are_checked_by_their_sum(path: Path, monkeypatch: pytest.
     monkeypatch.setattr(weights, "FOLDER", path.parent)
     _refused(path, "SHA-256")  # one that nobody listed
     right = hashlib.sha256(path.read_bytes()).hexdigest()
-    monkeypatch.setattr(weights, "BUNDLED", {"w.npz": right})
+    monkeypatch.setattr(weights, "BUNDLED_SHA256", {"w.npz": right})
     assert read_weights(path, "test")[1]["dice"] == 0.5
     write_weights(path, ARRAYS | {"b": np.array([0.25])}, {"kind": "test"})
     _refused(path, "SHA-256")
@@ -148,7 +148,7 @@ def test_bundled_files_are_checked_by_their_sum(path: Path, monkeypatch: pytest.
 
 def test_every_bundled_file_is_listed_with_its_sum() -> None:
     found = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in weights.FOLDER.glob("*.npz")}
-    assert found == weights.BUNDLED
+    assert found == weights.BUNDLED_SHA256
     assert sum(p.stat().st_size for p in weights.FOLDER.glob("*.npz")) < 10e6
 
 

@@ -11,28 +11,17 @@ import torch
 from pddnet.core.affine import Affine
 from pddnet.core.grid import Grid
 from pddnet.core.image import Image
-from pddnet.features.coarse import coarse_features
-from pddnet.matching import affine_search as alignment
+from pddnet.features.coarse import weighted_tissue as describe
+from pddnet.matching import affine_search
 from pddnet.matching.affine_fit import fit_affine
-from pddnet.matching.affine_search import (
-    SPACING,
-    Candidate,
-    CoarseScan,
-    align,
-    best_translations,
-    coarsen,
-    distinct,
-    judge_affine,
-)
+from pddnet.matching.affine_search import Candidate, align, distinct, judge_affine
+from pddnet.matching.coarse_scan import COARSE_SPACING_MM, CoarseScan, coarsen
+from pddnet.matching.translation_search import best_translations
 from pddnet.phantom.phantom import full_view, virtual_patient
 from pddnet.tensor.scan import prepare
 
 CPU = torch.device("cpu")
 SHIFT = np.array([37.0, -61.0, 143.0])
-
-
-def describe(values: torch.Tensor) -> torch.Tensor:
-    return coarse_features(values, hu=True)
 
 
 @pytest.fixture(scope="module")
@@ -74,9 +63,9 @@ def test_a_start_from_elsewhere_finds_what_no_peak_shows(
     axes = np.linalg.qr(np.array([[1.0, 0.2, 0.1], [-0.3, 1.0, 0.2], [0.1, 0.2, 1.0]]))[0]
     fixed = coarsen(prepare(patient, 4.0, CPU), axes, describe)
     moving = coarsen(prepare(_part(patient, 10, 60, SHIFT), 4.0, CPU), axes, describe)
-    monkeypatch.setattr(alignment, "best_translations", lambda *given: list(peaks))
+    monkeypatch.setattr(affine_search, "best_translations", lambda *given: list(peaks))
     assert len(align(fixed, moving)) == 2 * len(peaks)
-    found = align(fixed, moving, also=[SHIFT + [10.0, -12.0, 16.0]])
+    found = align(fixed, moving, extra_shifts=[SHIFT + [10.0, -12.0, 16.0]])
     assert len(found) == 2 * len(peaks) + 2
     corners = _part(patient, 12, 58, np.zeros(3)).grid.corners()
     assert np.linalg.norm(found[0].affine.points(corners) - corners - SHIFT, axis=-1).max() < 8.0
@@ -87,9 +76,9 @@ def test_the_coarse_shifts_are_right_to_a_cell(patient: Image) -> None:
     fixed = coarsen(prepare(patient, 4.0, CPU), axes, describe)
     moving = coarsen(prepare(_part(patient, 10, 60, SHIFT), 4.0, CPU), axes, describe)
     shifts = best_translations(fixed, moving)
-    assert np.abs(shifts[0] - SHIFT).max() <= SPACING
+    assert np.abs(shifts[0] - SHIFT).max() <= COARSE_SPACING_MM
     gaps = [np.linalg.norm(a - b) for i, a in enumerate(shifts) for b in shifts[:i]]
-    assert min(gaps) > 3 * SPACING
+    assert min(gaps) > 3 * COARSE_SPACING_MM
 
 
 def test_a_little_overlap_that_fits_by_chance_comes_after_a_large_one() -> None:
@@ -101,12 +90,15 @@ def test_a_little_overlap_that_fits_by_chance_comes_after_a_large_one() -> None:
     there[:, aside:] = 0.4 * here[:, :-aside] + np.sqrt(1 - 0.4**2) * there[:, aside:]
     there[-7:, -7:, -7:] = here[:7, :7, :7]
     full = torch.ones(n, n, n)
-    grids = [Grid((n, n, n), np.full(3, SPACING), np.array(origin), axes) for origin in ((5.0, -9, 2), (300.0, 40, 7))]
+    grids = [
+        Grid((n, n, n), np.full(3, COARSE_SPACING_MM), np.array(origin), axes)
+        for origin in ((5.0, -9, 2), (300.0, 40, 7))
+    ]
     sides = (torch.from_numpy(values[None]).float() for values in (here, there))
     shifts = best_translations(*(CoarseScan(x, full, full, grid) for x, grid in zip(sides, grids, strict=True)))
     apart = grids[1].origin - grids[0].origin
-    assert shifts[0] == pytest.approx(apart + axes @ [0.0, aside * SPACING, 0.0], abs=1e-6)
-    assert shifts[1] == pytest.approx(apart + axes @ np.full(3, (n - 7) * SPACING), abs=1e-6)
+    assert shifts[0] == pytest.approx(apart + axes @ [0.0, aside * COARSE_SPACING_MM, 0.0], abs=1e-6)
+    assert shifts[1] == pytest.approx(apart + axes @ np.full(3, (n - 7) * COARSE_SPACING_MM), abs=1e-6)
 
 
 @pytest.mark.slow

@@ -17,14 +17,16 @@ from pddnet.core.affine import Affine
 from pddnet.core.image import Image
 from pddnet.core.presets import INVERSE_TEMPERATURE, PRESETS, Stage
 from pddnet.errors import InputError
-from pddnet.features import semantic_codes as semantic
-from pddnet.features.semantic_codes import CODE, SemanticNet
+from pddnet.features import semantic_net
+from pddnet.features.guide import with_label_codes
+from pddnet.features.semantic_codes import EMBEDDING_SIZE
+from pddnet.features.semantic_net import SemanticNet
 from pddnet.io.weights_file import FOLDER, write_weights
 from pddnet.matching import pdd_net as network
 from pddnet.matching.feature_maps import describe
 from pddnet.matching.pdd_net import PDDNet, save, with_pdd_features
 from pddnet.pipeline import register
-from pddnet.synthesis.patient import Source
+from pddnet.synthesis.patient import PatientSource
 from pddnet.tensor.scan import Scan, prepare
 from pddnet.training.config import PairSettings, TrainingConfig
 from pddnet.training.tasks.pdd import PDDTask
@@ -47,7 +49,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(1)
     net = task.network().train()
     adam = torch.optim.Adam(net.groups(0.01))
-    batch = next(iter(task.dataset([Source(anatomy())], [1.0], 0)))
+    batch = next(iter(task.dataset([PatientSource(anatomy())], [1.0], 0)))
     for _ in range(FEW):
         adam.zero_grad()
         task.loss(net, *batch)[0].backward()
@@ -107,8 +109,8 @@ def test_features_weigh_as_they_were_trained_to(scan: Scan) -> None:
     net.log_sharpness += 0.7
     lattice = scan.box.isotropic(net.features.spacing)
 
-    def cost(given: Scan, **settings: bool) -> Tensor:
-        codes = given.codes_at(lattice, Affine.identity())
+    def cost(given: Scan, **settings: tuple) -> Tensor:
+        codes = given.features_at(lattice, Affine.identity())
         maps = describe(given.warped(lattice, Affine.identity()), codes, 8.0, **settings).features
         return INVERSE_TEMPERATURE * (maps - maps[:, 5:6, 6:7, 4:5]).square().mean(0)
 
@@ -116,7 +118,7 @@ def test_features_weigh_as_they_were_trained_to(scan: Scan) -> None:
     expected = net.inverse_temperature * (features - features[:, 5:6, 6:7, 4:5]).square().mean(0)
     both = with_pdd_features(scan, net, INVERSE_TEMPERATURE)
     assert expected.std() > 0
-    assert torch.allclose(cost(both, similarity=False), expected, rtol=1e-3, atol=1e-4 * float(expected.max()))
+    assert torch.allclose(cost(both, dense=()), expected, rtol=1e-3, atol=1e-4 * float(expected.max()))
     together = cost(scan) + expected
     assert torch.allclose(cost(both), together, rtol=1e-3, atol=1e-4 * float(together.max()))
 
@@ -127,20 +129,20 @@ def test_where_nothing_is_features_are_zero(scan: Scan) -> None:
     with torch.no_grad():
         net.features.offsets.clamp_(-9, 9)
     found = with_pdd_features(scan, net, INVERSE_TEMPERATURE)
-    body = scan.warped(found.codes_grid, Affine.identity()).values[1:2]
+    body = scan.warped(found.features_grid, Affine.identity()).values[1:2]
     away = torch.nn.functional.max_pool3d(body[None], 9, 1, 4)[0, 0] == 0  # 32 mm: a filter, an offset, a convolution
     assert away.sum() > 20
-    assert found.codes[:, away].abs().max() < 1e-4 * found.codes.abs().max()
+    assert found.features[:, away].abs().max() < 1e-4 * found.features.abs().max()
 
 
 def test_features_stand_after_those_that_guide(pair: tuple[Image, Image]) -> None:
     labels = Image((pair[0].array > 0).astype(np.uint8), pair[0].grid)
-    guided = prepare(pair[0], 4.0, CPU, codes=labels, code_book=np.array([[0.0, 0], [1, 2]]))
+    guided = with_label_codes(prepare(pair[0], 4.0, CPU), labels, np.array([[0.0, 0], [1, 2]]))
     found = with_pdd_features(guided, PDDNet(4, 8.0).eval(), INVERSE_TEMPERATURE)
-    assert found.codes.shape == (2 + 4, *found.codes_grid.shape)
-    assert np.allclose(found.codes_grid.spacing, guided.grid.spacing.min())
-    assert torch.allclose(found.codes[:2], guided.codes_at(found.codes_grid, Affine.identity()))
-    assert not found.codes.requires_grad
+    assert found.features.shape == (2 + 4, *found.features_grid.shape)
+    assert np.allclose(found.features_grid.spacing, guided.grid.spacing.min())
+    assert torch.allclose(found.features[:2], guided.features_at(found.features_grid, Affine.identity()))
+    assert not found.features.requires_grad
     assert torch.equal(found.values, guided.values)
 
 
@@ -148,14 +150,14 @@ def test_every_kind_of_weights_goes_where_it_belongs(
     pair: tuple[Image, Image], weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.manual_seed(4)
-    semantic.save(SemanticNet(8), tmp_path / "names.npz", {})
+    semantic_net.save(SemanticNet(8), tmp_path / "names.npz", {})
     named, learned, compared = [], [], []
-    load, load_features, agreement = semantic.load, network.load, pipeline.agreement
-    monkeypatch.setattr(semantic, "load", lambda p, device: named.append(p) or load(tmp_path / "names.npz", device))
+    load, load_features, agreement = semantic_net.load, network.load, pipeline.agreement
+    monkeypatch.setattr(semantic_net, "load", lambda p, device: named.append(p) or load(tmp_path / "names.npz", device))
     monkeypatch.setattr(network, "load", lambda p, device: learned.append(p) or load_features(p, device))
 
     def compare(fixed: Scan, moving: Scan, *more: object) -> float:
-        compared.append((len(fixed.codes), len(moving.codes)))
+        compared.append((len(fixed.features), len(moving.features)))
         return agreement(fixed, moving, *more)
 
     monkeypatch.setattr(pipeline, "agreement", compare)
@@ -163,8 +165,8 @@ def test_every_kind_of_weights_goes_where_it_belongs(
     register(*pair, both, align=False, device="cpu", weights=tmp_path / "names.npz")
     assert (named, learned) == ([tmp_path / "names.npz"], [])
     register(*pair, both, align=False, device="cpu", weights=weights)
-    assert (named[1:], learned) == ([semantic.BUNDLED], [weights])
-    assert compared == [(CODE, CODE)] * 2  # structures alone say whether they lie on each other
+    assert (named[1:], learned) == ([semantic_net.BUNDLED_WEIGHTS], [weights])
+    assert compared == [(EMBEDDING_SIZE, EMBEDDING_SIZE)] * 2  # structures alone say whether they lie on each other
 
 
 def test_the_verdict_was_not_fitted_to_other_features(

@@ -15,8 +15,8 @@ from pddnet.core.grid import Grid
 from pddnet.core.image import Image
 from pddnet.core.presets import PRESETS, Stage
 from pddnet.matching import feature_maps
-from pddnet.matching.feature_maps import FeatureMaps, matched_lattice, shown
-from pddnet.matching.stage import _Match
+from pddnet.matching.feature_maps import FeatureMaps, matched_lattice, reached_part
+from pddnet.matching.stage import Matching
 from pddnet.tensor.execution import ALONE
 from pddnet.tensor.scan import Scan, prepare
 
@@ -43,9 +43,9 @@ def test_what_neither_scan_reaches_is_not_computed_and_not_missed(
     lattice = box.isotropic(8.0)
     u = 6 * torch.randn(3, *lattice.shape, generator=torch.manual_seed(1))
     given = *scans, box, MAP, STAGE, PLAIN, ALONE, u, lattice
-    less = _Match.of(*given)
-    monkeypatch.setattr(feature_maps, "shown", lambda lattice, *_: lattice)
-    whole = _Match.of(*given)
+    less = Matching.of(*given)
+    monkeypatch.setattr(feature_maps, "reached_part", lambda lattice, *_: lattice)
+    whole = Matching.of(*given)
     assert less.both.lattice.extent.prod() < 0.6 * whole.both.lattice.extent.prod()
     for one, all_of_it in zip(less.both.maps, whole.both.maps, strict=True):
         start = all_of_it.lattice.point_to_index(one.lattice.origin)[::-1]
@@ -70,7 +70,7 @@ def test_the_part_that_is_shown_holds_every_corner_of_both(name: str) -> None:
     values = torch.zeros(3, 2, 2, 2)
     ours, theirs = (Scan(values, values[:0], grid, grid, grid, False) for grid in (fixed, moving))
     for spacing, farthest in ((2.0, 0.0), (8.0, 25.0)):
-        part = shown(lattice, spacing, ours, theirs, affine, farthest)
+        part = reached_part(lattice, spacing, ours, theirs, affine, farthest)
         factor = matched_lattice(lattice, spacing)[0]
         assert np.allclose(np.rint(start := lattice.point_to_index(part.origin)), start, atol=1e-6)
         assert (np.rint(start).astype(int) % factor == 0).all() and (part.size % factor == 0).all()
@@ -85,7 +85,7 @@ def test_the_part_that_is_shown_holds_every_corner_of_both(name: str) -> None:
 
 def test_a_lattice_within_the_scans_stays_whole(scans: tuple[Scan, Scan]) -> None:
     inner = Grid((8, 10, 12), np.full(3, 4.0), scans[0].grid.centre - 20.0, scans[0].grid.direction)
-    part = shown(inner, 8.0, *scans, MAP, 0.0)
+    part = reached_part(inner, 8.0, *scans, MAP, 0.0)
     assert part.shape == inner.shape and np.allclose(part.origin, inner.origin)
     maps = FeatureMaps.of(*scans, inner, MAP, None, None, 8.0, ALONE).maps
     assert [one.lattice.shape for one in maps] == 2 * [(4, 5, 6)]

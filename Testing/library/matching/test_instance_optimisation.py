@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pddnet.matching.inference import DisplacementDistribution
-from pddnet.matching.instance_optimisation import _slope, diffusion_gradient, optimise
+from pddnet.matching.instance_optimisation import _cost_gradient, diffusion_gradient, optimise
 
 STEPS = torch.linspace(-20, 20, 11)
 BEST = torch.tensor([7.0, -9.0, 4.0])  # mm along D, H, W
@@ -58,7 +58,7 @@ def _cost_at(field: torch.Tensor, distribution: DisplacementDistribution) -> tor
     return sampled.view(n_d, n_h, n_w)
 
 
-def test_the_slopes_are_those_of_the_interpolated_costs_and_of_the_penalty() -> None:
+def test_the_cost_gradients_are_those_of_the_interpolated_costs_and_of_the_penalty() -> None:
     random = torch.Generator().manual_seed(7)
     offsets = tuple(torch.linspace(-reach, reach, n) for reach, n in ((20.0, 11), (9.0, 7), (16.0, 5)))
     cost = torch.randn(3, 4, 11, 7, 5, 5, generator=random)
@@ -66,7 +66,7 @@ def test_the_slopes_are_those_of_the_interpolated_costs_and_of_the_penalty() -> 
     assert 0.1 < (field[1].abs() > 9).float().mean() < 0.6
     moved = field.clone().requires_grad_(True)
     _cost_at(moved, DisplacementDistribution(cost, offsets)).sum().backward()
-    assert torch.allclose(_slope(field, DisplacementDistribution(cost, offsets)), moved.grad, atol=1e-5)
+    assert torch.allclose(_cost_gradient(field, DisplacementDistribution(cost, offsets)), moved.grad, atol=1e-5)
     moved.grad = None
     (sum(moved.diff(dim=dim).square().sum() for dim in (1, 2, 3)) / field[0].numel()).backward()
     assert torch.allclose(diffusion_gradient(field), moved.grad, atol=1e-6)

@@ -15,7 +15,7 @@ from pddnet.matching.discrete import FeatureMap, match
 from pddnet.matching.pdd_net import PDDNet, match_in_pieces
 from pddnet.tensor.lattice import interpolate, positions
 from pddnet.tensor.scan import Scan
-from pddnet.training.losses import LabelMap, class_weights, diffusion, label_loss
+from pddnet.training.registration_loss import LabelMap, class_weights, diffusion, label_loss
 
 TILT = rotation(5, -7, 9)
 SHIFT = (16.0, -8.0, 8.0)  # mm along D, H, W: fixed -> moving
@@ -108,7 +108,7 @@ def test_its_weights_are_the_features_and_two() -> None:
 
 @pytest.mark.parametrize("piece", [1, 12_000, 1 << 23])
 def test_matching_in_pieces_is_matching(monkeypatch: pytest.MonkeyPatch, piece: int) -> None:
-    monkeypatch.setattr(network, "PIECE", piece)
+    monkeypatch.setattr(network, "CELLS_AT_ONCE", piece)
     fixed, moving = _maps()
     upstream = torch.rand(3, *CONTROL.shape, generator=torch.Generator().manual_seed(4))
     results = []
@@ -155,7 +155,7 @@ def test_registering_and_training_give_the_same_distribution() -> None:
 
 def _remembered(monkeypatch: pytest.MonkeyPatch, piece: int) -> float:
     """What a traced matching keeps for its gradients, in cost tensors."""
-    monkeypatch.setattr(network, "PIECE", piece)
+    monkeypatch.setattr(network, "CELLS_AT_ONCE", piece)
     fixed, moving = _maps()
     kept = {}
 

@@ -14,7 +14,7 @@ from pddnet.core.image import Image
 from pddnet.core.presets import PRESETS, Refinement
 from pddnet.matching.discrete import FeatureMap
 from pddnet.matching.instance_optimisation import diffusion_gradient
-from pddnet.matching.refinement import _lookup, _parts, refined
+from pddnet.matching.refinement import _lookup, _subsets, refine_field
 from pddnet.tensor.execution import Work
 from pddnet.tensor.lattice import sample, to_lps
 from pddnet.tensor.scan import Scan, prepare
@@ -63,7 +63,7 @@ def test_a_planted_displacement_is_found(name: str) -> None:
     fixed, moving = _scans(grids()[name])
     lattice = fixed.box.isotropic(4.0, 8.0)
     field = torch.zeros(3, *lattice.shape)
-    found = refined(fixed, moving, Affine.identity(), field, lattice, Refinement(iterations=80), DEFAULT, Work())
+    found = refine_field(fixed, moving, Affine.identity(), field, lattice, Refinement(iterations=80), DEFAULT, Work())
     points = lattice.points()
     inside = np.linalg.norm(points - MIDDLE, axis=-1) < 55.0
     truth = _true(points)[inside]
@@ -78,7 +78,7 @@ def test_without_steps_the_field_stays() -> None:
     fixed, moving = _scans(grids()["oblique"])
     lattice = fixed.box.isotropic(8.0, 8.0)
     field = torch.rand(3, *lattice.shape)
-    same = refined(fixed, moving, Affine.identity(), field, lattice, Refinement(iterations=0), DEFAULT, Work())
+    same = refine_field(fixed, moving, Affine.identity(), field, lattice, Refinement(iterations=0), DEFAULT, Work())
     assert torch.allclose(same, field, atol=1e-4)
 
 
@@ -101,7 +101,7 @@ def test_the_slope_is_that_of_the_cost(shape: tuple[int, int, int]) -> None:
     control = Grid((3, 4, 3), np.array([7.0, 8.0, 9.0]), MIDDLE, here.lattice.direction)
     spacing = torch.tensor([4.0, 3.0, 2.0])[:, None]
     seen = 0
-    for part in _parts(here, control):
+    for part in _subsets(here, control):
         u = (torch.randn(3, *control.shape) * 4).requires_grad_(True)
         moved = part.displacements(u)
         voxels = (here.weight > 0.05).nonzero()
@@ -116,7 +116,7 @@ def test_the_slope_is_that_of_the_cost(shape: tuple[int, int, int]) -> None:
         cost = (weight / weight.sum() * looked[-1] * error).sum()
         penalty = sum(u.diff(dim=dim).square().sum() for dim in (1, 2, 3)) / u[0].numel()
         whole, by_voxel = torch.autograd.grad(cost + 0.03 * penalty, (u, moved))
-        slope = part.slope(moved.detach(), _lookup(there))
+        slope = part.gradient(moved.detach(), _lookup(there))
         assert torch.allclose(slope, by_voxel, atol=1e-6)
         assert torch.allclose(part.on_control(slope) + 0.03 * diffusion_gradient(u.detach()), whole, atol=1e-6)
     assert seen == int((here.weight > 0.05).sum())

@@ -10,7 +10,7 @@ import torch
 
 from helpers.geometry import grids
 from pddnet.core.grid import Grid
-from pddnet.matching.structure_shift import SEEN, shift_of_structures
+from pddnet.matching.structure_shift import LEAST_VOXELS, shift_of_structures
 from pddnet.tensor.convert import to_tensor
 from pddnet.tensor.scan import Scan
 
@@ -52,7 +52,7 @@ def test_structures_that_one_scan_lacks_or_hardly_shows_do_not_count() -> None:
     assert np.abs(shift_of_structures(whole, _coded(grid, MIDDLES[:4]), slice(1, 3), STRENGTH)).max() < 1e-6
     assert shift_of_structures(whole, _coded(grid, MIDDLES[:2]), slice(1, 2), STRENGTH) is None
     tiny = _coded(grid, MIDDLES, radius=8.0)
-    assert 0 < int((tiny.codes[1] > 0).sum()) < SEEN
+    assert 0 < int((tiny.features[1] > 0).sum()) < LEAST_VOXELS
     assert shift_of_structures(whole, tiny, slice(1, 4), STRENGTH) is None
-    unsure = dataclasses.replace(whole, codes=0.4 * whole.codes)
+    unsure = dataclasses.replace(whole, features=0.4 * whole.features)
     assert shift_of_structures(whole, unsure, slice(1, 4), STRENGTH) is None

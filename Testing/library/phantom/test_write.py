@@ -27,7 +27,7 @@ FILES = ["ct.nii.gz", "labels.json", "labels.nii.gz"]
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(from_maps, "EXTENT_MM", (160.0, 200.0))
     monkeypatch.setattr(from_maps, "HEIGHTS_MM", (120.0, 160.0))
-    monkeypatch.setattr(anatomy, "HULL_SPACING", 8.0)
+    monkeypatch.setattr(anatomy, "HULL_SPACING_MM", 8.0)
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def test_maps_of_a_folder_lend_to_each_other(maps: Path, tmp_path: Path, monkeyp
         write_anatomy(maps, name)
     lent = []
 
-    def noted(source: patient.Source, *given: object) -> patient.Sample:
+    def noted(source: patient.PatientSource, *given: object) -> patient.Sample:
         lent.append((source.anatomy.name, sorted(other.anatomy.name for other in source.others)))
         return synthesise(source, *given)
 

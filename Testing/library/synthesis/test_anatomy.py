@@ -173,8 +173,8 @@ def test_the_middle_of_a_code() -> None:
     for code, layer in enumerate(found.layers):
         if layer.material in ("liver", "spleen", "lung"):
             label = next(value for value, name in NAMES.items() if name == layer.label)
-            assert np.allclose(found.middle(code), place(label), atol=2.0)
-    assert found.middle(200) is None
+            assert np.allclose(found.centre(code), place(label), atol=2.0)
+    assert found.centre(200) is None
 
 
 def test_a_map_and_its_names_from_files(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from helpers.geometry import grids, node_points
-from pddnet.synthesis.arms_and_table import FOAM, SHELL, arms, on_table
+from pddnet.phantom.table import FOAM_HU, SHELL_HU
+from pddnet.synthesis.arms_and_table import add_table, arms
 from pddnet.tensor.convert import to_tensor
 
 CENTRE = np.array([31.0, -72.0, 115.0])
@@ -65,12 +66,12 @@ def test_a_table_under_the_back_by_hand() -> None:
     """Voxels of 3 mm, the back at row 20: the upper shell's middle 1.5 voxels below, the lower one's 30 mm deeper. A
     shell of 3.6 mm, painted on halves of voxels, fills two halves: one each of rows 21 and 22, 31 and 32."""
     hu, body = _lying(slice(60, 101), 20)
-    found = on_table(hu, body, 3.0)
+    found = add_table(hu, body, 3.0)
     column = found[0, :, 80]  # a slice without body has the table as well
     assert (column[:21] == -1000).all()
-    half = (SHELL - 1000) / 2, (SHELL + FOAM) / 2
+    half = (SHELL_HU - 1000) / 2, (SHELL_HU + FOAM_HU) / 2
     assert column[[21, 22]].tolist() == pytest.approx(half)
-    assert (column[23:31] == FOAM).all()
+    assert (column[23:31] == FOAM_HU).all()
     assert column[[31, 32]].tolist() == pytest.approx(half[::-1])
     assert (column[33:] == -1000).all()
     assert torch.equal(found[body], hu[body])
@@ -80,10 +81,10 @@ def test_a_table_under_the_back_by_hand() -> None:
 
 def test_the_table_follows_the_patient() -> None:
     """20 voxels to the side, three deeper."""
-    here, there = (on_table(*_lying(*place), 3.0) for place in ((slice(60, 91), 20), (slice(80, 111), 23)))
+    here, there = (add_table(*_lying(*place), 3.0) for place in ((slice(60, 91), 20), (slice(80, 111), 23)))
     assert torch.equal(here[0, :-3, :-20], there[0, 3:, 20:])
 
 
 def test_nothing_lies_on_the_table() -> None:
     hu = torch.full((2, 8, 9), -1000.0)
-    assert torch.equal(on_table(hu, hu > 0, 3.0), hu)
+    assert torch.equal(add_table(hu, hu > 0, 3.0), hu)

@@ -16,16 +16,22 @@ from pddnet.core.image import Image
 from pddnet.errors import InputError
 from pddnet.features.label_table import NUMBER, structure_of
 from pddnet.synthesis import patient as synthesis
+from pddnet.synthesis import random_organs
 from pddnet.synthesis.anatomy import Anatomy
-from pddnet.synthesis.patient import MATERIALS, Frame, Noise, Sample, Source, indices, synthesise
+from pddnet.synthesis.noise import Noise
+from pddnet.synthesis.patient import PatientSource, Sample, synthesise
+from pddnet.synthesis.pose import random_pose
+from pddnet.synthesis.random_organs import RandomOrgans
+from pddnet.synthesis.source import Frame, continuous_indices
+from pddnet.synthesis.tissue import MATERIAL_HU
 from pddnet.tensor.convert import to_tensor
 
 SHAPE = (24, 32, 32)
 
 
 @pytest.fixture(scope="module")
-def source() -> Source:
-    return Source(anatomy())
+def source() -> PatientSource:
+    return PatientSource(anatomy())
 
 
 @pytest.fixture
@@ -36,7 +42,7 @@ def unposed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Tensor]:
         centre = MIDDLE + offset
         grid = Grid(shape, np.full(3, spacing), centre - (np.array(shape[::-1]) - 1) / 2 * spacing, np.eye(3))
         where = to_tensor(np.moveaxis(grid.points(), -1, 0))
-        monkeypatch.setattr(synthesis, "pose", lambda frame, size, rng, noise: where)
+        monkeypatch.setattr(synthesis, "random_pose", lambda frame, size, rng, noise: where)
         return where
 
     return points
@@ -46,13 +52,13 @@ def _same(a: Sample, b: Sample) -> bool:
     return torch.equal(a.values, b.values) and torch.equal(a.structures, b.structures) and torch.equal(a.codes, b.codes)
 
 
-def test_a_seed_gives_the_same_voxels_and_another_seed_others(source: Source) -> None:
+def test_a_seed_gives_the_same_voxels_and_another_seed_others(source: PatientSource) -> None:
     torch.manual_seed(1)
     first = source.draw(SHAPE, 5)
     torch.manual_seed(2)
     state = torch.random.get_rng_state()
     assert _same(first, source.draw(SHAPE, 5))
-    assert _same(first, Source(anatomy()).draw(SHAPE, 5))
+    assert _same(first, PatientSource(anatomy()).draw(SHAPE, 5))
     assert torch.equal(torch.random.get_rng_state(), state)
     other = source.draw(SHAPE, 6)
     assert (first.structures != other.structures).float().mean() > 0.1
@@ -60,49 +66,49 @@ def test_a_seed_gives_the_same_voxels_and_another_seed_others(source: Source) ->
     assert not torch.equal(first.values[2], torch.zeros(SHAPE))
 
 
-def test_the_code_at_points_of_an_oblique_map(source: Source) -> None:
+def test_the_code_at_points_of_an_oblique_map(source: PatientSource) -> None:
     points = inner_points(oblique_grid(), 20000, 1.0)
     expected = label_at(points, edge=5.0)
-    codes = source.at(to_tensor(points.T)).numpy()
+    codes = source.codes_at(to_tensor(points.T)).numpy()
     labels = np.array([layer.label for layer in source.anatomy.layers])[codes]
     for value in (2, 3, 5, 6, 9):
         assert (expected == value).sum() > 3
         assert set(labels[expected == value]) == {NAMES[value]}
     assert set(labels[expected == 0]) == {""}
     outside = oblique_grid().index_to_point(np.array([[-1.0, 20, 20], [20, 60.2, 20], [20, 20, 46.1]]))
-    assert source.at(to_tensor(outside.T)).tolist() == [0, 0, 0]
+    assert source.codes_at(to_tensor(outside.T)).tolist() == [0, 0, 0]
 
 
-def test_the_nearest_voxel_counts(source: Source) -> None:
+def test_the_nearest_voxel_counts(source: PatientSource) -> None:
     rng, grid, codes = np.random.default_rng(3), source.anatomy.grid, source.anatomy.codes
     index = rng.integers(0, grid.size, (4000, 3))
     points = grid.index_to_point(index + rng.uniform(-0.45, 0.45, index.shape))
-    assert np.array_equal(source.at(to_tensor(points.T)).numpy(), codes[index[:, 2], index[:, 1], index[:, 0]])
+    assert np.array_equal(source.codes_at(to_tensor(points.T)).numpy(), codes[index[:, 2], index[:, 1], index[:, 0]])
 
 
 def test_indices_run_along_the_array_axes() -> None:
     grid = oblique_grid()
     point = grid.index_to_point(np.array([3.25, 17.5, 40.0]))
-    assert np.allclose(indices(to_tensor(point), grid), [40.0, 17.5, 3.25], atol=1e-3)
+    assert np.allclose(continuous_indices(to_tensor(point), grid), [40.0, 17.5, 3.25], atol=1e-3)
 
 
-def test_what_the_map_shows_ends_along_the_body_only(source: Source) -> None:
+def test_what_the_map_shows_ends_along_the_body_only(source: PatientSource) -> None:
     grid = source.anatomy.grid
     middle = (grid.size - 1) / 2
     steps = [(0, 0, -middle[2] + 0.2), (0, 0, middle[2] - 0.2), (0, 0, -middle[2] - 0.2), (0, 0, middle[2] + 0.2)]
     aside = [(400, 0, 0), (-400, 0, 0), (0, 400, 0), (0, -400, 0)]
     points = grid.index_to_point(middle + np.array(steps + aside))
-    assert source.shown(to_tensor(points.T)).tolist() == [1, 1, 0, 0, 1, 1, 1, 1]
+    assert source.in_view(to_tensor(points.T)).tolist() == [1, 1, 0, 0, 1, 1, 1, 1]
 
 
-def test_the_height_above_the_wall(source: Source) -> None:
+def test_the_height_above_the_wall(source: PatientSource) -> None:
     left = place(3) + [24.0, 0, 0]  # the spleen's leftmost point, nearest to the wall there
     points = left + np.array([[-10.0, 0, 0], [8.0, 0, 0], [28.0, 0, 0], [48.0, 0, 0]])
-    heights = source.above_wall(to_tensor(points.T)).numpy()
+    heights = source.height_above_wall(to_tensor(points.T)).numpy()
     assert np.allclose(heights, [-18, 0, 20, 40], atol=8.0)  # over a ball it is rounded
 
 
-def test_labels_and_values_where_the_pose_is_known(source: Source, unposed: Callable[..., Tensor]) -> None:
+def test_labels_and_values_where_the_pose_is_known(source: PatientSource, unposed: Callable[..., Tensor]) -> None:
     shape = (44, 44, 48)
     expected = label_at(np.moveaxis(unposed(shape).numpy(), 0, -1), edge=5.0)
     whole = 0
@@ -117,7 +123,7 @@ def test_labels_and_values_where_the_pose_is_known(source: Source, unposed: Call
             assert here.sum() > 3
             assert (drawn.structures.numpy()[here] == NUMBER[structure_of(NAMES[value])]).all()
             assert {source.anatomy.layers[c].label for c in np.unique(drawn.codes.numpy()[here])} == {NAMES[value]}
-        lung = MATERIALS["lung"]
+        lung = MATERIAL_HU["lung"]
         assert abs(np.median(hu[(expected == 9) & shown]) - lung[0]) < 4 * lung[3]
         assert not drawn.structures.numpy()[expected == 0].any()
         whole += bool(shown[np.isin(expected, (2, 6, 9))].all())
@@ -125,7 +131,7 @@ def test_labels_and_values_where_the_pose_is_known(source: Source, unposed: Call
 
 
 def test_arms_are_body_beside_the_trunk_and_no_structure(
-    source: Source, unposed: Callable[..., Tensor], monkeypatch: pytest.MonkeyPatch
+    source: PatientSource, unposed: Callable[..., Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shape = (12, 32, 144)
     beside = (unposed(shape)[0] - float(MIDDLE[0])).abs() > 150
@@ -141,7 +147,7 @@ def test_arms_are_body_beside_the_trunk_and_no_structure(
     assert max(int(side.sum()) for side in sides) * 4**2 / shape[0] > 2 * 3.14 * 20**2  # mm^2 a slice
 
 
-def test_a_sample_is_consistent(source: Source) -> None:
+def test_a_sample_is_consistent(source: PatientSource) -> None:
     for seed in range(12):
         drawn = source.draw(SHAPE, seed)
         hu, body, view = drawn.values
@@ -151,13 +157,15 @@ def test_a_sample_is_consistent(source: Source) -> None:
         assert (drawn.codes[body == 0] == 0).all() and (drawn.structures[body == 0] == 0).all()
         assert float(hu.min()) >= -1000 and float(hu.max()) <= 1000
         assert (hu[body == 0] == -1000).all()
-        assert torch.equal(drawn.structures, torch.where(drawn.structures > 0, source.structure[drawn.codes], 0))
+        assert torch.equal(
+            drawn.structures, torch.where(drawn.structures > 0, source.structure_of_code[drawn.codes], 0)
+        )
         assert set(drawn.structures.unique().tolist()) <= {0, *source.annotated}
 
 
-def test_beyond_the_map_nothing_is_in_view(source: Source, unposed: Callable[..., Tensor]) -> None:
+def test_beyond_the_map_nothing_is_in_view(source: PatientSource, unposed: Callable[..., Tensor]) -> None:
     points = unposed((30, 20, 20), 8.0, (0, 0, 90))
-    level = indices(points, source.anatomy.grid)[0]
+    level = continuous_indices(points, source.anatomy.grid)[0]
     last = len(source.codes) - 1
     drawn = synthesise(source, (30, 20, 20), 4)
     beyond = (level < 0) | (level > last)
@@ -167,11 +175,11 @@ def test_beyond_the_map_nothing_is_in_view(source: Source, unposed: Callable[...
 
 
 def test_a_missing_organ_is_gone_from_values_and_labels(
-    source: Source, unposed: Callable[..., Tensor], monkeypatch: pytest.MonkeyPatch
+    source: PatientSource, unposed: Callable[..., Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The lung, because nothing around it is as dark."""
-    monkeypatch.setattr(synthesis, "MAY_MISS", ("lung",))
-    monkeypatch.setattr(synthesis, "_lesions", lambda points, rng: torch.zeros(points.shape[1:]))
+    monkeypatch.setattr(random_organs, "MAY_MISS", ("lung",))
+    monkeypatch.setattr(synthesis, "random_lesions", lambda points, rng: torch.zeros(points.shape[1:]))
     shape, number = (12, 12, 12), NUMBER["lung"]
     points = unposed(shape, 3.0, tuple(place(9) - MIDDLE))
     core = torch.as_tensor(label_at(np.moveaxis(points.numpy(), 0, -1), edge=6.0) == 9)
@@ -191,22 +199,22 @@ def test_a_missing_organ_is_gone_from_values_and_labels(
     assert 1 <= sum(missing) <= 12  # 6 in 100
 
 
-def test_all_voxels_of_a_missing_organ_are_gone(source: Source) -> None:
+def test_all_voxels_of_a_missing_organ_are_gone(source: PatientSource) -> None:
     class Always:
         def random(self) -> float:
             return 0.0
 
-    layers = synthesis._Patient.drawn(source, Always())
+    organs = RandomOrgans.draw(source, Always())
     for code, layer in enumerate(source.anatomy.layers):
         gone = "kidney" in layer.label or "spleen" in layer.label
-        assert bool(layers.gone[code]) == gone
-        assert (layers.structure[code] == 0) == (gone or layer.structure == 0)
-        assert (layers.material[code] == -1) == (gone or layer.material == "")
-    assert source.structure.sum() > layers.structure.sum()  # and the source keeps its own
+        assert bool(organs.missing[code]) == gone
+        assert (organs.structure_of_code[code] == 0) == (gone or layer.structure == 0)
+        assert (organs.material_of_code[code] == -1) == (gone or layer.material == "")
+    assert source.structure_of_code.sum() > organs.structure_of_code.sum()  # and the source keeps its own
 
 
 @pytest.mark.parametrize("seed", [10, 22])
-def test_finer_voxels_show_the_same_patient(source: Source, seed: int) -> None:
+def test_finer_voxels_show_the_same_patient(source: PatientSource, seed: int) -> None:
     coarse = synthesise(source, (20, 28, 30), seed, 5.0)
     fine = synthesise(source, (40, 56, 60), seed, 2.5)
     assert coarse.structures.bool().float().mean() > 0.1
@@ -225,7 +233,7 @@ def test_views_are_drawn_around_the_abdomen_and_along_the_body() -> None:
     assert rest.abdomen == 0.0
     heights = []
     for seed in range(60):
-        points = synthesis.pose(frame, (8, 8, 8), np.random.default_rng(seed), Noise(seed, torch.device("cpu"), 10.0))
+        points = random_pose(frame, (8, 8, 8), np.random.default_rng(seed), Noise(seed, torch.device("cpu"), 10.0))
         heights.append(float(points[2].mean()))
     assert abs(np.median(heights) - 45) < 40
     assert np.std(heights) > 40
@@ -236,7 +244,7 @@ def test_the_pose_keeps_the_directions_of_the_body() -> None:
     frame = Frame.around(np.array([[5.0, -100, z] for z in range(-200, 201, 10)]), np.array([]))
     for seed in range(20):
         noise = Noise(seed, torch.device("cpu"), 10.0)
-        points = synthesis.pose(frame, (20, 22, 24), np.random.default_rng(seed), noise)
+        points = random_pose(frame, (20, 22, 24), np.random.default_rng(seed), noise)
         x, y, z = (np.gradient(points[c].numpy(), 10.0, axis=2 - c) for c in range(3))
         for slope in (x, y, z):  # mm of the anatomy for a mm of the scan
             assert 0.6 < np.mean(slope) < 1.6
@@ -247,7 +255,7 @@ def test_a_map_of_next_to_nothing_is_refused() -> None:
     array[3, 3, 3] = 1
     speck = Anatomy.of("speck", Image(array, Grid((8, 8, 8), (4.0,) * 3, (0, 0, 0), np.eye(3))), {1: "liver"})
     with pytest.raises(InputError, match="speck"):
-        Source(speck)
+        PatientSource(speck)
 
 
 def test_noise_of_unit_variance_and_its_own_length() -> None:

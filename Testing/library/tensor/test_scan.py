@@ -9,7 +9,7 @@ from helpers.geometry import rotation
 from pddnet.core.affine import Affine
 from pddnet.core.grid import Grid
 from pddnet.tensor.convert import to_array, to_tensor
-from pddnet.tensor.scan import Scan, _along
+from pddnet.tensor.scan import Scan, _straight_positions
 
 SLOPES = np.array([[0.02, -0.01, 0.03], [-0.015, 0.025, 0.01]])  # of two codes, per mm along LPS
 CENTRE = np.array([20.0, -140.0, -560.0])
@@ -40,7 +40,7 @@ def _around_centre() -> Affine:
     return Affine(AFFINE.matrix, CENTRE - AFFINE.matrix @ CENTRE + AFFINE.shift)
 
 
-def test_codes_follow_the_map_from_a_lattice_along_other_axes() -> None:
+def test_codes_follow_the_map_from_a_lattice_straight_positions_other_axes() -> None:
     affine = _around_centre()
     lattice = _grid((14, 12, 16), [3.5, 3.5, 3.5], (-5, 7, 3), [-1, 1, 1])
     rng = np.random.default_rng(1)
@@ -48,25 +48,25 @@ def test_codes_follow_the_map_from_a_lattice_along_other_axes() -> None:
     lps = np.moveaxis(along, 0, -1)[..., ::-1] @ lattice.direction.T
     for u, moved in ((None, 0.0), (to_tensor(along), lps)):
         expected = _values(affine.points(lattice.points() + moved))
-        assert np.abs(to_array(_scan(CODES).codes_at(lattice, affine, u)) - expected).max() < 1e-3
+        assert np.abs(to_array(_scan(CODES).features_at(lattice, affine, u)) - expected).max() < 1e-3
 
 
 def test_on_a_coarser_lattice_they_are_averaged() -> None:
     affine = _around_centre()
     lattice = _grid((7, 6, 8), [8.0, 8.0, 8.0], (-5, 7, 3), [-1, 1, 1])
     scan = _scan(CODES)
-    assert np.abs(to_array(scan.codes_at(lattice, affine)) - _values(affine.points(lattice.points()))).max() < 1e-3
+    assert np.abs(to_array(scan.features_at(lattice, affine)) - _values(affine.points(lattice.points()))).max() < 1e-3
     noise = torch.randn(2, *CODES.shape, generator=torch.Generator().manual_seed(2))
-    noisy = Scan(scan.values, noise, CODES, CODES, CODES, False).codes_at(lattice, affine)
+    noisy = Scan(scan.values, noise, CODES, CODES, CODES, False).features_at(lattice, affine)
     assert 0.05 < float(noisy.std()) < 0.35  # of sixteen voxels or more each, and interpolated
 
 
 def test_beyond_their_grid_they_are_zero() -> None:
     lattice = _grid((6, 6, 6), [4.0] * 3, (0, 0, 0), [1, 1, 1])
     aside = Affine(np.eye(3), np.array([400.0, 0, 0]))
-    assert not _scan(CODES).codes_at(lattice, aside).any()
+    assert not _scan(CODES).features_at(lattice, aside).any()
     none = Scan(torch.ones(3, *CODES.shape), torch.zeros(0, *CODES.shape), CODES, CODES, CODES, False)
-    assert none.codes_at(lattice, aside).shape == (0, 6, 6, 6)
+    assert none.features_at(lattice, aside).shape == (0, 6, 6, 6)
 
 
 def _straight(turn: float) -> tuple[Scan, Grid, Affine]:
@@ -79,19 +79,19 @@ def _straight(turn: float) -> tuple[Scan, Grid, Affine]:
     return Scan(values, torch.randn(2, *CODES.shape, generator=random), CODES, CODES, CODES, False), lattice, affine
 
 
-def test_along_its_own_axes_a_scan_looks_as_it_does_along_any() -> None:
+def test_straight_positions_its_own_axes_a_scan_looks_as_it_does_straight_positions_any() -> None:
     scan, lattice, affine = _straight(0)
-    assert _along(lattice, affine, CODES, scan.values.device) is not None
+    assert _straight_positions(lattice, affine, CODES, scan.values.device) is not None
     still = torch.zeros(3, *lattice.shape)  # a displacement, for which positions are worked out one by one
     expected = scan.warped(lattice, affine, still).values
     outside = expected[0] == scan.hu.min()
     assert 0.2 < outside.float().mean() < 0.8
     assert (scan.warped(lattice, affine).values - expected).abs().max() < 0.05  # of a thousand
-    expected = scan.codes_at(lattice, affine, still)
-    assert (scan.codes_at(lattice, affine) - expected).abs().max() < 1e-3
+    expected = scan.features_at(lattice, affine, still)
+    assert (scan.features_at(lattice, affine) - expected).abs().max() < 1e-3
     assert expected.std() > 0.1
 
 
 def test_a_map_that_turns_an_axis_is_not_taken_for_straight() -> None:
     scan, lattice, affine = _straight(0.05)
-    assert _along(lattice, affine, CODES, scan.values.device) is None
+    assert _straight_positions(lattice, affine, CODES, scan.values.device) is None

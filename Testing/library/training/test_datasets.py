@@ -1,4 +1,4 @@
-"""What training draws: the same scan for a number, as often as asked; copies of a labelled scan; their Dice."""
+"""Data sets draw the same scan for a number, as often as asked; scans are augmented; Dice by structure."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from helpers.trunk import MIDDLE, NAMES, label_at, oblique_grid, place, write_ca
 from pddnet.core.grid import Grid
 from pddnet.errors import InputError
 from pddnet.features.label_table import NUMBER, STRUCTURES, structure_of
-from pddnet.features.semantic_codes import SemanticNet
+from pddnet.features.semantic_net import SemanticNet
 from pddnet.synthesis.patient import Sample
 from pddnet.tensor.convert import to_tensor
 from pddnet.tensor.scan import Scan
 from pddnet.training import scans as training_scans
-from pddnet.training.config import LabelledScan
-from pddnet.training.datasets import MOST_VOXELS, SIZES, CoupleDataset, ScanDataset
-from pddnet.training.scans import SURE, ScanSource, dice, unlabelled
+from pddnet.training.config import ScanFiles
+from pddnet.training.datasets import MOST_VOXELS, VIEW_SIZES, CoupleDataset, ScanDataset
+from pddnet.training.scans import LEAST_PROBABILITY, ScanSource, dice_by_structure, read_unlabelled
 
 
 class Fixed:
@@ -75,9 +75,9 @@ def test_sources_are_drawn_as_often_as_their_shares_say() -> None:
 
 def test_sizes_fit_the_network_and_the_memory() -> None:
     for _, *shape, _ in _drawn([1], 200):
-        assert all(n % 8 == 0 and n in sizes for n, sizes in zip(shape, SIZES, strict=True))
+        assert all(n % 8 == 0 and n in sizes for n, sizes in zip(shape, VIEW_SIZES, strict=True))
         assert np.prod(shape) <= MOST_VOXELS
-    assert len({item[1] for item in _drawn([1], 200)}) == len(SIZES[0])  # from slabs to the trunk
+    assert len({item[1] for item in _drawn([1], 200)}) == len(VIEW_SIZES[0])  # from slabs to the trunk
 
 
 def test_what_is_annotated_includes_the_background() -> None:
@@ -90,14 +90,14 @@ def test_what_is_annotated_includes_the_background() -> None:
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> ScanSource:
     case = write_case(tmp_path_factory.mktemp("scans"), "ball")
-    return ScanSource.read(LabelledScan(case / "ct.nii.gz", case / "labels.nii.gz", NAMES))
+    return ScanSource.read(ScanFiles(case / "ct.nii.gz", case / "labels.nii.gz", NAMES))
 
 
 def _unposed(patch: pytest.MonkeyPatch, shape: tuple[int, int, int], offset: tuple = (0, 0, 0)) -> np.ndarray:
     """The LPS points (D, H, W, 3) that the voxels of the next scans show."""
     grid = Grid(shape, np.full(3, 4.0), MIDDLE + offset - (np.array(shape[::-1]) - 1) * 2.0, np.eye(3))
     where = to_tensor(np.moveaxis(grid.points(), -1, 0))
-    patch.setattr(training_scans, "pose", lambda frame, size, rng, noise: where)
+    patch.setattr(training_scans, "random_pose", lambda frame, size, rng, noise: where)
     return grid.points()
 
 
@@ -124,7 +124,7 @@ def test_a_scan_drawn_without_a_pose_is_the_scan(source: ScanSource, monkeypatch
 
 def test_beyond_the_scan_nothing_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     case = write_case(tmp_path, "narrow", grid=oblique_grid((24, 30, 32)))  # organs reach its sides
-    source = ScanSource.read(LabelledScan(case / "ct.nii.gz", case / "labels.nii.gz", NAMES))
+    source = ScanSource.read(ScanFiles(case / "ct.nii.gz", case / "labels.nii.gz", NAMES))
     points = _unposed(monkeypatch, (30, 30, 30))
     drawn = source.draw((30, 30, 30), 4)
     index = source.scan.grid.point_to_index(points)
@@ -167,15 +167,16 @@ def _guessing(
 def guessable(tmp_path: Path) -> Scan:
     """An unlabelled scan of the trunk."""
     write_case(tmp_path, "one")
-    (scan,), problems = unlabelled(tmp_path)
+    (scan,), problems = read_unlabelled(tmp_path)
     assert problems == []
     return scan
 
 
 def test_what_is_guessed_is_learned_from_where_it_is_sure(guessable: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
     names = NAMES | {11: "stomach"}
-    net = _guessing(monkeypatch, guessable.grid, names, {"spleen": SURE - 0.02, "kidney_left": SURE + 0.02})
-    source = ScanSource.guessed(guessable, net)
+    sure = {"spleen": LEAST_PROBABILITY - 0.02, "kidney_left": LEAST_PROBABILITY + 0.02}
+    net = _guessing(monkeypatch, guessable.grid, names, sure)
+    source = ScanSource.from_guess(guessable, net)
     assert source.annotated == set(range(1, len(STRUCTURES)))
     shape = (30, 30, 30)
     points = _unposed(monkeypatch, shape)
@@ -195,18 +196,17 @@ def test_what_is_guessed_is_learned_from_where_it_is_sure(guessable: Scan, monke
 def test_air_that_a_network_names_is_no_structure(guessable: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither to be learned from, nor to aim a view at, nor one of the structures that a scan must show."""
     names = {3: "spleen", 5: "kidney_left", 9: "lung_lower_lobe_left", 6: "vertebrae_L1"}
-    assert ScanSource.guessed(guessable, _guessing(monkeypatch, guessable.grid, names, {})) is None
-    source = ScanSource.guessed(guessable, _guessing(monkeypatch, guessable.grid, names | {11: "stomach"}, {}))
-    assert np.allclose(sorted(source._frame.middles[:, 2]), sorted(place(n)[2] for n in (3, 5, 9, 11)), atol=3.0)
+    assert ScanSource.from_guess(guessable, _guessing(monkeypatch, guessable.grid, names, {})) is None
+    source = ScanSource.from_guess(guessable, _guessing(monkeypatch, guessable.grid, names | {11: "stomach"}, {}))
+    assert np.allclose(sorted(source._frame.centres[:, 2]), sorted(place(n)[2] for n in (3, 5, 9, 11)), atol=3.0)
 
 
 def test_scans_of_which_too_little_is_guessed_are_left_out(guessable: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
     names = NAMES | {11: "stomach"}
-    few = dict.fromkeys(("liver", "spleen"), SURE - 0.02)  # and vertebrae do not count
-    assert ScanSource.guessed(guessable, _guessing(monkeypatch, guessable.grid, names, few)) is None
-    assert (
-        ScanSource.guessed(guessable, _guessing(monkeypatch, guessable.grid, names, {"liver": SURE - 0.02})) is not None
-    )
+    few = dict.fromkeys(("liver", "spleen"), LEAST_PROBABILITY - 0.02)  # and vertebrae do not count
+    assert ScanSource.from_guess(guessable, _guessing(monkeypatch, guessable.grid, names, few)) is None
+    enough = _guessing(monkeypatch, guessable.grid, names, {"liver": LEAST_PROBABILITY - 0.02})
+    assert ScanSource.from_guess(guessable, enough) is not None
 
 
 def test_unlabelled_scans_of_a_folder(tmp_path: Path) -> None:
@@ -214,19 +214,19 @@ def test_unlabelled_scans_of_a_folder(tmp_path: Path) -> None:
         write_case(tmp_path, name)
     (tmp_path / "a" / "labels.nii.gz").unlink()  # needs none
     (tmp_path / "bad" / "ct.nii.gz").write_bytes(b"no image")
-    scans, problems = unlabelled(tmp_path)
+    scans, problems = read_unlabelled(tmp_path)
     assert len(scans) == 2
     for scan in scans:
         assert np.allclose(scan.grid.spacing, 4.0)
         assert scan.grid.contains(np.array([place(n) for n in NAMES])).all()
     assert len(problems) == 1 and str(tmp_path / "bad" / "ct.nii.gz") in problems[0]
     with pytest.raises(InputError, match=r"none: there is no such folder"):
-        unlabelled(tmp_path / "none")
+        read_unlabelled(tmp_path / "none")
 
 
 def test_one_copy_in_three_is_tinted_by_structure(source: ScanSource) -> None:
     structures = torch.arange(-1, len(STRUCTURES)).repeat_interleave(2)
-    tints = [source._tinted(structures, np.random.default_rng(seed)) for seed in range(150)]
+    tints = [source._random_tint(structures, np.random.default_rng(seed)) for seed in range(150)]
     tinted = [tint for tint in tints if isinstance(tint, Tensor)]
     assert 30 < len(tinted) < 70
     for tint in tinted:
@@ -246,14 +246,14 @@ def test_dice_of_every_annotated_structure(tmp_path: Path) -> None:
     liver, spleen, lung = (NUMBER[name] for name in ("liver", "spleen", "lung"))
     truth = np.array([[[liver, liver, liver, spleen, 0, 0]]])
     found = np.array([[[liver, liver, spleen, spleen, lung, 0]]])
-    assert dice(_one_hot(found), truth, frozenset({liver, spleen})) == {
+    assert dice_by_structure(_one_hot(found), truth, frozenset({liver, spleen})) == {
         "liver": pytest.approx(2 * 2 / 5),
         "spleen": pytest.approx(2 * 1 / 3),
     }
-    assert dice(_one_hot(found) * 0, truth, frozenset({liver})) == {"liver": 0.0}  # no body: background
-    assert dice(_one_hot(truth), truth, frozenset({spleen, liver})) == {"spleen": 1.0, "liver": 1.0}
+    assert dice_by_structure(_one_hot(found) * 0, truth, frozenset({liver})) == {"liver": 0.0}  # no body: background
+    assert dice_by_structure(_one_hot(truth), truth, frozenset({spleen, liver})) == {"spleen": 1.0, "liver": 1.0}
     doubtful = np.array([[[liver, liver, -1, spleen, -1, 0]]])
-    assert dice(_one_hot(found), doubtful, frozenset({liver, spleen})) == {"liver": 1.0, "spleen": 1.0}
+    assert dice_by_structure(_one_hot(found), doubtful, frozenset({liver, spleen})) == {"liver": 1.0, "spleen": 1.0}
 
 
 def test_what_is_named_unknown_is_neither_a_structure_nor_background(
@@ -261,7 +261,7 @@ def test_what_is_named_unknown_is_neither_a_structure_nor_background(
 ) -> None:
     case = write_case(tmp_path, "doubtful")
     names = {**NAMES, 3: "unknown"}
-    doubtful = ScanSource.read(LabelledScan(case / "ct.nii.gz", case / "labels.nii.gz", names))
+    doubtful = ScanSource.read(ScanFiles(case / "ct.nii.gz", case / "labels.nii.gz", names))
     assert doubtful.annotated == source.annotated - {NUMBER["spleen"]}
     shape = (30, 30, 30)
     _unposed(monkeypatch, shape)

@@ -19,33 +19,37 @@ import torch
 from helpers.trunk import anatomy, ct, label_map, oblique_grid, write_anatomy, write_case
 from pddnet.errors import InputError
 from pddnet.features.label_table import NUMBER
-from pddnet.features.semantic_codes import SemanticNet, inputs, load, save
+from pddnet.features.semantic_net import SemanticNet, inputs, load, save
 from pddnet.io.weights_file import read_arrays, read_weights
 from pddnet.synthesis import anatomy as anatomies
-from pddnet.synthesis.patient import Source
+from pddnet.synthesis.patient import PatientSource
 from pddnet.tensor.scan import Scan
 from pddnet.training import datasets as training_data
 from pddnet.training import loop as training
+from pddnet.training import run as training_run
 from pddnet.training import scans as training_scans
+from pddnet.training import sources as training_sources
 from pddnet.training.config import TrainingConfig
 from pddnet.training.datasets import CoupleDataset
 from pddnet.training.loop import Outcome, train
+from pddnet.training.run import TrainingRun, least_known_voxels
 from pddnet.training.scans import ScanSource
 from pddnet.training.segmentation_loss import segmentation_loss
+from pddnet.training.sources import TrainingSources
 from pddnet.training.tasks import semantic as training_semantic
 
 SEED = 3  # of its scans the first have a body
 
 
 def _make_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training_data, "SIZES", ((16, 24), (24,), (24, 32)))
-    monkeypatch.setattr(training, "LEAST_BODY", 50)
+    monkeypatch.setattr(training_data, "VIEW_SIZES", ((16, 24), (24,), (24, 32)))
+    monkeypatch.setattr(training_run, "LEAST_BODY_VOXELS", 50)
     monkeypatch.setattr(training, "LOG_EVERY", 2)
-    monkeypatch.setattr(training, "WARM_UP", 1)
-    monkeypatch.setattr(training, "VIRTUAL_SPACING", 9.0)
-    monkeypatch.setattr(anatomies, "HULL_SPACING", 8.0)
-    monkeypatch.setattr(training, "read_anatomy", cache(anatomies.read_anatomy))
-    monkeypatch.setattr(training, "_has_bfloat16", lambda device: False)  # the same numbers on every machine
+    monkeypatch.setattr(training_run, "WARM_UP_STEPS", 1)
+    monkeypatch.setattr(training_sources, "VIRTUAL_SPACING_MM", 9.0)
+    monkeypatch.setattr(anatomies, "HULL_SPACING_MM", 8.0)
+    monkeypatch.setattr(training_sources, "read_anatomy", cache(anatomies.read_anatomy))
+    monkeypatch.setattr(training_run, "_has_bfloat16", lambda device: False)  # the same numbers on every machine
 
 
 @pytest.fixture(autouse=True)
@@ -249,17 +253,17 @@ def test_without_validation_the_last_weights_are_kept(data: Path, tmp_path: Path
 def test_learning_lowers_the_loss(data: Path, tmp_path: Path) -> None:
     config = _config(tmp_path, data, iterations=40, learning_rate=0.01)
     batch = _batch()
-    run = training._Run.started(config, None, torch.device("cpu"))
+    run = TrainingRun.start(config, None, torch.device("cpu"))
     losses = []
     for _ in range(12):
         run.step(*batch)
-        losses.append(run.recent[0])
-        run.recent = (0.0, 0.0)
+        losses.append(run.loss_sum)
+        run.loss_sum = 0.0
     assert losses[-1] < 0.85 * losses[0]
 
 
 def test_a_view_with_hardly_a_body_teaches_nothing(data: Path, tmp_path: Path) -> None:
-    run = training._Run.started(_config(tmp_path, data), None, torch.device("cpu"))
+    run = TrainingRun.start(_config(tmp_path, data), None, torch.device("cpu"))
     before = {name: value.clone() for name, value in run.net.state_dict().items()}
     values = torch.zeros(3, 16, 16, 16)
     values[1, 0, 0, :49] = 1
@@ -270,7 +274,7 @@ def test_a_view_with_hardly_a_body_teaches_nothing(data: Path, tmp_path: Path) -
 
 @pytest.mark.slow
 def test_a_log_without_a_step_tells_no_loss(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "LEAST_BODY", 10**9)
+    monkeypatch.setattr(training_run, "LEAST_BODY_VOXELS", 10**9)
     told = []
     _train(_config(tmp_path, data), report=lambda share, text: told.append(text))
     assert [row["loss"] for row in _log(tmp_path)] == 4 * ["nan"]
@@ -283,7 +287,7 @@ def test_what_is_unknown_neither_helps_nor_harms(data: Path, tmp_path: Path) -> 
     """The loss of a step is that of the known voxels of both scans, computed by hand."""
     values, structures, annotated = _batch()
     structures[..., ::2] = -1
-    run = training._Run.started(_config(tmp_path, data), None, torch.device("cpu"))
+    run = TrainingRun.start(_config(tmp_path, data), None, torch.device("cpu"))
     known = (structures >= 0) & (values[:, 1] > 0.5)
     assert min(k.sum() for k in known) > 50 and structures[known].any()
     with torch.no_grad():
@@ -292,16 +296,16 @@ def test_what_is_unknown_neither_helps_nor_harms(data: Path, tmp_path: Path) -> 
     by_hand = [segmentation_loss(found[:, here], names[here], told) for found, here, names, told in sides]
     loss, overlap = (sum(map(float, both)) / 2 for both in zip(*by_hand, strict=True))
     run.step(values, structures, annotated)
-    assert run.recent == pytest.approx((loss, overlap), rel=1e-4)
-    nothing = training._Run.started(_config(tmp_path, data), None, torch.device("cpu"))
+    assert (run.loss_sum, run.dice_sum) == pytest.approx((loss, overlap), rel=1e-4)
+    nothing = TrainingRun.start(_config(tmp_path, data), None, torch.device("cpu"))
     nothing.step(values, torch.full_like(structures, -1), annotated)
     assert (nothing.number, nothing.count) == (1, 0)
 
 
 def _batch() -> tuple[torch.Tensor, ...]:
     """The first drawn couple in which both scans have a body."""
-    drawn = CoupleDataset([Source(anatomy())], [1.0], 2, 0)
-    return next(b for b in drawn if training._least_known(*b[:2]) > 400)
+    drawn = CoupleDataset([PatientSource(anatomy())], [1.0], 2, 0)
+    return next(b for b in drawn if least_known_voxels(*b[:2]) > 400)
 
 
 @pytest.fixture
@@ -317,10 +321,10 @@ def unlabelled(tmp_path: Path) -> Path:
 def test_unlabelled_scans_are_guessed_anew_at_every_validation(
     data: Path, unlabelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training_scans, "SURE", 0.0)  # nothing has been learned yet
-    monkeypatch.setattr(training_scans, "FEWEST", 1)
+    monkeypatch.setattr(training_scans, "LEAST_PROBABILITY", 0.0)  # nothing has been learned yet
+    monkeypatch.setattr(training_scans, "FEWEST_STRUCTURES", 1)
     guessed, drawn, folder = [], [], tmp_path / "run"
-    guess = ScanSource.guessed
+    guess = ScanSource.from_guess
 
     def noted(scan: Scan, net: SemanticNet) -> ScanSource | None:
         best = folder / "best.npz"
@@ -333,7 +337,7 @@ def test_unlabelled_scans_are_guessed_anew_at_every_validation(
             drawn.append(([type(source).__name__ for source in sources], shares, first))
             super().__init__(sources, shares, seed, first)
 
-    monkeypatch.setattr(training.ScanSource, "guessed", staticmethod(noted))
+    monkeypatch.setattr(training_sources.ScanSource, "from_guess", staticmethod(noted))
     monkeypatch.setattr(training_semantic, "CoupleDataset", Noted)
     config = _config(
         folder, data, scans=None, validation=None, unlabelled=unlabelled, validate_every=2, iterations=5,
@@ -342,7 +346,7 @@ def test_unlabelled_scans_are_guessed_anew_at_every_validation(
     outcome, told = _train(config)
     assert outcome.finished and outcome.iterations == 5
     assert guessed == [0, 2, 4]  # with what had just been validated
-    assert drawn == [(["Source", "ScanSource"], [0.25, 0.75], first) for first in (0, 2, 4)]
+    assert drawn == [(["PatientSource", "ScanSource"], [0.25, 0.75], first) for first in (0, 2, 4)]
     assert len(told) == 1 and str(unlabelled / "bad" / "ct.nii.gz") in told[0] and "\n" not in told[0]
     losses = [float(row["loss"]) for row in _log(folder) if row["loss"] != "nan"]
     assert len(losses) == 3 and all(0 < loss < 10 for loss in losses)
@@ -352,7 +356,7 @@ def test_unlabelled_scans_are_guessed_anew_at_every_validation(
 def test_where_nothing_is_guessed_yet_the_others_are_drawn(
     data: Path, unlabelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training_scans, "SURE", 1.01)
+    monkeypatch.setattr(training_scans, "LEAST_PROBABILITY", 1.01)
     outcome, _ = _train(_config(tmp_path / "run", data, scans=None, unlabelled=unlabelled, iterations=1))
     assert outcome.finished
     with pytest.raises(InputError, match="none: there is no such folder"):
@@ -365,14 +369,14 @@ def test_donors_lend_and_are_not_drawn(data: Path, tmp_path: Path) -> None:
     config = _config(
         tmp_path, data, anatomies=(mine, data / "trunk.nii.gz"), donors=(lender, tmp_path / "none.nii.gz"), scans=None
     )
-    drawn, virtual, scans = training._sources(config, told.append)
+    drawn, virtual, scans = TrainingSources.read(config, told.append).labelled
     assert [source.anatomy.name for source in drawn] == ["mine", "trunk"]
     assert (virtual, scans) == ([], [])
     others = {source.anatomy.name: [other.anatomy.name for other in source.others] for source in drawn}
     assert others == {"mine": ["trunk", "lender"], "trunk": ["mine", "lender"]}
     assert len(told) == 1 and "none" in told[0] and "\n" not in told[0]
     with pytest.raises(InputError, match="nothing is left to learn from"):
-        training._sources(dataclasses.replace(config, anatomies=(), donors=(lender,)), told.append)
+        TrainingSources.read(dataclasses.replace(config, anatomies=(), donors=(lender,)), told.append)
 
 
 @pytest.mark.slow
@@ -414,9 +418,9 @@ def test_nothing_left_to_learn_from(data: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_virtual_patients_take_part(data: Path) -> None:
     config = _config(data, data, virtual=1, shares=(3.0, 2.0, 4.0, 1.0))
-    sources, shares = training._shared((*training._sources(config, pytest.fail), []), config.shares)
+    sources, shares = TrainingSources.read(config, pytest.fail).guess(SemanticNet(8))
     assert shares == [3.0, 2.0, 4.0]
-    assert [type(source).__name__ for source in sources] == ["Source", "Source", "ScanSource"]
+    assert [type(source).__name__ for source in sources] == ["PatientSource", "PatientSource", "ScanSource"]
     names = ("liver", "sacrum", "vertebra_L3", "colon", "kidney")
     assert {NUMBER[name] for name in names} <= sources[1].annotated
     assert sources[2].annotated == sources[0].annotated

@@ -12,22 +12,24 @@ from helpers.geometry import node_points, rotation
 from helpers.trunk import MIDDLE, NAMES, anatomy, label_at, oblique_grid
 from pddnet.core.grid import Grid
 from pddnet.features.label_table import NUMBER, structure_of
-from pddnet.synthesis.patient import SPACING, Sample, Source
+from pddnet.features.semantic_net import SEMANTIC_SPACING_MM
+from pddnet.synthesis.patient import PatientSource, Sample
 from pddnet.tensor.scan import Scan
-from pddnet.training.datasets import among
-from pddnet.training.pair_datasets import ALIKE, ASIDE, Labelled, PairDataset, alike, offset, overlaps
+from pddnet.training.datasets import annotation_mask
+from pddnet.training.labelled_scan import LabelledScan, centre_offset, content_similarity, dice_after_warp
+from pddnet.training.pair_datasets import LEAST_SIMILARITY, MISALIGNMENT_MM, PairDataset
 
 SHIFT = np.array([7.0, -13.0, 29.0])  # LPS mm: fixed to moving
 NUMBERS = {label: NUMBER.get(structure_of(name) or "", 0) for label, name in NAMES.items()} | {0: 0}
-COMMON = among(frozenset(NUMBERS.values()) - {0})
+COMMON = annotation_mask(frozenset(NUMBERS.values()) - {0})
 
 
-def _labelled(grid: Grid, shift: np.ndarray | float = 0.0) -> Labelled:
+def _labelled(grid: Grid, shift: np.ndarray | float = 0.0) -> LabelledScan:
     """The trunk's structures, moved by `shift`, and a body that shows nothing else."""
     labels = label_at(node_points(grid) - shift)
     structures = torch.tensor(np.vectorize(NUMBERS.get)(labels))
     values = torch.ones(3, *grid.shape)
-    return Labelled(Scan(values, values[:0], grid, grid, grid, False), structures)
+    return LabelledScan(Scan(values, values[:0], grid, grid, grid, False), structures)
 
 
 def _other_grid() -> Grid:
@@ -45,36 +47,36 @@ def _along(grid: Grid, vector: np.ndarray) -> torch.Tensor:
 
 def test_structures_are_laid_upon_each_other() -> None:
     fixed, moving = _labelled(oblique_grid()), _labelled(_other_grid(), SHIFT)
-    found = offset(fixed, moving)
+    found = centre_offset(fixed, moving)
     assert np.abs(found + SHIFT).max() < 1.0
-    again = offset(fixed, moving.moved(found))
+    again = centre_offset(fixed, moving.translate(found))
     assert np.abs(again).max() < 1e-6
 
 
 def test_a_structure_that_one_scan_lacks_does_not_draw() -> None:
     fixed, moving = _labelled(oblique_grid()), _labelled(_other_grid(), SHIFT)
     without = torch.where(moving.structures == NUMBER["liver"], 0, moving.structures)
-    assert np.abs(offset(fixed, Labelled(moving.scan, without)) + SHIFT).max() < 1.0
+    assert np.abs(centre_offset(fixed, LabelledScan(moving.scan, without)) + SHIFT).max() < 1.0
     few = moving.structures.clone()
     few[few == NUMBER["liver"]] = 0
     few[0, 0, :5] = NUMBER["liver"]  # a bit of it, far from where it is
-    assert np.abs(offset(fixed, Labelled(moving.scan, few)) + SHIFT).max() < 1.0
+    assert np.abs(centre_offset(fixed, LabelledScan(moving.scan, few)) + SHIFT).max() < 1.0
 
 
 def test_without_a_common_structure_the_views_lie_upon_each_other() -> None:
     fixed, moving = _labelled(oblique_grid()), _labelled(_other_grid(), SHIFT)
-    empty = Labelled(moving.scan, torch.zeros_like(moving.structures))
-    assert np.allclose(offset(fixed, empty), oblique_grid().centre - _other_grid().centre)
+    empty = LabelledScan(moving.scan, torch.zeros_like(moving.structures))
+    assert np.allclose(centre_offset(fixed, empty), oblique_grid().centre - _other_grid().centre)
 
 
 def test_overlaps_under_the_true_displacement_and_others() -> None:
     fixed, moving = _labelled(oblique_grid()), _labelled(_other_grid(), SHIFT)
     present = set(np.unique(fixed.structures)) - {0}
-    right = overlaps(fixed, moving, _along(oblique_grid(), SHIFT), COMMON)
+    right = dice_after_warp(fixed, moving, _along(oblique_grid(), SHIFT), COMMON)
     assert len(right) == len(present) == 5
     assert min(right) > 0.85  # voxels of two grids, nearest ones
     for wrong in (-SHIFT, SHIFT[::-1], SHIFT * [1, 1, 0]):
-        assert np.mean(overlaps(fixed, moving, _along(oblique_grid(), wrong), COMMON)) < 0.6
+        assert np.mean(dice_after_warp(fixed, moving, _along(oblique_grid(), wrong), COMMON)) < 0.6
 
 
 def test_overlaps_by_hand() -> None:
@@ -82,36 +84,36 @@ def test_overlaps_by_hand() -> None:
     liver, spleen = NUMBER["liver"], NUMBER["spleen"]
     values = torch.ones(3, 1, 1, 6)
     scan = Scan(values, values[:0], grid, grid, grid, False)
-    fixed = Labelled(scan, torch.tensor([[[liver, liver, spleen, spleen, 0, -1]]]))
-    moving = Labelled(scan, torch.tensor([[[0, liver, liver, liver, spleen, spleen]]]))
+    fixed = LabelledScan(scan, torch.tensor([[[liver, liver, spleen, spleen, 0, -1]]]))
+    moving = LabelledScan(scan, torch.tensor([[[0, liver, liver, liver, spleen, spleen]]]))
     one = torch.zeros(3, 1, 1, 6)
     one[2] = 4.0  # the moving scan's next voxel; the last lies beyond it
-    common = among(frozenset({liver, spleen}))
-    found = dict(zip(sorted((liver, spleen)), overlaps(fixed, moving, one, common), strict=True))
+    common = annotation_mask(frozenset({liver, spleen}))
+    found = dict(zip(sorted((liver, spleen)), dice_after_warp(fixed, moving, one, common), strict=True))
     assert found == {liver: pytest.approx(2 * 2 / (2 + 3)), spleen: pytest.approx(2 * 1 / (2 + 2))}
-    assert overlaps(fixed, moving, one, among(frozenset({spleen}))) == [found[spleen]]
+    assert dice_after_warp(fixed, moving, one, annotation_mask(frozenset({spleen}))) == [found[spleen]]
     unseen = values.clone()
     unseen[2, ..., 3] = 0  # what the third voxel of the fixed scan finds: that one does not count then
-    half = Labelled(Scan(unseen, values[:0], grid, grid, grid, False), moving.structures)
-    assert overlaps(fixed, half, one, common) == pytest.approx([2 * 1 / (1 + 2), 2 * 2 / (2 + 2)])
+    half = LabelledScan(Scan(unseen, values[:0], grid, grid, grid, False), moving.structures)
+    assert dice_after_warp(fixed, half, one, common) == pytest.approx([2 * 1 / (1 + 2), 2 * 2 / (2 + 2)])
 
 
 def test_views_are_alike_by_the_structures_that_both_show() -> None:
     fixed = _labelled(oblique_grid())
-    assert alike(fixed, fixed) == 1.0
-    assert alike(fixed, _labelled(oblique_grid(), 1000.0)) == 0.0
+    assert content_similarity(fixed, fixed) == 1.0
+    assert content_similarity(fixed, _labelled(oblique_grid(), 1000.0)) == 0.0
     counts = torch.bincount(fixed.structures.flatten())
     half = torch.where(fixed.structures == NUMBER["liver"], 0, fixed.structures)
     expected = 1 - float(counts[NUMBER["liver"]] / counts[1:].sum())
-    assert alike(fixed, Labelled(fixed.scan, half)) == pytest.approx(expected)
+    assert content_similarity(fixed, LabelledScan(fixed.scan, half)) == pytest.approx(expected)
     assert 0.3 < expected < 0.7
 
 
 def test_what_is_not_told_apart_in_both_is_background() -> None:
     grid = Grid((1, 1, 3), (4.0,) * 3, (0.0,) * 3, np.eye(3))
     values = torch.ones(3, 1, 1, 3)
-    given = Labelled(Scan(values, values[:0], grid, grid, grid, False), torch.tensor([[[NUMBER["liver"], 7, -1]]]))
-    assert given.only(among(frozenset({7}))).structures.tolist() == [[[0, 7, -1]]]
+    given = LabelledScan(Scan(values, values[:0], grid, grid, grid, False), torch.tensor([[[NUMBER["liver"], 7, -1]]]))
+    assert given.keep_structures(annotation_mask(frozenset({7}))).structures.tolist() == [[[0, 7, -1]]]
 
 
 class Plain:
@@ -156,23 +158,26 @@ def test_a_pair_is_two_scans_that_differ_with_what_both_tell_apart() -> None:
 def test_drawn_pairs_lie_upon_each_other_about_as_an_alignment_leaves_them() -> None:
     off = []
     for values, structures, _, shift in _pairs(60):
-        at = [[SPACING * float(n.float().mean()) for n in (s == 4).nonzero().T] for s in structures]
+        at = [[SEMANTIC_SPACING_MM * float(n.float().mean()) for n in (s == 4).nonzero().T] for s in structures]
         off.append(np.array(at[0])[::-1] - at[1][::-1] - shift.numpy())  # LPS mm, less what the slab adds
         assert values.isfinite().all()
-    assert np.abs(np.std(off, axis=0)).max() < 2 * ASIDE
-    assert np.std(off) > 0.5 * ASIDE
+    assert np.abs(np.std(off, axis=0)).max() < 2 * MISALIGNMENT_MM
+    assert np.std(off) > 0.5 * MISALIGNMENT_MM
 
 
 def test_painted_patients_overlap_better_when_laid_upon_each_other() -> None:
-    drawn = PairDataset([Source(anatomy())], [1.0], 1, 0, (32, 32, 32))
+    drawn = PairDataset([PatientSource(anatomy())], [1.0], 1, 0, (32, 32, 32))
     before, after, shown = [], [], []
     for values, structures, common, shift in itertools.islice(drawn, 3):
-        fixed, moving = Labelled.drawn(values[0], structures[0]), Labelled.drawn(values[1], structures[1])
+        fixed, moving = (
+            LabelledScan.from_sample(values[0], structures[0]),
+            LabelledScan.from_sample(values[1], structures[1]),
+        )
         nothing = torch.zeros(3, 32, 32, 32)
-        shown.append(alike(fixed, moving))
-        before += overlaps(fixed, moving, nothing, common)
-        after += overlaps(fixed, moving.moved(shift.numpy()), nothing, common)
-        again = Labelled.drawn(values[1], structures[1], shift.numpy())
-        assert np.allclose(again.scan.grid.origin, moving.moved(shift.numpy()).scan.grid.origin)
+        shown.append(content_similarity(fixed, moving))
+        before += dice_after_warp(fixed, moving, nothing, common)
+        after += dice_after_warp(fixed, moving.translate(shift.numpy()), nothing, common)
+        again = LabelledScan.from_sample(values[1], structures[1], shift.numpy())
+        assert np.allclose(again.scan.grid.origin, moving.translate(shift.numpy()).scan.grid.origin)
     assert np.mean(after) > np.mean(before) + 0.05
-    assert np.median(shown) > ALIKE
+    assert np.median(shown) > LEAST_SIMILARITY

@@ -22,15 +22,18 @@ from pddnet.io.weights_file import read_arrays, read_weights
 from pddnet.matching.inference import DisplacementDistribution
 from pddnet.matching.pdd_net import PDDNet, load, save
 from pddnet.synthesis import anatomy as anatomies
-from pddnet.synthesis.patient import Source
+from pddnet.synthesis.patient import PatientSource
 from pddnet.tensor.execution import ALONE, Work
 from pddnet.tensor.scan import Scan, prepare
 from pddnet.training import loop as training
+from pddnet.training import run as training_run
+from pddnet.training import sources as training_sources
 from pddnet.training.config import PairSettings, TrainingConfig, labelled_scans, read_config
+from pddnet.training.labelled_scan import LabelledScan
 from pddnet.training.loop import Outcome, train
-from pddnet.training.losses import LabelMap, class_weights, diffusion, warped_label_loss
-from pddnet.training.pair_datasets import Labelled
-from pddnet.training.scans import prepared
+from pddnet.training.registration_loss import LabelMap, class_weights, diffusion, warped_label_loss
+from pddnet.training.run import TrainingRun
+from pddnet.training.scans import annotate
 from pddnet.training.tasks.pdd import PDDTask
 
 PAIRS = PairSettings(view=(24, 24, 24), control=16.0, reach=24.0, steps=5, channels=4)
@@ -38,11 +41,11 @@ PAIRS = PairSettings(view=(24, 24, 24), control=16.0, reach=24.0, steps=5, chann
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "LEAST_BODY", 50)
+    monkeypatch.setattr(training_run, "LEAST_BODY_VOXELS", 50)
     monkeypatch.setattr(training, "LOG_EVERY", 2)
-    monkeypatch.setattr(training, "WARM_UP", 1)
-    monkeypatch.setattr(anatomies, "HULL_SPACING", 8.0)
-    monkeypatch.setattr(training, "read_anatomy", cache(anatomies.read_anatomy))
+    monkeypatch.setattr(training_run, "WARM_UP_STEPS", 1)
+    monkeypatch.setattr(anatomies, "HULL_SPACING_MM", 8.0)
+    monkeypatch.setattr(training_sources, "read_anatomy", cache(anatomies.read_anatomy))
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +60,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def batch() -> tuple[Tensor, ...]:
-    return next(iter(PDDTask(_config(Path())).dataset([Source(anatomy())], [1.0], 0)))
+    return next(iter(PDDTask(_config(Path())).dataset([PatientSource(anatomy())], [1.0], 0)))
 
 
 def _config(folder: Path, data: Path | None = None, **changes: object) -> TrainingConfig:
@@ -131,13 +134,13 @@ def test_from_given_weights(data: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_learning_lowers_the_loss_and_moves_the_offsets(batch: tuple[Tensor, ...], tmp_path: Path) -> None:
-    run = training._Run.started(_config(tmp_path, iterations=40, learning_rate=0.003), None, torch.device("cpu"))
+    run = TrainingRun.start(_config(tmp_path, iterations=40, learning_rate=0.003), None, torch.device("cpu"))
     start = run.net.features.offsets.detach().clone()
     losses = []
     for _ in range(9):
         run.step(*batch)
-        losses.append(run.recent[0])
-        run.recent = (0.0, 0.0)
+        losses.append(run.loss_sum)
+        run.loss_sum = 0.0
     assert run.count == 9
     assert losses[-1] < 0.8 * losses[0]
     moved = (run.net.features.offsets.detach() - start).abs()
@@ -155,7 +158,7 @@ def test_the_gradient_reaches_everything(batch: tuple[Tensor, ...]) -> None:
         if name != "features.mix.6.bias":  # the same for both scans: it cancels
             assert parameter.grad.abs().max() > 0, name
     assert (net.features.offsets.grad.abs().amax((0, 2)) > 0).all()  # all pairs of them
-    assert sorted(id(p) for g in task.groups(net) for p in g["params"]) == sorted(map(id, net.parameters()))
+    assert sorted(id(p) for g in task.parameter_groups(net) for p in g["params"]) == sorted(map(id, net.parameters()))
 
 
 def test_the_loss_is_that_of_the_labels_and_the_weighted_penalty(batch: tuple[Tensor, ...]) -> None:
@@ -169,8 +172,8 @@ def test_the_loss_is_that_of_the_labels_and_the_weighted_penalty(batch: tuple[Te
     assert 0 < overlap < 1
     assert found[1] - found[0] == pytest.approx(found[2] - found[1], rel=1e-3)
     values, structures, _, shift = batch
-    sides = [Labelled.drawn(values[n], structures[n], m) for n, m in ((0, None), (1, shift.numpy()))]
-    control, distribution = task._matched(net, *sides)
+    sides = [LabelledScan.from_sample(values[n], structures[n], m) for n, m in ((0, (0, 0, 0)), (1, shift.numpy()))]
+    control, distribution = task._match(net, *sides)
     assert found[2] - found[0] == pytest.approx(float(diffusion(distribution.moments()[0], control).detach()), rel=1e-3)
     assert (control.spacing == 16).all() and control.shape == (6, 6, 6)
     assert [float(distribution.offsets[0][n]) for n in (0, 2, 4)] == [-24, 0, 24]
@@ -181,8 +184,8 @@ def test_the_loss_may_be_that_of_the_expected_displacement_alone(batch: tuple[Te
     torch.manual_seed(2)
     net = task.network().train()
     loss, _ = task.loss(net, *batch)
-    sides = [Labelled.drawn(batch[0][n], batch[1][n], m) for n, m in ((0, None), (1, batch[3].numpy()))]
-    control, distribution = task._matched(net, *sides)
+    sides = [LabelledScan.from_sample(batch[0][n], batch[1][n], m) for n, m in ((0, (0, 0, 0)), (1, batch[3].numpy()))]
+    control, distribution = task._match(net, *sides)
     labels = [LabelMap(side.structures.clamp(min=0), side.scan.view, side.scan.grid) for side in sides]
     field = distribution.moments()[0]
     expected = warped_label_loss(field, *labels, control, class_weights(*labels, len(STRUCTURES)))
@@ -197,7 +200,7 @@ def test_pairs_that_have_nothing_in_common_teach_nothing(batch: tuple[Tensor, ..
     structures[1] = 0
     bodiless = values.clone()
     bodiless[1, 1] = 0
-    run = training._Run.started(_config(tmp_path), None, torch.device("cpu"))
+    run = TrainingRun.start(_config(tmp_path), None, torch.device("cpu"))
     before = [p.detach().clone() for p in run.net.parameters()]
     run.step(values, structures, common, shift)
     run.step(bodiless, batch[1], common, shift)
@@ -224,14 +227,14 @@ def test_validation_is_the_overlap_of_every_scan_with_the_next(data: Path) -> No
     for number, case in enumerate(labelled_scans(data / "scans")[0]):
         grid = dataclasses.replace(here, origin=here.origin + number * np.array([90.0, -40.0, 150.0]))
         image, labels = (dataclasses.replace(x, grid=grid) for x in (ct(here, number), label_map(here)))
-        scans.append(prepared(image, labels, case))
+        scans.append(annotate(image, labels, case.names))
     task, net = PDDTask(_config(Path())), Sure(4, 8.0).eval()
-    found = task.overlaps(net, scans)
+    found = task.dice_scores(net, scans)
     assert len(found) == 2 * len(scans[0][2]) == 10
     assert min(found) > 0.9
-    assert task.overlaps(net, scans[:1]) == []
+    assert task.dice_scores(net, scans[:1]) == []
     net.at = 12.0
-    assert np.mean(task.overlaps(net, scans)) < 0.6
+    assert np.mean(task.dice_scores(net, scans)) < 0.6
 
 
 def test_weights_round_trip(batch: tuple[Tensor, ...], tmp_path: Path) -> None:

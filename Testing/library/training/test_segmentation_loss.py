@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from pddnet.training.segmentation_loss import RARE, SMOOTH, segmentation_loss
+from pddnet.training.segmentation_loss import DICE_SMOOTHING, RARE_VOXELS, segmentation_loss
 
 ALL = torch.tensor([True, True, True])
 
@@ -20,7 +20,7 @@ def _logits(*probabilities: tuple[float, ...]) -> torch.Tensor:
 def test_two_voxels_by_hand() -> None:
     loss, dice = segmentation_loss(_logits((0.5, 0.3, 0.2), (0.1, 0.6, 0.3)), torch.tensor([0, 1]), ALL)
     entropy = -(math.log(0.5) + math.log(0.6)) / 2  # both structures are equally frequent
-    overlap = (2 * 0.6 + SMOOTH) / (0.9 + 1 + SMOOTH)
+    overlap = (2 * 0.6 + DICE_SMOOTHING) / (0.9 + 1 + DICE_SMOOTHING)
     assert dice == pytest.approx(overlap, rel=1e-5)
     assert float(loss) == pytest.approx(entropy + 1 - overlap, rel=1e-5)
 
@@ -30,9 +30,9 @@ def test_frequent_structures_weigh_less_by_the_root() -> None:
     structures = torch.tensor([0] * count[0] + [2] * count[1])
     logits = _logits(*[(0.9, 0.05, 0.05)] * count[0], *[(0.5, 0.25, 0.25)] * count[1])
     loss, dice = segmentation_loss(logits, structures, ALL)
-    weights = [n / math.sqrt(n + RARE) for n in count]
+    weights = [n / math.sqrt(n + RARE_VOXELS) for n in count]
     entropy = -(weights[0] * math.log(0.9) + weights[1] * math.log(0.25)) / sum(weights)
-    overlap = (2 * 10 * 0.25 + SMOOTH) / (1000 * 0.05 + 10 * 0.25 + 10 + SMOOTH)
+    overlap = (2 * 10 * 0.25 + DICE_SMOOTHING) / (1000 * 0.05 + 10 * 0.25 + 10 + DICE_SMOOTHING)
     assert dice == pytest.approx(overlap, rel=1e-4)
     assert float(loss) == pytest.approx(entropy + 1 - overlap, rel=1e-4)
 
@@ -41,8 +41,8 @@ def test_the_dice_is_the_mean_over_the_structures_present() -> None:
     structures = torch.tensor([1] * 30 + [3] * 20)
     probabilities = [(0.1, 0.7, 0.1, 0.1)] * 30 + [(0.2, 0.2, 0.2, 0.4)] * 20
     _, dice = segmentation_loss(_logits(*probabilities), structures, torch.tensor([True] * 4))
-    one = (2 * 21 + SMOOTH) / (21 + 4 + 30 + SMOOTH)
-    three = (2 * 8 + SMOOTH) / (3 + 8 + 20 + SMOOTH)
+    one = (2 * 21 + DICE_SMOOTHING) / (21 + 4 + 30 + DICE_SMOOTHING)
+    three = (2 * 8 + DICE_SMOOTHING) / (3 + 8 + 20 + DICE_SMOOTHING)
     assert dice == pytest.approx((one + three) / 2, rel=1e-5)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,20 @@ import pytest
 import SimpleITK as sitk
 
 import pddnet
-from helpers.samples import FIXED, MOVING, SHIFT, SLOPE, ball, body, centred, direction, labels, ramp, save
+from helpers.samples import (
+    FIXED,
+    MOVING,
+    SHIFT,
+    SLOPE,
+    ball,
+    body,
+    centred,
+    direction,
+    fake_register,
+    labels,
+    ramp,
+    save,
+)
 from pddnet import pipeline
 from pddnet.cli.main import main
 from pddnet.core.field import DisplacementField
@@ -65,6 +80,16 @@ class Client:
             if message.get("id") == number and "progress" not in message:
                 return unpack(message["done"], self.folder) if "done" in message else message["failed"]
 
+    def close(self) -> None:
+        """End the process as the application does, by closing its input; kill it where that does not suffice."""
+        with suppress(OSError):
+            self.process.stdin.close()
+        try:
+            self.process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
     def gone(self) -> bool:
         """Whether the process ends, in a while, with nothing left of its folder."""
         self.process.wait(timeout=20)
@@ -75,8 +100,7 @@ class Client:
 def client(tmp_path: Path) -> Iterator[Client]:
     made = Client(tmp_path / "Ordner für Dateien")
     yield made
-    made.process.kill()
-    made.process.wait()
+    made.close()
 
 
 @pytest.fixture(scope="module")
@@ -309,8 +333,7 @@ def slow(tmp_path: Path) -> Iterator[Client]:
     before = f"sys.path.append({str(tmp_path)!r}); import slow as s, pddnet.worker.tasks as t; t.TASKS.update({names})"
     made = Client(tmp_path / "private", before=before)
     yield made
-    made.process.kill()
-    made.process.wait()
+    made.close()
 
 
 @pytest.mark.slow
@@ -384,6 +407,20 @@ def test_a_result_that_does_not_fit_on_the_disk(tmp_path: Path) -> None:
         pack({"a": np.zeros(3), "b": ramp(FIXED)}, tmp_path / "missing", "1")
 
 
+def test_what_was_written_before_the_disk_was_full_is_deleted(tmp_path: Path, monkeypatch) -> None:
+    save, calls = np.save, iter(range(10))
+
+    def full(path: Path, array: np.ndarray, **settings: object) -> None:
+        save(path, array, **settings)
+        if next(calls) == 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(InputError, match="No space left on device; free space on the disk of the temporary files"):
+        pack({"a": np.zeros(3), "b": np.ones(3)}, tmp_path, "1")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_is_packed_comes_out_bit_identical(tmp_path: Path) -> None:
     grid = Grid((2, 3, 4), (0.1, 1 / 3, 2.5), (1e-9, -7.7, 300.1), direction(4, flipped=True))
     rng = np.random.default_rng(0)
@@ -428,8 +465,6 @@ def test_folders_of_the_dead_are_swept_and_those_of_the_living_are_not(tmp_path:
 
 
 def test_a_moving_volume_with_missing_voxels_is_warped_without_them(pair: tuple[Image, Image], monkeypatch) -> None:
-    from helpers.samples import fake_register
-
     monkeypatch.setattr(pipeline, "register", fake_register())
     array = pair[1].array.astype(np.float32)
     array[10, 10, 10] = np.nan

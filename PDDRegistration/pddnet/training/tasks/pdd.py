@@ -1,8 +1,7 @@
-"""Training the paper's network (2019, section 2): a pair of scans a step, and where the labels come to lie."""
+"""Train pdd-net (Heinrich 2019, section 2): a pair of scans a step, by where the moving labels come to lie."""
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,19 +15,19 @@ from ...errors import InputError
 from ...features.label_table import STRUCTURES
 from ...matching.inference import DisplacementDistribution
 from ...matching.pdd_net import PDDNet, load, save
-from ...tensor.convert import to_array, to_tensor
+from ...tensor.convert import to_array
 from ...tensor.lattice import resample
-from ...tensor.scan import Scan
 from ..config import TrainingConfig
-from ..datasets import SampleSource, among
-from ..losses import LabelMap, class_weights, diffusion, label_loss, warped_label_loss
-from ..pair_datasets import Labelled, PairDataset, offset, overlaps
-from .task import LabelledScans
+from ..datasets import SampleSource, annotation_mask
+from ..labelled_scan import LabelledScan, centre_offset, dice_after_warp
+from ..pair_datasets import PairDataset
+from ..registration_loss import LabelMap, class_weights, diffusion, label_loss, warped_label_loss
+from ..scans import AnnotatedScan
 
 
 @dataclass(frozen=True)
 class PDDTask:
-    """`training_task.Task` for `PDDNet`."""
+    """`Task` for `PDDNet`."""
 
     config: TrainingConfig
     half = False  # costs are differences of similar features
@@ -46,7 +45,7 @@ class PDDTask:
                 raise InputError(f"{path}: its {name} is {value}; set '{name}' in 'pairs' to that")
         return net
 
-    def groups(self, net: PDDNet) -> list[dict[str, Any]]:
+    def parameter_groups(self, net: PDDNet) -> list[dict[str, Any]]:
         """See Task; the paper decays no weights."""
         return [{**group, "weight_decay": 0.0} for group in net.groups(1.0)]
 
@@ -58,42 +57,47 @@ class PDDTask:
         self, net: PDDNet, values: Tensor, structures: Tensor, common: Tensor, shift: Tensor
     ) -> tuple[Tensor, float] | None:
         """See Task: the label loss plus the weighted diffusion penalty."""
-        fixed = Labelled.drawn(values[0], structures[0])
-        moving = Labelled.drawn(values[1], structures[1], to_array(shift))
-        ours, theirs = (_label_map(side) for side in (fixed, moving))
-        weights = class_weights(ours, theirs, len(STRUCTURES))
+        fixed = LabelledScan.from_sample(values[0], structures[0])
+        moving = LabelledScan.from_sample(values[1], structures[1], to_array(shift))
+        fixed_map, moving_map = _label_map(fixed), _label_map(moving)
+        weights = class_weights(fixed_map, moving_map, len(STRUCTURES))
         if not bool(weights[1:].any()):
             return None
-        control, distribution = self._matched(net, fixed, moving)
+        control, distribution = self._match(net, fixed, moving)
         field = distribution.moments()[0]
         if self.config.pairs.non_local:
-            loss = label_loss(distribution, ours, theirs, control, weights)
+            loss = label_loss(distribution, fixed_map, moving_map, control, weights)
         else:
-            loss = warped_label_loss(field, ours, theirs, control, weights)
+            loss = warped_label_loss(field, fixed_map, moving_map, control, weights)
         loss = loss + self.config.pairs.smoothness * diffusion(field, control)
-        found = overlaps(fixed, moving, resample(field.detach(), control, fixed.scan.grid), common)
-        return loss, float(np.mean(found)) if found else 0.0
+        dense_field = resample(field.detach(), control, fixed.scan.grid)
+        scores = dice_after_warp(fixed, moving, dense_field, common)
+        return loss, float(np.mean(scores)) if scores else 0.0
 
-    def overlaps(self, net: PDDNet, scans: LabelledScans) -> list[float]:
+    def dice_scores(self, net: PDDNet, scans: list[AnnotatedScan]) -> list[float]:
         """See Task: every scan as fixed one with the next as moving one, laid upon it by its structures."""
-        device, found = next(net.parameters()).device, []
-        for here, there in zip(scans, [*scans[1:], *scans[:1]], strict=True):
-            if here is there:
+        device = next(net.parameters()).device
+        scores: list[float] = []
+        for fixed_scan, moving_scan in zip(scans, [*scans[1:], *scans[:1]], strict=True):
+            if fixed_scan is moving_scan:
                 continue
-            common = among(here[2] & there[2]).to(device)
-            fixed, moving = (_on(device, *side[:2]).only(common) for side in (here, there))
-            moving = moving.moved(offset(fixed, moving))
+            common = annotation_mask(fixed_scan[2] & moving_scan[2]).to(device)
+            fixed, moving = (
+                LabelledScan.on_device(scan, structures, device).keep_structures(common)
+                for scan, structures, _ in (fixed_scan, moving_scan)
+            )
+            moving = moving.translate(centre_offset(fixed, moving))
             with torch.no_grad():
-                control, distribution = self._matched(net, fixed, moving)
+                control, distribution = self._match(net, fixed, moving)
                 field = resample(distribution.moments()[0], control, fixed.scan.grid)
-            found += overlaps(fixed, moving, field, common)
-        return found
+            scores += dice_after_warp(fixed, moving, field, common)
+        return scores
 
     def save(self, net: PDDNet, path: Path, metadata: dict[str, Any]) -> None:
         """See Task."""
         save(net, path, metadata)
 
-    def _matched(self, net: PDDNet, fixed: Labelled, moving: Labelled) -> tuple[Grid, DisplacementDistribution]:
+    def _match(self, net: PDDNet, fixed: LabelledScan, moving: LabelledScan) -> tuple[Grid, DisplacementDistribution]:
         """The control points over the fixed scan, and the distribution of displacements there."""
         pairs = self.config.pairs
         control = fixed.scan.box.isotropic(pairs.control)
@@ -101,12 +105,7 @@ class PDDTask:
         return control, net(fixed.scan, moving.scan, control, steps)
 
 
-def _on(device: torch.device, scan: Scan, structures: np.ndarray) -> Labelled:
-    scan = dataclasses.replace(scan, values=scan.values.to(device), codes=scan.codes.to(device))
-    return Labelled(scan, to_tensor(structures, device).long())
-
-
-def _label_map(side: Labelled) -> LabelMap:
-    """What counts is what the scan shows and something is known of."""
+def _label_map(side: LabelledScan) -> LabelMap:
+    """The labels for the loss: only voxels in view count, of which something is known."""
     weight = (side.scan.view > 0.5) & (side.structures >= 0)
     return LabelMap(side.structures.clamp(min=0), weight.float(), side.scan.grid)

@@ -1,4 +1,4 @@
-"""Training the network that names structures: two scans a step, compared with their maps voxel by voxel."""
+"""Train the semantic network, which segments structures: two scans a step, compared with their labels by voxel."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ import torch
 from torch import Tensor
 
 from ...errors import InputError
-from ...features.semantic_codes import SemanticNet, inputs, load, probabilities, save
+from ...features.semantic_net import SemanticNet, inputs, load, probabilities, save
 from ..config import TrainingConfig
 from ..datasets import CoupleDataset, SampleSource
-from ..scans import dice
+from ..scans import AnnotatedScan, dice_by_structure
 from ..segmentation_loss import segmentation_loss
-from .task import LabelledScans
+
+WEIGHT_DECAY = 1e-4
 
 
 @dataclass(frozen=True)
 class SemanticTask:
-    """`training_task.Task` for `SemanticNet`."""
+    """`Task` for `SemanticNet`."""
 
     config: TrainingConfig
-    half = True
+    half = True  # a segmentation: its logits need no more digits
 
     def network(self) -> SemanticNet:
         """See Task."""
@@ -36,37 +37,39 @@ class SemanticTask:
             raise InputError(f"{path}: its width is {net.width}; set 'width' to that")
         return net
 
-    def groups(self, net: SemanticNet) -> list[dict[str, Any]]:
+    def parameter_groups(self, net: SemanticNet) -> list[dict[str, Any]]:
         """See Task."""
-        return [{"params": net.parameters(), "lr": 1.0, "weight_decay": 1e-4}]
+        return [{"params": net.parameters(), "lr": 1.0, "weight_decay": WEIGHT_DECAY}]
 
     def dataset(self, sources: list[SampleSource], shares: list[float], first: int) -> CoupleDataset:
         """See Task."""
         return CoupleDataset(sources, shares, self.config.seed, first)
 
     def loss(self, net: SemanticNet, values: Tensor, structures: Tensor, annotated: Tensor) -> tuple[Tensor, float]:
-        """See Task."""
+        """See Task: the mean of two scans' segmentation losses, and of their Dice."""
         logits = net(torch.stack([inputs(scan) for scan in values]))
         with torch.autocast(values.device.type, enabled=False):
-            (one, overlap), (other, fellow) = (
-                _named(*side) for side in zip(logits, values, structures, annotated, strict=True)
+            (first, first_dice), (second, second_dice) = (
+                _scan_loss(*scan) for scan in zip(logits, values, structures, annotated, strict=True)
             )
-        return (one + other) / 2, (overlap + fellow) / 2
+        return (first + second) / 2, (first_dice + second_dice) / 2
 
-    def overlaps(self, net: SemanticNet, scans: LabelledScans) -> list[float]:
+    def dice_scores(self, net: SemanticNet, scans: list[AnnotatedScan]) -> list[float]:
         """See Task."""
-        device, found = next(net.parameters()).device, []
+        device = next(net.parameters()).device
+        scores: list[float] = []
         for scan, structures, annotated in scans:
-            named = probabilities(net, scan.values.to(device)).cpu()
-            found += dice(named * scan.body, structures, annotated).values()
-        return found
+            segmented = probabilities(net, scan.values.to(device)).cpu()
+            scores += dice_by_structure(segmented * scan.body, structures, annotated).values()
+        return scores
 
     def save(self, net: SemanticNet, path: Path, metadata: dict[str, Any]) -> None:
         """See Task."""
         save(net, path, metadata)
 
 
-def _named(logits: Tensor, values: Tensor, structures: Tensor, annotated: Tensor) -> tuple[Tensor, float]:
+def _scan_loss(logits: Tensor, values: Tensor, structures: Tensor, annotated: Tensor) -> tuple[Tensor, float]:
     """`segmentation_loss` of one scan, within the body, where something is known."""
-    inside = ((values[1] > 0.5) & (structures >= 0)).flatten().nonzero()[:, 0]
+    known = (values[1] > 0.5) & (structures >= 0)
+    inside = known.flatten().nonzero()[:, 0]
     return segmentation_loss(logits.flatten(1).index_select(1, inside), structures.flatten()[inside], annotated)

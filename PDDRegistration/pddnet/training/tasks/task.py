@@ -1,33 +1,35 @@
-"""`Task`: what differs between the networks that training.py trains; all else they share."""
+"""`Task`: what differs between the networks that `pddnet train` trains; all else they share."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
-import numpy as np
 from torch import Tensor, nn
 
-from ...tensor.scan import Scan
 from ..datasets import SampleSource, ScanDataset
+from ..scans import AnnotatedScan
 
-LabelledScans = list[tuple[Scan, np.ndarray, frozenset[int]]]  # as `training_scans.prepared` gives them
+Net = TypeVar("Net", bound=nn.Module)
 
 
-class Task(Protocol):
+class Task(Protocol[Net]):
     """One kind of network: what it is trained on and how, and what its weights file holds."""
 
-    half: bool  # whether bfloat16 is good enough for the loss
-
-    def network(self) -> nn.Module:
-        """With random weights, by torch's seed."""
+    @property
+    def half(self) -> bool:
+        """Whether bfloat16 is good enough for the loss."""
         ...
 
-    def load(self, path: Path) -> nn.Module:
-        """With the weights of a file; raises InputError where they do not fit the configuration."""
+    def network(self) -> Net:
+        """Make the network, with random weights by torch's seed."""
         ...
 
-    def groups(self, net: nn.Module) -> list[dict[str, Any]]:
+    def load(self, path: Path) -> Net:
+        """Read the weights of a file; raises InputError where they do not fit the configuration."""
+        ...
+
+    def parameter_groups(self, net: Net) -> list[dict[str, Any]]:
         """Its parameters for the optimiser; `lr` is a factor on the rate that all share."""
         ...
 
@@ -38,14 +40,14 @@ class Task(Protocol):
         """
         ...
 
-    def loss(self, net: nn.Module, *batch: Tensor) -> tuple[Tensor, float] | None:
-        """What a step lowers, and a mean Dice for the log; None where the batch teaches nothing."""
+    def loss(self, net: Net, *batch: Any, **named: Any) -> tuple[Tensor, float] | None:
+        """Compute the loss of a batch, (), and a mean Dice for the log; None where the batch teaches nothing."""
         ...
 
-    def overlaps(self, net: nn.Module, scans: LabelledScans) -> list[float]:
+    def dice_scores(self, net: Net, scans: list[AnnotatedScan]) -> list[float]:
         """Dice of every structure on scans that are not learned from."""
         ...
 
-    def save(self, net: nn.Module, path: Path, metadata: dict[str, Any]) -> None:
+    def save(self, net: Net, path: Path, metadata: dict[str, Any]) -> None:
         """Write the weights file."""
         ...

@@ -11,8 +11,8 @@ from torch import Tensor
 from helpers.geometry import grids, node_points
 from pddnet.core.grid import Grid
 from pddnet.matching.inference import DisplacementDistribution
-from pddnet.training import losses
-from pddnet.training.losses import LabelMap, class_weights, diffusion, label_loss, warped_label_loss
+from pddnet.training import registration_loss
+from pddnet.training.registration_loss import LabelMap, class_weights, diffusion, label_loss, warped_label_loss
 
 WEIGHTS = torch.tensor([0.15, 2.0])
 LATTICE = Grid((6, 5, 5), (4, 4, 4), (0, 0, 0), np.eye(3))
@@ -179,22 +179,22 @@ def _dense(case: tuple, cost: Tensor | None = None) -> float:
 
 @pytest.mark.parametrize("piece", [1, 1000, 1 << 25])
 def test_label_loss_is_the_formula_on_oblique_grids(monkeypatch: pytest.MonkeyPatch, piece: int) -> None:
-    monkeypatch.setattr(losses, "PIECE", piece)
+    monkeypatch.setattr(registration_loss, "MOST_VALUES", piece)
     case = _case()
     assert float(label_loss(*case)) == pytest.approx(_dense(case), rel=1e-4)
 
 
 def test_label_loss_never_holds_all_displacements_of_all_classes(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
-    original = losses.interpolate
+    original = registration_loss.interpolate
 
     def watched(*args: object) -> Tensor:
         result = original(*args)
         sizes.append(result.numel())
         return result
 
-    monkeypatch.setattr(losses, "PIECE", 1)
-    monkeypatch.setattr(losses, "interpolate", watched)
+    monkeypatch.setattr(registration_loss, "MOST_VALUES", 1)
+    monkeypatch.setattr(registration_loss, "interpolate", watched)
     case = _case()
     label_loss(*case)
     assert max(sizes) == case[0].cost.numel() // 5  # one class, one displacement along D

@@ -1,4 +1,4 @@
-"""What training lowers: the non-local label loss and the diffusion penalty (pdd-net paper 2019, section 2)."""
+"""The losses of pdd-net: the non-local label loss and the diffusion penalty (Heinrich 2019, section 2)."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from ..matching.inference import DisplacementDistribution
 from ..tensor.convert import to_tensor
 from ..tensor.lattice import interpolate, positions, sample
 
-BACKGROUND = 0.15  # weight of label 0, as published
-PIECE = 1 << 25  # sampled values at one time
-UNSEEN = 1e-3  # share of what is shown, below which nothing is known
+BACKGROUND_WEIGHT = 0.15  # of label 0, as published
+MOST_VALUES = 1 << 25  # sampled at one time, which bounds the memory
+LEAST_VIEW = 1e-3  # share in view, below which nothing is known
 
 
 @dataclass(frozen=True)
 class LabelMap:
-    """Labels (D, H, W; whole numbers from 0) and how much each voxel counts (D, H, W; 0 outside the view)."""
+    """Labels (D, H, W; whole numbers from 0) on a lattice, and how much each voxel counts (D, H, W; 0 out of view)."""
 
     labels: Tensor
     weight: Tensor
@@ -30,17 +30,17 @@ class LabelMap:
 
 
 def class_weights(fixed: LabelMap, moving: LabelMap, classes: int) -> Tensor:
-    """(classes): sqrt(1 / frequency) over its mean, then BACKGROUND for label 0; small structures count more.
+    """Weights (classes): sqrt(1 / frequency) over its mean, and BACKGROUND_WEIGHT for label 0.
 
-    Frequencies are those in both views together. A structure that one of them lacks has nothing to match: 0, and it
-    takes no part in the mean.
+    Small structures count more. Frequencies are those in both views together. A structure that one of them lacks has
+    nothing to match: 0, and it takes no part in the mean.
     """
 
     counts = torch.stack([_frequencies(labels, classes) for labels in (fixed, moving)])
     common = counts.amin(0) > 0
     weights = torch.where(common, counts.sum(0).clamp(min=1e-6).rsqrt(), 0.0)
     weights = weights * (common.sum() / weights.sum().clamp(min=1e-12))
-    weights[0] = BACKGROUND
+    weights[0] = BACKGROUND_WEIGHT
     return weights
 
 
@@ -60,57 +60,65 @@ def label_loss(
         weights: (C) of the labels 0..C-1; classes of weight 0 take no part.
 
     Returns:
-        (): 0 where the views share nothing.
+        (): the loss, 0 where the views share nothing.
     """
 
     cost = distribution.cost
     n_h, n_w, *steps, n_d = cost.shape
     slabs = torch.softmax(-cost.flatten(2, 4), 2).view(cost.shape).unbind(2)  # LD times (nH, nW, LH, LW, nD)
-    here, there = _Shown.of(fixed, control, cost), _Shown.of(moving, control, cost)
+    fixed_maps, moving_maps = _OneHotMaps.of(fixed, control, cost), _OneHotMaps.of(moving, control, cost)
 
     def expected(classes: Tensor) -> Tensor:
         """(c, nD, nH, nW): the sum above for some classes, of weight times one-hot."""
         total = torch.zeros((), device=cost.device)
         for p, offset in zip(slabs, distribution.offsets[0], strict=True):
             across = offset, *distribution.offsets[1:]
-            total = total + checkpoint(there.gather, p, classes, across, use_reentrant=False, preserve_rng_state=False)
+            total = total + checkpoint(
+                moving_maps.gather, p, classes, across, use_reentrant=False, preserve_rng_state=False
+            )
         return total
 
     ones = torch.full((1,), _ALL, device=cost.device)
-    seen, shown = expected(ones), here.at_points(ones)
+    moving_in_view, fixed_in_view = expected(ones), fixed_maps.at_points(ones)
     used = weights.to(cost.device).nonzero()[:, 0]
-    chunk = max(1, PIECE // (n_d * n_h * n_w * steps[1] * steps[2]))
+    chunk = max(1, MOST_VALUES // (n_d * n_h * n_w * steps[1] * steps[2]))
     loss = cost.new_zeros(())
     for classes in used.split(chunk):
-        loss = loss + _gap(expected(classes), seen, here.at_points(classes), shown, weights.to(cost)[classes])
+        fixed_labels, moving_labels = fixed_maps.at_points(classes), expected(classes)
+        class_weight = weights.to(cost)[classes]
+        loss = loss + _squared_gap(moving_labels, moving_in_view, fixed_labels, fixed_in_view, class_weight)
     return loss / max(len(used), 1)
 
 
-def _gap(theirs: Tensor, seen: Tensor, ours: Tensor, shown: Tensor, weights: Tensor) -> Tensor:
-    """(): the squared gap between shares of labels (c, nD, nH, nW) of what is shown (1, nD, nH, nW) there and here,
-    averaged over what both show, and summed over the labels by their weights (c)."""
-    counts = shown * seen.detach()
-    gap = theirs / seen.clamp(min=UNSEEN) - ours / shown.clamp(min=UNSEEN)
-    return (weights.view(-1, 1, 1, 1) * counts * gap.square()).sum() / counts.sum().clamp(min=UNSEEN)
+def _squared_gap(
+    moving_labels: Tensor, moving_in_view: Tensor, fixed_labels: Tensor, fixed_in_view: Tensor, weights: Tensor
+) -> Tensor:
+    """(): the squared difference between moving and fixed labels (c, nD, nH, nW), each as a share of what is in view
+    (1, nD, nH, nW), averaged over what both views show, and summed over the labels by their weights (c)."""
+    counts = fixed_in_view * moving_in_view.detach()
+    gap = moving_labels / moving_in_view.clamp(min=LEAST_VIEW) - fixed_labels / fixed_in_view.clamp(min=LEAST_VIEW)
+    return (weights.view(-1, 1, 1, 1) * counts * gap.square()).sum() / counts.sum().clamp(min=LEAST_VIEW)
 
 
 def warped_label_loss(field: Tensor, fixed: LabelMap, moving: LabelMap, control: Grid, weights: Tensor) -> Tensor:
-    """What `label_loss` improves on: the same gap, but only where the expected displacement leads.
+    """The label loss at the expected displacement alone, as after a warp; `label_loss` improves on it.
 
     Args:
         field: (3, nD, nH, nW) in mm along the array axes, on `control`; the rest as in `label_loss`.
     """
 
-    here, there = (_Shown.of(labels, control, field) for labels in (fixed, moving))
+    fixed_maps, moving_maps = (_OneHotMaps.of(labels, control, field) for labels in (fixed, moving))
     offsets = field.flatten(1)
 
     def expected(classes: Tensor) -> Tensor:
-        return there.displaced(offsets, classes).view(-1, *field.shape[1:])
+        return moving_maps.displaced(offsets, classes).view(-1, *field.shape[1:])
 
     ones = torch.full((1,), _ALL, device=field.device)
-    seen, shown = expected(ones), here.at_points(ones)
+    moving_in_view, fixed_in_view = expected(ones), fixed_maps.at_points(ones)
     used = weights.to(field.device).nonzero()[:, 0]
-    return _gap(expected(used), seen, here.at_points(used), shown, weights.to(field)[used]) / max(len(used), 1)
+    fixed_labels, moving_labels = fixed_maps.at_points(used), expected(used)
+    gap = _squared_gap(moving_labels, moving_in_view, fixed_labels, fixed_in_view, weights.to(field)[used])
+    return gap / max(len(used), 1)
 
 
 def diffusion(field: Tensor, control: Grid) -> Tensor:
@@ -135,7 +143,7 @@ _ALL = -1  # in place of a class: every voxel, whatever its label
 
 
 @dataclass(frozen=True)
-class _Shown:
+class _OneHotMaps:
     """One-hot maps times weight, looked up around control points."""
 
     labels: Tensor
@@ -144,19 +152,19 @@ class _Shown:
     spacing: tuple[float, float, float]  # mm along D, H, W
 
     @classmethod
-    def of(cls, given: LabelMap, control: Grid, like: Tensor) -> _Shown:
-        """With a border of weight 0, which is what lookups beyond it get."""
-
+    def of(cls, given: LabelMap, control: Grid, like: Tensor) -> _OneHotMaps:
+        """Add a border of weight 0, which is what lookups beyond the map get."""
         labels, weight = (functional.pad(x.to(like.device), (1,) * 6) for x in (given.labels, given.weight))
-        where = tuple(at + 1 for at in positions(control, given.lattice, like.device))
-        return cls(labels, weight.to(like.dtype), where, tuple(float(s) for s in given.lattice.spacing[::-1]))
+        d, h, w = positions(control, given.lattice, like.device)
+        x, y, z = given.lattice.spacing.tolist()
+        return cls(labels, weight.to(like.dtype), (d + 1, h + 1, w + 1), (z, y, x))
 
     def at_points(self, classes: Tensor) -> Tensor:
-        """(c, nD, nH, nW)."""
+        """The maps (c, nD, nH, nW) at the control points."""
         return interpolate(self._maps(classes), self.where)
 
     def displaced(self, offsets: Tensor, classes: Tensor) -> Tensor:
-        """(c, points): at the control points, in the order of their grid, plus offsets (3, points) in mm."""
+        """The maps (c, points) at the control points, in the order of their grid, plus offsets (3, points) in mm."""
 
         at = torch.stack(torch.meshgrid(*self.where, indexing="ij")).flatten(1)
         at = at + offsets / to_tensor(np.array(self.spacing), offsets.device).view(3, 1)

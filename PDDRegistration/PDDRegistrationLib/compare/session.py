@@ -1,0 +1,132 @@
+"""`CompareSession`: the tools that show one result, and the observers that end them when one of its nodes goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+import slicer
+
+from pddnet.core.image import Image
+from pddnet.errors import InputError
+
+from .comparison import Comparison
+from .field_display import FieldDisplay
+from .overlays import Overlays
+from .probe import Probe
+from .reveal import Reveal
+
+
+@dataclass(frozen=True, eq=False)
+class ComparedNodes:
+    """A result: both scans, the transform, and what the moving scan was resampled into, if it was."""
+
+    fixedVolume: slicer.vtkMRMLScalarVolumeNode
+    movingVolume: slicer.vtkMRMLScalarVolumeNode
+    fixedSegmentation: slicer.vtkMRMLSegmentationNode | None
+    movingSegmentation: slicer.vtkMRMLSegmentationNode | None
+    transform: slicer.vtkMRMLTransformNode
+    warpedVolume: slicer.vtkMRMLScalarVolumeNode | None = None
+    warpedSegmentation: slicer.vtkMRMLSegmentationNode | None = None
+    uncertainty: Image | None = None  # standard deviation of the displacement, mm, LPS, on any grid
+
+    def isSame(self, other: ComparedNodes) -> bool:
+        """Whether both are just the same objects."""
+        return all(getattr(self, field.name) is getattr(other, field.name) for field in fields(self))
+
+    @property
+    def areInScene(self) -> bool:
+        """Whether none of the nodes was removed."""
+        nodes = [getattr(self, field.name) for field in fields(self) if field.name != "uncertainty"]
+        return all(node.GetScene() is not None for node in nodes if node is not None)
+
+
+class CompareSession:
+    """One session of looking at a result. It ends with `close`; `onGone` asks for that when a node is removed."""
+
+    def __init__(
+        self,
+        nodes: ComparedNodes,
+        onProbed: Callable[[str], None],
+        onTransformChanged: Callable[..., None],
+        onGone: Callable[[], None],
+    ) -> None:
+        self.nodes, self._onGone = nodes, onGone
+        self.comparison = Comparison(
+            nodes.fixedVolume,
+            nodes.movingVolume,
+            nodes.fixedSegmentation,
+            nodes.movingSegmentation,
+            nodes.transform,
+            nodes.warpedVolume,
+            nodes.warpedSegmentation,
+        )
+        self.field = FieldDisplay(nodes.transform, nodes.fixedVolume)
+        self.overlays = Overlays(nodes.transform, nodes.uncertainty)
+        self.reveal = Reveal()
+        self.overlay = ""
+        self._probe = Probe(nodes.transform, onProbed, nodes.uncertainty)
+        scene = nodes.transform.GetScene()
+        changed = slicer.vtkMRMLTransformableNode.TransformModifiedEvent
+        self._observers = [
+            (scene, scene.AddObserver(scene.NodeRemovedEvent, self._onNodeRemoved)),
+            (scene, scene.AddObserver(scene.StartCloseEvent, lambda caller, event: onGone())),
+            (nodes.transform, nodes.transform.AddObserver(changed, onTransformChanged)),
+        ]
+
+    def showOverlay(self, kind: str, onShown: Callable[[], None]) -> None:
+        """Put a map before the fixed volume, '' none.
+
+        Raises:
+            InputError: the map cannot be made.
+        """
+        if kind == self.overlay:
+            return
+        self.overlays.cancel()
+        self.overlay = ""
+        self.overlays.showLegend(None)
+        if self.comparison.overlay is not None:
+            self.comparison.setOverlay(None)
+        if not kind:
+            return
+        self.overlay = kind
+        try:
+            self.overlays.request(kind, lambda volume: self._show(kind, volume, onShown))
+        except InputError:
+            self.overlay = ""
+            raise
+
+    def forgetOverlays(self) -> None:
+        """Remove the maps, which are out of date."""
+        self.overlay = ""
+        if self.comparison.overlay is not None:
+            self.comparison.setOverlay(None)
+        self.overlays.close()
+
+    def stop(self) -> None:
+        """Put the views back as they were; the tools can be used again."""
+        self.overlay = ""
+        self.overlays.showLegend(None)
+        self.overlays.cancel()
+        self.field.show(None)
+        self.comparison.close()
+
+    def close(self) -> None:
+        """Stop for good: no observers, no helper nodes."""
+        for node, tag in self._observers:
+            node.RemoveObserver(tag)
+        self._observers = []
+        self._probe.close()
+        self.reveal.set(False)
+        self.stop()
+        self.overlays.close()
+
+    def _show(self, kind: str, volume: slicer.vtkMRMLScalarVolumeNode, onShown: Callable[[], None]) -> None:
+        self.comparison.setCheckerboard(False)
+        self.comparison.setOverlay(volume)
+        self.overlays.showLegend(kind)
+        onShown()
+
+    def _onNodeRemoved(self, caller: object, event: object) -> None:
+        if not self.nodes.areInScene:
+            self._onGone()

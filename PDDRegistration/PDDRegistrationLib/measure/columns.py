@@ -1,0 +1,52 @@
+"""The columns of the three tables: summary, segments, points."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from slicer.i18n import tr as _
+
+from .metrics import POINT_METRICS, SEGMENT_METRICS, SIDES, Metric
+
+
+@dataclass(frozen=True)
+class Column:
+    """name: as scenes and files know it; title: as the user reads it; digits: after the point, None for text."""
+
+    name: str
+    title: str
+    description: str
+    unit: str = ""
+    digits: int | None = None
+
+
+def _columnsOf(metrics: Iterable[Metric]) -> list[Column]:
+    """Two columns for each metric, before and after."""
+    titles = {"before": _("{metric} before"), "after": _("{metric} after")}
+    columns = []
+    for metric in metrics:
+        for side in SIDES:
+            title = titles[side].format(metric=metric.name)
+            title = f"{title}, {metric.unit}" if metric.unit else title
+            columns.append(Column(metric.column(side), title, metric.description, metric.unit, metric.digits))
+    return columns
+
+
+SEGMENT_COLUMNS = (
+    Column("Segment", _("Segment"), _("Name in the fixed segmentation")),
+    *_columnsOf(SEGMENT_METRICS),
+    Column("Matched by", _("Matched by"), _("How the segment was found in the moving segmentation")),
+)
+POINT_COLUMNS = (
+    Column("Point", _("Point"), _("Label in the fixed list")),
+    *_columnsOf(POINT_METRICS),
+)
+SUMMARY_COLUMNS = (
+    Column("Measure", _("Measure"), _("What was measured")),
+    Column("Before", _("Before"), _("Where the scans lie in the scene without the transform")),
+    Column("After", _("After"), _("Where the transform puts the moving scan")),
+    Column("Unit", _("Unit"), _("Unit of both numbers; none for a ratio")),
+    Column("Reference", _("Reference"), _("Published numbers to read this one by; no limit")),
+    Column("Source", _("Source"), _("Where they were published")),
+)

@@ -1,0 +1,50 @@
+"""`RegistrationParameters`: the parameter node of the module, which the panel shows and the scene saves."""
+
+from __future__ import annotations
+
+from slicer import (
+    vtkMRMLGridTransformNode,
+    vtkMRMLLabelMapVolumeNode,
+    vtkMRMLMarkupsFiducialNode,
+    vtkMRMLScalarVolumeNode,
+    vtkMRMLSegmentationNode,
+    vtkMRMLTransformNode,
+)
+from slicer.parameterNodeWrapper import parameterNodeWrapper
+
+from ..base.parameter_node import ParameterNodeClass
+
+
+@parameterNodeWrapper
+class RegistrationParameters(ParameterNodeClass):
+    """The chosen nodes and settings, by the names of `selection.Selection`; scenes are saved with these names.
+
+    Preset, device and inverseConsistency are plain strings, numbers have no range: a scene of another version may hold
+    what is unknown here. 0 (of optimisationSteps -1) and '' leave a setting to the preset.
+    """
+
+    fixedVolume: vtkMRMLScalarVolumeNode | None
+    movingVolume: vtkMRMLScalarVolumeNode | None
+    fixedSegmentation: vtkMRMLSegmentationNode | None
+    movingSegmentation: vtkMRMLSegmentationNode | None
+    outputTransform: vtkMRMLGridTransformNode | None
+    outputVolume: vtkMRMLScalarVolumeNode | None
+    outputSegmentation: vtkMRMLSegmentationNode | None
+    outputInverse: vtkMRMLGridTransformNode | None
+    outputJacobian: vtkMRMLScalarVolumeNode | None
+    outputSpread: vtkMRMLScalarVolumeNode | None
+    fixedMask: vtkMRMLSegmentationNode | vtkMRMLLabelMapVolumeNode | None
+    movingMask: vtkMRMLSegmentationNode | vtkMRMLLabelMapVolumeNode | None
+    fixedMaskSegment: str = ""
+    movingMaskSegment: str = ""
+    guide: bool = False
+    initialTransform: vtkMRMLTransformNode | None
+    fixedPoints: vtkMRMLMarkupsFiducialNode | None
+    movingPoints: vtkMRMLMarkupsFiducialNode | None
+    preset: str = "default"
+    device: str = "auto"
+    captureRange: float = 0.0  # mm
+    controlSpacing: float = 0.0  # mm
+    smoothness: float = 0.0  # times the preset's
+    optimisationSteps: int = -1
+    inverseConsistency: str = ""  # both, one

@@ -1,0 +1,106 @@
+"""Results of a registration in the scene: which volumes a transform registers, and what lies under it."""
+
+from __future__ import annotations
+
+import slicer
+from slicer.i18n import tr as _
+
+from .geometry import independentCopy, transformToWorld
+from .nodes import isSame, isUnder, nodesOfClass, parentChain
+
+RESULT = "PDDRegistration.Result"
+"""Node attribute of a transform that this module computed."""
+WORLD_COPY = "PDDRegistration.WorldCopy"
+"""Node attribute of a transform that replaces a node's former parents, see `placeUnder`."""
+
+
+def setRegistrationReferences(
+    transformNode: slicer.vtkMRMLTransformNode, fixedNode: slicer.vtkMRMLNode, movingNode: slicer.vtkMRMLNode
+) -> None:
+    """Note in the transform which two volumes it registers, and that this module computed it."""
+    modifying = transformNode.StartModify()
+    transformNode.SetNodeReferenceID(transformNode.GetFixedNodeReferenceRole(), fixedNode.GetID())
+    transformNode.SetNodeReferenceID(transformNode.GetMovingNodeReferenceRole(), movingNode.GetID())
+    transformNode.SetAttribute(RESULT, "true")
+    transformNode.EndModify(modifying)
+
+
+def registeredVolumes(
+    transform: slicer.vtkMRMLTransformNode | None,
+) -> tuple[slicer.vtkMRMLScalarVolumeNode | None, slicer.vtkMRMLScalarVolumeNode | None]:
+    """The fixed and the moving volume that a transform says it registers (None where it does not)."""
+    if transform is None:
+        return None, None
+    roles = transform.GetFixedNodeReferenceRole(), transform.GetMovingNodeReferenceRole()
+    nodes = [transform.GetNodeReference(role) for role in roles]
+    fixed, moving = (node if node is not None and node.IsA("vtkMRMLScalarVolumeNode") else None for node in nodes)
+    return fixed, moving
+
+
+def registrationParent(
+    node: slicer.vtkMRMLTransformableNode, movingNode: slicer.vtkMRMLNode | None = None
+) -> slicer.vtkMRMLTransformNode | None:
+    """The result of this module that the node already lies under, directly or not; None if there is none.
+
+    movingNode: what that result registered: the node itself by default, the moving volume for its segmentation.
+    Transforms that others computed are not looked for: they are parents like any other, and their position is kept.
+    """
+    moving = movingNode or node
+    for parent in parentChain(node):
+        registered = parent.GetNodeReference(parent.GetMovingNodeReferenceRole())
+        if parent.GetAttribute(RESULT) and isSame(registered, moving):
+            return parent
+    return None
+
+
+def placeUnder(
+    node: slicer.vtkMRMLTransformableNode,
+    transformNode: slicer.vtkMRMLTransformNode,
+    ignoring: slicer.vtkMRMLTransformNode | None = None,
+) -> None:
+    """Show a node of the moving scan (volume, segmentation, model, markups) where the fixed scan has it.
+
+    The transform maps world to world, so a node that has parents must be brought into the world first. They may hold
+    other nodes too, which must not move: a copy of them in one transform, "<node> to world", is put between the node
+    and `transformNode`. The copy does not follow later changes of the parents.
+
+    A former result for the same moving volume is replaced, not added to. Nothing happens if the node is already under
+    `transformNode`.
+
+    ignoring: the transform of the node's chain that the registration left out when it read the moving volume, see
+        `imageFromVolume`; the former result by default.
+    """
+    if isUnder(node, transformNode):
+        return
+    moving = transformNode.GetNodeReference(transformNode.GetMovingNodeReferenceRole())
+    former = ignoring or registrationParent(node, moving)
+    parent = node.GetParentTransformNode()
+    if parent is None or isSame(parent, former):
+        node.SetAndObserveTransformNodeID(transformNode.GetID())
+    elif _isOwnCopy(parent, node) and isSame(parent.GetParentTransformNode(), former):
+        parent.SetAndObserveTransformNodeID(transformNode.GetID())
+    else:
+        duplicate = _worldCopy(node, former)
+        duplicate.SetAndObserveTransformNodeID(transformNode.GetID())
+        node.SetAndObserveTransformNodeID(duplicate.GetID())
+
+
+def _isOwnCopy(transformNode: slicer.vtkMRMLTransformNode, node: slicer.vtkMRMLTransformableNode) -> bool:
+    """Whether the transform was made by `placeUnder`, and nothing but this node lies under it."""
+    if not transformNode.GetAttribute(WORLD_COPY):
+        return False
+    others = [other for other in nodesOfClass(node.GetScene(), "vtkMRMLTransformableNode") if not isSame(other, node)]
+    return not any(isSame(other.GetParentTransformNode(), transformNode) for other in others)
+
+
+def _worldCopy(
+    node: slicer.vtkMRMLTransformableNode, ignoring: slicer.vtkMRMLTransformNode | None
+) -> slicer.vtkMRMLTransformNode:
+    """A new transform node that does what the node's parents do, independent of them."""
+    toWorld = transformToWorld(node, ignoring)
+    className = "vtkMRMLLinearTransformNode" if toWorld.IsA("vtkLinearTransform") else "vtkMRMLTransformNode"
+    name = _("{name} to world").format(name=node.GetName())
+    copy = node.GetScene().AddNewNodeByClass(className, name)
+    copy.SetAttribute(WORLD_COPY, "true")
+    copy.SetAndObserveTransformToParent(independentCopy(toWorld))
+    return copy

@@ -1,0 +1,212 @@
+"""`SemanticNet`: a U-Net that segments 41 structures in a CT scan; its input channels, its loading and saving.
+
+Architecture after Çiçek et al. 2016 (3D U-Net, doi:10.1007/978-3-319-46723-8_49), with residual blocks at every level.
+Shapes: B scans, C channels, D, H, W voxels.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor, nn
+
+from ..errors import InputError
+from ..io.weights_file import FOLDER, SEMANTIC, read_weights, write_weights
+from ..tensor.convert import own_random_numbers, to_array, to_tensor
+from ..tensor.lattice import interpolate
+from ..tensor.pools import halved
+from ..tensor.scan import HU_RANGE
+from .label_table import STRUCTURES
+
+SEMANTIC_SPACING_MM = 4.0  # voxels that the network was trained on
+BUNDLED_WEIGHTS = FOLDER / "semantic.npz"
+BLOCK = 2  # voxels along each axis that are classified at once; input sizes are padded to multiples of it
+VOXELS_PER_BLOCK = BLOCK**3
+INPUT_CHANNELS = 3
+SOFT_TISSUE_WINDOW_HU = 40.0, 150.0  # centre and half-width of the first input channel
+WINDOW_LIMIT = 1.5  # half-widths from the centre, beyond which the first input channel is clipped
+HU_PER_UNIT = 500.0  # of the second input channel
+
+
+class SemanticNet(nn.Module):
+    """U-Net from a scan to logits of the structures.
+
+    It works on blocks of 2x2x2 voxels (8 mm), where a trunk is small enough for a CPU, and classifies the eight voxels
+    of each block at once.
+    """
+
+    def __init__(self, width: int = 32) -> None:
+        """width: channels of the first level, a multiple of 8."""
+        super().__init__()
+        self.width = width
+        self.first = _convolutions(VOXELS_PER_BLOCK * INPUT_CHANNELS, width)
+        self.more_first = _ResidualBlock(width)
+        self.second = _convolutions(width, 2 * width)
+        self.more_second = _ResidualBlock(2 * width)
+        self.third = _convolutions(2 * width, 3 * width)
+        self.more_third = _ResidualBlock(3 * width)
+        self.fourth = _ResidualBlock(3 * width, 4 * width)
+        self.again_third = _ResidualBlock(3 * width)
+        self.up_second = _convolutions(5 * width, 2 * width)
+        self.again_second = _ResidualBlock(2 * width)
+        self.up_first = _convolutions(3 * width, width)
+        self.again_first = _ResidualBlock(width)
+        self.head = nn.Conv3d(width, VOXELS_PER_BLOCK * len(STRUCTURES), 1)
+
+    def residual_blocks(self) -> list[str]:
+        """The names of the residual blocks, which change nothing before they are trained."""
+        return [name for name, part in self.named_children() if isinstance(part, _ResidualBlock)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, D, H, W) as `inputs` makes them, sizes multiples of BLOCK -> logits (B, structures, D, H, W)."""
+        return depth_to_space(self.head(self.block_features(x)))
+
+    def block_logits(self, features: Tensor) -> Tensor:
+        """Features (width, N) of N blocks -> logits (8 * structures, N), the voxels of a block behind each other."""
+        bias = cast(Tensor, self.head.bias)
+        return torch.addmm(bias[:, None], self.head.weight.flatten(1), features)
+
+    def block_features(self, x: Tensor) -> Tensor:
+        """(B, 3, D, H, W) as for `forward` -> features (B, width, D / 2, H / 2, W / 2) of blocks."""
+        first = self.more_first.added_to(self.first(_space_to_depth(x)))
+        second = self.more_second.added_to(self.second(halved(first)))
+        third = self.more_third.added_to(self.third(halved(second)))
+        fourth = self.fourth(halved(third))
+        third = self.again_third.added_to(third + _upsampled(fourth, third))
+        second = self.up_second(torch.cat([_upsampled(third, second), second], 1))
+        second = self.again_second.added_to(second)
+        first = self.up_first(torch.cat([_upsampled(second, first), first], 1))
+        return self.again_first.added_to(first)
+
+
+def inputs(values: Tensor) -> Tensor:
+    """(3, D, H, W) as `Scan.values` (HU, body, view) -> the input channels: soft tissue, all HU, body in view."""
+    hu = values[0]
+    centre, half_width = SOFT_TISSUE_WINDOW_HU
+    soft_tissue = ((hu - centre) / half_width).clamp(-WINDOW_LIMIT, WINDOW_LIMIT)
+    return torch.stack([soft_tissue, hu / HU_PER_UNIT, values[1] * values[2]])
+
+
+def probabilities(net: SemanticNet, values: Tensor) -> Tensor:
+    """(structures, D, H, W) softmax of the logits, from `Scan.values` (3, D, H, W) at SEMANTIC_SPACING_MM."""
+    d, h, w = values.shape[1:]
+    with torch.no_grad():
+        logits = net(padded_inputs(values)[None])[0, :, :d, :h, :w]
+    return logits.softmax(0)
+
+
+def padded_inputs(values: Tensor) -> Tensor:
+    """`inputs` of (3, D, H, W), padded with air at the far ends so that the sizes are multiples of BLOCK."""
+    d, h, w = values.shape[1:]
+    x = functional.pad(inputs(values), [p for n in (w, h, d) for p in (0, -n % BLOCK)])
+    air = inputs(values.new_tensor([HU_RANGE[0], 0, 0]).view(3, 1, 1, 1))
+    x[:, d:], x[:, :, h:], x[:, :, :, w:] = air, air, air
+    return x
+
+
+def load(path: Path = BUNDLED_WEIGHTS, device: torch.device | str = "cpu") -> SemanticNet:
+    """The network with weights from a file, in evaluation mode and without gradients.
+
+    Raises:
+        InputError: the file is missing, damaged, or made for other structures.
+    """
+    return _bundled(str(device)) if path == BUNDLED_WEIGHTS else _read(path).to(device)
+
+
+@cache
+def _bundled(device: str) -> SemanticNet:
+    return _read(BUNDLED_WEIGHTS).to(device)
+
+
+def _read(path: Path) -> SemanticNet:
+    arrays, metadata = read_weights(path, SEMANTIC)
+    if metadata.get("structures") != list(STRUCTURES):
+        raise InputError(f"{path}: weights for another table of structures; train again")
+    try:
+        with own_random_numbers():
+            net = SemanticNet(int(metadata["width"]))
+        weights = {name: to_tensor(array) for name, array in arrays.items()}
+        net.load_state_dict(_with_untrained_blocks(net, weights))
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{path}: the weights do not fit the network ({error})") from None
+    return net.eval().requires_grad_(False)
+
+
+def _with_untrained_blocks(net: SemanticNet, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights from before the network had residual blocks, completed by untrained ones, which change nothing."""
+    blocks = net.residual_blocks()
+    untrained = {name: value for name, value in net.state_dict().items() if name.split(".")[0] in blocks}
+    return weights if untrained.keys() & weights.keys() else weights | untrained
+
+
+def save(net: SemanticNet, path: Path, metadata: dict[str, Any]) -> None:
+    """Write the network's weights; metadata: data, training and measurements, whatever JSON holds."""
+    arrays = {name: to_array(value) for name, value in net.state_dict().items()}
+    write_weights(path, arrays, {**_kind(net), **metadata})
+
+
+def _kind(net: SemanticNet) -> dict[str, Any]:
+    return {"kind": SEMANTIC, "width": net.width, "structures": STRUCTURES}
+
+
+class _Convolution(nn.Conv3d):
+    """3 x 3 x 3 voxels, no bias. On a CPU oneDNN computes it; torch itself would ask for that in large volumes only."""
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__(channels_in, channels_out, 3, padding=1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.device.type != "cpu" or torch.is_grad_enabled() or not torch.backends.mkldnn.is_available():
+            return super().forward(x)
+        return torch.mkldnn_convolution(x, self.weight, None, (1, 1, 1), self.stride, self.dilation, self.groups)
+
+
+def _convolutions(channels_in: int, channels_out: int) -> nn.Sequential:
+    """Two convolutions, each with normalisation and activation."""
+    layers: list[nn.Module] = []
+    for channels in (channels_in, channels_out):
+        layers += [_Convolution(channels, channels_out), nn.GroupNorm(8, channels_out)]
+        layers += [nn.LeakyReLU(0.1, inplace=True)]
+    return nn.Sequential(*layers)
+
+
+class _ResidualBlock(nn.Sequential):
+    """Residual block, initialised to the identity: the scale of its last normalisation begins at zero."""
+
+    def __init__(self, channels: int, inner_channels: int | None = None) -> None:
+        inner = inner_channels or channels
+        last = nn.GroupNorm(8, channels)
+        super().__init__(
+            _Convolution(channels, inner), nn.GroupNorm(8, inner),
+            nn.LeakyReLU(0.1, inplace=True),
+            _Convolution(inner, channels), last,
+        )  # fmt: skip
+        nn.init.zeros_(last.weight)
+
+    def added_to(self, x: Tensor) -> Tensor:
+        """x (B, C, D, H, W) plus the block's output for it."""
+        return x + self(x)
+
+
+def _space_to_depth(x: Tensor) -> Tensor:
+    """(B, C, 2D, 2H, 2W) -> (B, 8C, D, H, W): the voxels of a block become channels."""
+    b, c, d, h, w = x.shape
+    x = x.view(b, c, d // 2, 2, h // 2, 2, w // 2, 2).permute(0, 1, 3, 5, 7, 2, 4, 6)
+    return x.reshape(b, 8 * c, d // 2, h // 2, w // 2)
+
+
+def depth_to_space(x: Tensor) -> Tensor:
+    """(B, 8C, D, H, W) -> (B, C, 2D, 2H, 2W): channels become the voxels of a block."""
+    b, c, d, h, w = x.shape
+    x = x.view(b, c // 8, 2, 2, 2, d, h, w).permute(0, 1, 5, 2, 6, 3, 7, 4)
+    return x.reshape(b, c // 8, 2 * d, 2 * h, 2 * w)
+
+
+def _upsampled(x: Tensor, like: Tensor) -> Tensor:
+    """(B, C, D, H, W) at twice the resolution, interpolated linearly, cut to the size of `like`, which was halved."""
+    nodes = (torch.arange(n, device=x.device) / 2 - 0.25 for n in like.shape[2:])
+    return interpolate(x.flatten(0, 1), tuple(nodes)).unflatten(0, x.shape[:2])

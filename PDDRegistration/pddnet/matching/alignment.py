@@ -1,0 +1,82 @@
+"""Alignment: the affine map between two scans by correlation and by structures, and how far it is the only one."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..core.affine import Affine
+from ..core.grid import Grid
+from ..core.presets import Preset
+from ..tensor.execution import Work
+from .affine_fit import refit_affine
+from .affine_search import OVERLAP_POWER, Candidate, align, distinct, judge_affine
+from .coarse_scan import coarsen
+from .feature_types import FeatureScans, ScanPair, coarse_features
+from .similarity import Similarity
+
+SCORE_SLACK = 0.03  # the affine fit follows finer features than the score sees; more loss than this is a wrong fit
+SAME_PLACE_MM = 12.0  # up to which two candidates are one place
+ELSEWHERE_MM = 25.0  # from which on two candidates are different places: about the height of a vertebra
+MOST_CANDIDATES = 5  # that are compared at the working resolution
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """The affine map (fixed to moving points, LPS mm), and the candidates that were compared for it, best first."""
+
+    affine: Affine
+    candidates: list[Candidate]  # empty where no overlap held enough
+
+    def peak_ratio(self, box: Grid) -> float:
+        """Score of the best candidate elsewhere over the score of the best one; 0 without any."""
+        places = distinct(self.candidates, box, ELSEWHERE_MM)
+        if len(places) < 2:
+            return 0.0
+        return max(places[1].score, 0.0) / max(places[0].score, 1e-6)
+
+
+def find_alignment(
+    prepared: ScanPair, features: FeatureScans, similarity: Similarity, preset: Preset, work: Work
+) -> Alignment:
+    """Search for the affine map; where no overlap holds enough, it lays the centre of one body on the other's.
+
+    Args:
+        prepared: fixed and moving scan, whose coarse features are compared.
+        features: the same with all their features, for the extra starts and the affine fit.
+        similarity: of the two at the working resolution, to rank the candidates.
+    """
+    fixed, moving = prepared
+    axes, describe = fixed.grid.direction, coarse_features(preset).describe
+    fixed_coarse, moving_coarse = coarsen(fixed, axes, describe), coarsen(moving, axes, describe)
+    structure_shifts = [shift for find in features.find_shifts if (shift := find()) is not None]
+    found = align(fixed_coarse, moving_coarse, work, extra_shifts=structure_shifts)
+    candidates = ranked(found, similarity, fixed.box, work)
+    if not candidates:
+        return Alignment(_centre_on_centre(fixed.box, moving.box), [])
+    best = candidates[0]
+    if not preset.affine_fit:
+        return Alignment(best.affine, candidates)
+    fitted = judge_affine(fixed_coarse, moving_coarse, refit_affine(*features.scans, best.affine, preset, work))
+    fits = fitted.score > best.coarse_score - SCORE_SLACK
+    return Alignment(fitted.affine if fits else best.affine, candidates)
+
+
+def ranked(candidates: list[Candidate], similarity: Similarity, box: Grid, work: Work) -> list[Candidate]:
+    """The distinct candidates by the mean of their coarse score and of the one at the working resolution.
+
+    The coarse score compromises between diaphragm and spine; vertebrae are told apart only where they are resolved.
+    """
+    result = []
+    for candidate in distinct(candidates, box, SAME_PLACE_MM)[:MOST_CANDIDATES]:
+        work.tick()
+        fine_score = similarity(candidate.affine)[0] * candidate.overlap**OVERLAP_POWER
+        score = (candidate.score + fine_score) / 2
+        result.append(dataclasses.replace(candidate, score=score, coarse_score=candidate.score))
+    return sorted(result, key=lambda candidate: -candidate.score)
+
+
+def _centre_on_centre(fixed: Grid, moving: Grid) -> Affine:
+    return Affine(np.eye(3), moving.centre - fixed.centre)

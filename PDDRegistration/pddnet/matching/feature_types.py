@@ -1,0 +1,191 @@
+"""The feature types: every kind of features that is compared, registered once in one of three tables.
+
+A new feature type is one module that computes it and one entry here; the pipeline, the stages and the refinement only
+loop over the tables.
+
+- COARSE describes scans on voxels of several millimetres, for the alignment and the similarity.
+- CARRIED features are computed once per scan before the alignment, appended to `Scan.features` and warped with it.
+- DENSE features are computed from the warped scans in every stage, because they depend on a voxel's surroundings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from ..core.image import Image
+from ..core.presets import INVERSE_TEMPERATURE, Preset
+from ..features import semantic_net
+from ..features.coarse import mind_and_body, weighted_tissue
+from ..features.guide import label_embedding, with_label_codes
+from ..features.mind import MIND_REACH, mind
+from ..features.semantic_codes import SIGNED_CHANNELS, with_semantic_codes
+from ..tensor.execution import Work
+from ..tensor.scan import Scan
+from . import pdd_net
+from .structure_shift import shift_of_structures
+
+NOISE_HU = 20.0  # differences below it mean nothing to MIND
+
+ScanPair = tuple[Scan, Scan]  # fixed, moving
+# From both scans, the first of the features' channels and the settings to a shift (3,) in LPS mm, or None.
+FindShift = Callable[[ScanPair, int, "FeatureSettings"], np.ndarray | None]
+
+
+@dataclass(frozen=True)
+class FeatureSettings:
+    """What a run gives its feature types."""
+
+    preset: Preset
+    fixed_labels: Image | None = None  # that guide
+    moving_labels: Image | None = None
+    semantic_weights: Path | None = None  # None: the bundled ones
+    pdd_weights: Path | None = None  # None: features of pdd-net are not used
+
+
+@dataclass(frozen=True)
+class CoarseFeatures:
+    """How scans are described for the alignment: the first entry of COARSE that a preset uses."""
+
+    used: Callable[[Preset], bool]
+    local: bool  # whether features depend on the values at their own voxel alone
+    describe: Callable[[Tensor], Tensor]  # `Scan.values` (3, ...) -> features (C, ...)
+
+
+@dataclass(frozen=True)
+class CarriedFeatures:
+    """Features that a scan carries; `append` returns both scans with them after those that they carry already."""
+
+    used: Callable[[FeatureSettings], bool]
+    append: Callable[[ScanPair, FeatureSettings, Work], ScanPair]
+    stage: str | None = None  # its name in the progress and the report; None: too short to have one
+    share: float = 0.0  # of the time of a run, see `progress.expected_shares`
+    find_shift: FindShift | None = None  # for features that tell structures apart: where those lie on each other
+
+
+@dataclass(frozen=True)
+class DenseFeatures:
+    """Features of the warped scan at every voxel."""
+
+    used: Callable[[Preset], bool]
+    describe: Callable[[Scan], Tensor]  # -> (C, D, H, W) on the scan's grid
+    reach: int  # voxels around a voxel on which its features depend
+
+
+def _append_label_codes(scans: ScanPair, settings: FeatureSettings, work: Work) -> ScanPair:
+    fixed_labels, moving_labels = settings.fixed_labels, settings.moving_labels
+    embedding = label_embedding(fixed_labels, moving_labels)
+    if embedding is None or fixed_labels is None or moving_labels is None:
+        return scans
+    return with_label_codes(scans[0], fixed_labels, embedding), with_label_codes(scans[1], moving_labels, embedding)
+
+
+def _append_semantic_codes(scans: ScanPair, settings: FeatureSettings, work: Work) -> ScanPair:
+    net = semantic_net.load(settings.semantic_weights or semantic_net.BUNDLED_WEIGHTS, scans[0].values.device)
+    preset = settings.preset
+
+    def appended(scan: Scan) -> Scan:
+        found = with_semantic_codes(scan, net, preset.semantic, preset.scales, work)
+        work.tick()
+        return found
+
+    return appended(scans[0]), appended(scans[1])
+
+
+def _shift_of_semantic_codes(scans: ScanPair, first_channel: int, settings: FeatureSettings) -> np.ndarray | None:
+    signed = slice(first_channel + SIGNED_CHANNELS.start, first_channel + SIGNED_CHANNELS.stop)
+    return shift_of_structures(*scans, signed, settings.preset.semantic)
+
+
+def _append_pdd_features(scans: ScanPair, settings: FeatureSettings, work: Work) -> ScanPair:
+    assert settings.pdd_weights is not None  # else they are not used
+    net = pdd_net.load(settings.pdd_weights, scans[0].values.device)
+
+    def appended(scan: Scan) -> Scan:
+        found = pdd_net.with_pdd_features(scan, net, INVERSE_TEMPERATURE)
+        work.tick()
+        return found
+
+    return appended(scans[0]), appended(scans[1])
+
+
+COARSE: tuple[CoarseFeatures, ...] = (
+    CoarseFeatures(used=lambda preset: preset.hu, local=True, describe=weighted_tissue),
+    CoarseFeatures(used=lambda preset: True, local=False, describe=mind_and_body),
+)
+
+GUIDING_LABELS = CarriedFeatures(
+    used=lambda settings: settings.fixed_labels is not None and settings.moving_labels is not None,
+    append=_append_label_codes,
+)
+SEMANTIC_CODES = CarriedFeatures(
+    used=lambda settings: settings.preset.semantic != 0,
+    append=_append_semantic_codes,
+    stage="structures",
+    share=2.0,
+    find_shift=_shift_of_semantic_codes,
+)
+PDD_FEATURES = CarriedFeatures(
+    used=lambda settings: settings.pdd_weights is not None,
+    append=_append_pdd_features,
+    stage="features",
+    share=2.0,
+)
+CARRIED: tuple[CarriedFeatures, ...] = (GUIDING_LABELS, SEMANTIC_CODES, PDD_FEATURES)  # in the order of the channels
+
+MIND = DenseFeatures(
+    used=lambda preset: preset.mind,
+    describe=lambda scan: mind(scan.hu, noise=NOISE_HU),
+    reach=MIND_REACH,
+)
+DENSE: tuple[DenseFeatures, ...] = (MIND,)
+
+
+def coarse_features(preset: Preset) -> CoarseFeatures:
+    """How this preset describes scans for the alignment."""
+    return next(each for each in COARSE if each.used(preset))
+
+
+def carried_features(settings: FeatureSettings) -> list[CarriedFeatures]:
+    """The features that the scans of this run carry, in their order."""
+    return [each for each in CARRIED if each.used(settings)]
+
+
+def dense_features(preset: Preset) -> tuple[DenseFeatures, ...]:
+    """The features that this preset computes from the warped scans."""
+    return tuple(each for each in DENSE if each.used(preset))
+
+
+@dataclass(frozen=True)
+class FeatureScans:
+    """Both scans with the features that they carry, and what those tell of structures."""
+
+    scans: ScanPair  # with all features
+    structures: ScanPair | None  # with those up to the last that tells structures apart; None without any
+    find_shifts: tuple[Callable[[], np.ndarray | None], ...]  # one per such feature
+
+
+def append_features(
+    scans: ScanPair, settings: FeatureSettings, work: Work, begin_stage: Callable[[str], None]
+) -> FeatureScans:
+    """Compute the carried features of both scans, one type after the other.
+
+    Args:
+        begin_stage: told the name of every feature type that has a stage, before it is computed.
+    """
+    structures: ScanPair | None = None
+    find_shifts: list[Callable[[], np.ndarray | None]] = []
+    for feature in carried_features(settings):
+        if feature.stage:
+            begin_stage(feature.stage)
+        first_channel = len(scans[0].features)
+        scans = feature.append(scans, settings, work)
+        if feature.find_shift:
+            structures = scans
+            find_shifts.append(partial(feature.find_shift, scans, first_channel, settings))
+    return FeatureScans(scans, structures, tuple(find_shifts))

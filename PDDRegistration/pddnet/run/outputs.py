@@ -1,0 +1,150 @@
+"""The outputs of a registration, each declared once in `OUTPUTS`.
+
+From this table come the options and files of `pddnet register` and the answer of the worker. A new output is one entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from ..core.field import DisplacementField
+from ..core.image import Image
+from ..io.outputs import IMAGES, REPORTS, TRANSFORMS, OutputFiles
+from .registration import FinishedRun
+
+
+def argument_of(option: str) -> str:
+    """The attribute in which argparse keeps the value of an option: output_volume of --output-volume."""
+    return option.removeprefix("--").replace("-", "_")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputFile:
+    """A file that `pddnet register` writes."""
+
+    key: str  # its name in `OutputFiles` and in the report's "outputs"
+    option: str  # of the command, such as --output-volume
+    metavar: str
+    help: str
+    endings: tuple[str, ...]  # the file formats
+    required: bool = False
+
+    @property
+    def argument(self) -> str:
+        """The attribute in which argparse keeps the path."""
+        return argument_of(self.option)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output(OutputFile):
+    """An output that is computed from a finished run: an image or a transform."""
+
+    content: Callable[[FinishedRun], Image | DisplacementField]
+    needs: str = ""  # an option of an input without which it cannot be computed
+    needs_for: str = ""  # what that input is, for the message
+    answer: str = ""  # its key in the worker's answer; empty: the worker warps images that the request names
+    on_request: bool = False  # whether the worker computes it only where the request has `<answer>: true`
+    stage: str = ""  # of the worker's progress, where it takes long
+
+
+def _warped_labels(run: FinishedRun) -> Image:
+    labels = run.inputs.moving_labels
+    if labels is None:
+        raise ValueError("there are no moving labels to warp")
+    return run.registration.warp(labels, labels=True)
+
+
+OUTPUTS: tuple[Output, ...] = (
+    Output(
+        key="transform",
+        option="--output-transform",
+        metavar="T",
+        help="fixed to moving, LPS mm: .h5 .tfm .txt .mat or a volume",
+        endings=TRANSFORMS,
+        required=True,
+        content=lambda run: run.registration.field,
+        answer="field",
+    ),
+    Output(
+        key="volume",
+        option="--output-volume",
+        metavar="W",
+        help="the moving scan on the fixed grid",
+        endings=IMAGES,
+        content=lambda run: run.registration.warp(run.inputs.moving),
+    ),
+    Output(
+        key="labels",
+        option="--output-labels",
+        metavar="L",
+        help="the moving label map on the fixed grid",
+        endings=IMAGES,
+        content=_warped_labels,
+        needs="--moving-labels",
+        needs_for="the label map to warp",
+    ),
+    Output(
+        key="inverse",
+        option="--output-inverse",
+        metavar="V",
+        help="the inverse transform, moving to fixed",
+        endings=TRANSFORMS,
+        content=lambda run: run.inverse,
+        answer="inverse",
+        on_request=True,
+        stage="invert",
+    ),
+    Output(
+        key="jacobian",
+        option="--output-jacobian",
+        metavar="J",
+        help="local volume change, on the transform's grid",
+        endings=IMAGES,
+        content=lambda run: run.determinant,
+        answer="jacobian",
+        on_request=True,
+    ),
+    Output(
+        key="spread",
+        option="--output-spread",
+        metavar="U",
+        help="standard deviation of the displacement, mm, on the transform's grid",
+        endings=IMAGES,
+        content=lambda run: run.registration.uncertainty,
+        answer="spread",
+    ),
+)
+REPORT = OutputFile(  # not in the table: it tells of all others, so it is written and renamed after them
+    key="report",
+    option="--report",
+    metavar="R.json",
+    help="everything that is known about the result",
+    endings=REPORTS,
+)
+
+
+def write_outputs(files: OutputFiles, run: FinishedRun) -> None:
+    """Write all outputs that are wanted; each is computed while the one before is written.
+
+    Raises:
+        InputError: a file cannot be written whole.
+    """
+    wanted = [output for output in OUTPUTS if output.key in files]
+    with ThreadPoolExecutor(1) as beside:
+        contents = [beside.submit(output.content, run) for output in wanted]
+        beside.submit(lambda: run.determinant)  # the report needs it in any case
+        try:
+            for output, content in zip(wanted, contents, strict=True):
+                _write(files, output.key, content.result())
+        except BaseException:  # an interrupt, too, waits for one computation at most
+            beside.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _write(files: OutputFiles, key: str, content: Image | DisplacementField) -> None:
+    if isinstance(content, Image):
+        files.write_image(key, content)
+    else:
+        files.write_field(key, content)

@@ -1,0 +1,144 @@
+"""Check the start, register, and report: the order that the command and the worker share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import SimpleITK as sitk
+
+from ..core.field import DisplacementField
+from ..core.image import Image
+from ..core.presets import Preset
+from ..core.result import Progress, Registration
+from ..evaluation import report
+from ..io.validation import check_overlap
+from ..matching.progress import Clock
+
+
+@dataclass
+class RunInputs:
+    """What a registration starts from. Masks and label maps lie on the grids of their scans."""
+
+    fixed: Image
+    moving: Image
+    fixed_mask: Image | None = None
+    moving_mask: Image | None = None
+    fixed_labels: Image | None = None
+    moving_labels: Image | None = None
+    guided: bool = False  # whether the label maps guide the registration
+    initial_transform: sitk.Transform | None = None  # fixed to moving points, LPS mm
+    align: bool = True  # whether to search for the alignment where no initial transform is given
+    warnings: list[str] = field(default_factory=list)
+
+    def check_start(self) -> None:
+        """Raises InputError where the scans do not overlap, and no alignment will bring them together."""
+        if self.initial_transform is not None or not self.align:
+            check_overlap(self.fixed.grid, self.moving.grid, self.initial_transform)
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A registration and its inputs; what several outputs need is computed once."""
+
+    registration: Registration
+    inputs: RunInputs
+
+    @cached_property
+    def determinant(self) -> Image:
+        """The Jacobian determinant of the transform, on the field's grid."""
+        displacements = self.registration.field
+        return Image(displacements.jacobian_determinant(), displacements.grid)
+
+    @property
+    def inverse(self) -> DisplacementField:
+        """The transform from moving to fixed points, on a grid over the moving scan."""
+        return self._inverse[0]
+
+    @cached_property
+    def _inverse(self) -> tuple[DisplacementField, float]:
+        return self.registration.inverse(self.inputs.moving.grid)
+
+    def measured_labels(self, fixed: Image, moving: Image) -> dict[str, Any]:
+        """The section on two label maps under the transform, see `report.label_section`."""
+        return report.measured_labels(
+            fixed,
+            moving,
+            self.registration.field.to_sitk(),
+            start=self.inputs.initial_transform,
+            guided=self.inputs.guided,
+        )
+
+    def report(
+        self,
+        clock: Clock,
+        *,
+        inverse: bool,
+        labels: dict[str, Any] | None = None,
+        inputs: dict[str, str] | None = None,
+        outputs: dict[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """The report of the run.
+
+        inverse: whether the inverse was wanted, so that its residual is told. labels: see `measured_labels`.
+        inputs, outputs: paths by name.
+        """
+        return report.registration_report(
+            self.registration,
+            self.inputs.fixed,
+            self.inputs.moving.grid,
+            self.determinant.array,
+            seconds=clock.seconds,
+            warnings=self.inputs.warnings,
+            labels=labels,
+            inputs=inputs,
+            outputs=outputs,
+            inverse_residual=self._inverse[1] if inverse else None,
+        )
+
+
+def check_device(name: str) -> None:
+    """Load torch, which takes seconds, and refuse a device that it does not have.
+
+    Raises:
+        InputError: there is no such device. TorchMissing: torch cannot be loaded.
+    """
+    from ..tensor import device
+
+    device.check_device(name)
+
+
+def register(
+    inputs: RunInputs,
+    preset: Preset,
+    *,
+    clock: Clock,
+    progress: Progress,
+    device: str = "auto",
+    weights: Path | None = None,
+) -> FinishedRun:
+    """Run `pipeline.register` and add its stages to the clock.
+
+    Raises:
+        InputError, Cancelled, MemoryError: as `pipeline.register`.
+    """
+    from .. import pipeline
+
+    registration = pipeline.register(
+        inputs.fixed,
+        inputs.moving,
+        preset,
+        fixed_mask=inputs.fixed_mask,
+        moving_mask=inputs.moving_mask,
+        fixed_labels=inputs.fixed_labels if inputs.guided else None,
+        moving_labels=inputs.moving_labels if inputs.guided else None,
+        initial_transform=inputs.initial_transform,
+        align=inputs.align,
+        device=device,
+        weights=weights,
+        progress=progress,
+    )
+    clock.add(registration.seconds)
+    return FinishedRun(registration, inputs)
