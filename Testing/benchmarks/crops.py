@@ -13,7 +13,8 @@ from scipy import ndimage
 from benchmarks.validation_pairs import Subject, common, real, real_names, virtual, whole_view
 from pddnet.core.affine import Affine
 from pddnet.core.grid import Grid
-from pddnet.core.image import AIR, Image
+from pddnet.core.hounsfield import PADDING_HU
+from pddnet.core.image import Image
 from pddnet.core.masks import body_mask
 
 SEED = 7
@@ -155,10 +156,10 @@ def _scanned(image: Image, source: Grid, pose: Affine, rng: np.random.Generator)
     inverse = np.linalg.inv(pose.matrix)
     back.SetMatrix(inverse.ravel().tolist())
     back.SetTranslation((-inverse @ pose.shift).tolist())
-    hu = image.resample(grid, back, fill=AIR).array.astype(np.float32)
+    hu = image.resample(grid, back, fill=PADDING_HU).array.astype(np.float32)
     real_view = Image(np.ones(image.array.shape, np.uint8), image.grid).resample(grid, back, labels=True).array > 0
     hu = hu + _contrast(hu, grid, rng) + NOISE_HU * rng.standard_normal(hu.shape, np.float32)
-    hu = np.where(real_view, np.maximum(hu, AIR + 1), AIR)  # the noise must not hide where the view ends
+    hu = np.where(real_view, np.maximum(hu, PADDING_HU + 1), PADDING_HU)  # the noise must not hide where the view ends
     return Image(np.rint(hu).astype(np.int16), grid)
 
 

@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from benchmarks.validation_pairs import REPOSITORY, Subject, common, data_folder, real
 from demo import figure, planes
 from pddnet.core.grid import Grid
-from pddnet.core.image import AIR
+from pddnet.core.hounsfield import PADDING_HU
 from pddnet.core.presets import PRESETS
 from pddnet.core.result import Registration
 from pddnet.evaluation.metrics import tre
@@ -63,7 +63,7 @@ def main() -> int:
 
 def draw(fixed: Subject, moving: Subject, result: Registration, caption: str, path: Path) -> None:
     """Write the picture (PNG): three planes, four columns."""
-    warped = result.warp(moving.image, fill=AIR)
+    warped = result.warp(moving.image, fill=PADDING_HU)
     focus = _focus(fixed)
     window = planes.window_of(fixed.image, focus)
     heights = [(window[1] - window[0])[down] for _, (down, _), _ in planes.VIEWS.values()]
@@ -74,7 +74,7 @@ def draw(fixed: Subject, moving: Subject, result: Registration, caption: str, pa
     )
     for row, view in enumerate(planes.VIEWS):
         where = planes.plane(view, focus, np.eye(3), window)
-        a, b = (_grey(planes.scalar(image, where, AIR)) for image in (fixed.image, warped))
+        a, b = (_grey(planes.scalar(image, where, PADDING_HU)) for image in (fixed.image, warped))
         for column, panel in enumerate((a, b, np.stack([a, b, a], -1), _checkerboard(a, b))):
             axes = sheet.add_subplot(grid[row, column])
             axes.imshow(panel, cmap="gray", vmin=0, vmax=1, interpolation="bilinear")

@@ -19,7 +19,8 @@ from matplotlib.lines import Line2D
 from demo import organs, planes
 from pddnet.core.field import DisplacementField
 from pddnet.core.grid import Grid
-from pddnet.core.image import AIR, Image
+from pddnet.core.hounsfield import PADDING_HU
+from pddnet.core.image import Image
 from pddnet.core.masks import body_mask
 
 WINDOW_HU = (-160, 240)
@@ -108,7 +109,7 @@ class _Painter:
         """Draw one plane of one column."""
         volume = column if column <= 2 else 0
         where = self.plane(view, moving=column == 1)
-        picture = planes.scalar(self.volumes[volume], where, AIR)
+        picture = planes.scalar(self.volumes[volume], where, PADDING_HU)
         low, high = WINDOW_HU
         if column >= 3:
             high += DARKER_HU

@@ -9,7 +9,8 @@ from slicer.i18n import tr as _
 from vtk.util import numpy_support
 
 from pddnet.core.grid import Grid
-from pddnet.core.image import AIR, Image
+from pddnet.core.hounsfield import CT_BELOW_HU, PADDING_HU
+from pddnet.core.image import Image
 from pddnet.errors import InputError
 
 from .nodes import isSame, parentChain
@@ -20,7 +21,6 @@ RAS_LPS = np.array([-1.0, -1.0, 1.0])
 ORTHOGONAL = 2e-3  # as `Grid` takes it: cosines between axes that count as right angles
 PROBES = 21  # per axis, points at which the extent of a bent volume is sampled
 STRETCH = 0.25  # relative change of the spacing by bending up to which the volume's own spacing is kept
-CT_MINIMUM = -150.0  # only Hounsfield units go below it
 SMALLEST_SPACING = 1e-4  # mm
 LARGEST_GROWTH = 20  # voxels after resampling, times those before
 
@@ -230,7 +230,7 @@ def _resampled(
 def _padding(array: np.ndarray) -> float:
     """Return the value of voxels outside the view, such that pddnet's `view_mask` finds it."""
     lowest = float(array.min())
-    return min(lowest, AIR) if lowest < CT_MINIMUM else lowest
+    return min(lowest, PADDING_HU) if lowest < CT_BELOW_HU else lowest
 
 
 def _coveringGrid(ijk_to_ras: np.ndarray, shape: tuple[int, ...], to_world: vtk.vtkAbstractTransform) -> Grid:

@@ -9,9 +9,6 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from .grid import Grid
-from .hounsfield import PADDING_HU
-
-AIR = PADDING_HU  # the name by which other rooms still know it
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,6 @@ from scipy import ndimage
 from .hounsfield import AIR_HU, BODY_THRESHOLD_HU, NOISY_AIR_HU
 from .image import Image
 
-BODY_THRESHOLD = BODY_THRESHOLD_HU  # the name by which other rooms still know it
 CLEANED_AIR = 0.9  # share of the air: if more of it has one value, the air was cleaned, and is no padding
 EROSION_MM = 6.0  # parts the patient from the table, whose shells are thinner than twice this
 

@@ -16,9 +16,10 @@ from torch.utils.checkpoint import checkpoint
 
 from ..core.affine import Affine
 from ..core.grid import Grid
-from ..core.image import AIR, Image
+from ..core.hounsfield import FEATURE_RANGE_HU, PADDING_HU
+from ..core.image import Image
 from ..tensor.lattice import mesh, resample
-from ..tensor.scan import HU_RANGE, Scan
+from ..tensor.scan import Scan
 
 OBELISK_CHANNELS = 16
 OBELISK_SPACING_MM = 6.0  # as published at 2 mm voxels, features in every third of them
@@ -101,7 +102,10 @@ class Obelisk(nn.Module):
 def intensities(scan: Scan, lattice: Grid) -> Tensor:
     """(D, H, W) at the nodes of a lattice: HU clipped, -1024 outside the body and the view, in units of HU_PER_UNIT."""
     hu, body, view = scan.values_at(mesh(lattice, scan.values.device), lattice, Affine.identity())
-    return torch.lerp(torch.full_like(hu, AIR), hu.clamp(AIR, HU_RANGE[1]), body * view) / HU_PER_UNIT
+    return (
+        torch.lerp(torch.full_like(hu, PADDING_HU), hu.clamp(PADDING_HU, FEATURE_RANGE_HU[1]), body * view)
+        / HU_PER_UNIT
+    )
 
 
 def _around(lattice: Grid, margin: int) -> Grid:

@@ -14,12 +14,12 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
+from ..core.hounsfield import FEATURE_RANGE_HU
 from ..errors import InputError
 from ..io.weights_file import FOLDER, SEMANTIC, read_weights, write_weights
 from ..tensor.convert import own_random_numbers, to_array, to_tensor
 from ..tensor.lattice import interpolate
 from ..tensor.pools import halved
-from ..tensor.scan import HU_RANGE
 from .label_table import STRUCTURES
 
 SEMANTIC_SPACING_MM = 4.0  # voxels that the network was trained on
@@ -103,7 +103,7 @@ def padded_inputs(values: Tensor) -> Tensor:
     """`inputs` of (3, D, H, W), padded with air at the far ends so that the sizes are multiples of BLOCK."""
     d, h, w = values.shape[1:]
     x = functional.pad(inputs(values), [p for n in (w, h, d) for p in (0, -n % BLOCK)])
-    air = inputs(values.new_tensor([HU_RANGE[0], 0, 0]).view(3, 1, 1, 1))
+    air = inputs(values.new_tensor([FEATURE_RANGE_HU[0], 0, 0]).view(3, 1, 1, 1))
     x[:, d:], x[:, :, h:], x[:, :, :, w:] = air, air, air
     return x
 

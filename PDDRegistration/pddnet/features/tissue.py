@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 # HU at which membership begins, reaches 1, leaves 1 and ends; wide enough for scans with and without contrast agent
-TISSUES = {
+TISSUE_RANGES_HU = {
     "gas": (-2000, -1999, -750, -350),
     "fat": (-250, -150, -60, -10),
     "soft": (-30, 20, 150, 230),
@@ -22,6 +22,7 @@ def tissue(hu: Tensor, body: Tensor) -> Tensor:
         body: (D, H, W), 1 inside the body.
     """
     channels = [
-        torch.minimum((hu - a) / (b - a), (d - hu) / (d - c)).clamp(0, 1) * body for a, b, c, d in TISSUES.values()
+        torch.minimum((hu - a) / (b - a), (d - hu) / (d - c)).clamp(0, 1) * body
+        for a, b, c, d in TISSUE_RANGES_HU.values()
     ]
     return torch.stack([*channels, body])

@@ -13,14 +13,14 @@ from torch import Tensor
 
 from ..core.affine import Affine
 from ..core.grid import Grid
-from ..core.image import AIR, Image
-from ..core.masks import BODY_THRESHOLD, body_mask, view_mask
+from ..core.hounsfield import BODY_THRESHOLD_HU, FEATURE_RANGE_HU, HIGHEST_HU, PADDING_HU
+from ..core.image import Image
+from ..core.masks import body_mask, view_mask
 from .convert import to_tensor
 from .lattice import interpolate, mesh, resample, sample, spatial_shape
 from .pools import block_means, dilated
 
-MEASURED_HU_RANGE = (AIR, 2000.0)  # before voxels are averaged: metal would outweigh its surroundings
-HU_RANGE = (-1000.0, 1000.0)  # of `Scan.hu`
+MEASURED_HU_RANGE = (PADDING_HU, HIGHEST_HU)  # before voxels are averaged: metal would outweigh its surroundings
 OTHER_BODY_THRESHOLD = -900.0  # of intensities that are scaled to -1000..0: the darkest tenth is air
 OTHER_PERCENTILES = (0.5, 99.5)  # of intensities that are not HU; these two become the ends of their range
 STRAIGHT = 1e-3  # voxels, by which an axis may be turned into another until sampling along the axes is inexact
@@ -169,11 +169,11 @@ def prepare(
     tick()
     view = _view(coarse, mask)
     tick()
-    body = body_mask(coarse, BODY_THRESHOLD if hu else OTHER_BODY_THRESHOLD).array
+    body = body_mask(coarse, BODY_THRESHOLD_HU if hu else OTHER_BODY_THRESHOLD).array
     body_not_found = bool(body.mean() < SMALLEST_BODY)
     if body_not_found:
         body = np.ones_like(view)
-    values = np.where(body, np.clip(coarse.array, *HU_RANGE), HU_RANGE[0])
+    values = np.where(body, np.clip(coarse.array, *FEATURE_RANGE_HU), FEATURE_RANGE_HU[0])
     shown = body & view
     box = _bounding_box(coarse.grid, shown if shown.any() else body)
     tick()

@@ -14,7 +14,8 @@ import SimpleITK as sitk
 
 from ..core.field import DisplacementField
 from ..core.grid import Grid
-from ..core.image import AIR, Image
+from ..core.hounsfield import PADDING_HU
+from ..core.image import Image
 from ..core.preset_overrides import adjusted
 from ..core.presets import find_preset
 from ..core.result import Progress
@@ -270,7 +271,7 @@ def _warped(
     warped, warped_labels = {}, {}
     for name, image in images.items():
         progress(_WARP_STARTS, "warp")
-        warped[name] = image.resample(grid, transform, fill=max(AIR, float(image.array.min())))
+        warped[name] = image.resample(grid, transform, fill=max(PADDING_HU, float(image.array.min())))
     for name, image in labels.items():
         progress(_WARP_STARTS, "warp")
         warped_labels[name] = image.resample(grid, transform, labels=True)
