@@ -47,9 +47,10 @@ def with_label_codes(scan: Scan, labels: Image, embedding: np.ndarray) -> Scan:
 
     Args:
         labels: a label map on any grid.
-        embedding: (labels + 1, E), a row per label value; values beyond the table take its last row.
+        embedding: (labels + 1, E), a row per label value; values beyond the table count as background, row 0.
     """
     nearest = labels.resample(scan.grid, labels=True).array.astype(int)
-    rows = embedding[np.clip(nearest, 0, len(embedding) - 1)]
+    in_table = (nearest > 0) & (nearest < len(embedding))
+    rows = embedding[np.where(in_table, nearest, 0)]
     features = np.moveaxis(rows, -1, 0).astype(np.float32)
     return dataclasses.replace(scan, features=to_tensor(features, scan.values.device), features_grid=scan.grid)
