@@ -79,6 +79,7 @@ def count(kind: str = "vtkMRMLNode") -> int:
 # --- register and start ---
 
 
+@pytest.mark.slow
 def test_register_blocks_and_returns_what_it_left_in_the_scene(logic, pair):
     fixed, moving = pair
     steps: list[tuple[float, str]] = []
@@ -96,6 +97,7 @@ def test_register_blocks_and_returns_what_it_left_in_the_scene(logic, pair):
     assert list(dict.fromkeys(stage for _fraction, stage in steps)) == STAGES
 
 
+@pytest.mark.slow
 def test_the_panel_and_the_logic_share_nothing_but_the_scene(logic, pair):
     """Outputs by keyword; the parameter node is not touched, the moving volume stays."""
     fixed, moving = pair
@@ -108,6 +110,7 @@ def test_the_panel_and_the_logic_share_nothing_but_the_scene(logic, pair):
     assert logic.getParameterNode().outputTransform is None
 
 
+@pytest.mark.slow
 def test_an_exception_in_progress_cancels_and_is_raised(logic, pair):
     nodes = count()
 
@@ -121,6 +124,7 @@ def test_an_exception_in_progress_cancels_and_is_raised(logic, pair):
     assert logic.register(*pair, preset="fast").transform is not None
 
 
+@pytest.mark.slow
 def test_start_returns_at_once_and_calls_back_once(running_host: Host, logic, pair):
     from PDDRegistrationLib.registration.job import Selection
 

@@ -31,6 +31,8 @@ from pddnet.synthesis.random_organs import RandomOrgans
 from pddnet.synthesis.tissue import MATERIAL_INDEX
 from pddnet.tensor.convert import to_tensor
 
+pytestmark = pytest.mark.slow
+
 Place = tuple[tuple[float, float, float], tuple[float, float, float]]  # middle, half axes; mm along LPS
 ORGANS: dict[str, list[Place]] = {
     "liver": [((-38.0, -12.0, 6.0), (34.0, 28.0, 30.0))],
