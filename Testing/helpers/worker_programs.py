@@ -82,10 +82,6 @@ def main(program: str, parent: str, temporary: str) -> None:
     worker.waitFor(number)
 
 
-if __name__ == "__main__":
-    main(*sys.argv[1:])
-
-
 def answer_to(
     worker: Any, request: dict[str, Any], onProgress: Callable[[float, str], None] | None = None
 ) -> dict[str, Any]:
@@ -96,3 +92,7 @@ def answer_to(
     if failures:
         raise failures[0].asException()
     return answers[0]
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -21,7 +21,7 @@ NO_OVERLAP = 0.02
 NO_SIMILARITY = 0.1
 
 # The risk is a logistic function of these: measure -> (its mean, weight per unit above it). Fitted by
-# Testing/benchmarks/validate.py --fit to the 112 pairs of its validation, for the default preset: the probability of a
+# `benchmarks.validate --fit` to the 112 pairs of its validation, for the default preset: the probability of a
 # median error above 20 mm. Overlap, folding, uncertainty, inverse consistency and the peak ratio added nothing there;
 # their extremes are reasons.
 BIAS = -1.533
