@@ -391,13 +391,13 @@ def test_another_pddnet_is_refused(make, place: Path, waiting: Path) -> None:
 
     (place / "empty").mkdir()
     with pytest.raises(WorkerError, match="instead of") as caught:  # finds the one that is installed here
-        make(place / "empty").run({"do": "warm"})
+        answer_to(make(place / "empty"), {"do": "warm"})
     assert caught.value.failure.kind == "mismatch"
     package = waiting / "pddnet" / "__init__.py"
     package.unlink()
     package.write_text('__version__ = "0.0.1"')
     with pytest.raises(WorkerError, match=r"0\.0\.1.*restart") as caught:
-        make(waiting).run({"do": "warm"})
+        answer_to(make(waiting), {"do": "warm"})
     assert caught.value.failure.kind == "mismatch"
     package.write_text(f'__version__ = "{pddnet.__version__}"')
     server = Path("pddnet", "worker", "server.py")
@@ -405,18 +405,18 @@ def test_another_pddnet_is_refused(make, place: Path, waiting: Path) -> None:
     (waiting / server).unlink()
     (waiting / server).write_text(source.replace("PROTOCOL = 1", "PROTOCOL = 99"))
     with pytest.raises(WorkerError, match="protocol 99"):
-        make(waiting).run({"do": "warm"})
+        answer_to(make(waiting), {"do": "warm"})
 
 
 def test_a_python_that_is_not_there_or_fails_at_once(make, place: Path, waiting: Path) -> None:
     from PDDRegistrationLib.worker.failure import WorkerError
 
     with pytest.raises(WorkerError, match="cannot be started"):
-        make(program=place / "nowhere").run({"do": "warm"})
+        answer_to(make(program=place / "nowhere"), {"do": "warm"})
     (waiting / "pddnet" / "worker" / "server.py").unlink()
     (waiting / "pddnet" / "worker" / "server.py").write_text("raise SystemError('broken here')")
     with pytest.raises(WorkerError, match="broken here") as caught:
-        make(waiting).run({"do": "warm"})
+        answer_to(make(waiting), {"do": "warm"})
     assert caught.value.failure.kind == "died"
 
 
