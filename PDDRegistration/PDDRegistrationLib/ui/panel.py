@@ -109,7 +109,7 @@ class Panel:
         if self._parameters.movingVolume is None:
             return InputError(_("Choose a moving volume."))
         try:
-            _selectionOf(self._parameters).check()
+            selectionOf(self._parameters).check()
         except InputError as error:
             return error
         return None
@@ -165,7 +165,7 @@ class Panel:
         self._failedRun = None
         self.ui.saveReportButton.visible = False
         with slicer.util.WaitCursor():
-            job = self.logic.start(_selectionOf(parameters), self._onProgress, self._onFinished, self._onFailed)
+            job = self.logic.start(selectionOf(parameters), self._onProgress, self._onFinished, self._onFailed)
         if not job.isRunning:  # it has failed at once, and said so
             return
         self._job, self._jobParameters, self._timeLeft = job, parameters, TimeLeft()
@@ -257,7 +257,8 @@ class Panel:
                 saveRunReport(path, self._failedRun)
 
 
-def _selectionOf(parameters: RegistrationParameters) -> Selection:
+def selectionOf(parameters: RegistrationParameters) -> Selection:
+    """Read the selection that a parameter node holds."""
     return Selection(
         **{name: getattr(parameters, name) for name in NODES},
         preset=parameters.preset,

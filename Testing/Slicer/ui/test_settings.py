@@ -22,7 +22,9 @@ SPINS = {
 
 
 def adjust(bench: Bench) -> dict[str, Any]:
-    return dict(bench.widget._panel._selection().adjust)
+    from PDDRegistrationLib.ui.panel import selectionOf
+
+    return dict(selectionOf(bench.parameters).adjust)
 
 
 @pytest.fixture

@@ -350,6 +350,8 @@ def test_a_run_with_masks_differs_and_an_empty_mask_is_named(bench: Bench):
 
 
 def test_the_segment_is_chosen_by_its_name_and_forgotten_with_its_mask(bench: Bench):
+    from PDDRegistrationLib.ui.panel import selectionOf
+
     box, ids = bench.ui.fixedMaskSegmentComboBox, bench.nodes["fixedSegmentation"].GetSegmentation()
     bench.ui.startCollapsibleButton.collapsed = False
     bench.host.processEvents()
@@ -359,7 +361,7 @@ def test_the_segment_is_chosen_by_its_name_and_forgotten_with_its_mask(bench: Be
     clicks.choose(box, "spleen")
     box.activated.emit(box.currentIndex)  # as a click on the entry does
     assert bench.parameters.fixedMaskSegment == ids.GetNthSegmentID(1)
-    assert bench.widget._panel._selection().fixedMaskSegment == ids.GetNthSegmentID(1)
+    assert selectionOf(bench.parameters).fixedMaskSegment == ids.GetNthSegmentID(1)
     bench.choose(fixedMask=None)
     assert (bench.parameters.fixedMaskSegment, box.enabled, box.currentText) == ("", False, "(all segments)")
 
