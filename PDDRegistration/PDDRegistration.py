@@ -83,7 +83,7 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from PDDRegistrationLib.registration.parameter_sets import ParameterSets
         from PDDRegistrationLib.ui.compare_panel import ComparePanel
         from PDDRegistrationLib.ui.measure_panel import MeasurePanel
-        from PDDRegistrationLib.ui.panel import Panel
+        from PDDRegistrationLib.ui.registration_panel import RegistrationPanel
 
         self.logic = PDDRegistrationLogic()
         self.ui = self._section("PDDRegistration")
@@ -92,7 +92,7 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.layout.addStretch(1)
         self._comparePanel = ComparePanel(self.compareUi)
         self._measurePanel = MeasurePanel(self.measureUi, self.logic)
-        self._panel = Panel(self.ui, self.logic, self._comparePanel, self._offerMeasuring)
+        self._panel = RegistrationPanel(self.ui, self.logic, self._comparePanel, self._offerMeasuring)
         self._sets = ParameterSets(self.ui.parameterSetSelector, self.logic, self._showParameters)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self._onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self._onSceneEndClose)

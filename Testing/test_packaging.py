@@ -123,7 +123,7 @@ def test_slicer_loads_the_module_from_what_is_installed(
         loaded = {
             name: module for name, module in sys.modules.items() if name.startswith(("pddnet", "PDDRegistration"))
         }
-        assert {"pddnet.core.presets", "PDDRegistrationLib.ui.panel"} <= loaded.keys()
+        assert {"pddnet.core.presets", "PDDRegistrationLib.ui.registration_panel"} <= loaded.keys()
         assert [name for name, module in loaded.items() if not Path(module.__file__).is_relative_to(installed)] == []
         host.unloadModule(MODULE.stem)
 

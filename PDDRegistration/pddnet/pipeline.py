@@ -31,7 +31,7 @@ from .matching.measures import folding_percent, measure
 from .matching.progress import Ticker, expected_shares
 from .matching.refinement import refine_field
 from .matching.similarity import Similarity, agreement
-from .matching.stage import Step, deform
+from .matching.stage import StageResult, deform
 from .matching.verdict import judge
 from .tensor.affine_field import join, margin, split
 from .tensor.convert import to_array
@@ -209,7 +209,7 @@ class _Job:
 
     def _match(
         self, scans: ScanPair, affine: Affine, field: Tensor, lattice: Grid, work: Work, ticker: Ticker
-    ) -> tuple[list[Step], Tensor]:
+    ) -> tuple[list[StageResult], Tensor]:
         """What every stage of the preset adds, and the field after all of them."""
         steps = []
         for number, stage in enumerate(self.preset.stages):

@@ -43,7 +43,7 @@ def collect_rarely() -> None:
     gc.set_threshold(_NEW_OBJECTS)
 
 
-def torch_is_loaded() -> None:
+def restore_garbage_collection() -> None:
     """Look for garbage as often as before `collect_rarely`; do nothing where it was not called."""
     global _thresholds
     if not _thresholds:

@@ -29,7 +29,7 @@ from pddnet.synthesis.patient import PatientSource
 from pddnet.tensor.device import choose_device
 from pddnet.tensor.scan import Scan, prepare
 from pddnet.training.config import TrainingConfig
-from pddnet.training.datasets import CoupleDataset
+from pddnet.training.datasets import TwoScanDataset
 from pddnet.training.sources import virtual_anatomy
 from pddnet.training.tasks.semantic import SemanticTask
 
@@ -107,7 +107,7 @@ def _training(device: torch.device) -> Callable[[], object]:
     task = SemanticTask(TrainingConfig(out=Path()))
     net = task.network().to(device)
     adam = torch.optim.AdamW(net.parameters())
-    batch = [part.to(device) for part in next(iter(CoupleDataset([PatientSource(virtual_anatomy(1))], [1.0], 1, 0)))]
+    batch = [part.to(device) for part in next(iter(TwoScanDataset([PatientSource(virtual_anatomy(1))], [1.0], 1, 0)))]
 
     def step() -> None:
         with torch.autocast(device.type, torch.bfloat16):

@@ -22,7 +22,7 @@ from torch import Tensor
 import pddnet
 from benchmarks.console import progress
 from helpers import reference
-from pddnet.matching.correlation import correlate
+from pddnet.matching.cost_volume import cost_volume
 from pddnet.matching.inference import DisplacementDistribution, regularise
 from pddnet.tensor.lattice import interpolate
 
@@ -80,7 +80,7 @@ class _Lap:
 
 
 def _library(fixed: Tensor, moving: Tensor, points: Axes, offsets: Axes, lap: _Lap, folder: Path) -> None:
-    cost = lap("correlation", lambda: correlate(fixed, moving, points, offsets))
+    cost = lap("correlation", lambda: cost_volume(fixed, moving, points, offsets))
     np.save(folder / "costs.npy", cost.numpy())
     cost = lap("inference", lambda: regularise(cost.mul_(INVERSE_TEMPERATURE), WEIGHTS))
     np.save(folder / "regularised.npy", cost.numpy())

@@ -35,7 +35,6 @@ def measured(host: Host) -> dict[str, Any]:
     """Return seconds: nodes to request, answer to nodes, the longest of all other handlers, and the whole run."""
     widget: Any = host.loadModule(MODULE)
     from PDDRegistrationLib.registration import job
-    from PDDRegistrationLib.ui import panel
     from PDDRegistrationLib.worker import client
 
     conversions: dict[str, Spans] = {"nodes to request": [], "answer to nodes": []}
@@ -43,7 +42,7 @@ def measured(host: Host) -> dict[str, Any]:
     watch(job.RegistrationJob, "__init__", conversions["nodes to request"])
     watch(client, "unpack", conversions["answer to nodes"])
     watch(job.RegistrationJob, "_apply", conversions["answer to nodes"])
-    for owner in (panel.Panel, client.Worker):
+    for owner in (registration_panel.RegistrationPanel, client.Worker):
         for name in [name for name in vars(owner) if name.startswith("_on") or name in ("_readOutput", "_readErrors")]:
             watch(owner, name, handlers.setdefault(f"{owner.__name__}.{name}", []))
     for side, node in volumes().items():

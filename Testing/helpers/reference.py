@@ -16,10 +16,10 @@ from torch import Tensor
 Axes = tuple[Tensor, Tensor, Tensor]
 
 
-def correlate(
+def cost_volume(
     fixed: Tensor, moving: Tensor, points: Axes, offsets: Axes, progress: Callable[[float], None] | None = None
 ) -> Tensor:
-    """(K, LD, LH, LW), a row of control points at a time; arguments as of `pddnet.matching.correlation.correlate`."""
+    """(K, LD, LH, LW), a row of control points at a time; arguments as of `pddnet.matching.cost_volume.correlate`."""
     channels = fixed.shape[0]
     shape = [len(o) for o in offsets]
     where = _mesh(points)

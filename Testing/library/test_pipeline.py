@@ -20,7 +20,7 @@ from pddnet.core.presets import PRESETS, Stage
 from pddnet.core.result import Registration
 from pddnet.errors import Cancelled, InputError
 from pddnet.matching import alignment
-from pddnet.matching.stage import Step
+from pddnet.matching.stage import StageResult
 from pddnet.phantom.phantom import full_view, virtual_patient
 from pddnet.pipeline import register
 
@@ -28,7 +28,7 @@ QUICK = dataclasses.replace(
     PRESETS["default"],
     stages=(Stage(24.0, 24.0, 7, 8.0, 0.005, iterations=10),),
     refinement=None,
-    scales=(4.0,),  # the network, most of the time of a run, is asked once
+    network_spacings_mm=(4.0,),  # the network, most of the time of a run, is asked once
 )
 IDLE = dataclasses.replace(QUICK, stages=(), semantic=0.0)  # ends where it starts: nothing is matched
 REFINED = dataclasses.replace(QUICK, refinement=PRESETS["default"].refinement)
@@ -310,7 +310,7 @@ def test_two_stages_both_ways_bring_landmarks_together() -> None:
 def test_the_directions_disagreement_is_the_last_stages_that_has_both(monkeypatch: pytest.MonkeyPatch) -> None:
     gaps, real = iter((9.0, 4.0, None)), pipeline.deform
 
-    def deform(*args: Any) -> Step:
+    def deform(*args: Any) -> StageResult:
         step, gap = real(*args), next(gaps)
         return dataclasses.replace(step, inconsistency=None if gap is None else torch.full_like(step.uncertainty, gap))
 

@@ -69,13 +69,13 @@ def test_what_only_waits_to_be_found_is_freed_when_asked() -> None:
 
 def test_garbage_is_looked_for_as_before_once_torch_is_loaded() -> None:
     before = gc.get_threshold()
-    process.torch_is_loaded()
+    process.restore_garbage_collection()
     assert gc.get_threshold() == before  # nobody asked for anything else
     try:
         process.collect_rarely()
         process.collect_rarely()
         assert gc.get_threshold()[0] > 100 * before[0]
-        process.torch_is_loaded()
+        process.restore_garbage_collection()
         assert gc.get_threshold() == before
     finally:
         gc.set_threshold(*before)

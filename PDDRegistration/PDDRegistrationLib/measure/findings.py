@@ -13,7 +13,7 @@ from ..scene.segment_matching import SegmentMatches
 class MeasureFindings:
     """The sections of the worker's answer to `evaluate`, and how segments and points were matched."""
 
-    organs: list[dict[str, Any]]  # a row per segment, see `matched_segments.OrganPairs.table`
+    organs: list[dict[str, Any]]  # a row per segment, see `matched_segments.MatchedLabelMaps.table`
     segments: SegmentMatches | None
     points: PointPairs | None
     tre: dict[str, Any] | None  # mm

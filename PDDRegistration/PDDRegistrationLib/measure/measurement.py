@@ -13,7 +13,7 @@ from slicer.i18n import tr as _
 from pddnet.core.grid import Grid
 from pddnet.errors import InputError
 
-from ..registration.matched_segments import OrganPairs
+from ..registration.matched_segments import MatchedLabelMaps
 from ..scene.nodes import isSame, parentChain
 from ..scene.placement import registeredVolumes
 from ..scene.points import PointPairs, pointPairs
@@ -58,7 +58,7 @@ class MeasureJob(SceneJob[MeasureResult]):
         """Raises InputError where the nodes cannot be measured; nothing is started then."""
         self.selection = selection.completed()
         self.selection.check()
-        self._organs = OrganPairs()
+        self._organs = MatchedLabelMaps()
         self._segments: SegmentMatches | None = None
         self._points: PointPairs | None = None
         self._nodes = NodesOfRun(self.selection.nodes.values())
@@ -105,7 +105,7 @@ class MeasureJob(SceneJob[MeasureResult]):
             text = _("{fixed} and {moving} have no segment in common; give the same names to the same organs")
             raise InputError(text.format(fixed=fixedNode.GetName(), moving=movingNode.GetName()))
         pairs = {str(n): {"fixed": labels.fixed, "moving": labels.moving} for n, labels in enumerate(shared)}
-        self._organs = OrganPairs(pairs, shared)
+        self._organs = MatchedLabelMaps(pairs, shared)
         return {"labels": pairs, "grid": fixedGrid or _gridOver(fixed)}
 
     def _ignored(self, node: slicer.vtkMRMLTransformableNode) -> slicer.vtkMRMLTransformNode | None:

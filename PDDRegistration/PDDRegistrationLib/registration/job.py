@@ -20,7 +20,7 @@ from ..scene.volumes import imageFromVolume
 from ..worker.client import Worker
 from ..worker.failure import Failure
 from ..worker.scene_job import NodesOfRun, SceneJob
-from .matched_segments import OrganPairs
+from .matched_segments import MatchedLabelMaps
 from .outputs import OUTPUTS, TRANSFORM, MovingScan, outputName
 from .run_inputs import guidingLabels, masksOf, startOf
 from .selection import Selection
@@ -55,7 +55,7 @@ class RegistrationJob(SceneJob[Result]):
         """Raises InputError where the nodes cannot be registered; nothing is started then."""
         selection.check()
         self.selection, self._nodes = selection, NodesOfRun(selection.nodes.values())
-        self._organs = OrganPairs()
+        self._organs = MatchedLabelMaps()
         super().__init__(worker, self._request(), onProgress, onFinished, onFailed)
 
     def _request(self) -> dict[str, Any]:
@@ -90,7 +90,7 @@ class RegistrationJob(SceneJob[Result]):
         """The matched segments, to be measured and, where the user wants it, to guide."""
         chosen = self.selection
         fixed = labelsFromSegmentation(chosen.fixedSegmentation, chosen.fixedVolume)
-        self._organs = OrganPairs.of(fixed, moving, fixedGrid)
+        self._organs = MatchedLabelMaps.of(fixed, moving, fixedGrid)
         request: dict[str, Any] = {"evaluate": self._organs.pairs}
         if chosen.guide:
             request |= guidingLabels(fixed, moving, self._organs.shared, fixedGrid, movingGrid)

@@ -1,4 +1,4 @@
-"""`OrganPairs`: the matched segments of two segmentations as pairs of label maps, and the table of their metrics."""
+"""`MatchedLabelMaps`: matched segments of two segmentations as pairs of label maps, and the table of their metrics."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ..scene.segmentations import SegmentLabels
 
 
 @dataclass(frozen=True)
-class OrganPairs:
+class MatchedLabelMaps:
     """Pairs of label maps to measure: `pairs` for the worker, `shared` with the segments that the labels stand for."""
 
     pairs: dict[str, dict[str, Image]] = field(default_factory=dict)
     shared: tuple[SharedLabels, ...] = ()
 
     @classmethod
-    def of(cls, fixed: SegmentLabels, moving: SegmentLabels, grid: Grid) -> OrganPairs:
+    def of(cls, fixed: SegmentLabels, moving: SegmentLabels, grid: Grid) -> MatchedLabelMaps:
         """The matched segments of both, on the fixed volume's grid (LPS mm), as the command line measures them."""
         shared = tuple(sharedLabels(fixed, moving))
         pairs = {

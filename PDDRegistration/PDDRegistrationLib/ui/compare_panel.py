@@ -12,7 +12,7 @@ from pddnet.errors import InputError
 
 from ..compare.reveal import whyNoReveal
 from ..compare.session import ComparedNodes, CompareSession
-from .apply_panel import ApplyPanel
+from .apply_to_panel import ApplyToPanel
 
 OVERLAYS = {
     "": _("(none)"),
@@ -30,7 +30,7 @@ class ComparePanel:
         self.ui = ui
         self._session: CompareSession | None = None
         self._fields = {"grid": ui.gridButton, "glyphs": ui.glyphsButton, "contours": ui.contoursButton}
-        self._apply = ApplyPanel(ui, self._onMoved)
+        self._apply = ApplyToPanel(ui, self._onMoved)
         self._noReveal = whyNoReveal()
         if self._noReveal:
             ui.revealButton.toolTip = self._noReveal

@@ -8,7 +8,7 @@ from pathlib import Path
 from ..ablation import compare, find_configurations, pairs, read_cases, table
 from ..errors import InputError
 from ..evaluation.report import to_json
-from ..io.outputs import REPORTS
+from ..io.atomic_outputs import REPORTS
 from ..io.weights_file import PDD, SEMANTIC, read_weights
 from .console import Console
 from .exit_codes import OK

@@ -11,8 +11,8 @@ import SimpleITK as sitk
 from ..errors import InputError
 from ..evaluation import metrics, report
 from ..io import volumes
+from ..io.atomic_outputs import REPORTS
 from ..io.landmarks import match_points
-from ..io.outputs import REPORTS
 from ..io.transforms import read_transform
 from .console import Console
 from .exit_codes import OK

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..io.outputs import OutputFiles
+from ..io.atomic_outputs import OutputFiles
 from .stops import NOTHING_WRITTEN, leaving
 
 

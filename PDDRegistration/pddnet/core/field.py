@@ -204,7 +204,7 @@ class DisplacementField:
         """Write an ITK transform (.h5, .tfm, .txt, .mat) or a displacement image (.nii.gz, .nii, .nrrd, .mha).
 
         Raises:
-            RuntimeError: SimpleITK cannot write there. `io.outputs` also checks what was written, for full disks.
+            RuntimeError: SimpleITK cannot write there. `io.atomic_outputs` also notices a full disk.
         """
         path = Path(path)
         if path.name.lower().endswith(IMAGE_ENDINGS):

@@ -46,7 +46,10 @@ class Preset:
     refinement: Refinement | None = None  # after the last stage
     hu: bool = True  # Hounsfield units; otherwise intensities scaled by their own range
     semantic: float = 0.0  # weight of the semantic features beside MIND; 0: the network is not used
-    scales: tuple[float, ...] = (3.74, 4.28)  # mm, voxel sizes at which the network segments; see `semantic_codes`
+    network_spacings_mm: tuple[float, ...] = (
+        3.74,
+        4.28,
+    )  # voxel sizes at which the network segments; see `semantic_codes`
     mind: bool = True  # False compares only semantic features, or label maps; to measure what MIND adds
     working_spacing_mm: float = 4.0  # voxels in which the features are computed
     affine_fit: bool = True  # to a coarse matching, after the alignment; needless with a first stage of long range
@@ -102,7 +105,13 @@ PRESETS: dict[str, Preset] = {
             (_COARSE, _FINE_MIND),
             _REFINE_MIND,
         ),
-        Preset("fast", "a first look: one coarse stage, one direction", (_QUICK,), semantic=_SEMANTIC, scales=(4.0,)),
+        Preset(
+            "fast",
+            "a first look: one coarse stage, one direction",
+            (_QUICK,),
+            semantic=_SEMANTIC,
+            network_spacings_mm=(4.0,),
+        ),
         Preset(
             "paper",
             "the paper's sizes: one stage of 32^3 points, 15^3 displacements",

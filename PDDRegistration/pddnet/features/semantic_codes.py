@@ -60,7 +60,7 @@ def class_embedding() -> np.ndarray:
 
 
 def with_semantic_codes(
-    scan: Scan, net: SemanticNet, strength: float, scales: tuple[float, ...] = (SEMANTIC_SPACING_MM,),
+    scan: Scan, net: SemanticNet, strength: float, spacings_mm: tuple[float, ...] = (SEMANTIC_SPACING_MM,),
     work: Work = ALONE,
 ) -> Scan:  # fmt: skip
     """The scan with the expected embedding of its structures, times `strength`, appended to the features it carries.
@@ -68,17 +68,17 @@ def with_semantic_codes(
     All features are then on one lattice of SEMANTIC_SPACING_MM over the body's box.
 
     Args:
-        scales: mm, the voxel sizes at which the network sees the scan in turn, as if the patient were larger or
+        spacings_mm: the voxel sizes at which the network sees the scan in turn, as if the patient were larger or
             smaller. The embeddings are averaged (test-time augmentation), which errs less than any of them.
     """
     lattice = scan.box.isotropic(SEMANTIC_SPACING_MM)
     view = scan.warped(lattice, Affine.identity())
     found = torch.zeros((EMBEDDING_SIZE, *lattice.shape), device=view.values.device)
-    for spacing in scales:
+    for spacing in spacings_mm:
         scaled = scan.box.isotropic(spacing)
         found += resample(_embedding_on(scan, scaled, net, work), scaled, lattice)
         work.tick()
-    found *= strength / len(scales) * view.body * view.view
+    found *= strength / len(spacings_mm) * view.body * view.view
     carried = scan.features_at(lattice, Affine.identity())
     return dataclasses.replace(scan, features=torch.cat([carried, found]), features_grid=lattice)
 

@@ -104,7 +104,7 @@ def distinct(candidates: list[Candidate], box: Grid, apart: float) -> list[Candi
     return kept
 
 
-def judge_affine(fixed: CoarseScan, moving: CoarseScan, affine: Affine) -> Candidate:
+def score_affine(fixed: CoarseScan, moving: CoarseScan, affine: Affine) -> Candidate:
     """A given map as a candidate: the score that it reaches."""
     objective = AffineObjective.of(fixed, moving)
     device, frame = fixed.weight.device, objective.frame

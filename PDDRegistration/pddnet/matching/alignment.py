@@ -12,7 +12,7 @@ from ..core.grid import Grid
 from ..core.presets import Preset
 from ..tensor.execution import Work
 from .affine_fit import refit_affine
-from .affine_search import OVERLAP_POWER, Candidate, align, distinct, judge_affine
+from .affine_search import OVERLAP_POWER, Candidate, align, distinct, score_affine
 from .coarse_scan import coarsen
 from .feature_types import FeatureScans, ScanPair, coarse_features
 from .similarity import Similarity
@@ -59,7 +59,7 @@ def find_alignment(
     best = candidates[0]
     if not preset.affine_fit:
         return Alignment(best.affine, candidates)
-    fitted = judge_affine(fixed_coarse, moving_coarse, refit_affine(*features.scans, best.affine, preset, work))
+    fitted = score_affine(fixed_coarse, moving_coarse, refit_affine(*features.scans, best.affine, preset, work))
     fits = fitted.score > best.coarse_score - SCORE_SLACK
     return Alignment(fitted.affine if fits else best.affine, candidates)
 

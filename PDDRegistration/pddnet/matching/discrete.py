@@ -11,7 +11,7 @@ from torch import Tensor
 from ..core.grid import Grid
 from ..tensor.execution import ALONE, Work
 from ..tensor.lattice import HALF, interpolate, positions
-from .correlation import correlate
+from .cost_volume import cost_volume
 from .inference import DisplacementDistribution, min_convolution, regularise
 
 # Share of a control point's displacements that end within the moving view: at the first it begins to count, from the
@@ -52,18 +52,20 @@ def match(
     in_moving = positions(control, moving.lattice, device)
     in_fixed = positions(control, fixed.lattice, device)
     offsets = tuple(steps / float(s) for s in moving.lattice.spacing[::-1])
-    counts = interpolate(fixed.weight[None], in_fixed)[0].permute(1, 2, 0)  # (nH, nW, nD)
-    columns = (counts > 0).any(-1)
+    point_weights = interpolate(fixed.weight[None], in_fixed)[0].permute(1, 2, 0)  # (nH, nW, nD)
+    columns = (point_weights > 0).any(-1)
     query = interpolate(fixed.features, in_fixed)
-    cost = correlate(query, moving.features, in_moving, offsets, work, columns=columns)
-    in_view = Displaced(moving.weight > HALF, in_moving, offsets)
-    cost = centred(cost, in_view, counts * inverse_temperature, work, lowered=weights is not None)
+    cost = cost_volume(query, moving.features, in_moving, offsets, work, columns=columns)
+    in_view = DisplacedMask(moving.weight > HALF, in_moving, offsets)
+    cost = centred(cost, in_view, point_weights * inverse_temperature, work, lowered=weights is not None)
     if weights is not None:
         cost = regularise(cost, weights, work)
     return DisplacementDistribution(cost, (steps, steps, steps))
 
 
-def centred(cost: Tensor, in_view: Displaced, counts: Tensor, work: Work = ALONE, *, lowered: bool = True) -> Tensor:
+def centred(
+    cost: Tensor, in_view: DisplacedMask, point_weights: Tensor, work: Work = ALONE, *, lowered: bool = True
+) -> Tensor:
     """The cost less its mean, neutral outside the moving view, times the weight of every control point.
 
     Computed piece by piece, because one pass over the whole tensor takes as long as all steps in a core's cache. In
@@ -72,33 +74,33 @@ def centred(cost: Tensor, in_view: Displaced, counts: Tensor, work: Work = ALONE
     Args:
         cost: (nH, nW, LD, LH, LW, nD).
         in_view: whether a displacement ends within the moving view.
-        counts: (nH, nW, nD) weights, besides the share of displacements in view.
+        point_weights: (nH, nW, nD) weights, besides the share of displacements in view.
         lowered: whether a min-convolution follows, which lowers all costs in view.
     """
     n_h, n_w = cost.shape[:2]
     chunk = max(1, work.at_once(cost.device) // max(cost[0, 0].numel(), 1))
     parts = [(h, slice(w, min(w + chunk, n_w))) for h in range(n_h) for w in range(0, n_w, chunk)]
     if torch.is_grad_enabled() and cost.requires_grad:
-        rows = [_centred(cost[at], in_view.part(*at), counts[at], lowered) for at in parts]
+        rows = [_centred(cost[at], in_view.part(*at), point_weights[at], lowered) for at in parts]
         return torch.cat(rows).view(cost.shape)
 
-    wanted = (counts > 0).any(-1).tolist()
+    wanted = (point_weights > 0).any(-1).tolist()
 
     def overwrite(h: int, columns: slice) -> None:
         if not any(wanted[h][columns]):
             cost[h, columns] = 0
             return
-        cost[h, columns] = _centred(cost[h, columns], in_view.part(h, columns), counts[h, columns], lowered)
+        cost[h, columns] = _centred(cost[h, columns], in_view.part(h, columns), point_weights[h, columns], lowered)
 
     work.each(overwrite, parts, cost.device)
     return cost
 
 
-def _centred(cost: Tensor, in_view: Tensor, counts: Tensor, lowered: bool) -> Tensor:
-    """`centred` for a few columns of control points: cost and in_view (g, LD, LH, LW, nD), counts (g, nD)."""
+def _centred(cost: Tensor, in_view: Tensor, point_weights: Tensor, lowered: bool) -> Tensor:
+    """`centred` for a few columns of control points: cost and in_view (g, LD, LH, LW, nD), point_weights (g, nD)."""
     displacements = (1, 2, 3)
     if bool(in_view.all()):
-        return (cost - cost.mean(displacements, keepdim=True)).mul_(counts[:, None, None, None])
+        return (cost - cost.mean(displacements, keepdim=True)).mul_(point_weights[:, None, None, None])
     in_view = in_view.to(cost.dtype, memory_format=torch.contiguous_format)
     total = in_view.sum(displacements, keepdim=True)
     share = total / in_view[0, ..., 0].numel()
@@ -108,11 +110,11 @@ def _centred(cost: Tensor, in_view: Tensor, counts: Tensor, lowered: bool) -> Te
     lower = min_convolution(cost[None])[0] if lowered else cost
     neutral = (lower * in_view).sum(displacements, keepdim=True) / total
     ramp = ((share - LEAST_IN_VIEW) / (FULLY_IN_VIEW - LEAST_IN_VIEW)).clamp(0, 1)
-    weight = counts[:, None, None, None] * ramp
+    weight = point_weights[:, None, None, None] * ramp
     return cost.add((1 - in_view).mul_(neutral)).mul_(weight)  # a new tensor: the gradient needs the lowered one
 
 
-class Displaced:
+class DisplacedMask:
     """A mask (D, H, W) at the voxel nearest to every displaced control point; False outside."""
 
     def __init__(self, mask: Tensor, points: tuple[Tensor, ...], offsets: tuple[Tensor, ...]) -> None:

@@ -90,7 +90,7 @@ def _append_semantic_codes(scans: ScanPair, settings: FeatureSettings, work: Wor
     preset = settings.preset
 
     def appended(scan: Scan) -> Scan:
-        found = with_semantic_codes(scan, net, preset.semantic, preset.scales, work)
+        found = with_semantic_codes(scan, net, preset.semantic, preset.network_spacings_mm, work)
         work.tick()
         return found
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..tensor.execution import ALONE, Work
-from ..tensor.pools import of_three
+from ..tensor.pools import pool_three
 
 
 def min_convolution(cost: Tensor, work: Work = ALONE, *, in_place: bool = False) -> Tensor:
@@ -112,7 +112,7 @@ def _averages(n: int, beyond: int, like: Tensor) -> Tensor:
 def _envelope(rows: Tensor, averages: list[Tensor]) -> Tensor:
     """(N, LD, LH, LW, nD): the min-convolution of a few rows."""
     for dim in (1, 2, 3):
-        rows = of_three(rows, dim, torch.minimum)
+        rows = pool_three(rows, dim, torch.minimum)
     for dim, average in zip((1, 2, 3), averages, strict=True):
         rows = (average @ rows.flatten(0, dim - 1).flatten(2)).view(*rows.shape[:dim], -1, *rows.shape[dim + 1 :])
     return rows

@@ -17,7 +17,7 @@ from ..tensor.folding import determinant
 from ..tensor.lattice import resample
 from ..tensor.scan import Scan
 from .similarity import Similarity
-from .stage import Step
+from .stage import StageResult
 
 IN_BODY = 0.5  # share of a node that is body, from which on it counts
 
@@ -32,7 +32,7 @@ class Measured:
 
 
 def measure(
-    fixed: Scan, similarity: Similarity, affine: Affine, field: Tensor, steps: Sequence[Step], work: Work
+    fixed: Scan, similarity: Similarity, affine: Affine, field: Tensor, steps: Sequence[StageResult], work: Work
 ) -> Measured:
     """Measure a field after all stages.
 
@@ -60,14 +60,14 @@ def folding_percent(field: Tensor, fixed: Scan) -> float:
     return 100.0 * float((folded & body).sum()) / max(float(body.sum()), 1.0)
 
 
-def _uncertainty(fixed: Scan, steps: Sequence[Step]) -> Tensor:
+def _uncertainty(fixed: Scan, steps: Sequence[StageResult]) -> Tensor:
     """(D, H, W) mm: standard deviation of the displacements in the last step; zero without any."""
     if not steps:
         return fixed.values.new_zeros(fixed.grid.shape)
     return resample(steps[-1].uncertainty[None], steps[-1].control, fixed.grid)[0]
 
 
-def _mean_inconsistency(fixed: Scan, steps: Sequence[Step]) -> float | None:
+def _mean_inconsistency(fixed: Scan, steps: Sequence[StageResult]) -> float | None:
     """mm between both directions, mean over the body, of the last step that has both; None without any or a body."""
     both_ways = [(step.inconsistency, step.control) for step in steps if step.inconsistency is not None]
     if not both_ways or not bool((fixed.body > IN_BODY).any()):

@@ -27,8 +27,8 @@ from ..tensor.convert import own_random_numbers, to_array, to_tensor
 from ..tensor.execution import ALONE, Work
 from ..tensor.lattice import HALF, interpolate, positions
 from ..tensor.scan import Scan
-from .correlation import correlate
-from .discrete import Displaced, FeatureMap, centred, match
+from .cost_volume import cost_volume
+from .discrete import DisplacedMask, FeatureMap, centred, match
 from .inference import DisplacementDistribution, mean_field, min_convolution
 
 FIRST_INVERSE_TEMPERATURE = 100.0  # before training: a softmax that prefers some displacements, but not one alone
@@ -160,8 +160,8 @@ def match_in_pieces(
 
     def costs(query: Tensor, features: Tensor, along: Tensor, counts: Tensor) -> Tensor:
         points = in_moving[0], along, in_moving[2]
-        cost = correlate(query, features, points, offsets, work)
-        return centred(cost, Displaced(in_view, points, offsets), counts, work)
+        cost = cost_volume(query, features, points, offsets, work)
+        return centred(cost, DisplacedMask(in_view, points, offsets), counts, work)
 
     n_d, _, n_w = control.shape
     rows = max(1, CELLS_AT_ONCE // (n_d * n_w * len(steps) ** 3))

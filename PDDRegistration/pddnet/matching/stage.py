@@ -35,7 +35,7 @@ FIT_VARIANCE_MM2 = 25.0  # (5 mm)^2: about what the 8 mm steps of the coarse mat
 
 
 @dataclass(frozen=True)
-class Step:
+class StageResult:
     """What one stage adds: displacements and uncertainty at the control points, in mm along the array axes."""
 
     control: Grid
@@ -97,7 +97,7 @@ class Matching:
 def deform(
     fixed: Scan, moving: Scan, box: Grid, affine: Affine, field: Tensor, field_grid: Grid, stage: Stage, preset: Preset,
     work: Work,
-) -> Step:  # fmt: skip
+) -> StageResult:  # fmt: skip
     """Match the scans under affine(x + u(x)) and return the displacements that remain.
 
     Args:
@@ -118,11 +118,11 @@ def deform(
 
     forward, uncertainty, forward_variance = one_way(0)
     if not stage.both_ways:
-        return Step(control, forward, uncertainty, None)
+        return StageResult(control, forward, uncertainty, None)
     backward, _, backward_variance = one_way(1)
     inconsistency = compose(backward, forward, control).norm(dim=0)
     both = symmetrise(forward, backward, forward_variance, backward_variance, control)
-    return Step(control, both, uncertainty, inconsistency)
+    return StageResult(control, both, uncertainty, inconsistency)
 
 
 def coarse_displacements(

@@ -59,7 +59,7 @@ def judge(measures: dict[str, float], *, fitted: bool = True) -> Verdict:
     return Verdict(status, tuple(reasons), risk, dict(measures))
 
 
-def inputs(measures: dict[str, float]) -> dict[str, float]:
+def risk_inputs(measures: dict[str, float]) -> dict[str, float]:
     """The measures and the gain of similarity, from all of which the risk is computed."""
     if "similarity_before" not in measures:
         return measures
@@ -67,7 +67,7 @@ def inputs(measures: dict[str, float]) -> dict[str, float]:
 
 
 def _risk(measures: dict[str, float]) -> float:
-    values = inputs(measures)
+    values = risk_inputs(measures)
     known = {
         name: pair for name, pair in RISK_WEIGHTS.items() if name in values
     }  # what was not measured counts as typical

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ..core.field import DisplacementField
 from ..core.image import Image
-from ..io.outputs import IMAGES, REPORTS, TRANSFORMS, OutputFiles
+from ..io.atomic_outputs import IMAGES, REPORTS, TRANSFORMS, OutputFiles
 from .registration import FinishedRun
 
 

@@ -4,11 +4,11 @@ Importing this room without torch raises `TorchMissing`: whatever needs torch im
 """
 
 from ..errors import TorchMissing
-from ..process import torch_is_loaded
+from ..process import restore_garbage_collection
 
 try:
     import torch  # noqa: F401
 except (ImportError, OSError) as error:
     raise TorchMissing(f"PyTorch cannot be loaded ({error}); install it: pip install torch") from error
 
-torch_is_loaded()
+restore_garbage_collection()

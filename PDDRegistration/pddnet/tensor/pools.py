@@ -32,11 +32,11 @@ def halved(x: Tensor) -> Tensor:
 def dilated(x: Tensor) -> Tensor:
     """(..., D, H, W): dilation, the maximum of the 3 x 3 x 3 voxels around each."""
     for dim in (-1, -2, -3):
-        x = of_three(x, dim, torch.maximum).narrow(dim, 1, x.shape[dim])
+        x = pool_three(x, dim, torch.maximum).narrow(dim, 1, x.shape[dim])
     return x
 
 
-def of_three(x: Tensor, dim: int, pick: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+def pool_three(x: Tensor, dim: int, pick: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
     """The minimum or maximum of three neighbours along `dim`, padded by one: (..., n, ...) -> (..., n + 2, ...).
 
     Beyond either end the border value is repeated.

@@ -60,7 +60,7 @@ class ScanDataset(IterableDataset[tuple[Tensor, ...]]):
         return self._sources[rng.choice(len(self._sources), p=self._shares)]
 
 
-class CoupleDataset(ScanDataset):
+class TwoScanDataset(ScanDataset):
     """Endless (values, structures, annotated) as of `ScanDataset`, of two scans of one shape: (2, 3, D, H, W)..."""
 
     def draw_item(self, rng: np.random.Generator) -> tuple[Tensor, ...]:

@@ -75,11 +75,13 @@ def test_scenes_and_panels_in_a_row_leave_no_observers(
     """Neither on the scene nor on the parameter node: a change of it is heard once, however often it was shown."""
     import slicer
 
-    from PDDRegistrationLib.ui.panel import Panel
+    from PDDRegistrationLib.ui.registration_panel import RegistrationPanel
 
     heard: list[str] = []
-    original = Panel._onModified
-    monkeypatch.setattr(Panel, "_onModified", lambda *arguments: (heard.append(""), original(*arguments))[1])
+    original = RegistrationPanel._onModified
+    monkeypatch.setattr(
+        RegistrationPanel, "_onModified", lambda *arguments: (heard.append(""), original(*arguments))[1]
+    )
     empty, counts = observers(slicer.mrmlScene), []
     for _ in range(3):
         with runs.opened(host, tmp_path, monkeypatch) as bench:

@@ -22,7 +22,7 @@ SPINS = {
 
 
 def adjust(bench: Bench) -> dict[str, Any]:
-    from PDDRegistrationLib.ui.panel import selectionOf
+    from PDDRegistrationLib.ui.registration_panel import selectionOf
 
     return dict(selectionOf(bench.parameters).adjust)
 

@@ -350,7 +350,7 @@ def test_a_run_with_masks_differs_and_an_empty_mask_is_named(bench: Bench):
 
 
 def test_the_segment_is_chosen_by_its_name_and_forgotten_with_its_mask(bench: Bench):
-    from PDDRegistrationLib.ui.panel import selectionOf
+    from PDDRegistrationLib.ui.registration_panel import selectionOf
 
     box, ids = bench.ui.fixedMaskSegmentComboBox, bench.nodes["fixedSegmentation"].GetSegmentation()
     bench.ui.startCollapsibleButton.collapsed = False

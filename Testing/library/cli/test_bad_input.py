@@ -362,7 +362,7 @@ from helpers.samples import FIXED
 from pddnet.errors import InputError
 from pddnet.core.field import DisplacementField
 from pddnet.core.image import Image
-from pddnet.io.outputs import IMAGES, TRANSFORMS, OutputFiles
+from pddnet.io.atomic_outputs import IMAGES, TRANSFORMS, OutputFiles
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 random = np.random.default_rng(0)

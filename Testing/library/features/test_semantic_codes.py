@@ -207,14 +207,16 @@ def test_padding_stands_at_the_far_ends_and_is_no_body() -> None:
     assert (seen[0][2, padded] == 0).all()
 
 
-@pytest.mark.parametrize("scales", [(SEMANTIC_SPACING_MM,), (3.5,), (4.6,), PRESETS["default"].scales])
-def test_codes_lie_where_the_structure_is_on_an_oblique_grid(scales: tuple[float, ...]) -> None:
-    scan = with_semantic_codes(_scan(ct(oblique_grid())), Threshold(), 3.0, scales)
+@pytest.mark.parametrize(
+    "spacings_mm", [(SEMANTIC_SPACING_MM,), (3.5,), (4.6,), PRESETS["default"].network_spacings_mm]
+)
+def test_codes_lie_where_the_structure_is_on_an_oblique_grid(spacings_mm: tuple[float, ...]) -> None:
+    scan = with_semantic_codes(_scan(ct(oblique_grid())), Threshold(), 3.0, spacings_mm)
     assert scan.features.shape == (EMBEDDING_SIZE, *scan.features_grid.shape)
     assert np.allclose(scan.features_grid.spacing, SEMANTIC_SPACING_MM)
     rng = np.random.default_rng(1)
     points = MIDDLE + rng.uniform(-80, 80, (6000, 3))
-    label = label_at(points, edge=9.0 if scales == (SEMANTIC_SPACING_MM,) else 11.0)
+    label = label_at(points, edge=9.0 if spacings_mm == (SEMANTIC_SPACING_MM,) else 11.0)
     away = np.linalg.norm((points - MIDDLE) / [1.0, 0.9, 1.3], axis=-1)
     inside = oblique_grid().contains(points) & (away < 80)
     found = _at(scan, points)
@@ -254,7 +256,9 @@ def test_no_codes_outside_the_body_or_the_view(net: SemanticNet) -> None:
 
 def test_what_is_seen_at_several_scales_is_averaged(net: SemanticNet) -> None:
     scan = _scan(ct(oblique_grid()))
-    one, other, both = (with_semantic_codes(scan, net, 2.0, scales).features for scales in ((3.5,), (4.6,), (3.5, 4.6)))
+    one, other, both = (
+        with_semantic_codes(scan, net, 2.0, spacings_mm).features for spacings_mm in ((3.5,), (4.6,), (3.5, 4.6))
+    )
     assert one.shape == other.shape == (EMBEDDING_SIZE, *scan.box.isotropic(SEMANTIC_SPACING_MM).shape)
     assert (one - other).abs().max() > 0.01
     assert torch.allclose(both, (one + other) / 2, atol=1e-6)

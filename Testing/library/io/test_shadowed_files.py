@@ -10,7 +10,7 @@ import pytest
 
 from helpers.samples import FIXED, MOVING, ramp, save
 from pddnet.errors import InputError
-from pddnet.io.outputs import IMAGES, OutputFiles
+from pddnet.io.atomic_outputs import IMAGES, OutputFiles
 from pddnet.io.transforms import read_transform
 from pddnet.io.volumes import read_labels, read_volume
 

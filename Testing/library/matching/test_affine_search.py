@@ -14,7 +14,7 @@ from pddnet.core.image import Image
 from pddnet.features.coarse import weighted_tissue as describe
 from pddnet.matching import affine_search
 from pddnet.matching.affine_fit import fit_affine
-from pddnet.matching.affine_search import Candidate, align, distinct, judge_affine
+from pddnet.matching.affine_search import Candidate, align, distinct, score_affine
 from pddnet.matching.coarse_scan import COARSE_SPACING_MM, CoarseScan, coarsen
 from pddnet.matching.translation_search import best_translations
 from pddnet.phantom.phantom import full_view, virtual_patient
@@ -118,9 +118,9 @@ def test_a_given_map_is_judged_as_the_search_would(patient: Image) -> None:
     fixed = coarsen(prepare(patient, 4.0, CPU), np.eye(3), describe)
     moving = coarsen(prepare(_part(patient, 20, 70, SHIFT), 4.0, CPU), np.eye(3), describe)
     best = align(fixed, moving)[0]
-    assert judge_affine(fixed, moving, best.affine).score == pytest.approx(best.score, abs=1e-3)
+    assert score_affine(fixed, moving, best.affine).score == pytest.approx(best.score, abs=1e-3)
     wrong = Affine(np.eye(3), SHIFT + [0.0, 0.0, 40.0])
-    assert judge_affine(fixed, moving, wrong).score < best.score - 0.1
+    assert score_affine(fixed, moving, wrong).score < best.score - 0.1
 
 
 def test_distinct_places() -> None:

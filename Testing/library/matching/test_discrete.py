@@ -9,7 +9,7 @@ from torch import Tensor
 
 from helpers.geometry import grids
 from pddnet.core.grid import Grid
-from pddnet.matching.discrete import Displaced, FeatureMap, centred, match
+from pddnet.matching.discrete import DisplacedMask, FeatureMap, centred, match
 from pddnet.matching.inference import DisplacementDistribution
 from pddnet.tensor.lattice import positions
 
@@ -124,7 +124,7 @@ def test_displaced_is_the_mask_at_the_nearest_voxel() -> None:
     mask = torch.rand(5, 6, 7, generator=torch.Generator().manual_seed(1)) > 0.5
     points = torch.tensor([0.0, 3.2]), torch.tensor([1.4]), torch.tensor([2.0, 4.0, 6.0])
     offsets = torch.tensor([-1.0, 0.0, 1.5]), torch.tensor([-3.0, 2.0]), torch.tensor([0.0, 1.0])
-    result = Displaced(mask, points, offsets).part(0, slice(0, 3))[None]
+    result = DisplacedMask(mask, points, offsets).part(0, slice(0, 3))[None]
     assert result.shape == (1, 3, 3, 2, 2, 2)
     for (n_h, n_w, l_d, l_h, l_w, n_d), value in np.ndenumerate(result.numpy()):
         place = [points[0][n_d] + offsets[0][l_d], points[1][n_h] + offsets[1][l_h], points[2][n_w] + offsets[2][l_w]]
@@ -136,7 +136,7 @@ def test_displaced_is_the_mask_at_the_nearest_voxel() -> None:
 def test_columns_that_do_not_count_become_zero_without_being_computed() -> None:
     cost = torch.rand(2, 3, 3, 3, 3, 4, generator=torch.Generator().manual_seed(1))
     where = tuple(torch.linspace(1, 8, n) for n in (4, 2, 3))
-    shown = Displaced(torch.ones(10, 10, 10, dtype=torch.bool), where, (torch.linspace(-1, 1, 3),) * 3)
+    shown = DisplacedMask(torch.ones(10, 10, 10, dtype=torch.bool), where, (torch.linspace(-1, 1, 3),) * 3)
     counts = torch.ones(2, 3, 4)
     counts[1] = 0
     expected = centred(cost.clone(), shown, counts)

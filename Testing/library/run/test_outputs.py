@@ -12,7 +12,7 @@ from helpers.samples import FIXED, MOVING, SHIFT, fake_register, ramp, write_pai
 from pddnet import pipeline
 from pddnet.cli.main import build_parser, main
 from pddnet.core.image import Image
-from pddnet.io.outputs import IMAGES
+from pddnet.io.atomic_outputs import IMAGES
 from pddnet.run import outputs as run_outputs
 from pddnet.run.outputs import OUTPUTS, REPORT, Output
 from pddnet.run.registration import FinishedRun

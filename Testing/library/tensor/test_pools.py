@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as functional
 
-from pddnet.tensor.pools import block_means, dilated, halved, of_three
+from pddnet.tensor.pools import block_means, dilated, halved, pool_three
 
 SHAPES = [(2, 7, 8, 9), (1, 1, 2, 5), (3, 6, 4, 1)]
 
@@ -26,6 +26,6 @@ def test_block_means_are_those_of_torch_along_each_axis() -> None:
 
 
 def test_the_least_of_three_repeats_the_ends_beyond_them() -> None:
-    assert of_three(torch.tensor([[3.0, 1.0, 2.0, 5.0]]), 1, torch.minimum).tolist() == [[3, 1, 1, 1, 2, 5]]
-    assert of_three(torch.tensor([[4.0]]), 1, torch.minimum).tolist() == [[4, 4, 4]]
-    assert of_three(torch.tensor([[4.0, 6.0]]), 1, torch.maximum).tolist() == [[4, 6, 6, 6]]
+    assert pool_three(torch.tensor([[3.0, 1.0, 2.0, 5.0]]), 1, torch.minimum).tolist() == [[3, 1, 1, 1, 2, 5]]
+    assert pool_three(torch.tensor([[4.0]]), 1, torch.minimum).tolist() == [[4, 4, 4]]
+    assert pool_three(torch.tensor([[4.0, 6.0]]), 1, torch.maximum).tolist() == [[4, 6, 6, 6]]

@@ -22,7 +22,7 @@ from pddnet.tensor.convert import to_tensor
 from pddnet.tensor.scan import Scan
 from pddnet.training import scans as training_scans
 from pddnet.training.config import ScanFiles
-from pddnet.training.datasets import MOST_VOXELS, VIEW_SIZES, CoupleDataset, ScanDataset
+from pddnet.training.datasets import MOST_VOXELS, VIEW_SIZES, ScanDataset, TwoScanDataset
 from pddnet.training.scans import LEAST_PROBABILITY, ScanSource, dice_by_structure, read_unlabelled
 
 
@@ -57,13 +57,13 @@ def test_processes_that_take_turns_draw_the_same_row(processes: int) -> None:
 
 
 def test_a_couple_is_of_one_shape_and_of_sources_by_the_shares() -> None:
-    drawn = list(itertools.islice(CoupleDataset([Fixed(3), Fixed(4)], [1.0, 3.0], 1, 0), 200))
+    drawn = list(itertools.islice(TwoScanDataset([Fixed(3), Fixed(4)], [1.0, 3.0], 1, 0), 200))
     values, structures, annotated = drawn[0]
     assert values.shape == (2, 5) and structures.shape == (2, 1) and annotated.shape == (2, len(STRUCTURES))
     assert all(torch.equal(one[1:4], other[1:4]) and one[4] != other[4] for (one, other), *_ in drawn)
     assert all(told[0, int(one)] and told[1, int(other)] for _, (one, other), told in drawn)
     assert 0.65 < np.mean([int(n) == 4 for _, both, _ in drawn for n in both]) < 0.85
-    again = next(iter(CoupleDataset([Fixed(3), Fixed(4)], [1.0, 3.0], 1, 7)))
+    again = next(iter(TwoScanDataset([Fixed(3), Fixed(4)], [1.0, 3.0], 1, 7)))
     assert torch.equal(again[0], drawn[7][0])
 
 

@@ -30,7 +30,7 @@ from pddnet.training import run as training_run
 from pddnet.training import scans as training_scans
 from pddnet.training import sources as training_sources
 from pddnet.training.config import TrainingConfig
-from pddnet.training.datasets import CoupleDataset
+from pddnet.training.datasets import TwoScanDataset
 from pddnet.training.loop import Outcome, train
 from pddnet.training.run import TrainingRun, least_known_voxels
 from pddnet.training.scans import ScanSource
@@ -304,7 +304,7 @@ def test_what_is_unknown_neither_helps_nor_harms(data: Path, tmp_path: Path) -> 
 
 def _batch() -> tuple[torch.Tensor, ...]:
     """The first drawn couple in which both scans have a body."""
-    drawn = CoupleDataset([PatientSource(anatomy())], [1.0], 2, 0)
+    drawn = TwoScanDataset([PatientSource(anatomy())], [1.0], 2, 0)
     return next(b for b in drawn if least_known_voxels(*b[:2]) > 400)
 
 
@@ -332,13 +332,13 @@ def test_unlabelled_scans_are_guessed_anew_at_every_validation(
         assert not net.training
         return guess(scan, net)
 
-    class Noted(CoupleDataset):
+    class Noted(TwoScanDataset):
         def __init__(self, sources: list, shares: list[float], seed: int, first: int) -> None:
             drawn.append(([type(source).__name__ for source in sources], shares, first))
             super().__init__(sources, shares, seed, first)
 
     monkeypatch.setattr(training_sources.ScanSource, "from_guess", staticmethod(noted))
-    monkeypatch.setattr(training_semantic, "CoupleDataset", Noted)
+    monkeypatch.setattr(training_semantic, "TwoScanDataset", Noted)
     config = _config(
         folder, data, scans=None, validation=None, unlabelled=unlabelled, validate_every=2, iterations=5,
         shares=(0.25, 0.0, 1.0, 0.75),

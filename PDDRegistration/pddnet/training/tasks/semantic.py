@@ -12,7 +12,7 @@ from torch import Tensor
 from ...errors import InputError
 from ...features.semantic_net import SemanticNet, inputs, load, probabilities, save
 from ..config import TrainingConfig
-from ..datasets import CoupleDataset, SampleSource
+from ..datasets import SampleSource, TwoScanDataset
 from ..scans import AnnotatedScan, dice_by_structure
 from ..segmentation_loss import segmentation_loss
 
@@ -41,9 +41,9 @@ class SemanticTask:
         """See Task."""
         return [{"params": net.parameters(), "lr": 1.0, "weight_decay": WEIGHT_DECAY}]
 
-    def dataset(self, sources: list[SampleSource], shares: list[float], first: int) -> CoupleDataset:
+    def dataset(self, sources: list[SampleSource], shares: list[float], first: int) -> TwoScanDataset:
         """See Task."""
-        return CoupleDataset(sources, shares, self.config.seed, first)
+        return TwoScanDataset(sources, shares, self.config.seed, first)
 
     def loss(self, net: SemanticNet, values: Tensor, structures: Tensor, annotated: Tensor) -> tuple[Tensor, float]:
         """See Task: the mean of two scans' segmentation losses, and of their Dice."""

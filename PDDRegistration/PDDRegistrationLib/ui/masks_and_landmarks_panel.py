@@ -1,4 +1,4 @@
-"""`StartPanel`: the widgets of masks, by segment, and of the landmarks that a run starts from."""
+"""`MasksAndLandmarksPanel`: the widgets of masks, by segment, and of the landmarks that a run starts from."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ POINTS = "vtkMRMLMarkupsFiducialNode"
 SIDES = ("fixed", "moving")
 
 
-class StartPanel:
+class MasksAndLandmarksPanel:
     """Connects what no node selector can: the choice of a segment within a mask, and the placing of points."""
 
     def __init__(self, ui: Any, onPlacing: Callable[[], None]) -> None:

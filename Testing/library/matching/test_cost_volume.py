@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from helpers import reference
-from pddnet.matching.correlation import correlate, taps
+from pddnet.matching.cost_volume import cost_volume, taps
 
 TOLERANCE = 1e-4
 Case = tuple[Tensor, Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]
@@ -47,7 +47,7 @@ def test_it_is_the_published_correlation(monkeypatch: pytest.MonkeyPatch, name: 
     fixed, moving, points, offsets = CASES[name]
     control = tuple(fixed.shape[1:])
     expected = reference.as_library(reference.correlate(fixed, moving, points, offsets), control)
-    cost = correlate(fixed, moving, points, offsets)
+    cost = cost_volume(fixed, moving, points, offsets)
     assert cost.dtype == torch.float32
     assert cost.shape == (*control[1:], *(len(o) for o in offsets), control[0])
     assert (cost - expected).abs().max() < TOLERANCE * expected.max()
@@ -63,7 +63,7 @@ def test_nearly_identical_features_do_not_cancel(mean: float, noise: float) -> N
     fixed, moving = offset + noise * fixed, offset + noise * moving
     double = [x.double() for x in (fixed, moving)], *[tuple(x.double() for x in axes) for axes in (points, offsets)]
     expected = reference.as_library(reference.correlate(*double[0], *double[1:]), tuple(fixed.shape[1:]))
-    cost = correlate(fixed, moving, points, offsets)
+    cost = cost_volume(fixed, moving, points, offsets)
     # what the features themselves lose by being stored in single precision: half a unit in the last place
     stored = 2 * abs(mean) * 2**-24 / noise
     assert (cost - expected).abs().max() < (TOLERANCE + stored) * expected.max()
@@ -76,7 +76,7 @@ def test_the_true_displacement_costs_nothing() -> None:
     points = torch.tensor([6.0, 8.0]), torch.tensor([7.0, 9.0, 11.0]), torch.tensor([8.0, 10.0])
     steps = torch.arange(-4.0, 5.0)
     fixed = moving[:, 7:10:2, 5:10:2, 11:14:2]
-    cost = correlate(fixed, moving, points, (steps, steps, steps))
+    cost = cost_volume(fixed, moving, points, (steps, steps, steps))
     best = cost.flatten(2, 4).argmin(2)
     assert (best == ((1 + 4) * 9 + (-2 + 4)) * 9 + 3 + 4).all()
     assert cost[:, :, 5, 2, 7].max() < 1e-6
@@ -89,7 +89,7 @@ def test_gradients_are_the_published_ones(name: str) -> None:
     control = tuple(fixed.shape[1:])
     upstream = torch.rand(*control[1:], *(len(o) for o in offsets), control[0])
     gradients = []
-    for function in (correlate, lambda *args: reference.as_library(reference.correlate(*args), control)):
+    for function in (cost_volume, lambda *args: reference.as_library(reference.correlate(*args), control)):
         inputs = [x.clone().requires_grad_() for x in (fixed, moving)]
         cost = function(*inputs, points, offsets)
         gradients.append(torch.autograd.grad((cost * upstream).sum(), inputs))
@@ -110,7 +110,10 @@ def test_columns_that_do_not_count_are_left_out(monkeypatch: pytest.MonkeyPatch,
     fixed, moving, points, offsets = CASES["several sizes"]
     columns = torch.rand(fixed.shape[2:], generator=torch.Generator().manual_seed(3)) > 0.6
     assert 0 < columns.sum() < columns.numel()
-    whole, part = correlate(fixed, moving, points, offsets), correlate(fixed, moving, points, offsets, columns=columns)
+    whole, part = (
+        cost_volume(fixed, moving, points, offsets),
+        cost_volume(fixed, moving, points, offsets, columns=columns),
+    )
     rounding = 1e-6  # a BLAS may add up in another order
     assert torch.allclose(part[columns], whole[columns], rtol=0, atol=rounding)
     left = part[~columns]
@@ -118,7 +121,7 @@ def test_columns_that_do_not_count_are_left_out(monkeypatch: pytest.MonkeyPatch,
     if cached == 1:  # one column at a time
         assert not left.any()
     fixed.requires_grad_(True)
-    traced = correlate(fixed, moving, points, offsets, columns=columns)
+    traced = cost_volume(fixed, moving, points, offsets, columns=columns)
     fixed.requires_grad_(False)
     assert torch.allclose(traced.detach(), whole)
 
@@ -129,7 +132,7 @@ def test_however_many_threads_take_part_the_result_is_the_same_to_the_last_bit()
     try:
         for threads in (1, 2, 2, 3, 3, 4):
             torch.set_num_threads(threads)
-            found.append(correlate(*case))
+            found.append(cost_volume(*case))
     finally:
         torch.set_num_threads(before)
     assert all(torch.equal(found[0], other) for other in found[1:])

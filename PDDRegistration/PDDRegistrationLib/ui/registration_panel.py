@@ -1,4 +1,4 @@
-"""`Panel`: the behaviour of the widgets of PDDRegistration.ui, which start and follow registrations."""
+"""`RegistrationPanel`: the behaviour of the widgets of PDDRegistration.ui, which start and follow registrations."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from ..worker.failure import Failure, noMemory
 from ..worker.torch_setup import offerTorch
 from .binding import Binding
 from .compare_panel import ComparePanel
+from .masks_and_landmarks_panel import MasksAndLandmarksPanel
 from .run_log import MOST_LINES, RunLog
 from .run_report import privateNames, runReport, saveRunReport
 from .settings_panel import SettingsPanel, adjustOf
-from .start_panel import StartPanel
 from .time_left import TimeLeft
 
 
-class Panel:
+class RegistrationPanel:
     """Connects the parameter node, the widgets and the runs. Apply becomes Cancel while one runs."""
 
     def __init__(self, ui: Any, logic: Any, compare: ComparePanel, afterRun: Callable[[], None]) -> None:
@@ -44,7 +44,7 @@ class Panel:
         self._failedRun: dict[str, Any] | None = None
         self._timeLeft = TimeLeft()
         self._settings = SettingsPanel(ui, lambda: logic.worker)
-        self._start = StartPanel(ui, compare.showAfter)
+        self._start = MasksAndLandmarksPanel(ui, compare.showAfter)
         ui.logText.maximumBlockCount = MOST_LINES
         self._log = RunLog(ui.logText.appendPlainText)
         ui.copyLogButton.connect("clicked(bool)", self._onCopyLogClicked)

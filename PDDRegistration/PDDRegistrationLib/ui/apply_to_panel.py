@@ -1,4 +1,4 @@
-"""`ApplyPanel`: the row "Apply to" of Compare.ui, which applies a transform to further nodes."""
+"""`ApplyToPanel`: the row "Apply to" of Compare.ui, which applies a transform to further nodes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..scene.apply_to import Applied, hardenedCopy
 DIRECTIONS = {False: _("forward: moving to fixed"), True: _("inverse: fixed to moving")}
 
 
-class ApplyPanel:
+class ApplyToPanel:
     """Puts the chosen node under the transform or its inverse. What was applied can be undone after `show` too."""
 
     def __init__(self, ui: Any, onMoved: Callable[[], None]) -> None:

@@ -22,7 +22,7 @@ from ..tensor.execution import ALONE, Work
 from ..tensor.lattice import linear_weights
 
 
-def correlate(
+def cost_volume(
     fixed: Tensor, moving: Tensor, points: tuple[Tensor, ...], offsets: tuple[Tensor, ...], work: Work = ALONE, *,
     columns: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
