@@ -89,7 +89,7 @@ def _library(fixed: Tensor, moving: Tensor, points: Axes, offsets: Axes, lap: _L
 
 
 def _published(fixed: Tensor, moving: Tensor, points: Axes, offsets: Axes, lap: _Lap, folder: Path) -> None:
-    cost = lap("correlation", lambda: reference.correlate(fixed, moving, points, offsets, _progress()))
+    cost = lap("correlation", lambda: reference.cost_volume(fixed, moving, points, offsets, _progress()))
     _save(cost, folder / "costs.npy")
     progress("published min-convolutions and mean fields")
     cost = lap("inference", lambda: reference.regularise(cost.mul_(INVERSE_TEMPERATURE), CONTROL, WEIGHTS))

@@ -35,6 +35,7 @@ def measured(host: Host) -> dict[str, Any]:
     """Return seconds: nodes to request, answer to nodes, the longest of all other handlers, and the whole run."""
     widget: Any = host.loadModule(MODULE)
     from PDDRegistrationLib.registration import job
+    from PDDRegistrationLib.ui import registration_panel
     from PDDRegistrationLib.worker import client
 
     conversions: dict[str, Spans] = {"nodes to request": [], "answer to nodes": []}

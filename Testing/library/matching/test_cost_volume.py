@@ -46,7 +46,7 @@ def test_it_is_the_published_correlation(monkeypatch: pytest.MonkeyPatch, name: 
     monkeypatch.setattr("pddnet.tensor.execution.CACHED", cached)
     fixed, moving, points, offsets = CASES[name]
     control = tuple(fixed.shape[1:])
-    expected = reference.as_library(reference.correlate(fixed, moving, points, offsets), control)
+    expected = reference.as_library(reference.cost_volume(fixed, moving, points, offsets), control)
     cost = cost_volume(fixed, moving, points, offsets)
     assert cost.dtype == torch.float32
     assert cost.shape == (*control[1:], *(len(o) for o in offsets), control[0])
@@ -62,7 +62,7 @@ def test_nearly_identical_features_do_not_cancel(mean: float, noise: float) -> N
     offset = mean * torch.tensor([1.0, -1, 2, 0.5, 1]).view(5, 1, 1, 1)
     fixed, moving = offset + noise * fixed, offset + noise * moving
     double = [x.double() for x in (fixed, moving)], *[tuple(x.double() for x in axes) for axes in (points, offsets)]
-    expected = reference.as_library(reference.correlate(*double[0], *double[1:]), tuple(fixed.shape[1:]))
+    expected = reference.as_library(reference.cost_volume(*double[0], *double[1:]), tuple(fixed.shape[1:]))
     cost = cost_volume(fixed, moving, points, offsets)
     # what the features themselves lose by being stored in single precision: half a unit in the last place
     stored = 2 * abs(mean) * 2**-24 / noise
@@ -89,7 +89,7 @@ def test_gradients_are_the_published_ones(name: str) -> None:
     control = tuple(fixed.shape[1:])
     upstream = torch.rand(*control[1:], *(len(o) for o in offsets), control[0])
     gradients = []
-    for function in (cost_volume, lambda *args: reference.as_library(reference.correlate(*args), control)):
+    for function in (cost_volume, lambda *args: reference.as_library(reference.cost_volume(*args), control)):
         inputs = [x.clone().requires_grad_() for x in (fixed, moving)]
         cost = function(*inputs, points, offsets)
         gradients.append(torch.autograd.grad((cost * upstream).sum(), inputs))

@@ -87,7 +87,7 @@ def test_two_of_the_six_published_scalars_are_all_that_acts(alphas: tuple[float,
     control, steps = Grid((3, 4, 2), (9, 8, 10), (-9, -12, -9), TILT), torch.linspace(-12, 12, 5)
     where = positions(control, moving.lattice)
     query = interpolate(fixed.features, where)
-    cost = a0 * reference.correlate(query, moving.features, where, (steps / 8,) * 3) + a1
+    cost = a0 * reference.cost_volume(query, moving.features, where, (steps / 8,) * 3) + a1
     shape = control.shape
     message = reference.mean_field(reference.min_convolution(cost), shape)
     cost = reference.mean_field(reference.min_convolution(a4 + a2 * cost + a3 * message), shape)
