@@ -1,6 +1,17 @@
-"""Read volumes, label maps, masks and transforms: the names under which other programs know `pddnet.io`."""
+"""Public aliases of the readers in `pddnet.io`, kept for programs that use them."""
 
+from .io.quiet import quiet
 from .io.transforms import read_transform
-from .io.volumes import check_readable, fit_labels, fit_mask, read_labels, read_mask, read_volume
+from .io.volumes import LARGEST_LABEL, check_readable, fit_labels, fit_mask, read_labels, read_mask, read_volume
 
-__all__ = ["check_readable", "fit_labels", "fit_mask", "read_labels", "read_mask", "read_transform", "read_volume"]
+__all__ = [
+    "LARGEST_LABEL",
+    "check_readable",
+    "fit_labels",
+    "fit_mask",
+    "quiet",
+    "read_labels",
+    "read_mask",
+    "read_transform",
+    "read_volume",
+]

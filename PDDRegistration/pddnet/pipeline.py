@@ -169,12 +169,12 @@ class _Job:
             **self._agreement(features, affine, field, lattice),
             **({"peak_ratio": alignment.peak_ratio(prepared[0].box)} if alignment.candidates else {}),
         }
-        whole = join(affine, field, lattice, self._field_grid(field, lattice))
-        uncertainty = resample(measured.uncertainty[None], lattice, whole.grid)[0]
+        joined = join(affine, field, lattice, self._field_grid(field, lattice))
+        uncertainty = resample(measured.uncertainty[None], lattice, joined.grid)[0]
         ticker.close()
         return Registration(
-            field=whole,
-            uncertainty=Image(to_array(uncertainty), whole.grid),
+            field=joined,
+            uncertainty=Image(to_array(uncertainty), joined.grid),
             verdict=judge(measures, fitted=self.preset.fitted_risk and self.features.pdd_weights is None),
             fixed_grid=self.fixed.grid,
             preset=self.preset.name,
@@ -233,11 +233,11 @@ class _Job:
 
     def _field_grid(self, field: Tensor, lattice: Grid) -> Grid:
         """The grid of the result: it covers the fixed volume, and around it what the field needs to fade out."""
-        around = margin(field, lattice) + BORDER_MM
+        around = margin(field) + BORDER_MM
         return self.fixed.canonical().grid.isotropic(self.preset.field_spacing_mm, around)
 
 
 def _without_body(scans: ScanPair) -> list[str]:
     """A warning for each scan in which no body was found."""
-    named = zip(("fixed", "moving"), scans, strict=True)
-    return [f"{name} volume: no body found; the whole volume counts" for name, scan in named if scan.body_not_found]
+    sides = zip(("fixed", "moving"), scans, strict=True)
+    return [f"{name} volume: no body found; the whole volume counts" for name, scan in sides if scan.body_not_found]

@@ -20,9 +20,11 @@ HOMES = {
     "register": "pddnet.pipeline",
 }
 FILE_HOMES = {
+    "LARGEST_LABEL": "pddnet.io.volumes",
     "check_readable": "pddnet.io.volumes",
     "fit_labels": "pddnet.io.volumes",
     "fit_mask": "pddnet.io.volumes",
+    "quiet": "pddnet.io.quiet",
     "read_labels": "pddnet.io.volumes",
     "read_mask": "pddnet.io.volumes",
     "read_transform": "pddnet.io.transforms",

@@ -49,5 +49,5 @@ def _volumeOf(
     drawn = segmentation.GetNodeReference(role)
     if drawn is not None:
         return drawn
-    named = [volume for volume in volumes if segmentation.GetName().startswith(volume.GetName())]
-    return named[0] if len(named) == 1 else None
+    candidates = [volume for volume in volumes if segmentation.GetName().startswith(volume.GetName())]
+    return candidates[0] if len(candidates) == 1 else None

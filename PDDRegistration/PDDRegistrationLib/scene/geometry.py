@@ -8,7 +8,7 @@ import vtk
 from slicer.i18n import tr as _
 from vtk.util import numpy_support
 
-from pddnet.core.grid import Grid
+from pddnet.core.grid import ORTHOGONAL, Grid
 from pddnet.core.hounsfield import CT_BELOW_HU, PADDING_HU
 from pddnet.core.image import Image
 from pddnet.errors import InputError
@@ -18,7 +18,6 @@ from .nodes import isSame, parentChain
 RAS_LPS = np.array([-1.0, -1.0, 1.0])
 """Times a vector in RAS it is the vector in LPS, and the other way round."""
 
-ORTHOGONAL = 2e-3  # as `Grid` takes it: cosines between axes that count as right angles
 PROBES = 21  # per axis, points at which the extent of a bent volume is sampled
 STRETCH = 0.25  # relative change of the spacing by bending up to which the volume's own spacing is kept
 SMALLEST_SPACING = 1e-4  # mm

@@ -29,7 +29,7 @@ class RunLog:
         self._write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')}  {names[0]} to {names[1]}")
         self._write(f"preset {selection.preset}, device {selection.device}{_settings(selection.adjust)}")
         for side in ("fixed", "moving"):
-            self._write(f"{side}: {_described(request[side])}")
+            self._write(f"{side}: {_nodeText(request[side])}")
         used = [name for name in ("initial_transform", "fixed_mask", "moving_mask", "fixed_labels") if name in request]
         if used:
             self._write(f"with {', '.join(name.replace('_', ' ') for name in used)}")
@@ -62,6 +62,6 @@ def _settings(adjust: Any) -> str:
     return "".join(f", {name.replace('_', ' ')} {value}" for name, value in adjust.items())
 
 
-def _described(image: Image) -> str:
+def _nodeText(image: Image) -> str:
     size, spacing = (" x ".join(f"{n:.4g}" for n in numbers) for numbers in (image.grid.size, image.grid.spacing))
     return f"{size} voxels of {spacing} mm, {image.array.dtype}"

@@ -54,7 +54,7 @@ def runReport(
             "details": _without(hidden, failure.details).splitlines(),
         },
         "settings": {name: plain(request[name]) for name in _SETTINGS if name in request},
-        "inputs": {name: _described(value) for name, value in request.items() if name not in _SETTINGS},
+        "inputs": {name: _nodeText(value) for name, value in request.items() if name not in _SETTINGS},
         "versions": {"application": _applicationVersion(), **versions()},
         "process": {key: value for key, value in (hello or {}).items() if key in ("protocol", "version", "python")},
         "log": [_without(hidden, line) for line in log],
@@ -105,10 +105,10 @@ def _hierarchyNames(node: slicer.vtkMRMLNode) -> list[str]:
     return names
 
 
-def _described(value: Any) -> Any:
+def _nodeText(value: Any) -> Any:
     """Type and geometry; of a dictionary the values only, because its keys are names that the user gave."""
     if isinstance(value, dict):
-        return [_described(part) for part in value.values()]
+        return [_nodeText(part) for part in value.values()]
     if isinstance(value, Image | DisplacementField):
         return {"type": type(value).__name__, "voxels": str(value.array.dtype), "grid": grid_section(value.grid)}
     if isinstance(value, Grid):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from slicer.i18n import tr as _
 
-LEAST_SHARE = 0.08  # of the run that must be done before an estimate
+LEAST_SHARE_DONE = 0.08  # of the run that must be done before an estimate
 LEAST_SECONDS = 1.0
 MINUTE = 60
 
@@ -26,7 +26,7 @@ class TimeLeft:
             self._start = (now, share) if share > 0 else None
             return None
         done, took = share - self._start[1], now - self._start[0]
-        if done < LEAST_SHARE or took < LEAST_SECONDS:
+        if done < LEAST_SHARE_DONE or took < LEAST_SECONDS:
             return None
         return took * (1 - share) / done
 

@@ -88,7 +88,8 @@ def _run(arguments: list[str]) -> int:
     old_name = arguments[0] if arguments and arguments[0] in OLD_NAMES else None
     if old_name is not None:
         arguments = [OLD_NAMES[old_name], *arguments[1:]]
-    args = build_parser(arguments[0] if arguments else "").parse_args(arguments)
+    command = next((word for word in arguments if word in COMMANDS), "")
+    args = build_parser(command).parse_args(arguments)
     if old_name is not None:
         _say(f"'{old_name}' is now called '{args.command}'")
     code: int = _module(args.command).run(args)

@@ -16,7 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the subcommand."""
     parser.description = "Train the network that names structures, or the paper's own. Goes on where it was stopped."
     parser.add_argument(
-        "config", metavar="CONFIG.json", help="what to learn from, and for how long; see docs/how_to/train.md"
+        "config",
+        metavar="CONFIG.json",
+        help="what to learn from, and for how long; see the documentation, How to train",
     )
     parser.add_argument("--init", metavar="W.npz", help="weights to start from")
     parser.add_argument("--minutes", type=float, metavar="M", help="stop after so many; the same command goes on")

@@ -21,7 +21,9 @@ from .metrics import jacobian_statistics
 SAMPLING_MM = 4.0  # voxels in which scans and transforms are measured, unless a transform is finer
 FINEST_SAMPLING_MM = 1.0  # of a transform; finer grids cost memory and show nothing more
 FINEST_BODY_MM = 2.0  # voxels in which the body is looked for
-SMALLEST_BODY_SHARE = 0.01  # of the view or the grid; with less no body was found (another modality): the view counts
+# Of the view or the grid, which hold less air than the volume of `tensor.scan.SMALLEST_BODY`; with less no body was
+# found (another modality), and the view counts.
+SMALLEST_BODY_SHARE = 0.01
 MOST_NODES = 4_000_000  # of a grid on which a transform is sampled
 MOST_POINTS = 20_000  # at which the inverse is tried
 FEWEST_VOXELS = 8  # of an overlap, for a correlation to mean anything

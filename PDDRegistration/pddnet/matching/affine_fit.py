@@ -18,7 +18,7 @@ COARSE_MATCHING = Stage(
     smoothness=0.0,
     iterations=0,
 )
-TOLERANCE_MM = 15.0  # displacements that deviate by more count little
+FIT_TOLERANCE_MM = 15.0  # displacements that deviate by more count little
 PRIOR_EXTENT_MM = 40.0  # the body must extend further than this along an axis to be scaled or sheared along it
 ROUNDS = 10  # of the iterated weights
 
@@ -52,6 +52,6 @@ def fit_affine(points: np.ndarray, moved: np.ndarray, weight: np.ndarray) -> Aff
         matrix = np.eye(3) + np.linalg.solve(covariance + PRIOR_EXTENT_MM**2 * np.eye(3), cross).T
         fit = Affine(matrix, moved_centre - matrix @ centre)
         residual = np.linalg.norm(fit.points(points) - moved, axis=-1)
-        w = weight / (1.0 + (residual / TOLERANCE_MM) ** 2) ** 2
+        w = weight / (1.0 + (residual / FIT_TOLERANCE_MM) ** 2) ** 2
         w = w / w.sum()
     return fit

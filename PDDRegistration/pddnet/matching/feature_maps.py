@@ -105,12 +105,12 @@ class FeatureMaps:
         fixed_view = fixed.warped(lattice, identity)
         moving_view = moving.warped(lattice, affine, displacement(lattice))
         work.tick()
-        fixed_carried = fixed.features_at(coarse, identity)
-        moving_carried = moving.features_at(coarse, affine, displacement(coarse))
+        fixed_warped_features = fixed.features_at(coarse, identity)
+        moving_warped_features = moving.features_at(coarse, affine, displacement(coarse))
         work.tick()
         maps = (
-            describe(fixed_view, fixed_carried, spacing, dense),
-            describe(moving_view, moving_carried, spacing, dense),
+            describe(fixed_view, fixed_warped_features, spacing, dense),
+            describe(moving_view, moving_warped_features, spacing, dense),
         )
         return cls(lattice, (fixed_view, moving_view), maps)
 

@@ -11,7 +11,7 @@ from ..tensor.scan import Scan
 CERTAIN = 0.5  # share of a structure's embedding, from which on a voxel is counted for it
 LEAST_VOXELS = 40  # of a structure in either scan, for its centroid to count
 LEAST_STRUCTURES = 3  # that both must show
-TOLERANCE_MM = 10.0  # structures whose shifts differ by less from the common one count alike
+SHIFT_TOLERANCE_MM = 10.0  # structures whose shifts differ by less from the common one count alike
 ROUNDS = 20  # of the iterated weights
 
 
@@ -35,7 +35,7 @@ def shift_of_structures(fixed: Scan, moving: Scan, channels: slice, strength: fl
     shifts, weight = (moving_centroids - fixed_centroids)[common], np.sqrt(voxels[common])
     found = np.median(shifts, 0)
     for _ in range(ROUNDS):
-        w = weight / np.maximum(np.linalg.norm(shifts - found, axis=1), TOLERANCE_MM)
+        w = weight / np.maximum(np.linalg.norm(shifts - found, axis=1), SHIFT_TOLERANCE_MM)
         found = w @ shifts / w.sum()
     return found
 

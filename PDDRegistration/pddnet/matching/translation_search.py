@@ -18,10 +18,9 @@ from .coarse_scan import CoarseScan
 
 PEAKS = 5
 CELLS_APART = 3  # between two peaks
-SHIFT_OVERLAP_POWER = (
-    0.5  # a larger overlap is better evidence, the more so among thousands of shifts with little overlap
-)
-LEAST_OVERLAP = 300.0  # cells: about 0.15 litres
+# A larger overlap is better evidence, the more so among thousands of shifts with little overlap.
+SHIFT_OVERLAP_POWER = 0.5
+LEAST_OVERLAP_CELLS = 300.0  # about 0.15 litres
 LEAST_SCALE = 1e-4  # of the largest product of the deviations: with less there is nothing to correlate
 REJECTED = -1.0  # score of shifts that are no candidates; the least correlation there is
 
@@ -37,7 +36,7 @@ def best_translations(fixed: CoarseScan, moving: CoarseScan, work: Work = ALONE)
     correlation, overlap = _correlation(fixed, moving, shape, work)
     full = min(float(fixed.weight.sum()), float(moving.weight.sum()))
     score = correlation * (overlap / full).clamp(0, 1) ** SHIFT_OVERLAP_POWER
-    score = score.masked_fill(overlap < min(LEAST_OVERLAP, 0.5 * full), REJECTED)
+    score = score.masked_fill(overlap < min(LEAST_OVERLAP_CELLS, 0.5 * full), REJECTED)
     return [_shift(index, shape, fixed, moving) for index in _peaks(score)]
 
 

@@ -68,9 +68,8 @@ def risk_inputs(measures: dict[str, float]) -> dict[str, float]:
 
 def _risk(measures: dict[str, float]) -> float:
     values = risk_inputs(measures)
-    known = {
-        name: pair for name, pair in RISK_WEIGHTS.items() if name in values
-    }  # what was not measured counts as typical
+    # A measure that was not taken counts as typical.
+    known = {name: pair for name, pair in RISK_WEIGHTS.items() if name in values}
     x = BIAS + sum(weight * (values[name] - typical) for name, (typical, weight) in known.items())
     return 1.0 / (1.0 + math.exp(-max(min(x, 30.0), -30.0)))
 

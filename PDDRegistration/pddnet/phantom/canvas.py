@@ -20,7 +20,7 @@ from .body import Body
 
 Window = tuple[slice, slice, slice]
 
-COARSE_SPACING_MM = 6.0  # smooth functions are computed at this spacing and interpolated
+SMOOTH_SPACING_MM = 6.0  # smooth functions are computed at this spacing and interpolated
 FAR_MM = 999.0  # the level where a tube was not computed
 TEXELS = 64  # size of the periodic noise volume that gives tissue its texture
 TEXEL_MM = 1.6
@@ -42,7 +42,7 @@ class Canvas:
 
     def __init__(self, body: Body, grid: Grid) -> None:
         self.body, self.grid = body, grid
-        nodes, self._weights = zip(*(_interpolation(n, COARSE_SPACING_MM / s) for n, s in _axes(grid)), strict=True)
+        nodes, self._weights = zip(*(_interpolation(n, SMOOTH_SPACING_MM / s) for n, s in _axes(grid)), strict=True)
         k, j, i = np.meshgrid(*nodes, indexing="ij")
         self.coarse_points = body.to_common(grid.index_to_point(np.stack([i, j, k], axis=-1)))
         self.x, self.y, self.z = (self.refine(self.coarse_points[..., c]) for c in range(3))

@@ -80,7 +80,7 @@ def _paint_vertebra(canvas: Canvas, name: str, label: int) -> None:
     body = intersect(round_wall, np.abs(w) - height / 2, softness=1.2)
     gap = _disc_gap(name)
     disc = intersect(round_wall + 0.5, np.abs(w + height / 2 + gap / 2) - gap / 2, softness=0.8)
-    arch = _arch(canvas, local, depth, name.startswith("L"))
+    arch = _arch(local, depth, name.startswith("L"))
     canal = (np.sqrt((px / 11) ** 2 + ((v - depth - 7.5) / 8) ** 2) - 1) * 8
     canvas.paint(window, (canal < 0) & (np.abs(w) < height / 2 + gap), CANAL)
     canvas.paint(window, disc < 0, DISC, DISCS)
@@ -99,7 +99,7 @@ def _disc_gap(name: str) -> float:
     return z - next_z - (height + next_height) / 2
 
 
-def _arch(canvas: Canvas, local: tuple[np.ndarray, ...], depth: float, lumbar: bool) -> np.ndarray:
+def _arch(local: tuple[np.ndarray, ...], depth: float, lumbar: bool) -> np.ndarray:
     """The level of pedicles, laminae, articular, transverse and spinous processes, in the vertebra's own axes."""
     x, v, w = np.abs(local[0]), local[1], local[2]
     back = depth + 16

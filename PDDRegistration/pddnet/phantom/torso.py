@@ -10,7 +10,7 @@ from .labels import HEART, LEFT_PSOAS, LUNGS, OESOPHAGUS, RIGHT_PSOAS
 from .painter import Painter
 from .skeleton import spine_depth
 
-SKIN_MM = 2.2
+PHANTOM_SKIN_MM = 2.2
 
 PSOAS_PATH = [
     (24, 4, 40, 6),
@@ -26,14 +26,14 @@ def paint_torso(painter: Painter) -> None:
     """Paint skin, fat, the muscle wall, the fat of the cavity with the small vessels in it."""
     whole, paint = painter.canvas.whole, painter.canvas.paint
     grains = painter.canvas.texture(whole)
-    paint(whole, painter.skin < -SKIN_MM, painter.tissue("fat"))
+    paint(whole, painter.skin < -PHANTOM_SKIN_MM, painter.tissue("fat"))
     # The skin is thinner than most voxels: mixed by volume, or it would break into dots.
     voxel = float(np.cbrt(np.prod(painter.canvas.grid.spacing)))
-    body, under = (np.clip(0.5 - (painter.skin + depth) / voxel, 0, 1) for depth in (0, SKIN_MM))
+    body, under = (np.clip(0.5 - (painter.skin + depth) / voxel, 0, 1) for depth in (0, PHANTOM_SKIN_MM))
     fat, skin = painter.tissue("fat").hu, painter.tissue("skin").hu
-    edge = (np.abs(painter.skin) < voxel + SKIN_MM) & (body > 0)
+    edge = (np.abs(painter.skin) < voxel + PHANTOM_SKIN_MM) & (body > 0)
     painter.canvas.hu[edge] = (AIR_HU + (skin - AIR_HU) * body + (fat - skin) * under)[edge]
-    paint(whole, (painter.muscle < 0) & (painter.skin < -SKIN_MM), painter.tissue("muscle"))
+    paint(whole, (painter.muscle < 0) & (painter.skin < -PHANTOM_SKIN_MM), painter.tissue("muscle"))
     paint(whole, (painter.muscle < -3) & (grains < -1.9), Tissue(-10, 12))  # fat between the muscles
     inside = painter.cavity < 0
     paint(whole, inside, painter.tissue("cavity fat"))

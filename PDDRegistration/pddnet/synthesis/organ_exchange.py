@@ -14,6 +14,7 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from ..features.label_table import NUMBER
+from ..phantom.canvas import Window
 from ..tensor.convert import to_tensor
 from .anatomy import Anatomy
 
@@ -39,7 +40,6 @@ COARSE_STEP = 3  # voxels between the points where displacements and windows are
 
 StructureKey = tuple[int, int]
 """Number of a structure in the common table; side: -1 right, 0 in the middle or on both sides, 1 left."""
-Window = tuple[slice, slice, slice]
 
 
 @dataclass(frozen=True, eq=False)

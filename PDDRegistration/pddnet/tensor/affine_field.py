@@ -33,7 +33,7 @@ def split(transform: sitk.Transform, lattice: Grid, device: torch.device) -> tup
     return affine, from_lps(remainder, lattice, device)
 
 
-def margin(field: Tensor, lattice: Grid) -> float:
+def margin(field: Tensor) -> float:
     """mm around the lattice in which u can fade to zero without folding space: more than it moves across the border.
 
     Between LEAST_MARGIN_MM and MOST_MARGIN_MM, which is more than the default preset's stages reach together.
@@ -55,8 +55,8 @@ def join(affine: Affine, field: Tensor, lattice: Grid, grid: Grid) -> Displaceme
     matrix = to_tensor(axes.T @ affine.matrix @ axes, field.device)
     shift = to_tensor(axes.T @ (affine.points(grid.origin) - grid.origin), field.device).view(3, 1, 1, 1)
     nodes = mesh(grid, field.device)
-    whole = torch.einsum("ij,jdhw->idhw", matrix, nodes + inner) - nodes + shift
-    return DisplacementField(to_lps(whole, grid), grid)
+    joined = torch.einsum("ij,jdhw->idhw", matrix, nodes + inner) - nodes + shift
+    return DisplacementField(to_lps(joined, grid), grid)
 
 
 def _fade(lattice: Grid, grid: Grid, device: torch.device) -> Tensor:

@@ -25,7 +25,7 @@ OTHER_BODY_THRESHOLD = -900.0  # of intensities that are scaled to -1000..0: the
 OTHER_PERCENTILES = (0.5, 99.5)  # of intensities that are not HU; these two become the ends of their range
 STRAIGHT = 1e-3  # voxels, by which an axis may be turned into another until sampling along the axes is inexact
 BODY_MARGIN_MM = 12.0  # of air around the body that still tells something: the skin
-SMALLEST_BODY = 0.005  # share of the volume; with less, everything counts as body
+SMALLEST_BODY = 0.005  # share of the volume with its air; with less, everything counts as body
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from ..errors import InputError
 from ..io.label_names import find_names
 
 NETWORKS = ("semantic", "pdd")
-LEAST_VIEW = 16  # voxels along each axis, or the network has next to nothing to compare
+LEAST_VIEW_VOXELS = 16  # voxels along each axis, or the network has next to nothing to compare
 KINDS = ("anatomies", "virtual patients", "labelled scans", "unlabelled scans")  # of sources, in the order of `shares`
 
 
@@ -187,8 +187,12 @@ def _pairs(given: Any) -> PairSettings:
     _check_names(given, PairSettings)
     if "view" in given:
         view = given["view"]
-        if not isinstance(view, list) or len(view) != 3 or not all(_is_whole(n) and n >= LEAST_VIEW for n in view):
-            raise ValueError(f"'view' are three whole numbers of voxels from {LEAST_VIEW} on, not {view!r}")
+        if (
+            not isinstance(view, list)
+            or len(view) != 3
+            or not all(_is_whole(n) and n >= LEAST_VIEW_VOXELS for n in view)
+        ):
+            raise ValueError(f"'view' are three whole numbers of voxels from {LEAST_VIEW_VOXELS} on, not {view!r}")
         given = given | {"view": map(int, view)}
     for name in set(given) & {"control", "reach", "spacing"}:
         if not _is_amount(given[name]) or not given[name]:

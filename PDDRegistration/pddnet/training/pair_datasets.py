@@ -11,7 +11,7 @@ from .datasets import LARGEST_SEED, SampleSource, ScanDataset, annotation_mask
 from .labelled_scan import LabelledScan, centre_offset, content_similarity
 
 MISALIGNMENT_MM = 8.0  # standard deviation along each axis, as an initial alignment leaves it
-LEAST_SIMILARITY = 0.3  # share of their structures that both scans of a pair should show
+LEAST_CONTENT_SIMILARITY = 0.3  # share of their structures that both scans of a pair should show
 MOST_TRIES = 3  # moving scans that are drawn for that; then the most similar one is taken
 
 
@@ -34,7 +34,7 @@ class PairDataset(ScanDataset):
         common = annotation_mask(fixed_source.annotated & moving_source.annotated)
         fixed = self._draw_scan(fixed_source, rng, common)
         tries: list[tuple[float, LabelledScan]] = []
-        while len(tries) < MOST_TRIES and all(similarity < LEAST_SIMILARITY for similarity, _ in tries):
+        while len(tries) < MOST_TRIES and all(similarity < LEAST_CONTENT_SIMILARITY for similarity, _ in tries):
             moving = self._draw_scan(moving_source, rng, common)
             tries.append((content_similarity(fixed, moving), moving))
         moving = max(tries, key=lambda one: one[0])[1]

@@ -17,7 +17,7 @@ from ..tensor.lattice import interpolate, positions, sample
 
 BACKGROUND_WEIGHT = 0.15  # of label 0, as published
 MOST_VALUES = 1 << 25  # sampled at one time, which bounds the memory
-LEAST_VIEW = 1e-3  # share in view, below which nothing is known
+LEAST_IN_VIEW = 1e-3  # share in view, below which nothing is known
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,10 @@ def _squared_gap(
     """(): the squared difference between moving and fixed labels (c, nD, nH, nW), each as a share of what is in view
     (1, nD, nH, nW), averaged over what both views show, and summed over the labels by their weights (c)."""
     counts = fixed_in_view * moving_in_view.detach()
-    gap = moving_labels / moving_in_view.clamp(min=LEAST_VIEW) - fixed_labels / fixed_in_view.clamp(min=LEAST_VIEW)
-    return (weights.view(-1, 1, 1, 1) * counts * gap.square()).sum() / counts.sum().clamp(min=LEAST_VIEW)
+    gap = moving_labels / moving_in_view.clamp(min=LEAST_IN_VIEW) - fixed_labels / fixed_in_view.clamp(
+        min=LEAST_IN_VIEW
+    )
+    return (weights.view(-1, 1, 1, 1) * counts * gap.square()).sum() / counts.sum().clamp(min=LEAST_IN_VIEW)
 
 
 def warped_label_loss(field: Tensor, fixed: LabelMap, moving: LabelMap, control: Grid, weights: Tensor) -> Tensor:

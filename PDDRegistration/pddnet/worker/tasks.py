@@ -117,9 +117,8 @@ def register(
 
     transform = run.registration.field.to_sitk()
     progress(_WARP_STARTS, "warp")
-    volumes = {
-        name: inputs.moving if image is moving else image for name, image in (warp or {}).items()
-    }  # NaN replaced
+    # The moving volume as it was registered: without NaN.
+    volumes = {name: inputs.moving if image is moving else image for name, image in (warp or {}).items()}
     warped, warped_labels = _warped(progress, inputs.fixed.grid, transform, volumes, warp_labels or {})
     clock.lap("warp")
     progress(_MEASURE_STARTS, "measure")

@@ -72,7 +72,7 @@ def test_a_displacement_across_the_border_fades_without_folding(name: str) -> No
         ramps = [torch.linspace(-push, push, n).view([-1 if d == dim else 1 for d in range(3)]) for dim, n in
                  enumerate(lattice.shape)]  # fmt: skip
         field = torch.stack([ramp.expand(lattice.shape) for ramp in ramps])
-        room = margin(field, lattice)
+        room = margin(field)
         assert room == pytest.approx(50.0)
         grid = lattice.isotropic(4.0, room)
         whole = join(Affine.identity(), field, lattice, grid)
@@ -91,7 +91,7 @@ def test_a_turn_at_the_border_does_not_fold_beyond_it(name: str) -> None:
     turned = angle.cos() * d - angle.sin() * w, angle.sin() * d + angle.cos() * w
     field = torch.stack([turned[0] - d, torch.zeros_like(d), turned[1] - w])
     assert determinant(field, lattice).min() > 0.05
-    grid = lattice.isotropic(4.0, margin(field, lattice))
+    grid = lattice.isotropic(4.0, margin(field))
     whole = join(Affine.identity(), field, lattice, grid)
     assert whole.jacobian_determinant().min() > 0.0
     inside = lattice.points()[12:-2, 2:-2, 2:-2]
@@ -102,10 +102,10 @@ def test_a_turn_at_the_border_does_not_fold_beyond_it(name: str) -> None:
 def test_the_margin_has_bounds() -> None:
     lattice = GRIDS["left-handed"]
     still = torch.zeros(3, *lattice.shape)
-    assert margin(still, lattice) == 24.0
-    assert margin(still + 500.0, lattice) == 72.0
+    assert margin(still) == 24.0
+    assert margin(still + 500.0) == 72.0
     along = still.clone()
     along[0, :, 0], along[1, 0] = 500.0, -500.0  # along the sides, not across them
     along[0, 0] = along[0, -1] = 0.0
     along[1, :, 0] = along[1, :, -1] = 0.0
-    assert margin(along, lattice) == 24.0
+    assert margin(along) == 24.0

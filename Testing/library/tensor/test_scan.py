@@ -40,7 +40,7 @@ def _around_centre() -> Affine:
     return Affine(AFFINE.matrix, CENTRE - AFFINE.matrix @ CENTRE + AFFINE.shift)
 
 
-def test_codes_follow_the_map_from_a_lattice_straight_positions_other_axes() -> None:
+def test_features_follow_the_map_from_a_lattice_along_other_axes() -> None:
     affine = _around_centre()
     lattice = _grid((14, 12, 16), [3.5, 3.5, 3.5], (-5, 7, 3), [-1, 1, 1])
     rng = np.random.default_rng(1)
@@ -79,7 +79,7 @@ def _straight(turn: float) -> tuple[Scan, Grid, Affine]:
     return Scan(values, torch.randn(2, *CODES.shape, generator=random), CODES, CODES, CODES, False), lattice, affine
 
 
-def test_straight_positions_its_own_axes_a_scan_looks_as_it_does_straight_positions_any() -> None:
+def test_along_its_own_axes_a_scan_looks_as_it_does_along_any() -> None:
     scan, lattice, affine = _straight(0)
     assert _straight_positions(lattice, affine, CODES, scan.values.device) is not None
     still = torch.zeros(3, *lattice.shape)  # a displacement, for which positions are worked out one by one

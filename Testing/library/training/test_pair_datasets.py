@@ -17,7 +17,7 @@ from pddnet.synthesis.patient import PatientSource, Sample
 from pddnet.tensor.scan import Scan
 from pddnet.training.datasets import annotation_mask
 from pddnet.training.labelled_scan import LabelledScan, centre_offset, content_similarity, dice_after_warp
-from pddnet.training.pair_datasets import LEAST_SIMILARITY, MISALIGNMENT_MM, PairDataset
+from pddnet.training.pair_datasets import LEAST_CONTENT_SIMILARITY, MISALIGNMENT_MM, PairDataset
 
 SHIFT = np.array([7.0, -13.0, 29.0])  # LPS mm: fixed to moving
 NUMBERS = {label: NUMBER.get(structure_of(name) or "", 0) for label, name in NAMES.items()} | {0: 0}
@@ -180,4 +180,4 @@ def test_painted_patients_overlap_better_when_laid_upon_each_other() -> None:
         again = LabelledScan.from_sample(values[1], structures[1], shift.numpy())
         assert np.allclose(again.scan.grid.origin, moving.translate(shift.numpy()).scan.grid.origin)
     assert np.mean(after) > np.mean(before) + 0.05
-    assert np.median(shown) > LEAST_SIMILARITY
+    assert np.median(shown) > LEAST_CONTENT_SIMILARITY
