@@ -41,7 +41,7 @@ class StageResult:
     control: Grid
     field: Tensor  # (3, nD, nH, nW)
     uncertainty: Tensor  # (nD, nH, nW)
-    inconsistency: Tensor | None  # (nD, nH, nW) mm before `symmetrise`; None: one direction only
+    inconsistency: Tensor | None  # (nD, nH, nW) mm between both directions before `symmetrise`; None: only one
 
 
 def control_grid(box: Grid, stage: Stage) -> Grid:
