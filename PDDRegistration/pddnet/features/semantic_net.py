@@ -40,7 +40,7 @@ class SemanticNet(nn.Module):
     """
 
     def __init__(self, width: int = 32) -> None:
-        """width: channels of the first level, a multiple of 8."""
+        """Build the layers; width: channels of the first level, a multiple of 8."""
         super().__init__()
         self.width = width
         self.first = _convolutions(VOXELS_PER_BLOCK * INPUT_CHANNELS, width)
