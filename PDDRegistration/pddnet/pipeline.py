@@ -1,4 +1,4 @@
-"""`register`: the order of the stages, and nothing else."""
+"""Run the stages of a registration in order: `register`. The stages themselves are in other modules."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import SimpleITK as sitk
 
-from . import tensor  # noqa: F401  says in one sentence that torch is missing
+from . import tensor  # noqa: F401  raises `TorchMissing` where torch cannot be loaded
 from .core.affine import Affine
 from .core.grid import Grid
 from .core.image import Image
@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-BORDER_MM = 8.0  # around the body's box, covered by the deformation too
-SMALLER_PIECES = 1 << 22  # values that a GPU works on at once, after it ran out of memory
+BORDER_MM = 8.0  # around the body's box, also covered by the deformation
+SMALLER_PIECES = 1 << 22  # values to compute at once on a GPU that ran out of memory
 
 
 def register(
@@ -64,18 +64,18 @@ def register(
     weights: Path | None = None,
     progress: Progress | None = None,
 ) -> Registration:
-    """Find the transform that lays the moving scan over the fixed one.
+    """Find the transform that aligns the moving scan with the fixed one.
 
     Args:
         fixed, moving: any geometry; Hounsfield units unless the preset says otherwise. Not changed.
         preset: a preset or its name.
         fixed_mask, moving_mask: where each scan may be trusted (nonzero), on any grid.
-        fixed_labels, moving_labels: label maps that guide the matching: give them only if that is wanted.
+        fixed_labels, moving_labels: label maps that guide the matching; pass them only for that purpose.
         initial_transform: fixed to moving points (LPS mm); it replaces the alignment.
         align: whether to search for the alignment when no initial transform is given.
         device: auto, cpu or cuda. A GPU that runs out of memory is tried once more in smaller pieces, then the CPU.
-        weights: of your own training. Those of the segmentation network replace the bundled ones, where the preset uses
-            them; features that pdd-net learned are appended to all that the preset compares.
+        weights: file with weights of your own training. Those of the segmentation network replace the bundled ones, if
+            the preset uses it; those of pdd-net add its features to the ones that the preset compares.
         progress: called with (fraction, stage) at least once a second of work; it may raise `Cancelled`.
 
     Raises:
@@ -95,7 +95,7 @@ def register(
 
 
 def _by_kind(weights: Path | None, preset: Preset) -> tuple[Path | None, Path | None]:
-    """The weights file as that of the segmentation network, or as that of pdd-net; None for what it is not."""
+    """Return the weights file as (segmentation network, pdd-net), with None for the network it is not for."""
     if weights is None or read_weights(weights, SEMANTIC, PDD)[1]["kind"] != PDD:
         return weights, None
     if not preset.hu:
@@ -111,7 +111,7 @@ def _run_in_memory(job: _Job, device: torch.device, progress: Progress | None, w
         attempts.append((choose_device("cpu"), Work(), "went on with the CPU"))
     for place, work, retry in attempts:
         if retry:
-            # here, where the traceback of the attempt before no longer holds its tensors
+            # not in the `except` block, where the traceback of the failed attempt still holds its tensors
             free_memory(device)
             warnings = [*warnings, f"the GPU ran out of memory; {retry}"]
         try:
@@ -129,7 +129,7 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
 
 @dataclass(frozen=True)
 class _Job:
-    """One call of `register`: its inputs, and the stages in order."""
+    """Inputs of one call of `register`, and the stages in order."""
 
     fixed: Image
     moving: Image
@@ -141,7 +141,7 @@ class _Job:
     features: FeatureSettings
 
     def run(self, device: torch.device, work: Work, progress: Progress | None, warnings: list[str]) -> Registration:
-        """All stages on one device."""
+        """Run all stages on one device."""
         ticker = Ticker(progress, self._expected_shares())
         work = dataclasses.replace(work, tick=ticker.tick)
         ticker.stage("prepare")
@@ -155,7 +155,7 @@ class _Job:
         affine = alignment.affine
         similarity_before = similarity(affine, field)[0]
         steps, field = self._match(features.scans, affine, field, lattice, work, ticker)
-        folding_before = folding_percent(field, fixed)  # before folds are removed: a sign of a wrong match
+        folding_before = folding_percent(field, fixed)  # before folds are removed: folding is a sign of a wrong match
         if self.preset.refinement:
             ticker.stage("refine")
             field = self._refine(features.scans, self.preset.refinement, affine, field, lattice, work)
@@ -198,7 +198,7 @@ class _Job:
     def _align(
         self, prepared: ScanPair, features: FeatureScans, similarity: Similarity, lattice: Grid, work: Work
     ) -> tuple[Alignment, Tensor]:
-        """The affine map, and u (3, D, H, W) on the lattice before it: zero but for a given transform's remainder."""
+        """Return the affine map and the u (3, D, H, W) before it: zero, or the remainder of an initial transform."""
         if self.initial_transform is not None:
             affine, field = split(self.initial_transform, lattice, prepared[0].values.device)
             return Alignment(affine, []), field
@@ -210,7 +210,7 @@ class _Job:
     def _match(
         self, scans: ScanPair, affine: Affine, field: Tensor, lattice: Grid, work: Work, ticker: Ticker
     ) -> tuple[list[StageResult], Tensor]:
-        """What every stage of the preset adds, and the field after all of them."""
+        """Run the stages of the preset; return their results, and the field composed of all of them."""
         steps = []
         for number, stage in enumerate(self.preset.stages):
             ticker.stage(f"match {number + 1}")
@@ -222,7 +222,7 @@ class _Job:
     def _refine(
         self, scans: ScanPair, settings: Refinement, affine: Affine, field: Tensor, lattice: Grid, work: Work
     ) -> Tensor:
-        """The refined field. It starts without folds: a descent that begins within one ends within it."""
+        """Refine the field, after removing its folds: a descent that begins within a fold ends within it."""
         field = remove_folding(field, lattice, work)
         return refine_field(*scans, affine, field, lattice, settings, self.preset, work)
 
@@ -232,12 +232,12 @@ class _Job:
         return {"agreement": agreement(*features.structures, affine, field, lattice)}
 
     def _field_grid(self, field: Tensor, lattice: Grid) -> Grid:
-        """The grid of the result: it covers the fixed volume, and around it what the field needs to fade out."""
+        """Make the grid of the result: it covers the fixed volume, and the margin that the field needs to fade out."""
         around = margin(field) + BORDER_MM
         return self.fixed.canonical().grid.isotropic(self.preset.field_spacing_mm, around)
 
 
 def _without_body(scans: ScanPair) -> list[str]:
-    """A warning for each scan in which no body was found."""
+    """Return a warning for each scan in which no body was found."""
     sides = zip(("fixed", "moving"), scans, strict=True)
     return [f"{name} volume: no body found; the whole volume counts" for name, scan in sides if scan.body_not_found]

@@ -1,7 +1,7 @@
-"""Set up a process that does nothing but compute: its memory, its garbage collection, its waiting threads.
+"""Set up a process that only computes: memory, garbage collection, waiting threads.
 
-They hold for the whole process, so only its entry may call `prepare` (the command, the worker), never the library: a
-program that imports pddnet keeps its own.
+The settings apply to the whole process, so only its entry point may call `prepare` (the command, the worker), never the
+library: a program that imports pddnet keeps its own settings.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ import gc
 import os
 import sys
 
-# Parameters of glibc's mallopt (malloc.h) and the values that they get.
-_M_MMAP_MAX = (-4, 0)  # no block is mapped on its own
-_M_TRIM_THRESHOLD = (-1, (1 << 31) - 1)  # bytes that may lie free at the heap's end: as many as can be
+# Parameters of glibc's mallopt (malloc.h) and the values set for them.
+_M_MMAP_MAX = (-4, 0)  # number of blocks mapped separately: none
+_M_TRIM_THRESHOLD = (-1, (1 << 31) - 1)  # free bytes at the heap's end that are kept: the largest value
 _M_ARENA_MAX = (-8, 1)  # all threads share one heap
-# New objects between two searches for garbage. torch makes a million while it loads; each search goes through them all.
+# New objects between two garbage collections. torch makes a million while it loads; a full collection visits them all.
 _NEW_OBJECTS = 1 << 20
-_thresholds: tuple[int, ...] = ()  # the garbage collector's usual thresholds, while `collect_rarely` holds
+_thresholds: tuple[int, ...] = ()  # the previous thresholds, while `collect_rarely` applies
 
 
 def prepare() -> None:
-    """Change all settings; call it before torch is imported."""
+    """Apply all settings; call this before torch is imported."""
     wait_passively()
     collect_rarely()
     keep()
@@ -30,35 +30,35 @@ def prepare() -> None:
 def wait_passively() -> None:
     """Let torch's threads wait for each other without spinning.
 
-    With one other busy process on two cores, spinning makes the cost volume fifteen times slower. OpenMP reads this
-    when torch is first imported; a value that the user set stays. Child processes inherit it.
+    With one other busy process on two cores, spinning makes the cost volume fifteen times slower. OpenMP reads the
+    environment variable when torch is first imported; a value that the user set is kept. Child processes inherit it.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def collect_rarely() -> None:
-    """Look for garbage less often until torch is loaded."""
+    """Collect garbage less often, until `restore_garbage_collection`: loading torch is faster."""
     global _thresholds
     _thresholds = _thresholds or gc.get_threshold()
     gc.set_threshold(_NEW_OBJECTS)
 
 
 def restore_garbage_collection() -> None:
-    """Look for garbage as often as before `collect_rarely`; do nothing where it was not called."""
+    """Restore the garbage collection thresholds that `collect_rarely` replaced; do nothing where it was not called."""
     global _thresholds
     if not _thresholds:
         return
     gc.set_threshold(*_thresholds)
     _thresholds = ()
-    gc.freeze()  # both together: torch's objects count as old, and are not gone through at once
+    gc.freeze()  # followed by unfreeze: moves torch's objects to the oldest generation, so none is visited at once
     gc.unfreeze()
 
 
 def keep() -> None:
-    """Keep freed memory in the process, so that it is used again.
+    """Keep freed memory in the process for reuse.
 
-    glibc gives blocks as large as a feature map back to the system when they are freed. To fetch and clear them again
-    takes a tenth of the time of a registration. Without glibc nothing is changed.
+    glibc returns blocks as large as a feature map to the system when they are freed. To obtain and clear them again
+    takes a tenth of the time of a registration. Without glibc nothing changes.
     """
     libc = _glibc()
     if libc is not None:
@@ -67,7 +67,7 @@ def keep() -> None:
 
 
 def give_back() -> None:
-    """Collect garbage, and give free memory back to the system."""
+    """Collect garbage, and return free memory to the system."""
     gc.collect()
     libc = _glibc()
     if libc is not None:

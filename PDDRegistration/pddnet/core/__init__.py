@@ -1,1 +1,1 @@
-"""Grids, images, masks, displacement fields, affine maps, presets and results: numpy and SimpleITK only."""
+"""Define grids, images, masks, displacement fields, affine maps, presets and results with numpy and SimpleITK only."""

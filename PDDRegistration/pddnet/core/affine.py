@@ -1,4 +1,4 @@
-"""`Affine`: maps points by a matrix and a shift."""
+"""Map points by a matrix and a shift: `Affine`."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Affine:
-    """Affine map x -> matrix @ x + shift of fixed to moving points, LPS mm; `a @ b` applies b first."""
+    """Affine map of points: x -> matrix @ x + shift, fixed to moving, LPS mm; `a @ b` applies b first."""
 
     matrix: np.ndarray  # (3, 3)
     shift: np.ndarray  # (3,)
 
     @classmethod
     def identity(cls) -> Affine:
-        """Make the map that moves nothing."""
+        """Make the identity map."""
         return cls(np.eye(3), np.zeros(3))
 
     def __matmul__(self, inner: Affine) -> Affine:
         return Affine(self.matrix @ inner.matrix, self.matrix @ inner.shift + self.shift)
 
     def points(self, points: np.ndarray) -> np.ndarray:
-        """Map LPS points (..., 3)."""
+        """Map points (..., 3) in LPS mm."""
         return np.einsum("...j,ij->...i", points, self.matrix) + self.shift

@@ -1,4 +1,4 @@
-"""`DisplacementField`: a transform as displacements on a grid; warps, composes, inverts, converts to and from ITK."""
+"""Represent a transform as displacements on a grid: sample, warp, compose, invert, convert to and from ITK."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from .image import Image
 IMAGE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
 """Files with these endings hold a displacement image; all others hold an ITK transform."""
 
-QUICK_STEPS = 6  # of Newton's method, with the Jacobian of the nearest node: cheap, and enough for most points
-CRUSHED = 0.05  # determinants below it, folding included, make no useful inverse of the Jacobian
-FEWEST_NODES = 8  # of a grid, to fit an affine map to a field
+QUICK_STEPS = 6  # steps of Newton's method with the Jacobian of the nearest node: cheap, and enough for most points
+CRUSHED = 0.05  # with a determinant below it, or where space folds, the inverse of the Jacobian is useless
+FEWEST_NODES = 8  # nodes of a grid that are needed to fit an affine map to a field
 
 
 @dataclass(frozen=True, eq=False)
 class DisplacementField:
     """Displacement field u(x), shape (D, H, W, 3), components x, y, z in LPS mm, on a `Grid`.
 
-    It maps x to x + u(x): fixed points to moving points, as ITK means a registration's transform. Displacements are
-    interpolated linearly between the grid's nodes; outside the grid they are zero, as in ITK.
+    It maps x to x + u(x): fixed points to moving points, ITK's convention for a registration's transform. Displacements
+    are interpolated linearly between the grid's nodes; outside the grid they are zero, as in ITK.
     """
 
     array: np.ndarray
@@ -63,7 +63,7 @@ class DisplacementField:
         return np.where(self.grid.contains(points)[..., None], self._extrapolate(points), 0)
 
     def _extrapolate(self, points: npt.ArrayLike) -> np.ndarray:
-        """As `sample`, but outside the grid the displacement is that of its border."""
+        """Interpolate as `sample` does, but with the displacement of the border outside the grid."""
         index = self.grid.point_to_index(points)
         flat = np.ascontiguousarray(index.reshape(-1, 3).T[::-1])
         values = [ndimage.map_coordinates(c, flat, order=1, mode="nearest") for c in self._components]
@@ -71,7 +71,7 @@ class DisplacementField:
 
     @cached_property
     def _components(self) -> list[np.ndarray]:
-        return [np.ascontiguousarray(self.array[..., c]) for c in range(3)]  # three times as fast to interpolate
+        return [np.ascontiguousarray(self.array[..., c]) for c in range(3)]  # contiguous: interpolated 3x as fast
 
     def transform_points(self, points: npt.ArrayLike) -> np.ndarray:
         """Map LPS points (..., 3) of the fixed space to LPS points of the moving space."""
@@ -80,7 +80,7 @@ class DisplacementField:
     def warp(self, image: Image, grid: Grid, *, fill: float = 0, labels: bool = False) -> Image:
         """Warp a moving image (or label map: nearest voxel, no mixed labels) onto a grid of the fixed space.
 
-        fill: the value where the moving image shows nothing.
+        fill: the value outside the moving image.
         """
         return image.resample(grid, self.to_sitk(), fill=fill, labels=labels)
 
@@ -90,10 +90,10 @@ class DisplacementField:
         return DisplacementField((inner.array + self.sample(points)).astype(np.float32), inner.grid)
 
     def affine(self) -> tuple[np.ndarray, np.ndarray]:
-        """Fit the affine map x -> A x + t nearest to this one, by least squares over a part of the nodes.
+        """Fit the affine map x -> A x + t to this field by least squares over a subset of the nodes.
 
         Returns:
-            A (3, 3), the identity where no affine map comes near, and t (3,) in mm.
+            A (3, 3), the identity if no affine map fits (few nodes, or a crushed map), and t (3,) in mm.
         """
         step = max(min(self.grid.shape) // 8, 1)
         points = self.grid.points()[::step, ::step, ::step].reshape(-1, 3)
@@ -112,8 +112,8 @@ class DisplacementField:
 
         Returns:
             the inverse field T^-1, and the largest residual |T(T^-1(y)) - y| in mm of all nodes y whose T^-1(y) lies
-            inside this field's grid. No point of the grid is mapped to the other nodes; there the inverse follows the
-            field's affine trend.
+            inside this field's grid. No point of that grid is mapped to the remaining nodes; there the inverse follows
+            the affine fit to the field.
         """
         grid = grid or self.grid
         target = grid.points().reshape(-1, 3)
@@ -123,11 +123,12 @@ class DisplacementField:
         return DisplacementField(array, grid), float(error.max(initial=0.0))
 
     def _solve(self, target: np.ndarray, iterations: int, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
-        """Find points x with T(x) = y for LPS points y (N, 3); x and the residuals T(x) - y, both (N, 3).
+        """Solve T(x) = y for LPS points y (N, 3); return x and the residuals T(x) - y, both (N, 3).
 
-        Newton's method starts at the inverse of the affine trend, which undoes large shifts and rotations; a step that
-        does not help is halved. The Jacobian is that of the nearest node. Where space is squeezed this one leads to and
-        fro, so the few points that are left after QUICK_STEPS get the Jacobian at their own position.
+        Newton's method starts at the inverse of the affine fit, which undoes large shifts and rotations; a step that
+        does not reduce the residual is halved. The Jacobian is that of the nearest node. Where space is strongly
+        compressed this leads to oscillation, so the few points left after QUICK_STEPS use the Jacobian at their own
+        position.
         """
         matrix, shift = self.affine()
         node_inverses = self._inverse_jacobian(matrix)
@@ -153,13 +154,13 @@ class DisplacementField:
         return landed, residual
 
     def _nearest_nodes(self, points: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Array indices (k, j, i), each (N,), of the nodes nearest to LPS points (N, 3)."""
+        """Return the array indices (k, j, i), each (N,), of the nodes nearest to LPS points (N, 3)."""
         index = np.rint(self.grid.point_to_index(points))
         inside = np.clip(index, 0, self.grid.size - 1).astype(int)
         return tuple(inside.T[::-1])
 
     def _continue(self, points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-        """As `sample`, but outside the grid the displacement continues from the border as under an affine map."""
+        """Interpolate as `sample` does, but outside the grid continue from the border like the affine map `matrix`."""
         index = self.grid.point_to_index(points)
         beyond = index - np.clip(index, -0.5, self.grid.size - 0.5)
         return self._extrapolate(points) + turned(beyond, (matrix - np.eye(3)) @ self.grid.axes)

@@ -1,4 +1,4 @@
-"""`Grid`: places voxel centres in LPS millimetres; converts between indices and points, and nothing else does."""
+"""Place voxel centres in LPS millimetres and convert between indices and points: `Grid`; nothing else does."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     import SimpleITK as sitk
 
 
-ORTHOGONAL = 2e-3  # how far direction^T direction may be from the identity: headers hold few digits
+ORTHOGONAL = 2e-3  # tolerance of direction^T direction to the identity: headers store few digits
 
 
 @dataclass(frozen=True, eq=False, init=False)
 class Grid:
-    """A regular lattice of voxel centres.
+    """Regular lattice of voxel centres.
 
     point = origin + direction @ (spacing * index), index = (i, j, k), point = (x, y, z) in LPS mm.
     Arrays on the grid have shape (D, H, W), indexed [k, j, i].
@@ -34,7 +34,7 @@ class Grid:
     def __init__(
         self, shape: Sequence[int], spacing: npt.ArrayLike, origin: npt.ArrayLike, direction: npt.ArrayLike
     ) -> None:
-        """Convert and check what describes a grid; the direction may be given flat, by rows.
+        """Convert and check the attributes of a grid; the direction may be given flat, by rows.
 
         Raises:
             InputError: the spacing is not positive, a number is not finite, or the axes are not orthogonal.
@@ -63,22 +63,22 @@ class Grid:
 
     @property
     def axes(self) -> np.ndarray:
-        """(3, 3) matrix whose columns are the steps in LPS mm from one voxel to the next along i, j, k."""
+        """Return the matrix (3, 3) whose columns are the steps in LPS mm from one voxel to the next along i, j, k."""
         return self.direction * self.spacing
 
     @property
     def size(self) -> np.ndarray:
-        """(3,) number of voxels along i, j, k."""
+        """Return the number of voxels along i, j, k, (3,)."""
         return np.array(self.shape[::-1])
 
     @property
     def extent(self) -> np.ndarray:
-        """(3,) physical size in mm along i, j, k, from voxel edge to voxel edge."""
+        """Return the physical size (3,) in mm along i, j, k, from voxel edge to voxel edge."""
         return self.size * self.spacing
 
     @property
     def centre(self) -> np.ndarray:
-        """(3,) LPS mm of the middle of the grid."""
+        """Return the middle of the grid, (3,) LPS mm."""
         return self.index_to_point((self.size - 1) / 2)
 
     def index_to_point(self, index: npt.ArrayLike) -> np.ndarray:
@@ -90,18 +90,18 @@ class Grid:
         return turned(np.asarray(points, dtype=np.float64) - self.origin, np.linalg.inv(self.axes))
 
     def points(self) -> np.ndarray:
-        """(D, H, W, 3) LPS mm of every voxel centre."""
+        """Return every voxel centre, (D, H, W, 3) LPS mm."""
         k, j, i = np.meshgrid(*(np.arange(n, dtype=np.float64) for n in self.shape), indexing="ij")
         return self.index_to_point(np.stack([i, j, k], axis=-1))
 
     def corners(self) -> np.ndarray:
-        """(8, 3) LPS mm of the outer corners (voxel edges)."""
+        """Return the outer corners (voxel edges), (8, 3) LPS mm."""
         ends = np.stack([np.full(3, -0.5), self.size - 0.5])
         pick = np.stack(np.meshgrid([0, 1], [0, 1], [0, 1], indexing="ij"), axis=-1).reshape(-1, 3)
         return self.index_to_point(ends[pick, np.arange(3)])
 
     def contains(self, points: npt.ArrayLike) -> np.ndarray:
-        """Tell which LPS points (..., 3) lie inside the outer voxel edges: (...) bool."""
+        """Test which LPS points (..., 3) lie inside the outer voxel edges: (...) bool."""
         index = self.point_to_index(points)
         inside = (index >= -0.5) & (index <= self.size - 0.5)
         return np.all(inside, axis=-1)
@@ -130,7 +130,7 @@ class Grid:
         return (2 - z, 2 - y, 2 - x), (flip_z, flip_y, flip_x)
 
     def same_as(self, other: Grid, tolerance: float = 1e-3) -> bool:
-        """Tell whether every voxel centre of the other grid lies within `tolerance` mm of this one's."""
+        """Test whether every voxel centre of the other grid lies within `tolerance` mm of this one's."""
         return self.shape == other.shape and bool(np.abs(self.corners() - other.corners()).max() < tolerance)
 
 

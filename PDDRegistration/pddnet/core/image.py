@@ -1,4 +1,4 @@
-"""`Image`: a volume with its geometry, and how it is resampled, coarsened, clipped and put along canonical axes."""
+"""Represent a volume with its geometry (`Image`): resample, coarsen, clip, and bring it to canonical axes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .grid import Grid
 
 @dataclass(frozen=True, eq=False)
 class Image:
-    """A scalar volume (D, H, W), indexed [k, j, i], on a `Grid` in LPS mm. The array is never changed."""
+    """Scalar volume (D, H, W), indexed [k, j, i], on a `Grid` in LPS mm. The array is never changed."""
 
     array: np.ndarray
     grid: Grid
@@ -45,7 +45,7 @@ class Image:
     def canonical(self) -> Image:
         """Flip and permute the array axes to run along +x, +y, +z (LPS); the physical content stays the same.
 
-        How a scan happens to be stored must not change the result, so the pipeline starts here.
+        The pipeline starts with it, because the storage order of a scan must not change the result.
         """
         axes, flips = self.grid.canonical_axes()
         start = np.zeros(3)  # index of the voxel that becomes the first one
@@ -95,7 +95,7 @@ class Image:
         resampler.SetInterpolator(sitk.sitkNearestNeighbor if nearest else sitk.sitkLinear)
         if transform is not None:
             resampler.SetTransform(transform)
-        rounded = integer and not nearest  # ITK cuts fractions off, which would shift every value towards zero
+        rounded = integer and not nearest  # ITK truncates fractions, which would shift every value towards zero
         if rounded:
             resampler.SetOutputPixelType(sitk.sitkFloat32 if kind.itemsize <= 2 else sitk.sitkFloat64)
         array = sitk.GetArrayFromImage(resampler.Execute(self.to_sitk()))

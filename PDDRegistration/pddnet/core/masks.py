@@ -1,4 +1,4 @@
-"""Body mask and view mask: find the voxels that show the patient, and those that the scanner measured at all."""
+"""Find the voxels that show the patient (body mask), and those that the scanner measured at all (view mask)."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from scipy import ndimage
 from .hounsfield import AIR_HU, BODY_THRESHOLD_HU, NOISY_AIR_HU
 from .image import Image
 
-CLEANED_AIR = 0.9  # share of the air: if more of it has one value, the air was cleaned, and is no padding
-EROSION_MM = 6.0  # parts the patient from the table, whose shells are thinner than twice this
+CLEANED_AIR = 0.9  # share of the air: if more of it has one value, this value is cleaned air, not padding
+EROSION_MM = 6.0  # separates the patient from the table, whose shells are thinner than twice this
 
 
 def view_mask(image: Image) -> Image:
-    """Mark what the scan measured: all voxels (bool) but the scanner's padding.
+    """Mark the voxels that the scanner measured: all (bool) but the scanner's padding.
 
     Padding is a region of the volume's exact minimum, at most -1000 HU, connected to the sides. Measured air is noisy:
     where nearly all air has that one value it was cleaned, and is air.
@@ -26,7 +26,7 @@ def view_mask(image: Image) -> Image:
     air = array < NOISY_AIR_HU
     if lowest > AIR_HU or padding.sum() > CLEANED_AIR * air.sum():
         return Image(np.ones(array.shape, bool), image.grid)
-    in_plane = (1, 2)  # array axes: padding surrounds a reconstruction circle, or a tilted stack
+    in_plane = (1, 2)  # array axes: padding surrounds a circular field of view, or a tilted stack
     return Image(~_connected_to_sides(padding, in_plane), image.grid)
 
 
@@ -58,5 +58,5 @@ def _connected_to_sides(mask: np.ndarray, axes: Iterable[int], neighbours: np.nd
     for axis in axes:
         for end in (0, -1):
             touches[parts.take(end, axis)] = True
-    touches[0] = False  # part 0 is what the mask leaves out
+    touches[0] = False  # label 0 is everything outside the mask
     return touches[parts]

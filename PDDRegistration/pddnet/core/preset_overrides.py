@@ -1,4 +1,4 @@
-"""`adjusted`: replaces some settings of a preset by the user's. torch-free."""
+"""Replace settings of a preset by the user's: `adjusted`. Needs no torch."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ def adjusted(
     iterations: int | None = None,
     both_ways: bool | None = None,
 ) -> Preset:
-    """Replace settings of a preset; None leaves one as the preset has it.
+    """Replace settings of a preset; None keeps the preset's value.
 
     Args:
-        capture_range: mm, the largest displacement per axis of the first stage, in steps as fine as before. Later
-            stages refine what it found; theirs only shrinks, where it would be larger.
+        capture_range: mm, the largest displacement per axis of the first stage; the displacement step is kept. Later
+            stages refine its result: their range is only reduced, if it is larger.
         control_spacing: mm between control points of the last stage; earlier ones and the refinement change by the
             same factor.
         smoothness: factor on every stage's weight of the diffusion penalty, and the refinement's.
-        iterations: of the instance optimisation, in every stage; 0 leaves it out.
-        both_ways: whether the first stage, and a later one that the preset has so, is averaged with the inverse of the
-            opposite direction.
+        iterations: of the instance optimisation, in every stage; 0 omits it.
+        both_ways: whether the first stage, and later ones with `both_ways` in the preset, are averaged with the inverse
+            of the opposite direction.
 
-    The verdict was not fitted to such settings: the name says "(changed)", and the risk counts as not fitted.
+    The verdict was not fitted to such settings: the name gets "(changed)", and `fitted_risk` becomes False.
 
     Raises:
         InputError: a value is outside `LIMITS`.
@@ -79,7 +79,7 @@ def _check(name: str, value: float | None) -> None:
 
 
 def _with_range(stage: Stage, range_mm: float) -> Stage:
-    """Change the range, not the step between displacements; their number stays odd, so that one of them is 0."""
+    """Change the capture range but not the displacement step; the number stays odd, so that one displacement is 0."""
     step_mm = 2 * stage.capture_range_mm / (stage.displacements_per_axis - 1)
     each_side = max(round(range_mm / step_mm), 1)
     return replace(stage, capture_range_mm=range_mm, displacements_per_axis=2 * each_side + 1)
@@ -94,7 +94,7 @@ def _scaled_spacing(refinement: Refinement, factor: float) -> Refinement:
 
 
 def _spaced(stages: list[Stage], control_spacing_mm: float) -> list[Stage]:
-    """Scale all spacings so that the last stage has this one; a stage with a fixed number of points just gets it."""
+    """Scale all spacings so that the last stage has this one; a stage with a fixed number of points gets it as is."""
     last = stages[-1].control_spacing_mm
     spaced = []
     for stage in stages:

@@ -1,4 +1,4 @@
-"""Presets: the settings of a registration as data, one table. Lengths are in mm, equal along all axes."""
+"""Define the presets, the settings of a registration, as one table. Lengths are in mm, equal along all axes."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from dataclasses import dataclass, replace
 
 from ..errors import InputError
 
-INVERSE_TEMPERATURE = 300.0  # of every stage, so that features weigh the same in all
-_SEMANTIC = 4.0  # of the semantic features, beside MIND's 1
+INVERSE_TEMPERATURE = 300.0  # the same in every stage, so that features have the same weight in all
+_SEMANTIC = 4.0  # weight of the semantic features; that of MIND is 1
 
-DEVICES = ("auto", "cpu", "cuda")  # names that may be asked for; cuda:N names one of several GPUs
+DEVICES = ("auto", "cpu", "cuda")  # names of devices; cuda:N is one of several GPUs
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of discrete matching: a lattice of control points, and a cube of displacements at each."""
+    """Settings of one stage of discrete matching: a lattice of control points, a cube of displacements at each."""
 
-    control_spacing_mm: float  # with `control_points_per_axis` it follows from the body's size instead
+    control_spacing_mm: float  # unused with `control_points_per_axis`: it then follows from the body's size
     capture_range_mm: float  # the largest displacement along each axis
     displacements_per_axis: int
     feature_spacing_mm: float  # voxels of the features that are compared
@@ -29,7 +29,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Refinement:
-    """Gradient descent on the similarity after the last stage, see `matching/refinement.py`."""
+    """Settings of the descent on the feature difference after the last stage, see `matching/refinement.py`."""
 
     control_spacing_mm: float = 8.0
     smoothness: float = 0.06  # weight of the diffusion penalty
@@ -50,10 +50,10 @@ class Preset:
         3.74,
         4.28,
     )  # voxel sizes at which the network segments; see `semantic_codes`
-    mind: bool = True  # False compares only semantic features, or label maps; to measure what MIND adds
-    working_spacing_mm: float = 4.0  # voxels in which the features are computed
-    affine_fit: bool = True  # to a coarse matching, after the alignment; needless with a first stage of long range
-    regularised: bool = True  # min-convolution and mean field over the costs; False to measure what they add
+    mind: bool = True  # False: compare only semantic features or label maps, to measure the contribution of MIND
+    working_spacing_mm: float = 4.0  # voxel size for computing features
+    affine_fit: bool = True  # to a coarse matching; unnecessary if the first stage has a long capture range
+    regularised: bool = True  # min-convolution and mean field over the costs; False to measure their contribution
     field_spacing_mm: float = 4.0  # spacing of the transform's grid
     fitted_risk: bool = False  # whether the verdict's risk was fitted to runs with these stages
 
@@ -66,7 +66,8 @@ _COARSE = Stage(
     smoothness=0.005,
     both_ways=True,
 )
-_FAR = replace(_COARSE, control_spacing_mm=24.0, capture_range_mm=72.0)  # with semantic features; MIND errs so far
+# only with semantic features: MIND alone mismatches at such large displacements
+_FAR = replace(_COARSE, control_spacing_mm=24.0, capture_range_mm=72.0)
 _NEAR = replace(_COARSE, capture_range_mm=32.0, displacements_per_axis=9)
 _FINE = Stage(
     control_spacing_mm=12.0,
@@ -75,7 +76,7 @@ _FINE = Stage(
     feature_spacing_mm=8.0,
     smoothness=0.01,
 )
-_FINE_MIND = replace(_FINE, feature_spacing_mm=4.0)  # without semantic features, detail is worth its time
+_FINE_MIND = replace(_FINE, feature_spacing_mm=4.0)  # without semantic features, finer detail is worth the time
 _REFINE_MIND = Refinement(smoothness=0.03, iterations=100)
 _QUICK = replace(_COARSE, control_spacing_mm=20.0, both_ways=False)
 _PAPER = Stage(

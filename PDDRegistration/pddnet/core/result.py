@@ -1,4 +1,4 @@
-"""`Registration` and `Verdict`: what a run returns. torch-free, so that a result can be used anywhere."""
+"""Define what a run returns: `Registration` and `Verdict`. Needs no torch, so a result can be used anywhere."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from .hounsfield import PADDING_HU
 from .image import Image
 
 Progress = Callable[[float, str], None]
-"""Called with (fraction done 0..1, stage); it may raise `Cancelled` to stop the run there."""
+"""Callback with (fraction done 0..1, stage); it may raise `Cancelled` to stop the run."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Judgement whether to trust a result.
+    """Judgement whether a result can be trusted.
 
     Attributes:
         status: 'ok', 'doubtful' or 'failed'.
         reasons: one sentence each, empty when ok.
         risk: 0 (safe) .. 1 (surely wrong).
-        measures: the numbers that it was judged by.
+        measures: the measures that the judgement is based on.
     """
 
     status: str
@@ -42,20 +42,20 @@ class Registration:
     preset: str
     device: str
     seconds: dict[str, float]  # per stage, in order
-    inverse_consistency: float | None  # mm between the directions, mean over the body; of the last stage that has both
+    inverse_consistency: float | None  # mm between the directions, mean over the body; last stage with both
     warnings: tuple[str, ...] = ()
 
     def warp(self, image: Image, *, labels: bool = False, fill: float | None = None) -> Image:
         """Warp a moving volume or label map onto the fixed grid, in its own scalar type.
 
-        fill: the value where the moving volume shows nothing; by default air (its lowest value in MR), and label 0.
+        fill: the value outside the moving volume; by default air (the lowest value in MR), and label 0.
         """
         if fill is None:
             fill = 0 if labels else max(PADDING_HU, float(image.array.min()))
         return self.field.warp(image, self.fixed_grid, fill=fill, labels=labels)
 
     def inverse(self, moving_grid: Grid | None = None) -> tuple[DisplacementField, float]:
-        """Invert the field, then moving -> fixed, on an isotropic grid over the moving scan (default: the field's own).
+        """Invert the field to moving -> fixed, on an isotropic grid over the moving scan (default: the field's own).
 
         Returns:
             the inverse field and its residual in mm, see `DisplacementField.invert`.

@@ -1,4 +1,4 @@
-"""Features of a scan, voxel by voxel: MIND, Obelisk, semantic codes, tissue classes, guiding labels.
+"""Compute the features of a scan, voxel by voxel: MIND, Obelisk, semantic codes, tissue classes, guiding labels.
 
-Which of them take part in a registration is registered in `matching.feature_types`.
+`matching.feature_types` registers which of them a registration uses.
 """

@@ -1,6 +1,6 @@
-"""Guiding labels: label maps as features, an embedding per label, compared like any other channel.
+"""Turn guiding labels into features: an embedding per label, compared like any other channel.
 
-They are used only where guiding was asked for; label maps for evaluation never come here.
+They are used only on request; label maps for evaluation are never passed to this module.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from ..tensor.convert import to_tensor
 from ..tensor.scan import Scan
 
 LABEL_CHANNELS = 16
-STRENGTH = 0.7  # beside the twelve channels of MIND in 0..1
+STRENGTH = 0.7  # relative to the twelve channels of MIND in 0..1
 
 
 def label_embedding(fixed: Image | None, moving: Image | None) -> np.ndarray | None:
-    """(labels + 1, LABEL_CHANNELS) float32: a row per label that both maps hold; zero for others and the background.
+    """Make an embedding (labels + 1, LABEL_CHANNELS) float32: a row per label in both maps; zero for all others.
 
-    Up to LABEL_CHANNELS labels get a channel each, more share the channels in seeded random signs of the same length.
-    None where a map is missing, or the maps have no label in common.
+    Up to LABEL_CHANNELS labels get a channel each; more labels share the channels, each a vector of seeded random
+    signs of the same length. None where a map is missing, or the maps have no common label.
     """
     if fixed is None or moving is None:
         return None
@@ -43,11 +43,11 @@ def _labels(label_map: Image) -> set[int]:
 
 
 def with_label_codes(scan: Scan, labels: Image, embedding: np.ndarray) -> Scan:
-    """The scan with the embedding of its labels as the features it carries, on its own grid.
+    """Set the embedding of a scan's labels as the features it carries, on its own grid.
 
     Args:
         labels: a label map on any grid.
-        embedding: (labels + 1, E), a row per label value; values beyond the table count as background, row 0.
+        embedding: (labels + 1, E), a row per label value; values outside the table count as background, row 0.
     """
     nearest = labels.resample(scan.grid, labels=True).array.astype(int)
     in_table = (nearest > 0) & (nearest < len(embedding))

@@ -1,6 +1,7 @@
-"""The common label table: the structures that the semantic network segments, and the names that others give them.
+"""Define the common label table: the structures that the semantic network segments, and their names in data sets.
 
-Sides are not told apart: a displacement search of a few centimetres never crosses the body. Vertebrae are, by level.
+Left and right are one structure: a displacement search of a few centimetres never crosses the body. Vertebrae are
+separate structures, by level.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ STRUCTURES = (
     *SOFT,
     *BONES,
     *(f"vertebra_{level}" for level in LEVELS),
-)  # a structure's number: its place
+)  # the number of a structure is its position here
 NUMBER = {name: number for number, name in enumerate(STRUCTURES)}
 
-# A name means the first structure whose pattern it contains, in lower case; "": a structure that the table lacks.
+# The first pattern found in a lower-case name gives its structure; "": a structure that the table does not contain.
 _PATTERNS = tuple(
     (re.compile(pattern), structure)
     for pattern, structure in (
@@ -58,7 +59,7 @@ _VERTEBRA = re.compile(r"(?:vertebrae?_|thoracic_?|lumbar_?)([tl]?)(\d+)$")
 
 
 def structure_of(name: str) -> str | None:
-    """The structure of the common table that a label name means; None where it has none.
+    """Return the structure of the common table that a label name means; None where there is none.
 
     Understands the names of the TotalSegmentator, AMOS and BTCV data sets, the SPL abdominal atlas, the HuBMAP
     reference organs and this project's virtual patients.

@@ -1,4 +1,4 @@
-"""MIND: self-similarity descriptors of any modality, without training.
+"""Compute MIND: self-similarity descriptors of any modality, without training.
 
 The modality independent neighbourhood descriptor (Heinrich et al. 2012, doi:10.1016/j.media.2012.05.008) in its
 self-similarity context form, MIND-SSC (Heinrich et al. 2013, doi:10.1007/978-3-642-40811-3_24, section 2).
@@ -10,9 +10,9 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 MIND_CHANNELS = 12
-DILATION, RADIUS = 2, 1  # voxels: the distance of the neighbours, the half-width of the patches
-MIND_REACH = DILATION + RADIUS  # voxels around a voxel that its descriptor depends on
-LEAST_VARIANCE, MOST_VARIANCE = 0.001, 1000.0  # times the mean over the image: local variances are clamped to these
+DILATION, RADIUS = 2, 1  # voxels: distance of the neighbours, half-width of the patches
+MIND_REACH = DILATION + RADIUS  # voxels: radius of the neighbourhood that a descriptor depends on
+LEAST_VARIANCE, MOST_VARIANCE = 0.001, 1000.0  # times the mean over the image: limits of the local variance
 _NEIGHBOURS = ((-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1))
 PAIRS = tuple(
     (a, b)
@@ -23,13 +23,13 @@ PAIRS = tuple(
 
 
 def mind(image: Tensor, *, dilation: int = DILATION, radius: int = RADIUS, noise: float = 0.0) -> Tensor:
-    """The MIND-SSC descriptor: exp(-distance / variance) of the patches of twelve pairs of adjacent neighbours.
+    """Compute the MIND-SSC descriptor: exp(-distance / variance) of the patches of twelve pairs of neighbours.
 
     Args:
         image: (D, H, W) intensities on an isotropic grid.
         dilation: distance of the neighbours in voxels.
         radius: half-width of the patches in voxels.
-        noise: standard deviation below which differences mean nothing, in the image's unit; flat regions become ones.
+        noise: standard deviation of noise, in the image's unit: smaller differences are ignored, flat regions become 1.
 
     Returns:
         (12, D, H, W) in 0..1.
@@ -43,7 +43,7 @@ def mind(image: Tensor, *, dilation: int = DILATION, radius: int = RADIUS, noise
         if b < a:
             a, b = b, a
         step = tuple(q - p for p, q in zip(a, b, strict=True))
-        if step not in sums:  # two pairs share a step: the same distances, shifted
+        if step not in sums:  # two pairs share a step: their distances are the same, shifted
             sums[step] = _patch_distances(padded, tuple(dilation * n for n in step), radius)
         start = [dilation * (1 + min(p, q)) for p, q in zip(a, b, strict=True)]
         channel.copy_(sums[step][tuple(slice(i, i + n) for i, n in zip(start, image.shape, strict=True))])
@@ -57,7 +57,7 @@ def mind(image: Tensor, *, dilation: int = DILATION, radius: int = RADIUS, noise
 
 
 def _patch_distances(image: Tensor, step: tuple[int, ...], radius: int) -> Tensor:
-    """Sums over patches of (image(x) - image(x + step))^2, wherever both patches lie inside."""
+    """Sum (image(x) - image(x + step))^2 over patches, wherever both patches lie inside."""
     sizes = [n - abs(s) for n, s in zip(image.shape, step, strict=True)]
     first, second = (
         image[tuple(slice(max(sign * s, 0), max(sign * s, 0) + n) for s, n in zip(step, sizes, strict=True))]

@@ -1,8 +1,8 @@
-"""Semantic features: a U-Net segments 41 structures; the expected class embedding is appended to MIND.
+"""Compute semantic features: a U-Net segments 41 structures; the expected class embedding is appended to MIND.
 
 Features of a segmentation network guide the registration, as in Ha et al. 2020 (Semantically Guided Large Deformation
-Estimation with Deep Networks). The probabilities take part, not the decision: where the network is unsure, they spread
-over several structures, the expected embedding becomes short, and the voxel counts less in the cost.
+Estimation with Deep Networks). The probabilities are used, not the decision: where the network is uncertain, they
+spread over several structures, the expected embedding becomes short, and the voxel has less influence on the cost.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from ..tensor.scan import Scan
 from .label_table import LEVELS, NUMBER, STRUCTURES
 from .semantic_net import SEMANTIC_SPACING_MM, VOXELS_PER_BLOCK, SemanticNet, depth_to_space, padded_inputs
 
-# Structures in one row share a channel and differ in sign; those on one side of a row share the embedding, because they
-# lie too far apart to be mistaken within a displacement search. Few channels: all that follows the network takes time
-# in proportion to them.
+# Structures in one row share a channel: those in the first tuple have sign +, those in the second -. Structures in one
+# tuple share the embedding, because they lie too far apart to be confused within a displacement search. The channels
+# are few, because the time of all steps after the network is proportional to their number.
 _CHANNELS = (
     (("liver", "adrenal_gland"), ("lung", "portal_vein")),
     (("spleen",), ("small_bowel", "oesophagus")),
@@ -37,16 +37,16 @@ _CHANNELS = (
     (("pancreas",), ("vena_cava",)),
     (("rib", "sternum"), ("hip", "sacrum", "femur")),
 )
-_VERTEBRAE_PER_TURN = 8  # of the angle that encodes a level
-_VERTEBRA_LENGTH = 0.6  # of a vertebra's embedding: the network may be one level off
+_VERTEBRAE_PER_TURN = 8  # levels per full turn of the angle that encodes a level
+_VERTEBRA_LENGTH = 0.6  # length of a vertebra's embedding: low, because the network may be one level off
 EMBEDDING_SIZE = len(_CHANNELS) + 2
 SIGNED_CHANNELS = slice(0, len(_CHANNELS))  # where a structure is 1 or -1; vertebrae are in the other channels
 
 
 def class_embedding() -> np.ndarray:
-    """(structures, EMBEDDING_SIZE) float32: length 1 for a structure, 0.6 for a vertebra, 0 for the background.
+    """Return the embedding (structures, EMBEDDING_SIZE) float32: rows of length 1, vertebrae 0.6, background 0.
 
-    Neighbouring vertebrae have similar rows, so that a level that is nearly right nearly matches.
+    Neighbouring vertebrae have similar rows, so that a level that is one off costs little.
     """
     table = np.zeros((len(STRUCTURES), EMBEDDING_SIZE), np.float32)
     for channel, sides in enumerate(_CHANNELS):
@@ -63,13 +63,13 @@ def with_semantic_codes(
     scan: Scan, net: SemanticNet, strength: float, spacings_mm: tuple[float, ...] = (SEMANTIC_SPACING_MM,),
     work: Work = ALONE,
 ) -> Scan:  # fmt: skip
-    """The scan with the expected embedding of its structures, times `strength`, appended to the features it carries.
+    """Append the expected embedding of a scan's structures, times `strength`, to the features it carries.
 
     All features are then on one lattice of SEMANTIC_SPACING_MM over the body's box.
 
     Args:
-        spacings_mm: the voxel sizes at which the network sees the scan in turn, as if the patient were larger or
-            smaller. The embeddings are averaged (test-time augmentation), which errs less than any of them.
+        spacings_mm: voxel sizes at which the network segments the scan, as if the patient were larger or smaller. The
+            embeddings are averaged (test-time augmentation); their mean is more accurate than any of them.
     """
     lattice = scan.box.isotropic(SEMANTIC_SPACING_MM)
     view = scan.warped(lattice, Affine.identity())
@@ -84,12 +84,12 @@ def with_semantic_codes(
 
 
 def _embedding_on(scan: Scan, lattice: Grid, net: SemanticNet, work: Work) -> Tensor:
-    """(EMBEDDING_SIZE, *lattice.shape): the expected embedding of what the network sees on a lattice."""
+    """Segment a scan on a lattice, and return the expected embedding (EMBEDDING_SIZE, *lattice.shape)."""
     values = padded_inputs(scan.warped(lattice, Affine.identity()).values)
     d, h, w = lattice.shape
     with torch.no_grad():
         features = net.block_features(values[None])[0]
-        body = dilated(halved(values[2]))  # and one block around it
+        body = dilated(halved(values[2]))  # the body, and one block around it
         in_body = body.flatten().nonzero()[:, 0]
         table = to_tensor(class_embedding(), values.device)
         embedding = expected_embedding(net, features.flatten(1).index_select(1, in_body), table, work)
@@ -99,16 +99,16 @@ def _embedding_on(scan: Scan, lattice: Grid, net: SemanticNet, work: Work) -> Te
 
 
 def expected_embedding(net: SemanticNet, features: Tensor, table: Tensor, work: Work = ALONE) -> Tensor:
-    """The rows of an embedding, weighted by the probabilities of the structures.
+    """Average the rows of an embedding, weighted by the probabilities of the structures.
 
-    Computed piece by piece, because the probabilities of all structures are far larger than their expectation.
+    Computed piece by piece, because the probabilities of all structures need far more memory than their expectation.
 
     Args:
-        features: (width, ...) of blocks.
+        features: (width, ...), one column per block.
         table: (structures, E), a row for every structure.
 
     Returns:
-        (8 * E, ...): for each of the E channels the eight voxels of a block behind each other.
+        (8 * E, ...): for each of the E channels the eight voxels of a block in sequence.
     """
     flat = features.flatten(1)
     found = flat.new_empty(VOXELS_PER_BLOCK * table.shape[1], flat.shape[1])

@@ -1,4 +1,4 @@
-"""`SemanticNet`: a U-Net that segments 41 structures in a CT scan; its input channels, its loading and saving.
+"""Define `SemanticNet`, a U-Net that segments 41 structures in a CT scan; compute its input, load and save it.
 
 Architecture after Çiçek et al. 2016 (3D U-Net, doi:10.1007/978-3-319-46723-8_49), with residual blocks at every level.
 Shapes: B scans, C channels, D, H, W voxels.
@@ -22,14 +22,14 @@ from ..tensor.lattice import interpolate
 from ..tensor.pools import halved
 from .label_table import STRUCTURES
 
-SEMANTIC_SPACING_MM = 4.0  # voxels that the network was trained on
+SEMANTIC_SPACING_MM = 4.0  # voxel size that the network was trained on
 BUNDLED_WEIGHTS = FOLDER / "semantic.npz"
 BLOCK = 2  # voxels along each axis that are classified at once; input sizes are padded to multiples of it
 VOXELS_PER_BLOCK = BLOCK**3
 INPUT_CHANNELS = 3
 SOFT_TISSUE_WINDOW_HU = 40.0, 150.0  # centre and half-width of the first input channel
-WINDOW_LIMIT = 1.5  # half-widths from the centre, beyond which the first input channel is clipped
-HU_PER_UNIT = 500.0  # of the second input channel
+WINDOW_LIMIT = 1.5  # half-widths from the centre, to which the first input channel is clipped
+HU_PER_UNIT = 500.0  # HU per unit of the second input channel
 
 
 class SemanticNet(nn.Module):
@@ -40,7 +40,7 @@ class SemanticNet(nn.Module):
     """
 
     def __init__(self, width: int = 32) -> None:
-        """width: channels of the first level, a multiple of 8."""
+        """Build the layers; width: channels of the first level, a multiple of 8."""
         super().__init__()
         self.width = width
         self.first = _convolutions(VOXELS_PER_BLOCK * INPUT_CHANNELS, width)
@@ -58,20 +58,20 @@ class SemanticNet(nn.Module):
         self.head = nn.Conv3d(width, VOXELS_PER_BLOCK * len(STRUCTURES), 1)
 
     def residual_blocks(self) -> list[str]:
-        """The names of the residual blocks, which change nothing before they are trained."""
+        """List the names of the residual blocks, which are the identity before training."""
         return [name for name, part in self.named_children() if isinstance(part, _ResidualBlock)]
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, 3, D, H, W) as `inputs` makes them, sizes multiples of BLOCK -> logits (B, structures, D, H, W)."""
+        """Compute logits (B, structures, D, H, W) from `inputs` (B, 3, D, H, W), sizes multiples of BLOCK."""
         return depth_to_space(self.head(self.block_features(x)))
 
     def block_logits(self, features: Tensor) -> Tensor:
-        """Features (width, N) of N blocks -> logits (8 * structures, N), the voxels of a block behind each other."""
+        """Compute logits (8 * structures, N) of N blocks from features (width, N); a block's voxels in sequence."""
         bias = cast(Tensor, self.head.bias)
         return torch.addmm(bias[:, None], self.head.weight.flatten(1), features)
 
     def block_features(self, x: Tensor) -> Tensor:
-        """(B, 3, D, H, W) as for `forward` -> features (B, width, D / 2, H / 2, W / 2) of blocks."""
+        """Compute features (B, width, D / 2, H / 2, W / 2) of blocks from (B, 3, D, H, W) as for `forward`."""
         first = self.more_first.added_to(self.first(_space_to_depth(x)))
         second = self.more_second.added_to(self.second(halved(first)))
         third = self.more_third.added_to(self.third(halved(second)))
@@ -84,7 +84,7 @@ class SemanticNet(nn.Module):
 
 
 def inputs(values: Tensor) -> Tensor:
-    """(3, D, H, W) as `Scan.values` (HU, body, view) -> the input channels: soft tissue, all HU, body in view."""
+    """Compute the inputs (soft tissue, all HU, body in view) from `Scan.values` (HU, body, view): both (3, D, H, W)."""
     hu = values[0]
     centre, half_width = SOFT_TISSUE_WINDOW_HU
     soft_tissue = ((hu - centre) / half_width).clamp(-WINDOW_LIMIT, WINDOW_LIMIT)
@@ -92,7 +92,7 @@ def inputs(values: Tensor) -> Tensor:
 
 
 def probabilities(net: SemanticNet, values: Tensor) -> Tensor:
-    """(structures, D, H, W) softmax of the logits, from `Scan.values` (3, D, H, W) at SEMANTIC_SPACING_MM."""
+    """Segment `Scan.values` (3, D, H, W) at SEMANTIC_SPACING_MM: return probabilities (structures, D, H, W)."""
     d, h, w = values.shape[1:]
     with torch.no_grad():
         logits = net(padded_inputs(values)[None])[0, :, :d, :h, :w]
@@ -100,7 +100,7 @@ def probabilities(net: SemanticNet, values: Tensor) -> Tensor:
 
 
 def padded_inputs(values: Tensor) -> Tensor:
-    """`inputs` of (3, D, H, W), padded with air at the far ends so that the sizes are multiples of BLOCK."""
+    """Compute the `inputs` of (3, D, H, W), padded with air at the far ends to sizes that are multiples of BLOCK."""
     d, h, w = values.shape[1:]
     x = functional.pad(inputs(values), [p for n in (w, h, d) for p in (0, -n % BLOCK)])
     air = inputs(values.new_tensor([FEATURE_RANGE_HU[0], 0, 0]).view(3, 1, 1, 1))
@@ -109,7 +109,7 @@ def padded_inputs(values: Tensor) -> Tensor:
 
 
 def load(path: Path = BUNDLED_WEIGHTS, device: torch.device | str = "cpu") -> SemanticNet:
-    """The network with weights from a file, in evaluation mode and without gradients.
+    """Load the network with its weights from a file, in evaluation mode and without gradients.
 
     Raises:
         InputError: the file is missing, damaged, or made for other structures.
@@ -137,14 +137,14 @@ def _read(path: Path) -> SemanticNet:
 
 
 def _with_untrained_blocks(net: SemanticNet, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Weights from before the network had residual blocks, completed by untrained ones, which change nothing."""
+    """Complete weights of networks without residual blocks by untrained blocks, which are the identity."""
     blocks = net.residual_blocks()
     untrained = {name: value for name, value in net.state_dict().items() if name.split(".")[0] in blocks}
     return weights if untrained.keys() & weights.keys() else weights | untrained
 
 
 def save(net: SemanticNet, path: Path, metadata: dict[str, Any]) -> None:
-    """Write the network's weights; metadata: data, training and measurements, whatever JSON holds."""
+    """Write the network's weights; metadata: on data, training and measurements, any values that JSON can hold."""
     arrays = {name: to_array(value) for name, value in net.state_dict().items()}
     write_weights(path, arrays, {**_kind(net), **metadata})
 
@@ -154,7 +154,7 @@ def _kind(net: SemanticNet) -> dict[str, Any]:
 
 
 class _Convolution(nn.Conv3d):
-    """3 x 3 x 3 voxels, no bias. On a CPU oneDNN computes it; torch itself would ask for that in large volumes only."""
+    """Convolution of 3 x 3 x 3 voxels without bias; on a CPU by oneDNN, which torch uses in large volumes only."""
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__(channels_in, channels_out, 3, padding=1, bias=False)
@@ -166,7 +166,7 @@ class _Convolution(nn.Conv3d):
 
 
 def _convolutions(channels_in: int, channels_out: int) -> nn.Sequential:
-    """Two convolutions, each with normalisation and activation."""
+    """Make two convolutions, each with normalisation and activation."""
     layers: list[nn.Module] = []
     for channels in (channels_in, channels_out):
         layers += [_Convolution(channels, channels_out), nn.GroupNorm(8, channels_out)]
@@ -188,25 +188,25 @@ class _ResidualBlock(nn.Sequential):
         nn.init.zeros_(last.weight)
 
     def added_to(self, x: Tensor) -> Tensor:
-        """x (B, C, D, H, W) plus the block's output for it."""
+        """Add the block's output to its input x (B, C, D, H, W)."""
         return x + self(x)
 
 
 def _space_to_depth(x: Tensor) -> Tensor:
-    """(B, C, 2D, 2H, 2W) -> (B, 8C, D, H, W): the voxels of a block become channels."""
+    """Turn the voxels of each block into channels: (B, C, 2D, 2H, 2W) -> (B, 8C, D, H, W)."""
     b, c, d, h, w = x.shape
     x = x.view(b, c, d // 2, 2, h // 2, 2, w // 2, 2).permute(0, 1, 3, 5, 7, 2, 4, 6)
     return x.reshape(b, 8 * c, d // 2, h // 2, w // 2)
 
 
 def depth_to_space(x: Tensor) -> Tensor:
-    """(B, 8C, D, H, W) -> (B, C, 2D, 2H, 2W): channels become the voxels of a block."""
+    """Turn channels into the voxels of a block: (B, 8C, D, H, W) -> (B, C, 2D, 2H, 2W)."""
     b, c, d, h, w = x.shape
     x = x.view(b, c // 8, 2, 2, 2, d, h, w).permute(0, 1, 5, 2, 6, 3, 7, 4)
     return x.reshape(b, c // 8, 2 * d, 2 * h, 2 * w)
 
 
 def _upsampled(x: Tensor, like: Tensor) -> Tensor:
-    """(B, C, D, H, W) at twice the resolution, interpolated linearly, cut to the size of `like`, which was halved."""
+    """Double the resolution of (B, C, D, H, W) linearly, cropped to the size of `like`, which was halved."""
     nodes = (torch.arange(n, device=x.device) / 2 - 0.25 for n in like.shape[2:])
     return interpolate(x.flatten(0, 1), tuple(nodes)).unflatten(0, x.shape[:2])

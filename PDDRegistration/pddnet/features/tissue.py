@@ -1,4 +1,4 @@
-"""Tissue memberships from Hounsfield units: the coarse features that the alignment compares. CT only."""
+"""Compute tissue memberships from Hounsfield units: coarse features that the alignment compares. CT only."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ TISSUE_RANGES_HU = {
 
 
 def tissue(hu: Tensor, body: Tensor) -> Tensor:
-    """Memberships (5, D, H, W) in 0..1: gas, fat, soft tissue and bone inside the body, and the body itself.
+    """Compute memberships (5, D, H, W) in 0..1: gas, fat, soft tissue and bone inside the body, and the body itself.
 
     Args:
         hu: (D, H, W) Hounsfield units.
-        body: (D, H, W), 1 inside the body.
+        body: (D, H, W), share of each voxel inside the body, 0..1.
     """
     channels = [
         torch.minimum((hu - a) / (b - a), (d - hu) / (d - c)).clamp(0, 1) * body

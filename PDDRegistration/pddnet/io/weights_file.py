@@ -1,6 +1,6 @@
-"""Weights files: reads and writes network weights as .npz with their metadata inside, executing nothing.
+"""Read and write network weights as .npz files that contain their metadata; executes no code from a file.
 
-The SHA-256 of the bundled files stands in `BUNDLED_SHA256`: a file that was changed on its way is refused.
+A bundled file whose SHA-256 differs from `BUNDLED_SHA256` is refused.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ BUNDLED_SHA256: dict[str, str] = {
     "semantic.npz": "602db9a98015deddaa19ddedd62a10d37384dc2f2868bf291e6aabf6be0c832a",
 }
 FORMAT = 1
-SEMANTIC, PDD = "semantic", "pdd"  # kinds of weights: of features/semantic_codes.py, of matching/pdd_net.py
+# Kinds of weights: of the network in features/semantic_net.py, and of the one in matching/pdd_net.py.
+SEMANTIC, PDD = "semantic", "pdd"
 _METADATA = "metadata"
 
 
 def write_weights(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> None:
-    """Write arrays (as float16) and metadata (whatever JSON holds); whole or not at all."""
+    """Write arrays (as float16) and metadata (any values that JSON can hold); the file appears whole or not at all."""
     text = json.dumps({"format": FORMAT, **metadata}, sort_keys=True)
     stored: dict[str, Any] = {_METADATA: np.array(text)}
     stored |= {name: np.asarray(array).astype(np.float16) for name, array in arrays.items()}
@@ -40,7 +41,7 @@ def read_weights(path: Path, *kinds: str) -> tuple[dict[str, np.ndarray], dict[s
     """Read the arrays (float32) and the metadata of a weights file.
 
     Args:
-        kinds: which networks the weights may be for, as the metadata say.
+        kinds: which networks the weights may belong to, SEMANTIC or PDD, as stated in the metadata.
 
     Raises:
         InputError: the file is missing, damaged, of another kind or format, or not the bundled one of its name.
@@ -68,10 +69,10 @@ def read_weights(path: Path, *kinds: str) -> tuple[dict[str, np.ndarray], dict[s
 
 
 def read_arrays(file: Path | BinaryIO) -> dict[str, np.ndarray]:
-    """Read all arrays of an .npz file, executing nothing.
+    """Read all arrays of an .npz file, without executing code from it.
 
     Raises:
-        ValueError: it is no such file, or damaged.
+        ValueError: the file is not an .npz file, or damaged.
     """
     try:
         with np.load(file, allow_pickle=False) as stored:

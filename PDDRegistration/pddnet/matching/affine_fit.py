@@ -1,4 +1,4 @@
-"""Fit an affine map to a coarse displacement distribution: the last step of the alignment."""
+"""Fit an affine map to the displacements of a coarse matching: the last step of the alignment."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ COARSE_MATCHING = Stage(
     smoothness=0.0,
     iterations=0,
 )
-FIT_TOLERANCE_MM = 15.0  # displacements that deviate by more count little
+FIT_TOLERANCE_MM = 15.0  # displacements whose residual is larger get little weight
 PRIOR_EXTENT_MM = 40.0  # the body must extend further than this along an axis to be scaled or sheared along it
-ROUNDS = 10  # of the iterated weights
+ROUNDS = 10  # of the iteratively reweighted least squares
 
 
 def refit_affine(fixed: Scan, moving: Scan, affine: Affine, preset: Preset, work: Work = ALONE) -> Affine:
-    """`affine` after the affine map nearest to the displacements that a coarse matching stage still finds.
+    """Compose `affine` with the least-squares affine fit to the residual displacements of a coarse matching.
 
-    Control points count by the certainty of their displacement and only where the moving scan shows their surroundings.
+    Control points are weighted by the certainty of their displacement, and by the share of their surroundings that lies
+    within the views of both scans.
 
     Args:
         affine: fixed to moving points, LPS mm, as is the result.
@@ -37,10 +38,10 @@ def refit_affine(fixed: Scan, moving: Scan, affine: Affine, preset: Preset, work
 
 
 def fit_affine(points: np.ndarray, moved: np.ndarray, weight: np.ndarray) -> Affine:
-    """The affine map that takes points (N, 3) nearest to moved (N, 3), LPS mm, with weights (N).
+    """Fit the affine map from points (N, 3) to moved (N, 3), LPS mm, by weighted least squares with weights (N).
 
-    Robust by iterated weights (Geman and McClure 1987), and drawn to a pure translation along axes on which the points
-    extend little.
+    The fit is robust: the weights are updated iteratively (Geman and McClure 1987). It is regularised towards a pure
+    translation along axes on which the points extend little.
     """
     weight = weight + 1e-9
     w = weight / weight.sum()

@@ -1,7 +1,7 @@
-"""Affine search: translation, scale and rotation by gradient ascent on the correlation of coarse features.
+"""Search for the affine map: translation, rotation and scale by gradient ascent on the correlation of coarse features.
 
-Everything is compared only where both scans show something, normalised by what that overlap holds, so that the air
-outside a view never counts.
+The correlation is computed and normalised over the overlap of both views only, so that the air outside a view never
+counts.
 """
 
 from __future__ import annotations
@@ -26,35 +26,36 @@ from .translation_search import best_translations
 STARTS_PER_SHIFT = 2
 SCALES = (0.88, 1.0, 1.13)
 TILTS = (0.0, 0.16, -0.16)  # rad, about one axis at a time
-STARTS_AT_ONCE = 16  # that are scored together
+STARTS_AT_ONCE = 16  # starts that are scored together
 OVERLAP_POWER = 0.2  # a larger overlap is better evidence
 SAMPLES = 5000  # cells of the fixed scan
 ITERATIONS = 40
-RATE_FALL, LAST_RATE = 0.02, 0.002  # steps of Adam, in the unit of the parameters: by how much they fall, and to what
+# Adam's learning rate, in the unit of the parameters, falls linearly from LAST_RATE + RATE_FALL to LAST_RATE.
+RATE_FALL, LAST_RATE = 0.02, 0.002
 PRIOR_WEIGHT = 0.5  # penalty on squared rotation (rad) and log scale
-SHIFT_UNIT_MM = 100.0  # one unit of a shift's parameter, so that it counts like a radian
+SHIFT_UNIT_MM = 100.0  # mm per unit of a shift's parameter, so that a unit counts like a radian of rotation
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One affine map that the search found, and the score reached there (correlation times overlap, at most 1)."""
+    """Affine map that the search found, with its score: correlation times overlap^OVERLAP_POWER, at most 1."""
 
     affine: Affine
     score: float
     overlap: float  # share of the smaller body that the other scan shows
-    coarse_score: float = 0.0  # where `score` was replaced by a finer one, what it was
+    coarse_score: float = 0.0  # the score at COARSE_SPACING_MM, once `ranked` has averaged `score` with a finer one
 
 
 def align(
     fixed: CoarseScan, moving: CoarseScan, work: Work = ALONE, *, extra_shifts: Sequence[np.ndarray] = ()
 ) -> list[Candidate]:
-    """The places where the scans may lie on each other, best first; empty when no overlap holds enough.
+    """Find candidate affine maps, best first; none when no overlap is large enough.
 
-    The best peaks of the correlation over all translations, each with its best starts among scales and rotations,
-    refined by gradient ascent in nine parameters (translation, rotation, scale per axis).
+    The starts are the best peaks of the correlation over all translations, each with the scales and rotations that
+    score best there. Gradient ascent refines them in nine parameters (translation, rotation, scale per axis).
 
     Args:
-        extra_shifts: (3,) LPS mm each, fixed to moving: where to start besides the peaks.
+        extra_shifts: (3,) LPS mm each, fixed to moving: translations to start from besides the peaks.
     """
     shifts = [*best_translations(fixed, moving, work), *extra_shifts]
     if not shifts:
@@ -68,7 +69,7 @@ def align(
 
 
 def _best_starts(objective: AffineObjective, shifts: Sequence[np.ndarray], work: Work) -> Tensor:
-    """(len(shifts) * STARTS_PER_SHIFT, 9): for every shift the scales and rotations that score best."""
+    """Return (len(shifts) * STARTS_PER_SHIFT, 9) parameters: the best-scoring scales and rotations for every shift."""
     device = objective.weight.device
     translations = to_tensor(np.array([objective.parameters(shift) for shift in shifts]), device)
     starts = (translations[:, None] + _scales_and_tilts(device)[None]).flatten(0, 1)
@@ -79,21 +80,21 @@ def _best_starts(objective: AffineObjective, shifts: Sequence[np.ndarray], work:
 
 
 def _scales_and_tilts(device: torch.device) -> Tensor:
-    """(V, 9) starts: every scale with no tilt or one tilt about one axis."""
+    """Return (V, 9) parameters to start from: every scale, without a tilt or with one tilt about one axis."""
     tilts = {tuple(t if axis == a else 0.0 for a in range(3)) for axis, t in itertools.product(range(3), TILTS)}
     rows = [[0.0] * 3 + list(tilt) + [float(np.log(s))] * 3 for s, tilt in itertools.product(SCALES, sorted(tilts))]
     return to_tensor(np.array(rows), device)
 
 
 def _ticked(parts: tuple[Tensor, ...], work: Work) -> Iterator[Tensor]:
-    """The parts, one by one, with a tick before each."""
+    """Yield the parts one by one, with a tick before each."""
     for part in parts:
         work.tick()
         yield part
 
 
 def distinct(candidates: list[Candidate], box: Grid, apart: float) -> list[Candidate]:
-    """The candidates, in order, that map the corners of `box` at least `apart` mm (mean) from all before them."""
+    """Keep the candidates, in order, that map the corners of `box` more than `apart` mm (mean) from all kept before."""
     corners = box.corners()
     kept: list[Candidate] = []
     for candidate in candidates:
@@ -105,7 +106,7 @@ def distinct(candidates: list[Candidate], box: Grid, apart: float) -> list[Candi
 
 
 def score_affine(fixed: CoarseScan, moving: CoarseScan, affine: Affine) -> Candidate:
-    """A given map as a candidate: the score that it reaches."""
+    """Score a given affine map (fixed to moving points, LPS mm) by the correlation of the coarse scans."""
     objective = AffineObjective.of(fixed, moving)
     device, frame = fixed.weight.device, objective.frame
     matrix = frame.T @ affine.matrix @ frame
@@ -117,10 +118,10 @@ def score_affine(fixed: CoarseScan, moving: CoarseScan, affine: Affine) -> Candi
 
 @dataclass(frozen=True)
 class AffineObjective:
-    """Scores affine maps of nine parameters: shift / 100 mm, rotation vector in rad, log scales.
+    """Objective of the affine search: score of maps of nine parameters (shift / 100 mm, rotation vector, log scales).
 
-    Vectors are along the lattices' own axes, from the middle of the fixed body to the middle of the moving lattice:
-    where the scans lie in space then does not touch the arithmetic.
+    Rotations are in rad. Vectors are along the axes of the lattices, relative to the middle of the fixed body and of
+    the moving lattice: so rounding does not depend on where the scans lie in space.
     """
 
     points: Tensor  # (P, 3) mm along the axes, from the centre
@@ -133,22 +134,22 @@ class AffineObjective:
 
     @property
     def frame(self) -> np.ndarray:
-        """(3, 3) the axes that both lattices share, columns in LPS."""
+        """Return the axes that both lattices share: (3, 3), columns in LPS."""
         return self.grid.direction
 
     @property
     def moving_centre(self) -> np.ndarray:
-        """(3,) LPS mm, the middle of the moving lattice."""
+        """Return the middle of the moving lattice: (3,) LPS mm."""
         return self.grid.centre
 
     def parameters(self, shift: np.ndarray) -> np.ndarray:
-        """(9,) parameters of a translation in LPS mm."""
+        """Return the (9,) parameters of a translation in LPS mm."""
         along = self.frame.T @ (self.fixed_centre + shift - self.moving_centre)
         return np.concatenate([along / SHIFT_UNIT_MM, np.zeros(6)])
 
     @classmethod
     def of(cls, fixed: CoarseScan, moving: CoarseScan) -> AffineObjective:
-        """About SAMPLES cells of the fixed body, evenly picked, against all of the moving scan."""
+        """Set up the objective: about SAMPLES evenly picked cells of the fixed body, and the whole moving scan."""
         cells = torch.nonzero(fixed.in_body)
         if not len(cells):
             cells = torch.nonzero(fixed.weight > 0)
@@ -171,24 +172,26 @@ class AffineObjective:
         )
 
     def matrices(self, theta: Tensor) -> Tensor:
-        """(N, 9) parameters -> (N, 3, 3): rotation times scale."""
+        """Convert parameters (N, 9) to matrices (N, 3, 3): rotation times scale."""
         x, y, z = theta[:, 3:6].unbind(1)
         zero = torch.zeros_like(x)
         cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], 1).view(-1, 3, 3)
         return torch.matrix_exp(cross) @ torch.diag_embed(theta[:, 6:].exp())
 
     def affine(self, theta: Tensor) -> Affine:
-        """One row of parameters (9,) as a map of LPS mm."""
+        """Convert one row of parameters (9,) to an affine map of fixed to moving points, LPS mm."""
         matrix = self.frame @ to_array(self.matrices(theta[None])[0]).astype(float) @ self.frame.T
         shift = self.frame @ (SHIFT_UNIT_MM * to_array(theta[:3]).astype(float))
         return Affine(matrix, self.moving_centre + shift - matrix @ self.fixed_centre)
 
     def score(self, theta: Tensor) -> tuple[Tensor, Tensor]:
-        """(N,) scores of N rows of parameters (N, 9), and the shares of overlap; see `compare`."""
+        """Score parameters (N, 9): return the scores (N,) and the shares of overlap (N,), see `compare`."""
         return self.compare(self.matrices(theta), SHIFT_UNIT_MM * theta[:, :3])
 
     def compare(self, matrices: Tensor, shifts: Tensor) -> tuple[Tensor, Tensor]:
-        """(N,) correlation over the overlap times its share to OVERLAP_POWER, and that share.
+        """Correlate the features under N maps: return (N,) scores and (N,) shares of overlap.
+
+        The score is the correlation over the overlap times share^OVERLAP_POWER; the share is that of the smaller body.
 
         Args:
             matrices, shifts: (N, 3, 3) and (N, 3) mm: maps from the fixed to the moving centre, along the axes.
@@ -208,7 +211,7 @@ class AffineObjective:
         return (weight * f * m).sum((0, 2)) / scale * share**OVERLAP_POWER, share
 
     def climb(self, theta: Tensor, work: Work) -> Tensor:
-        """(N, 9) parameters after Adam on the score less PRIOR_WEIGHT on rotation and scale."""
+        """Maximise the score, less PRIOR_WEIGHT * (rotation^2 + log scale^2), by Adam; parameters (N, 9) in and out."""
         theta = theta.clone().requires_grad_(True)
         adam = Adam(theta)
         for i in range(ITERATIONS):

@@ -1,4 +1,4 @@
-"""Alignment: the affine map between two scans by correlation and by structures, and how far it is the only one."""
+"""Estimate the affine alignment from correlation and structures, and measure its ambiguity (peak ratio)."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from .coarse_scan import coarsen
 from .feature_types import FeatureScans, ScanPair, coarse_features
 from .similarity import Similarity
 
-SCORE_SLACK = 0.03  # the affine fit follows finer features than the score sees; more loss than this is a wrong fit
-SAME_PLACE_MM = 12.0  # up to which two candidates are one place
-ELSEWHERE_MM = 25.0  # from which on two candidates are different places: about the height of a vertebra
-MOST_CANDIDATES = 5  # that are compared at the working resolution
+SCORE_SLACK = 0.03  # the affine fit uses finer features than the score; if the score falls by more, the fit is wrong
+SAME_PLACE_MM = 12.0  # candidates that lie closer together count as one
+ELSEWHERE_MM = 25.0  # candidates farther apart count as different places: about the height of a vertebra
+MOST_CANDIDATES = 5  # candidates that are compared at the working resolution
 
 
 @dataclass(frozen=True)
 class Alignment:
-    """The affine map (fixed to moving points, LPS mm), and the candidates that were compared for it, best first."""
+    """Affine alignment (fixed to moving points, LPS mm), and the candidates that it was chosen from, best first."""
 
     affine: Affine
-    candidates: list[Candidate]  # empty where no overlap held enough
+    candidates: list[Candidate]  # empty where no overlap was large enough
 
     def peak_ratio(self, box: Grid) -> float:
-        """Score of the best candidate elsewhere over the score of the best one; 0 without any."""
+        """Return the ambiguity: score of the best candidate elsewhere / score of the best one; 0 without a second."""
         places = distinct(self.candidates, box, ELSEWHERE_MM)
         if len(places) < 2:
             return 0.0
@@ -41,12 +41,12 @@ class Alignment:
 def find_alignment(
     prepared: ScanPair, features: FeatureScans, similarity: Similarity, preset: Preset, work: Work
 ) -> Alignment:
-    """Search for the affine map; where no overlap holds enough, it lays the centre of one body on the other's.
+    """Find the affine map; where no overlap is large enough, align the centres of the two bodies instead.
 
     Args:
         prepared: fixed and moving scan, whose coarse features are compared.
-        features: the same with all their features, for the extra starts and the affine fit.
-        similarity: of the two at the working resolution, to rank the candidates.
+        features: the same scans with the features they carry, for the extra starts and the affine fit.
+        similarity: compares the two scans at the working resolution, to rank the candidates.
     """
     fixed, moving = prepared
     axes, describe = fixed.grid.direction, coarse_features(preset).describe
@@ -65,9 +65,9 @@ def find_alignment(
 
 
 def ranked(candidates: list[Candidate], similarity: Similarity, box: Grid, work: Work) -> list[Candidate]:
-    """The distinct candidates by the mean of their coarse score and of the one at the working resolution.
+    """Rank the distinct candidates by the mean of their coarse score and their score at the working resolution.
 
-    The coarse score compromises between diaphragm and spine; vertebrae are told apart only where they are resolved.
+    The coarse score is a compromise between aligning diaphragm and spine; only the finer one resolves vertebrae.
     """
     result = []
     for candidate in distinct(candidates, box, SAME_PLACE_MM)[:MOST_CANDIDATES]:

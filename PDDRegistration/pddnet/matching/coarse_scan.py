@@ -1,4 +1,4 @@
-"""`CoarseScan`: a scan as the alignment compares it, coarse features averaged within the view."""
+"""Coarsen scans for the alignment: average their features within the view on a lattice of 8 mm."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ..tensor.pools import block_means
 from ..tensor.scan import Scan
 
 COARSE_SPACING_MM = 8.0
-LEAST_SHARE_OF_BODY = 0.2  # of a cell, from which on it belongs to the body
+LEAST_SHARE_OF_BODY = 0.2  # a cell belongs to the body if more of it than this is body
 
 
 @dataclass(frozen=True)
 class CoarseScan:
-    """Features and masks of a scan on an isotropic grid of COARSE_SPACING_MM."""
+    """Coarse features and masks of a scan on an isotropic grid of COARSE_SPACING_MM."""
 
     features: Tensor  # (C, D, H, W)
     weight: Tensor  # (D, H, W) share of each cell within the view
@@ -29,16 +29,16 @@ class CoarseScan:
 
     @property
     def in_body(self) -> Tensor:
-        """(D, H, W) bool: cells of the body that the view shows."""
+        """Return the cells that belong to the body and lie within the view: (D, H, W) bool."""
         return (self.weight > HALF) & (self.body > LEAST_SHARE_OF_BODY)
 
 
 def coarsen(scan: Scan, axes: np.ndarray, describe: Callable[[Tensor], Tensor]) -> CoarseScan:
-    """The scan on a lattice of COARSE_SPACING_MM along the given axes, its features averaged within the view.
+    """Average the features of a scan within its view, on a lattice of COARSE_SPACING_MM along the given axes.
 
     Args:
         axes: (3, 3), the lattice's unit vectors along i, j, k as columns, in LPS.
-        describe: from `Scan.values` (3, D, H, W) to features (C, D, H, W).
+        describe: computes features (C, D, H, W) from `Scan.values` (3, D, H, W).
     """
     fine = _covering_grid(scan.grid, axes, COARSE_SPACING_MM / 2)
     view = scan.warped(fine, Affine.identity())
@@ -50,7 +50,7 @@ def coarsen(scan: Scan, axes: np.ndarray, describe: Callable[[Tensor], Tensor]) 
 
 
 def _covering_grid(grid: Grid, axes: np.ndarray, spacing: float) -> Grid:
-    """A grid along `axes` that covers all of `grid`, with an even number of nodes per axis; spacing in mm."""
+    """Make a grid along `axes` that covers all of `grid`, with an even number of nodes per axis; spacing in mm."""
     corners = grid.corners() @ axes
     low, high = corners.min(0), corners.max(0)
     size = np.ceil((high - low) / spacing / 2).astype(int) * 2

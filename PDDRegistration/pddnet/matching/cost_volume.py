@@ -1,16 +1,17 @@
-"""The correlation layer: the cost volume, dense displacement dissimilarities, in a fast and exact form.
+"""Compute the cost volume (the correlation layer): the feature dissimilarity of every displacement, fast and exactly.
 
 Heinrich, MICCAI 2019 (pdd-net, doi:10.1007/978-3-030-32226-7_6), section 2.
 
-As published it samples the moving features by a 3-D grid_sample at every control point plus every displacement. Those
-positions are a tensor product, so trilinear sampling separates into one linear interpolation per axis: along H and W a
-product with a narrow matrix of two-voxel rows, along D on scalars. With |f - m|^2 = |f|^2 - 2 f.m + |m|^2 the f.m of
-every plane are one matrix product, and for m between two planes a and b at weight w
+The published layer samples the moving features by a 3-D grid_sample at every control point plus every displacement.
+These positions are a tensor product, so trilinear sampling separates into one linear interpolation per axis: along H
+and W a product with a narrow matrix of two-voxel rows, along D an interpolation of scalars. In
+|f - m|^2 = |f|^2 - 2 f.m + |m|^2 one matrix product gives f.m for a whole plane, and for m between two planes a and b
+at weight w
 
     |(1 - w) a + w b|^2 = (1 - w) |a|^2 + w |b|^2 - w (1 - w) |b - a|^2.
 
-A cost tensor has shape (nH, nW, LD, LH, LW, nD): control points n, displacements L. This order keeps the control points
-of one column together, which both this layer and the inference read and write at once.
+A cost tensor has shape (nH, nW, LD, LH, LW, nD): control points n, displacements L. In this order the control points of
+one column are contiguous in memory; both this layer and the inference read and write them together.
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ def cost_volume(
     fixed: Tensor, moving: Tensor, points: tuple[Tensor, ...], offsets: tuple[Tensor, ...], work: Work = ALONE, *,
     columns: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
-    """Mean squared feature difference of every control point and every displacement.
+    """Compute the mean squared feature difference of every control point and every displacement.
 
     Args:
         fixed: (C, nD, nH, nW) features of the fixed scan at the control points.
         moving: (C, D, H, W) features of the moving scan.
         points: (nD), (nH), (nW): the control points, in voxel indices of `moving`.
         offsets: (LD), (LH), (LW): the displacements, in voxels of `moving`.
-        columns: (nH, nW) bool, where any control point counts; elsewhere the cost may be left zero.
+        columns: (nH, nW) bool, columns in which any control point has weight; elsewhere the cost may be left zero.
 
     Returns:
         (nH, nW, LD, LH, LW, nD); positions outside `moving` take its border value.
@@ -70,14 +71,14 @@ def cost_volume(
 
 
 def taps(points: Tensor, offsets: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Lower and upper neighbour and the upper one's weight for points + offsets, each (n, L), clamped at the border."""
+    """Return lower and upper neighbour and the upper's weight at points + offsets, each (n, L), border clamped."""
     index = (points[:, None] + offsets[None, :]).clamp(0, size - 1)
     low = index.floor().clamp(max=max(size - 2, 0))
     return low.long(), (low + 1).clamp(max=size - 1).long(), index - low
 
 
 def _interpolation(points: Tensor, offsets: Tensor, size: int, chunk: int) -> list[tuple[slice, Tensor]]:
-    """Linear interpolation as a matrix: for every `chunk` points the voxels they read and (points * L, voxels)."""
+    """Write linear interpolation as matrices: per `chunk` points the voxels read, and weights (points * L, voxels)."""
     result = []
     for part in points.split(chunk):
         at = (part[:, None] + offsets[None, :]).flatten().clamp(0, size - 1)
@@ -87,7 +88,7 @@ def _interpolation(points: Tensor, offsets: Tensor, size: int, chunk: int) -> li
 
 
 class _Rows:
-    """The cost tensor, filled block by block: in place, or joined at the end where autograd has to follow."""
+    """Cost tensor that is filled block by block: in place, or concatenated at the end where gradients are needed."""
 
     def __init__(self, shape: tuple[int, ...], *sources: Tensor) -> None:
         self.traced = torch.is_grad_enabled() and any(x.requires_grad for x in sources)
@@ -108,14 +109,14 @@ class _Rows:
         self.cost[h, block] = 0
 
     def joined(self) -> Tensor:
-        """The whole cost tensor, of the shape given."""
+        """Return the whole cost tensor, of the shape given."""
         if not self.traced:
             return self.cost
         return torch.cat([self.blocks[at] for at in sorted(self.blocks)]).view(self.shape)
 
 
 class _Planes:
-    """Interpolates dissimilarities between the planes of the first axis from those on the planes."""
+    """Interpolate dissimilarities between the planes of the first axis from those on the planes."""
 
     def __init__(self, points: Tensor, offsets: Tensor, size: int) -> None:
         low, high, weight = (x.T for x in taps(points, offsets, size))  # (LD, nD)
@@ -128,14 +129,14 @@ class _Planes:
         self.curvature = curved if bool((curved > 1e-6).any()) else None
 
     def interpolate(self, sampled: Tensor, query: Tensor) -> Tensor:
-        """|m|^2 - 2 f.m, (g, LD, LH * LW, nD), for g columns of control points.
+        """Return |m|^2 - 2 f.m, (g, LD, LH * LW, nD), for g columns of control points.
 
         Args:
             sampled: (g, LH * LW, D, C) moving features, already at the displaced positions within each plane.
             query: (g, C, nD) fixed features.
         """
         group, area, depth, channels = sampled.shape
-        ones = sampled.new_ones(channels)  # a product with ones is faster than a sum over so few
+        ones = sampled.new_ones(channels)  # a product with ones is faster than a sum over so few channels
         norms = sampled.square() @ ones
         result = torch.lerp(norms.index_select(2, self.low), norms.index_select(2, self.high), self.weight)
         if self.curvature is not None:

@@ -1,4 +1,4 @@
-"""Discrete matching: from the features of two scans, by cost volume and inference, to a displacement distribution."""
+"""Match the features of two scans over discrete displacements: cost volume, inference, displacement distribution."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ..tensor.lattice import HALF, interpolate, positions
 from .cost_volume import cost_volume
 from .inference import DisplacementDistribution, min_convolution, regularise
 
-# Share of a control point's displacements that end within the moving view: at the first it begins to count, from the
-# second on it counts fully.
+# Share of a control point's displacements that end within the moving view: up to the first the control point has no
+# weight, from the second on its full weight, in between a linear ramp.
 LEAST_IN_VIEW, FULLY_IN_VIEW = 0.3, 0.9
 
 
 @dataclass(frozen=True)
 class FeatureMap:
-    """Features (C, D, H, W) of a scan and how much each voxel counts (D, H, W; 0 outside the view), on a lattice."""
+    """Features (C, D, H, W) of a scan on a lattice, and the weight (D, H, W) of each voxel; 0 outside the view."""
 
     features: Tensor
     weight: Tensor
@@ -37,16 +37,16 @@ def match(
     weights: tuple[float, float | Tensor] | None = (1.0, 1.0),
     work: Work = ALONE,
 ) -> DisplacementDistribution:
-    """The distribution of displacements at the nodes of `control`.
+    """Estimate the distribution of displacements at the nodes of `control`.
 
-    Where a displacement ends outside the moving view, its cost is neutral: the mean over those that end within. A
-    control point outside both views has no preference and follows its neighbours.
+    A displacement that ends outside the moving view gets a neutral cost: the mean over those that end within it. A
+    control point outside both views has equal costs and follows its neighbours.
 
     Args:
-        fixed, moving: on lattices along the same axes; the moving one reaches beyond the fixed one.
+        fixed, moving: on lattices along the same axes; the moving one extends beyond the fixed one.
         steps: (L) displacements in mm, the same along every axis.
         inverse_temperature: factor on the costs before the softmax (a product of the alphas of Heinrich 2019).
-        weights: see `regularise`; None leaves the costs as they are.
+        weights: see `regularise`; None leaves out min-convolution and mean field.
     """
     device = fixed.features.device
     in_moving = positions(control, moving.lattice, device)
@@ -66,16 +66,20 @@ def match(
 def centred(
     cost: Tensor, in_view: DisplacedMask, point_weights: Tensor, work: Work = ALONE, *, lowered: bool = True
 ) -> Tensor:
-    """The cost less its mean, neutral outside the moving view, times the weight of every control point.
+    """Centre the costs of every control point, and weight them.
 
-    Computed piece by piece, because one pass over the whole tensor takes as long as all steps in a core's cache. In
-    place where no gradient is needed.
+    Subtract each control point's mean cost, set displacements outside the moving view to a neutral cost, and scale by
+    the control point's weight.
+
+    Computed piece by piece, because one pass over the whole tensor in memory takes as long as all these steps in a
+    core's cache. In place where no gradient is needed.
 
     Args:
         cost: (nH, nW, LD, LH, LW, nD).
         in_view: whether a displacement ends within the moving view.
-        point_weights: (nH, nW, nD) weights, besides the share of displacements in view.
-        lowered: whether a min-convolution follows, which lowers all costs in view.
+        point_weights: (nH, nW, nD) factors on the costs: the weight of each control point in the fixed scan times the
+            inverse temperature. The weight for the share of displacements in view is multiplied in here.
+        lowered: whether a min-convolution follows; the neutral cost is then the mean of what it yields.
     """
     n_h, n_w = cost.shape[:2]
     chunk = max(1, work.at_once(cost.device) // max(cost[0, 0].numel(), 1))
@@ -97,7 +101,7 @@ def centred(
 
 
 def _centred(cost: Tensor, in_view: Tensor, point_weights: Tensor, lowered: bool) -> Tensor:
-    """`centred` for a few columns of control points: cost and in_view (g, LD, LH, LW, nD), point_weights (g, nD)."""
+    """Compute `centred` for g columns of control points: cost, in_view (g, LD, LH, LW, nD), point_weights (g, nD)."""
     displacements = (1, 2, 3)
     if bool(in_view.all()):
         return (cost - cost.mean(displacements, keepdim=True)).mul_(point_weights[:, None, None, None])
@@ -106,28 +110,29 @@ def _centred(cost: Tensor, in_view: Tensor, point_weights: Tensor, lowered: bool
     share = total / in_view[0, ..., 0].numel()
     total = total.clamp(min=1)
     cost = (cost - (cost * in_view).sum(displacements, keepdim=True) / total).mul_(in_view)
-    # the min-convolution lowers costs in view: neutral is their mean after it, or all would be drawn into the view
+    # The min-convolution lowers the costs in view. The neutral cost is their mean after it: the mean before it would be
+    # higher, and would draw all displacements into the view.
     lower = min_convolution(cost[None])[0] if lowered else cost
     neutral = (lower * in_view).sum(displacements, keepdim=True) / total
     ramp = ((share - LEAST_IN_VIEW) / (FULLY_IN_VIEW - LEAST_IN_VIEW)).clamp(0, 1)
     weight = point_weights[:, None, None, None] * ramp
-    return cost.add((1 - in_view).mul_(neutral)).mul_(weight)  # a new tensor: the gradient needs the lowered one
+    return cost.add((1 - in_view).mul_(neutral)).mul_(weight)  # `add` copies: the gradient needs `cost` unchanged
 
 
 class DisplacedMask:
-    """A mask (D, H, W) at the voxel nearest to every displaced control point; False outside."""
+    """Sample a mask (D, H, W), by nearest neighbour, at every control point plus displacement; False outside it."""
 
     def __init__(self, mask: Tensor, points: tuple[Tensor, ...], offsets: tuple[Tensor, ...]) -> None:
         self._index = []
         for p, o, n in zip(points, offsets, mask.shape, strict=True):
-            index = (p[:, None] + o[None, :] + 0.5).floor().long()  # halves upwards, wherever the lattice begins
+            index = (p[:, None] + o[None, :] + 0.5).floor().long()  # rounds halves up, wherever the lattice begins
             self._index.append(index.clamp(-1, n) + 1)  # the voxels -1 and n are outside
         mask = functional.pad(mask, (1,) * 6)
         along = self._index[0]
         self._mask = mask.index_select(0, along.flatten()).view(*along.shape, *mask.shape[1:])  # (nD, LD, H, W)
 
     def part(self, h: int, columns: slice) -> Tensor:
-        """(g, LD, LH, LW, nD) bool for some control points of row h, in the cost tensor's layout."""
+        """Return the samples of g control points of row h, (g, LD, LH, LW, nD) bool, in the cost tensor's layout."""
         across, along = self._index[1][h], self._index[2][columns]
         mask = self._mask.index_select(2, across).index_select(3, along.flatten())
         return mask.unflatten(3, tuple(along.shape)).permute(3, 1, 2, 4, 0)

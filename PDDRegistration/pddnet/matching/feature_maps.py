@@ -1,4 +1,4 @@
-"""`FeatureMaps`: both scans under the current transform, as the features that are compared, on one lattice."""
+"""Compute the feature maps that are compared: both scans, warped by the current transform, on one lattice."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .feature_types import DENSE, MIND, DenseFeatures
 
 
 def matched_lattice(lattice: Grid, spacing: float) -> tuple[int, Grid]:
-    """How many voxels of `lattice` along each axis make one of about `spacing` mm, and the lattice of those."""
+    """Return the integer coarsening factor of `lattice` for about `spacing` mm, and the coarsened lattice."""
     factor = max(round(spacing / float(lattice.spacing[0])), 1)
     start = lattice.index_to_point(np.full(3, (factor - 1) / 2))
     d, h, w = (n // factor for n in lattice.shape)
@@ -29,11 +29,11 @@ def matched_lattice(lattice: Grid, spacing: float) -> tuple[int, Grid]:
 
 
 def reached_part(lattice: Grid, spacing: float, fixed: Scan, moving: Scan, affine: Affine, farthest: float) -> Grid:
-    """The part of a lattice that either scan reaches, and a margin, in whole voxels of about `spacing` mm.
+    """Crop a lattice to the part that either scan reaches, plus a margin, in whole voxels of about `spacing` mm.
 
     Args:
         affine: fixed to moving points, LPS mm.
-        farthest: mm, the longest displacement along an axis before the affine map.
+        farthest: mm, the largest displacement along an axis before the affine map.
     """
     inverse = np.linalg.inv(affine.matrix)
     fixed_corners = lattice.point_to_index(fixed.grid.corners())
@@ -51,12 +51,13 @@ def reached_part(lattice: Grid, spacing: float, fixed: Scan, moving: Scan, affin
 
 
 def describe(scan: Scan, carried: Tensor, spacing: float, dense: Sequence[DenseFeatures] = DENSE) -> FeatureMap:
-    """The features of a scan on the `matched_lattice` of about `spacing` mm.
+    """Compute the features of a scan on the `matched_lattice` of about `spacing` mm.
 
     Args:
         scan: warped to the lattice.
-        carried: (E, D, H, W) the features that it carries, on the matched lattice.
-        dense: computed from the scan and averaged within the view. Without any, nor any carried, it is MIND.
+        carried: (E, D, H, W) the features that the scan carries, on the matched lattice.
+        dense: feature types computed from the scan and averaged within the view. MIND if there are neither dense nor
+            carried features.
     """
     if not dense and not len(carried):
         dense = (MIND,)
@@ -72,13 +73,13 @@ def describe(scan: Scan, carried: Tensor, spacing: float, dense: Sequence[DenseF
     if len(parts) == 1 and len(parts[0]) == MIND_CHANNELS:
         return FeatureMap(parts[0], weight, lattice)
     features = torch.cat(parts)
-    features *= (len(features) / MIND_CHANNELS) ** 0.5  # costs are means: MIND weighs the same beside others
+    features *= (len(features) / MIND_CHANNELS) ** 0.5  # costs are means over channels: keep MIND's weight
     return FeatureMap(features, weight, lattice)
 
 
 @dataclass(frozen=True)
 class FeatureMaps:
-    """Fixed and moving scan on `lattice`, and their features on the coarser lattice that goes with it."""
+    """Fixed and moving scan on `lattice`, and their features on its coarsened lattice (see `matched_lattice`)."""
 
     lattice: Grid
     scans: tuple[Scan, Scan]
@@ -89,9 +90,10 @@ class FeatureMaps:
         cls, fixed: Scan, moving: Scan, lattice: Grid, affine: Affine, field: Tensor | None, field_grid: Grid | None,
         spacing: float, work: Work, *, dense: Sequence[DenseFeatures] = DENSE,
     ) -> FeatureMaps:  # fmt: skip
-        """The scans under affine(x + u(x)); u is `field` (3, D, H, W) on `field_grid`, mm along its axes, or zero.
+        """Warp the moving scan by affine(x + u(x)), and compute the features of both.
 
-        Only the part of `lattice` that either scan reaches is computed. spacing, dense: see `describe`.
+        u is `field` (3, D, H, W) on `field_grid`, mm along its array axes, or zero where there is none. Only
+        the part of `lattice` that either scan reaches is computed. spacing, dense: see `describe`.
         """
         farthest = 0.0 if field is None else float(field.abs().max())
         lattice = reached_part(lattice, spacing, fixed, moving, affine, farthest)
@@ -115,7 +117,7 @@ class FeatureMaps:
         return cls(lattice, (fixed_view, moving_view), maps)
 
     def near_body(self, side: int) -> FeatureMap:
-        """The features of one scan (0: fixed, 1: moving), which count within the body and about a voxel around it."""
+        """Return the features of one scan (0: fixed, 1: moving), weight 0 more than about a voxel outside the body."""
         features = self.maps[side]
         weight = features.weight * self.scans[side].near_body(features.lattice)
         return FeatureMap(features.features, weight, features.lattice)

@@ -1,11 +1,11 @@
-"""The feature types: every kind of features that is compared, registered once in one of three tables.
+"""Register the feature types: every kind of features that is compared has one entry in one of three tables.
 
 A new feature type is one module that computes it and one entry here; the pipeline, the stages and the refinement only
 loop over the tables.
 
-- COARSE describes scans on voxels of several millimetres, for the alignment and the similarity.
+- COARSE features are computed on voxels of several millimetres, for the alignment and the similarity.
 - CARRIED features are computed once per scan before the alignment, appended to `Scan.features` and warped with it.
-- DENSE features are computed from the warped scans in every stage, because they depend on a voxel's surroundings.
+- DENSE features are computed from the warped scans in every stage, because they depend on a voxel's neighbourhood.
 """
 
 from __future__ import annotations
@@ -30,51 +30,52 @@ from ..tensor.scan import Scan
 from . import pdd_net
 from .structure_shift import shift_of_structures
 
-NOISE_HU = 20.0  # differences below it mean nothing to MIND
+NOISE_HU = 20.0  # standard deviation of noise: MIND ignores smaller differences
 
 ScanPair = tuple[Scan, Scan]  # fixed, moving
-# From both scans, the first of the features' channels and the settings to a shift (3,) in LPS mm, or None.
+# Called with both scans, the index of the features' first channel and the settings; returns a shift (3,) from fixed to
+# moving points in LPS mm, or None.
 FindShift = Callable[[ScanPair, int, "FeatureSettings"], np.ndarray | None]
 
 
 @dataclass(frozen=True)
 class FeatureSettings:
-    """What a run gives its feature types."""
+    """Settings of a run that the feature types read."""
 
     preset: Preset
-    fixed_labels: Image | None = None  # that guide
+    fixed_labels: Image | None = None  # guiding labels
     moving_labels: Image | None = None
     semantic_weights: Path | None = None  # None: the bundled ones
-    pdd_weights: Path | None = None  # None: features of pdd-net are not used
+    pdd_weights: Path | None = None  # None: the features of pdd-net are not used
 
 
 @dataclass(frozen=True)
 class CoarseFeatures:
-    """How scans are described for the alignment: the first entry of COARSE that a preset uses."""
+    """Features for the alignment and the similarity; a run uses the first entry of COARSE that its preset uses."""
 
     used: Callable[[Preset], bool]
-    local: bool  # whether features depend on the values at their own voxel alone
+    local: bool  # whether each feature depends on the values of one voxel only
     describe: Callable[[Tensor], Tensor]  # `Scan.values` (3, ...) -> features (C, ...)
 
 
 @dataclass(frozen=True)
 class CarriedFeatures:
-    """Features that a scan carries; `append` returns both scans with them after those that they carry already."""
+    """Features that a scan carries; `append` returns both scans with these appended to those they carry already."""
 
     used: Callable[[FeatureSettings], bool]
     append: Callable[[ScanPair, FeatureSettings, Work], ScanPair]
-    stage: str | None = None  # its name in the progress and the report; None: too short to have one
-    share: float = 0.0  # of the time of a run, see `progress.expected_shares`
-    find_shift: FindShift | None = None  # for features that tell structures apart: where those lie on each other
+    stage: str | None = None  # name of the stage in the progress and the report; None: too short to have its own
+    share: float = 0.0  # expected share of the time of a run, see `progress.expected_shares`
+    find_shift: FindShift | None = None  # structure-aware types only: finds the shift that aligns the structures
 
 
 @dataclass(frozen=True)
 class DenseFeatures:
-    """Features of the warped scan at every voxel."""
+    """Features that are computed at every voxel of a warped scan."""
 
     used: Callable[[Preset], bool]
     describe: Callable[[Scan], Tensor]  # -> (C, D, H, W) on the scan's grid
-    reach: int  # voxels around a voxel on which its features depend
+    reach: int  # voxels: radius of the neighbourhood that the features of a voxel depend on
 
 
 def _append_label_codes(scans: ScanPair, settings: FeatureSettings, work: Work) -> ScanPair:
@@ -103,7 +104,7 @@ def _shift_of_semantic_codes(scans: ScanPair, first_channel: int, settings: Feat
 
 
 def _append_pdd_features(scans: ScanPair, settings: FeatureSettings, work: Work) -> ScanPair:
-    assert settings.pdd_weights is not None  # else they are not used
+    assert settings.pdd_weights is not None  # otherwise this type is not used
     net = pdd_net.load(settings.pdd_weights, scans[0].values.device)
 
     def appended(scan: Scan) -> Scan:
@@ -147,27 +148,28 @@ DENSE: tuple[DenseFeatures, ...] = (MIND,)
 
 
 def coarse_features(preset: Preset) -> CoarseFeatures:
-    """How this preset describes scans for the alignment."""
+    """Return the coarse features that a preset uses for the alignment and the similarity."""
     return next(each for each in COARSE if each.used(preset))
 
 
 def carried_features(settings: FeatureSettings) -> list[CarriedFeatures]:
-    """The features that the scans of this run carry, in their order."""
+    """Return the types of features that the scans of a run carry, in the order of their channels."""
     return [each for each in CARRIED if each.used(settings)]
 
 
 def dense_features(preset: Preset) -> tuple[DenseFeatures, ...]:
-    """The features that this preset computes from the warped scans."""
+    """Return the types of features that a preset computes from the warped scans."""
     return tuple(each for each in DENSE if each.used(preset))
 
 
 @dataclass(frozen=True)
 class FeatureScans:
-    """Both scans with the features that they carry, and what those tell of structures."""
+    """Both scans with the features that they carry, and the shifts between their structures."""
 
     scans: ScanPair  # with all features
-    structures: ScanPair | None  # with those up to the last that tells structures apart; None without any
-    find_shifts: tuple[Callable[[], np.ndarray | None], ...]  # one per such feature
+    # scans with the features up to the last structure-aware type; None if no such type is used
+    structures: ScanPair | None
+    find_shifts: tuple[Callable[[], np.ndarray | None], ...]  # one per structure-aware type
 
 
 def append_features(
@@ -176,7 +178,7 @@ def append_features(
     """Compute the carried features of both scans, one type after the other.
 
     Args:
-        begin_stage: told the name of every feature type that has a stage, before it is computed.
+        begin_stage: called with the name of a feature type's stage, if it has one, before it is computed.
     """
     structures: ScanPair | None = None
     find_shifts: list[Callable[[], np.ndarray | None]] = []

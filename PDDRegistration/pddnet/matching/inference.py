@@ -1,7 +1,7 @@
-"""Inference: approximate min-convolutions and mean field, and the displacement distribution that they yield.
+"""Infer the displacement distribution from a cost volume by approximate min-convolutions and mean field.
 
 Heinrich, MICCAI 2019 (pdd-net, doi:10.1007/978-3-030-32226-7_6), section 2. Cost tensors have the layout of
-correlation.py, (nH, nW, LD, LH, LW, nD): control points n, displacements L.
+cost_volume.py, (nH, nW, LD, LH, LW, nD): control points n, displacements L.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from ..tensor.pools import pool_three
 
 
 def min_convolution(cost: Tensor, work: Work = ALONE, *, in_place: bool = False) -> Tensor:
-    """Lower envelope over the displacements: replicate-pad 3, min-pool 3, average-pool 3 twice, along each of them.
+    """Min-convolve over the displacements: replicate-pad 3, min-pool 3, average-pool 3 twice, along each axis.
 
-    It approximates the diffusion penalty's parabolas within each control point. Shape kept; a new tensor, or `cost`
-    itself where no gradient is needed and it may be overwritten: allocating memory takes about as long as the work.
+    It approximates, at each control point, the lower envelope of the diffusion penalty's parabolas. Returns the same
+    shape: a new tensor, or with `in_place`, where no gradient is needed, `cost` itself, overwritten: allocating memory
+    takes about as long as the computation.
     """
     averages = [_averages(n, 1, cost) for n in cost.shape[2:5]]
     rows = cost.flatten(0, 1)
@@ -28,9 +29,9 @@ def min_convolution(cost: Tensor, work: Work = ALONE, *, in_place: bool = False)
 
 
 def mean_field(cost: Tensor, work: Work = ALONE, *, in_place: bool = False) -> Tensor:
-    """Message passing between control points: replicate-pad 2 and average-pool 3 twice along each control axis.
+    """Pass messages between control points (mean field): replicate-pad 2, average-pool 3 twice, along each axis.
 
-    Shape kept; a new tensor, or `cost` itself as above.
+    Returns the same shape: a new tensor or `cost` itself, see `min_convolution`.
     """
     averages = [_averages(n, 0, cost) for n in (*cost.shape[:2], cost.shape[-1])]
     columns = cost.flatten(2, 4)  # (nH, nW, L, nD)
@@ -38,11 +39,11 @@ def mean_field(cost: Tensor, work: Work = ALONE, *, in_place: bool = False) -> T
 
 
 def regularise(cost: Tensor, weights: tuple[float, float | Tensor], work: Work = ALONE) -> Tensor:
-    """Two rounds of min-convolution and mean field: a = MF(MC(cost)), then MF(MC(w0 * cost + w1 * a)).
+    """Regularise by two rounds of min-convolution and mean field: a = MF(MC(cost)), then MF(MC(w0 * cost + w1 * a)).
 
     Args:
         cost: (nH, nW, LD, LH, LW, nD).
-        weights: (w0, w1), the published alpha_2 and alpha_3; the biases beside them cancel in the softmax.
+        weights: (w0, w1), the published alpha_2 and alpha_3; the published biases cancel in the softmax.
     """
     message = mean_field(min_convolution(cost, work), work, in_place=True)
     message = message.mul_(weights[1]).add_(cost, alpha=weights[0])
@@ -51,7 +52,7 @@ def regularise(cost: Tensor, weights: tuple[float, float | Tensor], work: Work =
 
 @dataclass(frozen=True)
 class DisplacementDistribution:
-    """Softmax of the regularised costs over the displacements, at every control point.
+    """Distribution over the displacements at every control point: softmax of the negative regularised costs.
 
     Vectors are in mm along the array axes (D, H, W); offsets are the displacements (LD), (LH), (LW) in mm.
     """
@@ -60,7 +61,7 @@ class DisplacementDistribution:
     offsets: tuple[Tensor, Tensor, Tensor]
 
     def moments(self, work: Work = ALONE) -> tuple[Tensor, Tensor]:
-        """Expectation (3, nD, nH, nW) in mm, and the uncertainty (nD, nH, nW): sqrt(E|d - E d|^2), in mm."""
+        """Compute the expectation (3, nD, nH, nW) and the uncertainty (nD, nH, nW), sqrt(E|d - E d|^2), both in mm."""
         steps = torch.stack(torch.meshgrid(*self.offsets, indexing="ij")).flatten(1)  # (3, L)
         basis = torch.cat([steps, steps.square().sum(0, keepdim=True), torch.ones_like(steps[:1])])
         rows = self.cost.flatten(2, 4).flatten(0, 1)  # (nH * nW, L, nD)
@@ -68,7 +69,7 @@ class DisplacementDistribution:
         sums: list[Tensor] = [basis] * len(parts)
 
         def add_up(i: int) -> None:
-            least = parts[i].detach().amin(1, keepdim=True)  # it cancels below, so it needs no gradient
+            least = parts[i].detach().amin(1, keepdim=True)  # cancels in the quotient below, so it needs no gradient
             sums[i] = basis @ torch.exp(least - parts[i])
 
         work.each(add_up, ((i,) for i in range(len(parts))), rows.device)
@@ -76,18 +77,18 @@ class DisplacementDistribution:
         moments = moments[:, :4] / moments[:, 4:]
         mean = moments[:, :3]
         variance = moments[:, 3] - mean.square().sum(1)
-        variance = variance.clamp(min=1e-6)  # (0.001 mm)^2: the root of zero has no slope
+        variance = variance.clamp(min=1e-6)  # (0.001 mm)^2: the square root is not differentiable at zero
         n_h, n_w = self.cost.shape[:2]
         return mean.view(n_h, n_w, 3, -1).permute(2, 3, 0, 1), variance.view(n_h, n_w, -1).permute(2, 0, 1).sqrt()
 
 
 def _chunk(x: Tensor, dim: int, work: Work) -> int:
-    """How many slices along `dim` to take at once."""
+    """Return how many slices along `dim` to compute at once."""
     return max(1, work.at_once(x.device) * x.shape[dim] // max(x.numel(), 1))
 
 
 def _by_chunks(x: Tensor, dim: int, function: Callable[[Tensor], Tensor], work: Work, in_place: bool) -> Tensor:
-    """function(x), computed for a few slices along `dim` at a time."""
+    """Compute function(x) for a few slices along `dim` at a time."""
     parts = x.split(_chunk(x, dim, work), dim)
     if torch.is_grad_enabled() and x.requires_grad:
         return torch.cat([function(part) for part in parts], dim)
@@ -98,9 +99,9 @@ def _by_chunks(x: Tensor, dim: int, function: Callable[[Tensor], Tensor], work: 
 
 
 def _averages(n: int, beyond: int, like: Tensor) -> Tensor:
-    """(n, n + 2 * beyond): two moving averages of three as a matrix, for n values and `beyond` more at either end.
+    """Write two moving averages of three as a matrix (n, n + 2 * beyond): n values and `beyond` more at either end.
 
-    The outermost value is repeated. One product is faster than four sums.
+    The outermost value is repeated. One matrix product is faster than four sums.
     """
     node = torch.arange(n, device=like.device)
     matrix = like.new_zeros(n, n + 2 * beyond)
@@ -110,7 +111,7 @@ def _averages(n: int, beyond: int, like: Tensor) -> Tensor:
 
 
 def _envelope(rows: Tensor, averages: list[Tensor]) -> Tensor:
-    """(N, LD, LH, LW, nD): the min-convolution of a few rows."""
+    """Min-convolve a few rows of control points, (N, LD, LH, LW, nD)."""
     for dim in (1, 2, 3):
         rows = pool_three(rows, dim, torch.minimum)
     for dim, average in zip((1, 2, 3), averages, strict=True):
@@ -119,7 +120,7 @@ def _envelope(rows: Tensor, averages: list[Tensor]) -> Tensor:
 
 
 def _message(columns: Tensor, averages: list[Tensor]) -> Tensor:
-    """(nH, nW, N, nD): the mean field of a few displacements."""
+    """Compute the mean field of a few displacements, (nH, nW, N, nD)."""
     h, w, d = averages
     columns = w @ (columns.contiguous() @ d.T).flatten(2)
     return (h @ columns.flatten(1)).view(len(h), len(w), -1, len(d))

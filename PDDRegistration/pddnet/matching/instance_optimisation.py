@@ -1,6 +1,7 @@
-"""Instance optimisation: Adam on the control-grid field against its own displacement distribution.
+"""Optimise the field of one stage by Adam on its regularised costs (instance optimisation).
 
-Heinrich, MICCAI 2019 (doi:10.1007/978-3-030-32226-7_6), section 2, where it follows the network.
+Heinrich, MICCAI 2019 (doi:10.1007/978-3-030-32226-7_6), section 2, where it follows the network. Not `refinement.py`,
+which descends on the feature difference.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from ..tensor.adam import Adam
 from ..tensor.execution import ALONE, Work
 from .inference import DisplacementDistribution
 
-STEP_MM = 1.0  # of Adam
+STEP_MM = 1.0  # learning rate of Adam
 
 
 def optimise(
@@ -23,15 +24,16 @@ def optimise(
     iterations: int,
     work: Work = ALONE,
 ) -> Tensor:
-    """Adam on the mean cost at the current displacements plus the diffusion penalty.
+    """Minimise, by Adam, the mean cost at the current displacements plus the diffusion penalty.
 
     Args:
-        field: (3, nD, nH, nW) displacements in mm along the array axes, where to start.
-        distribution: its regularised costs are interpolated linearly; beyond the capture range the border value.
-        smoothness: weight of the mean squared difference of neighbouring control points, in mm^2.
+        field: (3, nD, nH, nW) displacements to start from, in mm along the array axes.
+        distribution: its regularised costs are interpolated linearly, with the border value beyond the capture range.
+        smoothness: weight of the diffusion penalty: the mean squared difference, in mm^2, of neighbouring points.
 
     Returns:
-        (3, nD, nH, nW) in mm. Differences are taken inside the grid only, so the border is not pulled to zero.
+        the optimised field, (3, nD, nH, nW) in mm. Differences are taken inside the grid only, so the border is not
+            pulled to zero.
     """
     field = field.clone()
     adam = Adam(field)
@@ -44,7 +46,7 @@ def optimise(
 
 
 def diffusion_gradient(u: Tensor) -> Tensor:
-    """(3, D, H, W): gradient of the diffusion penalty, the mean squared difference of neighbours, by u (3, D, H, W)."""
+    """Differentiate the diffusion penalty, the mean squared difference of neighbours, by u: both (3, D, H, W)."""
     slope = torch.zeros_like(u)
     for dim in (1, 2, 3):
         n, step = u.shape[dim] - 1, u.diff(dim=dim).mul_(2 / u[0].numel())
@@ -54,10 +56,10 @@ def diffusion_gradient(u: Tensor) -> Tensor:
 
 
 def _cost_gradient(field: Tensor, distribution: DisplacementDistribution) -> Tensor:
-    """(3, nD, nH, nW) per mm: derivative of the costs by the current displacements; zero beyond the capture range.
+    """Differentiate the costs by the displacements: (3, nD, nH, nW) per mm; zero beyond the capture range.
 
-    Eight values per control point, read from where they lie: grid_sample would need them all in another order. Written
-    out, because autograd takes longer.
+    Reads eight values per control point in place: grid_sample would need the whole cost tensor in another memory order.
+    Derived by hand, because autograd takes longer.
     """
     cost = distribution.cost.detach()
     n_h, n_w, *_, n_d = cost.shape
@@ -86,6 +88,6 @@ def _cost_gradient(field: Tensor, distribution: DisplacementDistribution) -> Ten
 
 
 def _interpolated(pair: Tensor, weight: Tensor) -> Tensor:
-    """Linear interpolation between the two halves of the first axis."""
+    """Interpolate linearly between the two halves of the first axis."""
     low, high = pair.chunk(2)
     return torch.lerp(low, high, weight)

@@ -1,4 +1,4 @@
-"""What a run measures of its own result: similarity, folding, uncertainty, inverse consistency. The verdict's input.
+"""Measure the result of a run, for the verdict: similarity, folding, uncertainty, inverse consistency.
 
 Fields are (3, D, H, W) displacements on the fixed view's lattice, in mm along its array axes.
 """
@@ -19,12 +19,12 @@ from ..tensor.scan import Scan
 from .similarity import Similarity
 from .stage import StageResult
 
-IN_BODY = 0.5  # share of a node that is body, from which on it counts
+IN_BODY = 0.5  # a node counts as body if more of it than this is body
 
 
 @dataclass(frozen=True)
 class Measured:
-    """The measures of a result under the names that the verdict and the report know, and its uncertainty."""
+    """Measures of a result, under the names that the verdict and the report use, and its uncertainty."""
 
     measures: dict[str, float]
     uncertainty: Tensor  # (D, H, W) mm
@@ -39,7 +39,7 @@ def measure(
     Args:
         fixed: the fixed scan on the field's lattice.
         affine: fixed to moving points, LPS mm, after the field.
-        steps: what the stages of discrete matching added.
+        steps: the results of the stages of discrete matching.
     """
     similarity_after, overlap = similarity(affine, field)
     measures = {"overlap": overlap, "similarity": similarity_after, "folding_percent": folding_percent(field, fixed)}
@@ -54,21 +54,21 @@ def measure(
 
 
 def folding_percent(field: Tensor, fixed: Scan) -> float:
-    """% of the body in which the field folds; fixed: the fixed scan on the field's lattice."""
+    """Return the percentage of the body in which the field folds; fixed: the fixed scan on the field's lattice."""
     folded = determinant(field, fixed.grid) <= 0
     body = fixed.body > IN_BODY
     return 100.0 * float((folded & body).sum()) / max(float(body.sum()), 1.0)
 
 
 def _uncertainty(fixed: Scan, steps: Sequence[StageResult]) -> Tensor:
-    """(D, H, W) mm: standard deviation of the displacements in the last step; zero without any."""
+    """Return the standard deviation of the displacements in the last stage, (D, H, W) mm; zero without any stage."""
     if not steps:
         return fixed.values.new_zeros(fixed.grid.shape)
     return resample(steps[-1].uncertainty[None], steps[-1].control, fixed.grid)[0]
 
 
 def _mean_inconsistency(fixed: Scan, steps: Sequence[StageResult]) -> float | None:
-    """mm between both directions, mean over the body, of the last step that has both; None without any or a body."""
+    """Return the mean inconsistency (mm) in the body, last stage with both directions; None without one or a body."""
     both_ways = [(step.inconsistency, step.control) for step in steps if step.inconsistency is not None]
     if not both_ways or not bool((fixed.body > IN_BODY).any()):
         return None
@@ -77,6 +77,6 @@ def _mean_inconsistency(fixed: Scan, steps: Sequence[StageResult]) -> float | No
 
 
 def _mean_in_body(x: Tensor, fixed: Scan) -> float:
-    """Mean of (D, H, W) over the body; over everything where there is none."""
+    """Average x (D, H, W) over the body; over everything where there is no body."""
     body, values = to_array(fixed.body) > IN_BODY, to_array(x)
     return float(values[body].mean() if body.any() else values.mean())

@@ -1,4 +1,4 @@
-"""`PDDNet`: features, correlation and inference as one torch module; training and registering run the same code.
+"""Define `PDDNet`: features, correlation and inference as one torch module, for training and registration alike.
 
 Heinrich, MICCAI 2019 (pdd-net, doi:10.1007/978-3-030-32226-7_6). Shapes: nD, nH, nW control points, L displacements per
 axis, C channels, D, H, W voxels.
@@ -31,17 +31,19 @@ from .cost_volume import cost_volume
 from .discrete import DisplacedMask, FeatureMap, centred, match
 from .inference import DisplacementDistribution, mean_field, min_convolution
 
-FIRST_INVERSE_TEMPERATURE = 100.0  # before training: a softmax that prefers some displacements, but not one alone
-OFFSET_RATE_MM = 100.0  # a step of Adam moves offsets as far as the published ones, which are parts of half a trunk
-MARGIN_MM = 24.0  # around the body's box, to which features of a scan tell something
-CELLS_AT_ONCE = 1 << 23  # of the cost tensor whose intermediate results are held at one time in training
+FIRST_INVERSE_TEMPERATURE = 100.0  # before training: the softmax prefers several displacements, not just one
+# Factor on the learning rate of the offsets, in mm: the published offsets are in normalised coordinates (fractions of
+# half the volume); with this factor a step of Adam moves offsets in mm equally far.
+OFFSET_RATE_MM = 100.0
+MARGIN_MM = 24.0  # around the body's box: the features are informative up to there
+CELLS_AT_ONCE = 1 << 23  # cells of the cost tensor whose intermediate results are kept at a time in training
 
 
 class PDDNet(nn.Module):
-    """The network of Heinrich 2019: from two scans to a distribution of displacements.
+    """Network of Heinrich 2019: from two scans to a distribution of displacements.
 
-    Of the six published scalars two degrees of freedom act, and these are trained. With D the dissimilarities and R a
-    round of min-convolution and mean field, the published form is
+    The six published scalars have only two effective degrees of freedom, and these are trained. With D the
+    dissimilarities and R a round of min-convolution and mean field, the published form is
 
         c = a0 D + a1,    p = softmax(-a5 R(a4 + a2 c + a3 R(c))).
 
@@ -58,16 +60,16 @@ class PDDNet(nn.Module):
 
     @property
     def inverse_temperature(self) -> Tensor:
-        """(): factor on the costs, as `discrete.match` takes it."""
+        """Return the factor on the costs, a scalar tensor (), as `discrete.match` takes it."""
         return self.log_sharpness.exp()
 
     @property
     def weights(self) -> tuple[float, Tensor]:
-        """Weights of a control point's own cost and of its neighbours' message, as `discrete.match` takes them."""
+        """Return the weights of a control point's own cost and of its neighbours' message, for `discrete.match`."""
         return 1.0, self.log_message.exp()
 
     def groups(self, rate: float) -> list[dict[str, Any]]:
-        """Parameters for an optimiser like Adam, whose steps are as long as the rate: offsets are in mm."""
+        """Group the parameters for Adam, whose steps are about as long as the rate; see OFFSET_RATE_MM."""
         offsets = self.features.offsets
         others = [p for p in self.parameters() if p is not offsets]
         return [{"params": others, "lr": rate}, {"params": [offsets], "lr": rate * OFFSET_RATE_MM}]
@@ -75,10 +77,10 @@ class PDDNet(nn.Module):
     def forward(
         self, fixed: Scan, moving: Scan, control: Grid, steps: Tensor, work: Work = ALONE
     ) -> DisplacementDistribution:
-        """The distribution of displacements from fixed to moving, at the nodes of `control`.
+        """Estimate the distribution of displacements from fixed to moving, at the nodes of `control`.
 
         Args:
-            fixed, moving: in HU on any grids; the moving one under the map so far.
+            fixed, moving: in HU on any grids; the moving scan already warped by the transform found so far.
             steps: (L) displacements in mm, the same along every axis of `control`.
         """
         spacing = self.features.spacing
@@ -93,11 +95,11 @@ class PDDNet(nn.Module):
 
 
 def with_pdd_features(scan: Scan, net: PDDNet, inverse_temperature: float) -> Scan:
-    """The scan with the network's features appended to those that it carries.
+    """Append the network's features to those that the scan carries.
 
-    They are differences from the features of air, because beyond their lattice features are zero. They are scaled so
-    that their part of the costs, beside the channels of MIND and at the matching's `inverse_temperature`, is what the
-    network was trained to give.
+    The features of air are subtracted from them, because features beyond their lattice are zero. They are scaled so
+    that their contribution to the costs, next to the channels of MIND and at the matching's `inverse_temperature`,
+    equals the one in training.
     """
     spacing = float(scan.features_grid.spacing.min()) if len(scan.features) else net.features.spacing
     lattice = scan.box.isotropic(spacing, MARGIN_MM)
@@ -112,10 +114,10 @@ def with_pdd_features(scan: Scan, net: PDDNet, inverse_temperature: float) -> Sc
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> PDDNet:
-    """The network with weights from a file, in evaluation mode and without gradients.
+    """Load the network with its weights from a file, in evaluation mode and without gradients.
 
     Raises:
-        InputError: the file is missing, damaged or of another network.
+        InputError: the file is missing, damaged or holds weights of another network.
     """
     arrays, metadata = read_weights(path, PDD)
     try:
@@ -129,7 +131,7 @@ def load(path: Path, device: torch.device | str = "cpu") -> PDDNet:
 
 
 def save(net: PDDNet, path: Path, metadata: dict[str, Any]) -> None:
-    """Write the network's weights; metadata: data, training and measurements, whatever JSON holds."""
+    """Write the network's weights; metadata: on data, training and measurements, any values that JSON can hold."""
     arrays = {name: to_array(value) for name, value in net.state_dict().items() if value.is_floating_point()}
     write_weights(
         path, arrays, {"kind": PDD, "channels": net.features.channels, "spacing": net.features.spacing, **metadata}
@@ -145,10 +147,10 @@ def match_in_pieces(
     weights: tuple[float, float | Tensor] = (1.0, 1.0),
     work: Work = ALONE,
 ) -> DisplacementDistribution:
-    """As `discrete.match`, in the memory of a few cost tensors where gradients are needed.
+    """Match as `discrete.match` does, but with gradients in the memory of a few cost tensors.
 
-    Rows of control points are computed apart, and again in the backward pass (gradient checkpointing). The mean field,
-    the only step that crosses rows, is linear and keeps nothing for the backward pass.
+    Rows of control points are computed separately, and again in the backward pass (gradient checkpointing). The mean
+    field, the only step that crosses rows, is linear and keeps nothing for the backward pass.
     """
     work = _InTurn(work.tick, work.gpu_values)
     in_fixed = positions(control, fixed.lattice, fixed.features.device)
@@ -181,15 +183,15 @@ def match_in_pieces(
 
 
 def _checkpointed(function: Callable[..., Tensor], *args: Any) -> Tensor:
-    """function(*args), computed again in the backward pass, instead of keeping intermediate results."""
+    """Compute function(*args), and again in the backward pass, instead of keeping intermediate results."""
     return checkpoint(function, *args, use_reentrant=False, preserve_rng_state=False)
 
 
 class _InTurn(Work):
-    """Computes one part after the other in the calling thread: torch keeps a checkpoint's state per thread."""
+    """Compute one part after the other in the calling thread: torch keeps a checkpoint's state per thread."""
 
     def each(self, function: Callable[..., None], parts: Iterable[tuple[Any, ...]], device: torch.device) -> None:
-        """function(*part) for every part, in their order."""
+        """Call function(*part) for every part, in their order."""
         for part in parts:
             self.tick()
             function(*part)

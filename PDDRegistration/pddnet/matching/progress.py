@@ -1,4 +1,4 @@
-"""Progress of a run: fractions and stages to the caller, seconds per stage for the report. Needs no torch."""
+"""Report the progress of a run (fraction, stage) to the caller, and time its stages. Needs no torch."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import time
 
 from ..core.result import Progress
 
-INTERVAL = 0.2  # s between two calls
-HALFWAY_TICKS = 40.0  # ticks after which a stage is taken for half done: how many there will be is not known
+INTERVAL = 0.2  # s between two calls of the callback
+HALFWAY_TICKS = 40.0  # ticks after which a stage is assumed half done: their total number is unknown
 
 
 def expected_shares(features: dict[str, float], matchings: int, *, refined: bool) -> dict[str, float]:
-    """Every stage of a run, in order, with its expected share of the time (in any unit).
+    """List the stages of a run, in order, with the expected share of the time of each (in any unit).
 
     Args:
-        features: the stages in which features are computed, with their shares.
-        matchings: how many stages of discrete matching there are.
+        features: the stages that compute features, with their shares.
+        matchings: number of stages of discrete matching.
         refined: whether a refinement follows them.
     """
     return {
@@ -29,13 +29,13 @@ def expected_shares(features: dict[str, float], matchings: int, *, refined: bool
 
 
 class Ticker:
-    """Turns the stages of a run and the ticks within them into (fraction, stage) calls.
+    """Turn the stages of a run and the ticks within them into calls of a callback with (fraction, stage).
 
-    Ticks may come as often as they like. The callback may raise `Cancelled`, which reaches whoever ticks.
+    Ticks may be as frequent as convenient. The callback may raise `Cancelled`; `tick` and `stage` pass it on.
     """
 
     def __init__(self, callback: Progress | None, shares: dict[str, float]) -> None:
-        """shares: stage -> its expected share of the time, in order."""
+        """Set up the stages; shares: stage -> its expected share of the time, in order."""
         total = sum(shares.values())
         self._callback, self._shares = callback, {name: share / total for name, share in shares.items()}
         self._stage, self._base, self._ticks = "", 0.0, 0
@@ -51,14 +51,14 @@ class Ticker:
         self._call(self._base)
 
     def tick(self) -> None:
-        """Tell that some work was done."""
+        """Count a piece of work as done; call the callback if INTERVAL has passed since the last call."""
         self._ticks += 1
         if time.perf_counter() - self._called >= INTERVAL:
             done = 1.0 - 1.0 / (1.0 + self._ticks / HALFWAY_TICKS)
             self._call(self._base + self._shares[self._stage] * done)
 
     def close(self) -> None:
-        """End the current stage."""
+        """End the current stage, and store its seconds."""
         if self._stage:
             self.seconds[self._stage] = time.perf_counter() - self._started
 
@@ -69,14 +69,14 @@ class Ticker:
 
 
 class Clock:
-    """Seconds per stage of a run, in order, and their total since the start, for its report."""
+    """Measure the seconds per stage of a run, in order, and their total since the start, for its report."""
 
     def __init__(self) -> None:
         self._start = self._last = time.perf_counter()
         self._laps: dict[str, float] = {}
 
     def lap(self, stage: str) -> None:
-        """Count the time since the last lap as this stage."""
+        """Store the time since the last lap as that of this stage."""
         now = time.perf_counter()
         self._laps[stage] = now - self._last
         self._last = now
@@ -88,5 +88,5 @@ class Clock:
 
     @property
     def seconds(self) -> dict[str, float]:
-        """All stages, and the total."""
+        """Return the seconds of all stages, and the total."""
         return {**self._laps, "total": time.perf_counter() - self._start}

@@ -1,7 +1,8 @@
-"""Refinement: gradient descent of the displacement field on the features themselves, below the steps of the search.
+"""Refine the field by gradient descent on the feature difference, to below the displacement step.
 
-The instance optimisation of ConvexAdam (Siebert et al. 2021, doi:10.1007/978-3-030-97281-3_2): Adam on a coarse grid of
-displacements, averaged to be smooth, with a diffusion penalty.
+Not `instance_optimisation.py`, which descends on the cost volume of one stage. ConvexAdam calls this refinement its
+instance optimisation (Siebert et al. 2021, doi:10.1007/978-3-030-97281-3_2): Adam on a coarse grid of displacements,
+which are smoothed by moving averages, with a diffusion penalty.
 """
 
 from __future__ import annotations
@@ -25,20 +26,20 @@ from .feature_maps import FeatureMaps
 from .feature_types import dense_features
 from .instance_optimisation import diffusion_gradient
 
-STRIDE = 3  # voxels: each step of the descent uses another one of every 3 x 3 x 3
+STRIDE = 3  # voxels: each step of the descent uses one voxel of every 3 x 3 x 3, another one in each step
 MARGIN_MM = 16.0  # around the body's box, within which features are computed
-FIRST_STEP_MM, LAST_STEP_MM = 1.2, 0.15  # of Adam
-LEAST_WEIGHT = 0.05  # voxels that count less are left out
+FIRST_STEP_MM, LAST_STEP_MM = 1.2, 0.15  # learning rate of Adam, falling linearly
+LEAST_WEIGHT = 0.05  # voxels of less weight are left out
 
 
 def refine_field(
     fixed: Scan, moving: Scan, affine: Affine, field: Tensor, lattice: Grid, settings: Refinement, preset: Preset,
     work: Work,
 ) -> Tensor:  # fmt: skip
-    """The field after gradient descent on the mean squared difference of the features.
+    """Refine a field by gradient descent on the mean squared difference of the features.
 
     Args:
-        affine: fixed to moving points, LPS mm; it follows the field.
+        affine: fixed to moving points, LPS mm; applied after the field.
         field: (3, D, H, W) on `lattice`, mm along its array axes, as is the result.
     """
     spacing = preset.working_spacing_mm
@@ -60,12 +61,12 @@ def refine_field(
 
 
 def _lookup(feature_map: FeatureMap) -> Lookup:
-    """A feature map to be interpolated, its weight after its features."""
+    """Prepare a feature map for interpolation, its weight as the last channel."""
     return Lookup(feature_map.features, feature_map.weight[None])
 
 
 def _subsets(fixed: FeatureMap, control: Grid) -> list[VoxelSubset]:
-    """The fixed scan's voxels in STRIDE^3 subsets, one for every step of the descent in turn; none that is empty."""
+    """Divide the fixed scan's voxels into STRIDE^3 subsets, which the steps use in turn; without empty ones."""
     rows = _lookup(fixed)
     starts = itertools.product(range(STRIDE), repeat=3)
     windows = (tuple(slice(start, None, STRIDE) for start in along) for along in starts)
@@ -74,7 +75,7 @@ def _subsets(fixed: FeatureMap, control: Grid) -> list[VoxelSubset]:
 
 
 class VoxelSubset:
-    """Every third voxel of the fixed scan along every axis that counts: N voxels, their features and displacements."""
+    """Subset of the fixed scan: the N voxels with enough weight in every STRIDE-th place, and their features."""
 
     def __init__(self, fixed: FeatureMap, rows: Lookup, control: Grid, window: tuple[slice, ...]) -> None:
         device = fixed.weight.device
@@ -94,22 +95,22 @@ class VoxelSubset:
         ]
 
     def displacements(self, u: Tensor) -> Tensor:
-        """(3, N) at the voxels, from u (3, ...) on the control grid, smoothed."""
+        """Smooth u (3, ...) on the control grid, and interpolate it at the voxels: (3, N)."""
         d, h, w = self._interpolation
         across = h @ (u @ w.T)
         return (d @ across.flatten(2)).flatten(1).index_select(1, self._nodes)
 
     def on_control(self, gradient: Tensor) -> Tensor:
-        """(3, ...) on the control grid, from (3, N) at the voxels: the adjoint of `displacements`."""
+        """Map gradients at the voxels (3, N) to the control grid (3, ...): the adjoint of `displacements`."""
         d, h, w = self._interpolation
         everywhere = gradient.new_zeros(3, len(d) * len(h) * len(w)).index_copy_(1, self._nodes, gradient)
         across = (d.T @ everywhere.view(3, len(d), -1)).unflatten(2, (len(h), len(w)))
         return (h.T @ across) @ w
 
     def gradient(self, displacement: Tensor, moving: Lookup) -> Tensor:
-        """(3, N) per mm: derivative of the weighted mean squared feature difference by the displacements (3, N).
+        """Differentiate the weighted mean squared feature difference by the displacements (3, N): (3, N) per mm.
 
-        Written out, as the whole descent is: autograd takes several times as long.
+        Derived by hand, as in the whole descent: autograd takes several times as long.
         """
         found, inside = moving.values_and_slopes(self._voxels + displacement / self._spacing)
         difference, in_view = found[:, 0, :-1] - self._features, found[:, 0, -1:]
@@ -123,5 +124,5 @@ def _mean_square(x: Tensor) -> Tensor:
 
 
 def _smoothing(control: Grid, like: Tensor) -> list[Tensor]:
-    """For every axis a moving average of three control points, (n, n), its own adjoint: about a quadratic B-spline."""
+    """Return a moving average of three control points per axis, (n, n), self-adjoint: about a quadratic B-spline."""
     return [averages(n, 1, like) for n in control.shape]

@@ -1,4 +1,4 @@
-"""Similarity of two scans where both show the fixed body: correlation of coarse features, cosine of carried ones."""
+"""Compare two scans within the fixed body and both views: correlation of coarse features, cosine of carried ones."""
 
 from __future__ import annotations
 
@@ -11,14 +11,19 @@ from ..tensor.lattice import mesh, resample
 from ..tensor.scan import Scan
 from .feature_types import CoarseFeatures
 
-AGREEMENT_SPACING_MM = 8.0  # structures are large
+AGREEMENT_SPACING_MM = 8.0  # enough, because structures are large
 
 
 class Similarity:
-    """Compares the moving scan, under any transform, with a fixed scan whose features are computed once."""
+    """Compare the moving scan, under any transform, with a fixed scan whose features are computed once."""
 
     def __init__(self, fixed: Scan, moving: Scan, coarse: CoarseFeatures) -> None:
-        """fixed: on the lattice to compare on; coarse: what is compared, for the body alone if they are local."""
+        """Compute the features of the fixed scan.
+
+        Args:
+            fixed: on the lattice where the scans are to be compared.
+            coarse: features to compare; evaluated only inside the body if each depends on one voxel.
+        """
         self._moving, self._describe, self._lattice = moving, coarse.describe, fixed.grid
         body = fixed.body * fixed.view
         self._nodes = body.flatten().nonzero()[:, 0] if coarse.local else None
@@ -29,7 +34,7 @@ class Similarity:
         self._moving_cells = moving_body / float(fixed.grid.spacing.prod())
 
     def __call__(self, affine: Affine, field: Tensor | None = None) -> tuple[float, float]:
-        """Correlation of the features within the overlap, -1..1, and the share of the smaller body that both show.
+        """Correlate the features within the overlap: return -1..1, and the share of the smaller body that both show.
 
         Args:
             affine, field: x -> affine(x + u(x)), fixed to moving points (LPS mm); u (3, D, H, W) on the lattice of the
@@ -48,20 +53,20 @@ class Similarity:
         return float((weighted * m).sum() / scale), min(common / max(smaller, 1.0), 1.0)
 
     def _picked(self, x: Tensor) -> Tensor:
-        """(C, D, H, W) at the nodes that are compared: (C, N), or all as they are."""
+        """Pick the nodes to compare from (C, D, H, W): (C, N), or all nodes unchanged."""
         return x if self._nodes is None else x.flatten(1).index_select(1, self._nodes)
 
 
 def _centred(x: Tensor, weight: Tensor, total: Tensor) -> Tensor:
-    """Features (C, ...) less their weighted means; weight (...) with the sum `total`."""
+    """Subtract from features (C, ...) their weighted means; weight (...) with the sum `total`."""
     means = (x * weight).flatten(1).sum(1) / total
     return x - means.view(-1, *[1] * weight.dim())
 
 
 def agreement(fixed: Scan, moving: Scan, affine: Affine, field: Tensor, lattice: Grid) -> float:
-    """Cosine between the features that two scans carry, -1..1, where both show the fixed body; 0 without any.
+    """Return the cosine between the features that two scans carry, where both show the fixed body; 0 without any.
 
-    affine, field: as for `Similarity`, with u on `lattice`; compared at AGREEMENT_SPACING_MM.
+    Range -1..1. affine, field: as for `Similarity`, with u on `lattice`; compared at AGREEMENT_SPACING_MM.
     """
     coarse = lattice.isotropic(AGREEMENT_SPACING_MM)
     u = resample(field, lattice, coarse)

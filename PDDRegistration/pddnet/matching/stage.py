@@ -1,4 +1,4 @@
-"""One stage of the deformable registration: warp, features, discrete matching both ways, inverse consistency.
+"""Run one stage of the deformable registration: warp, features, discrete matching both ways, inverse consistency.
 
 Shapes: K = (nD, nH, nW) control points, L displacements per axis. Fields are in mm along the array axes.
 """
@@ -25,27 +25,27 @@ from .inference import DisplacementDistribution
 from .instance_optimisation import optimise
 
 SYMMETRY_ROUNDS = 5
-MOST_CELLS = 3e7  # of a cost tensor; a longer body gets fewer control points per mm
+MOST_CELLS = 3e7  # of a cost tensor; a larger body gets a wider control spacing instead
 
-# Weights by which the two directions are averaged: (uncertainty^2 + LEAST_VARIANCE) / (share^2 + LEAST_SHARE).
-LEAST_VARIANCE_MM2 = 1.0  # the cost's own noise: (1 mm)^2, below which no direction is the surer one
-LEAST_SHARE = 0.02  # keeps the weight finite where a scan shows nothing; it counts fifty times less there
-# Weight of a displacement in the affine fit: share / (uncertainty^2 + FIT_VARIANCE).
+# Variance by which `symmetrise` weighs a direction: (uncertainty^2 + LEAST_VARIANCE_MM2) / (share^2 + LEAST_SHARE).
+LEAST_VARIANCE_MM2 = 1.0  # (1 mm)^2, the noise of the costs: smaller uncertainties count as equal
+LEAST_SHARE = 0.02  # keeps the variance finite outside the views; it is fifty times as large there
+# Weight of a displacement in the affine fit: share / (uncertainty^2 + FIT_VARIANCE_MM2).
 FIT_VARIANCE_MM2 = 25.0  # (5 mm)^2: about what the 8 mm steps of the coarse matching leave uncertain
 
 
 @dataclass(frozen=True)
 class StageResult:
-    """What one stage adds: displacements and uncertainty at the control points, in mm along the array axes."""
+    """Displacements and uncertainty found by one stage, at its control points, in mm along the array axes."""
 
     control: Grid
     field: Tensor  # (3, nD, nH, nW)
     uncertainty: Tensor  # (nD, nH, nW)
-    inconsistency: Tensor | None  # (nD, nH, nW) mm between forward and backward, before they are averaged
+    inconsistency: Tensor | None  # (nD, nH, nW) mm between both directions before `symmetrise`; None: only one
 
 
 def control_grid(box: Grid, stage: Stage) -> Grid:
-    """The stage's control points over the body's box."""
+    """Make the grid of the stage's control points over the body's box."""
     count = stage.control_points_per_axis
     if count is None:
         least_spacing = (float(box.extent.prod()) * stage.displacements_per_axis**3 / MOST_CELLS) ** (1 / 3)
@@ -57,7 +57,7 @@ def control_grid(box: Grid, stage: Stage) -> Grid:
 
 @dataclass(frozen=True)
 class Matching:
-    """The features of both scans and the control points, which both directions of a stage share."""
+    """Features of both scans and the control points, which both directions of a stage share."""
 
     both: FeatureMaps
     control: Grid
@@ -69,7 +69,7 @@ class Matching:
         cls, fixed: Scan, moving: Scan, box: Grid, affine: Affine, stage: Stage, preset: Preset, work: Work,
         field: Tensor | None = None, field_grid: Grid | None = None,
     ) -> Matching:  # fmt: skip
-        """The scans under affine(x + u(x)); u is `field` on `field_grid`, or zero."""
+        """Compute the features under affine(x + u(x)); u is `field` on `field_grid`, or zero."""
         lattice = box.isotropic(preset.working_spacing_mm, stage.capture_range_mm + preset.working_spacing_mm)
         both = FeatureMaps.of(
             fixed, moving, lattice, affine, field, field_grid, stage.feature_spacing_mm, work,
@@ -78,10 +78,11 @@ class Matching:
         return cls(both, control_grid(box, stage), stage, preset.regularised)
 
     def distribution(self, source: int, work: Work) -> tuple[DisplacementDistribution, Tensor]:
-        """Displacements from one scan (0: fixed, 1: moving) to the other.
+        """Estimate the displacements from one scan (source 0: fixed, 1: moving) to the other.
 
         Returns:
-            the distribution, and (nD, nH, nW) the share of the surroundings that both scans show.
+            the distribution, and (nD, nH, nW) the share of each point's surroundings within the source's body and both
+            views.
         """
         stage = self.stage
         source_map, target_map = self.both.near_body(source), self.both.maps[1 - source]
@@ -98,7 +99,7 @@ def deform(
     fixed: Scan, moving: Scan, box: Grid, affine: Affine, field: Tensor, field_grid: Grid, stage: Stage, preset: Preset,
     work: Work,
 ) -> StageResult:  # fmt: skip
-    """Match the scans under affine(x + u(x)) and return the displacements that remain.
+    """Match the scans, the moving one warped by affine(x + u(x)), and return the residual displacements.
 
     Args:
         affine: fixed to moving points, LPS mm.
@@ -109,7 +110,7 @@ def deform(
     control = matching.control
 
     def one_way(source: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Displacements and uncertainty (mm) from one scan to the other, and the variance to weigh them by (mm^2)."""
+        """Return displacements, uncertainty (mm) and variance for `symmetrise` (mm^2) from one scan to the other."""
         distribution, share = matching.distribution(source, work)
         mean, uncertainty = distribution.moments(work)
         work.tick()
@@ -128,11 +129,11 @@ def deform(
 def coarse_displacements(
     fixed: Scan, moving: Scan, affine: Affine, stage: Stage, preset: Preset, work: Work
 ) -> tuple[Grid, np.ndarray, np.ndarray]:
-    """Expected displacements from the fixed to the moving scan, and how far each can be relied on.
+    """Return the expected displacements from the fixed to the moving scan, and the weight of each in an affine fit.
 
     Returns:
         the control grid, displacements (D, H, W, 3) in LPS mm, and weights (D, H, W): certainty times the share of
-        the body and of both views around the point.
+        the point's surroundings within the body and both views.
     """
     matching = Matching.of(fixed, moving, fixed.box, affine, stage, preset, work)
     distribution, share = matching.distribution(0, work)
@@ -144,20 +145,20 @@ def coarse_displacements(
 def symmetrise(
     forward: Tensor, backward: Tensor, forward_variance: Tensor, backward_variance: Tensor, control: Grid
 ) -> Tensor:
-    """The forward field, led towards the inverse of the backward one where that is the surer of the two.
+    """Make the forward field inverse consistent: move it towards the inverse of the backward field, by uncertainty.
 
     The fixed-point iteration of ConvexAdam (Siebert et al. 2021, doi:10.1007/978-3-030-97281-3_2), weighted by
-    uncertainty.
+    uncertainty: the less certain direction is moved more.
 
     Args:
         forward, backward: (3, nD, nH, nW) mm.
-        forward_variance, backward_variance: (nD, nH, nW) mm^2, large where one of the scans shows nothing.
+        forward_variance, backward_variance: (nD, nH, nW) mm^2, large outside the view of either scan.
     """
     f_var, b_var = forward_variance[None], backward_variance[None]
     for _ in range(SYMMETRY_ROUNDS):
         forward_gap = compose(backward, forward, control)
         backward_gap = compose(forward, backward, control)
-        forward_share = f_var / (f_var + warped(b_var, forward, control))  # the less sure side moves more
+        forward_share = f_var / (f_var + warped(b_var, forward, control))  # the less certain side moves more
         backward_share = b_var / (b_var + warped(f_var, backward, control))
         forward, backward = forward - forward_share * forward_gap, backward - backward_share * backward_gap
     return forward

@@ -1,4 +1,4 @@
-"""The shift that lays the structures of one scan on those of the other: an extra start of the affine search."""
+"""Find the shift between the structures of two scans: an extra start of the affine search."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ import torch
 from ..tensor.convert import to_array
 from ..tensor.scan import Scan
 
-CERTAIN = 0.5  # share of a structure's embedding, from which on a voxel is counted for it
+CERTAIN = 0.5  # a voxel belongs to a structure if its feature exceeds this share of the structure's embedding
 LEAST_VOXELS = 40  # of a structure in either scan, for its centroid to count
-LEAST_STRUCTURES = 3  # that both must show
-SHIFT_TOLERANCE_MM = 10.0  # structures whose shifts differ by less from the common one count alike
-ROUNDS = 20  # of the iterated weights
+LEAST_STRUCTURES = 3  # structures that both scans must show
+SHIFT_TOLERANCE_MM = 10.0  # structures whose shifts differ by less from the common one have equal weight
+ROUNDS = 20  # of Weiszfeld's iteration
 
 
 def shift_of_structures(fixed: Scan, moving: Scan, channels: slice, strength: float) -> np.ndarray | None:
-    """(3,) LPS mm, fixed to moving: the robust mean of the shifts between structures' centroids; None with too few.
+    """Return the robust mean of the shifts between structures' centroids, (3,) LPS mm, fixed to moving.
 
-    It leads to the right place where the correlation of tissues does not, because posture or contrast differ too much.
-    A structure that a view cuts has a wrong centroid: it counts by the inverse of its distance from the others (the
-    geometric median, by Weiszfeld's iteration).
+    None with fewer than LEAST_STRUCTURES. This shift is right even where the correlation of tissues fails, because
+    posture or contrast differ too much. A structure cut by the border of a view has a wrong centroid: each structure is
+    weighted by the inverse of its distance from the mean (the geometric median, by Weiszfeld's iteration).
 
     Args:
         fixed, moving: with the features of `features.semantic_codes.with_semantic_codes`.
-        channels: of their features, those in which a structure is `strength` or -`strength`.
+        channels: the features in which a structure has the value `strength` or -`strength`.
     """
     fixed_voxels, fixed_centroids = _centroids(fixed, channels, strength)
     moving_voxels, moving_centroids = _centroids(moving, channels, strength)
@@ -41,7 +41,7 @@ def shift_of_structures(fixed: Scan, moving: Scan, channels: slice, strength: fl
 
 
 def _centroids(scan: Scan, channels: slice, strength: float) -> tuple[np.ndarray, np.ndarray]:
-    """Voxels of either sign of every channel (2 * channels,), and their centroids (2 * channels, 3) in LPS mm."""
+    """Count the voxels of each sign and channel (2 * channels,), and find their centroids (2 * channels, 3), LPS mm."""
     features = scan.features[channels]
     structures = torch.cat([features > CERTAIN * strength, features < -CERTAIN * strength]).float()
     per_slice = [to_array(structures.sum(others)) for others in ((1, 2), (1, 3), (2, 3))]  # along W, H, D

@@ -1,7 +1,7 @@
-"""Translation search: masked normalised cross-correlation of coarse features over all shifts (Padfield 2012).
+"""Search over all translations by the masked normalised cross-correlation of coarse features (Padfield 2012).
 
-Padfield: Masked object registration in the Fourier domain, doi:10.1109/TIP.2011.2181402. Correlations are over what
-both scans show and normalised by what that overlap holds, so that the air outside a view never counts.
+Padfield: Masked object registration in the Fourier domain, doi:10.1109/TIP.2011.2181402. Correlations are
+computed and normalised over the overlap of both views only, so that the air outside a view never counts.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ CELLS_APART = 3  # between two peaks
 # A larger overlap is better evidence, the more so among thousands of shifts with little overlap.
 SHIFT_OVERLAP_POWER = 0.5
 LEAST_OVERLAP_CELLS = 300.0  # about 0.15 litres
-LEAST_SCALE = 1e-4  # of the largest product of the deviations: with less there is nothing to correlate
-REJECTED = -1.0  # score of shifts that are no candidates; the least correlation there is
+LEAST_SCALE = 1e-4  # of the largest product of the standard deviations: smaller ones are raised to it
+REJECTED = -1.0  # score of shifts that are no candidates: the lowest possible correlation
 
 
 def best_translations(fixed: CoarseScan, moving: CoarseScan, work: Work = ALONE) -> list[np.ndarray]:
-    """The shifts (LPS mm, fixed to moving) at the PEAKS highest peaks of the correlation, best first.
+    """Return the shifts (LPS mm, fixed to moving) at the PEAKS highest peaks of the correlation, best first.
 
     The score is the correlation over all channels together, for every whole-cell shift, times the share of the overlap
     to the power of SHIFT_OVERLAP_POWER.
@@ -41,13 +41,13 @@ def best_translations(fixed: CoarseScan, moving: CoarseScan, work: Work = ALONE)
 
 
 def _correlation(fixed: CoarseScan, moving: CoarseScan, shape: list[int], work: Work) -> tuple[Tensor, Tensor]:
-    """Normalised correlation within the overlap, and the overlap in cells, for every circular shift: both `shape`."""
+    """Return for every circular shift the normalised correlation and the overlap in cells, both of shape `shape`."""
 
     def spectrum(x: Tensor) -> Tensor:
         return torch.fft.rfftn(x, s=shape)
 
     def correlate(a: Tensor, b: Tensor) -> Tensor:
-        """Sum over x of a(x) b(x + shift), from the spectra of a and b."""
+        """Sum a(x) b(x + shift) over x, given the spectra of a and b."""
         work.tick()
         return torch.fft.irfftn(a.conj() * b, s=shape)
 
@@ -68,7 +68,7 @@ def _correlation(fixed: CoarseScan, moving: CoarseScan, shape: list[int], work: 
 
 
 def _peaks(score: Tensor) -> Iterator[np.ndarray]:
-    """Indices (3,) of the highest values, at least CELLS_APART from each other; `score` is overwritten around them."""
+    """Yield indices (3,) of the highest values, more than CELLS_APART cells apart; overwrites `score` around them."""
     reach = torch.arange(-CELLS_APART, CELLS_APART + 1, device=score.device)
     for _ in range(PEAKS):
         peak = [int(i) for i in np.unravel_index(int(score.argmax()), score.shape)]
@@ -80,6 +80,6 @@ def _peaks(score: Tensor) -> Iterator[np.ndarray]:
 
 
 def _shift(index: np.ndarray, shape: list[int], fixed: CoarseScan, moving: CoarseScan) -> np.ndarray:
-    """Index of the circular correlation to the shift in LPS mm; indices beyond the moving size are negative shifts."""
+    """Convert an index of the circular correlation to LPS mm; indices beyond the moving size are negative shifts."""
     cells = np.where(index >= np.array(moving.weight.shape), index - np.array(shape), index)
     return fixed.grid.axes @ cells[::-1] + moving.grid.origin - fixed.grid.origin

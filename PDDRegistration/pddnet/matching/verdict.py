@@ -1,4 +1,4 @@
-"""The verdict on a registration, ok, doubtful or failed, from what the run itself measured."""
+"""Judge a registration (ok, doubtful or failed) by the measures that the run itself took."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from ..core.result import Verdict
 
 DOUBTFUL_RISK, FAILED_RISK = 0.25, 0.75  # probability of a wrong result
 
-# Beyond these a run gets a reason and is doubtful, whatever its risk. Chosen by judgement, not fitted.
+# Beyond these limits the verdict states a reason and is at least doubtful, whatever the risk. Chosen by judgement, not
+# fitted.
 LEAST_OVERLAP = 0.25  # of the smaller body: with less, the alignment has too little to compare
 MOST_PEAK_RATIO = 0.97  # another place that scores within 3 % cannot be told from the best one
 LEAST_SIMILARITY = 0.35  # far below the mean of the validation, 0.585
@@ -16,7 +17,7 @@ MOST_SIMILARITY_LOSS = 0.02  # a deformation must not lower the similarity; less
 MOST_FOLDING_PERCENT = 1.0  # of the body: single nodes may fold, a whole region is a sign of a wrong match
 MOST_INCONSISTENCY_MM = 15.0  # mean between the two directions: about one control spacing of the coarse stages
 
-# Below these a run is failed, whatever its risk: next to nothing in common, or no resemblance at all.
+# Below these limits the verdict is failed, whatever the risk: hardly any overlap, or no similarity.
 NO_OVERLAP = 0.02
 NO_SIMILARITY = 0.1
 
@@ -31,11 +32,11 @@ RISK_WEIGHTS: dict[str, tuple[float, float]] = {
     "agreement": (0.8561, -5.453),
 }
 
-COMPARABLE = ("similarity",)  # measures that mean the same whatever the stages
+COMPARABLE = ("similarity",)  # measures whose values do not depend on the stages used
 
 
 def judge(measures: dict[str, float], *, fitted: bool = True) -> Verdict:
-    """The verdict on a run.
+    """Judge a run by its measures.
 
     Args:
         measures: overlap (share of the smaller body that both scans show), similarity_before and similarity
@@ -60,7 +61,7 @@ def judge(measures: dict[str, float], *, fitted: bool = True) -> Verdict:
 
 
 def risk_inputs(measures: dict[str, float]) -> dict[str, float]:
-    """The measures and the gain of similarity, from all of which the risk is computed."""
+    """Return the measures, with the similarity gain added, from which the risk is computed."""
     if "similarity_before" not in measures:
         return measures
     return measures | {"gain": measures["similarity"] - measures["similarity_before"]}

@@ -1,6 +1,6 @@
-"""Operations on torch tensors that know nothing of registration: sampling, pooling, lattices, folding, devices.
+"""Provide tensor operations that do not depend on registration: sampling, pooling, lattices, folding, devices.
 
-Importing this room without torch raises `TorchMissing`: whatever needs torch imports it first.
+Importing this package without torch raises `TorchMissing`: every module that needs torch imports it first.
 """
 
 from ..errors import TorchMissing

@@ -1,6 +1,6 @@
-"""Adam (Kingma and Ba 2015, doi:10.48550/arXiv.1412.6980, algorithm 1) for one tensor.
+"""Implement Adam (Kingma and Ba 2015, doi:10.48550/arXiv.1412.6980, algorithm 1) for one tensor.
 
-torch.optim does the same, but loads torch's compiler when first used: a second of every run of the command.
+torch.optim does the same, but loads torch's compiler when first used, which takes a second of every run of the command.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ EPSILON = 1e-8
 
 
 class Adam:
-    """Optimiser of one tensor by the gradient in its `grad`, from `backward` or computed by the caller."""
+    """Adam optimiser of one tensor; its gradient is in `grad`, set by `backward` or by the caller."""
 
     def __init__(self, parameter: Tensor) -> None:
         self.parameter = parameter
@@ -21,7 +21,7 @@ class Adam:
         self.steps = 0
 
     def step(self, rate: float) -> None:
-        """One step of at most about `rate` per element; the gradient is cleared.
+        """Take one step, of at most about `rate` per element, and clear the gradient.
 
         Raises:
             ValueError: there is no gradient.

@@ -15,11 +15,11 @@ from .folding import remove_folding
 from .lattice import from_lps, mesh, resample, to_lps
 
 LEAST_MARGIN_MM, MOST_MARGIN_MM = 24.0, 72.0
-SLOPE_OF_FADING = 1.25  # mm of margin per mm of displacement: above 1, or fading to zero would fold space
+SLOPE_OF_FADING = 1.25  # mm of margin per mm of displacement: with less than 1, fading to zero would fold space
 
 
 def split(transform: sitk.Transform, lattice: Grid, device: torch.device) -> tuple[Affine, Tensor]:
-    """A transform (fixed to moving, LPS mm) as its best affine map and the displacement u before it.
+    """Split a transform (fixed to moving, LPS mm) into its best affine map and the displacement u before it.
 
     Returns:
         the map, and u (3, D, H, W) on `lattice`, mm along the array axes; zero for a linear transform.
@@ -34,20 +34,20 @@ def split(transform: sitk.Transform, lattice: Grid, device: torch.device) -> tup
 
 
 def margin(field: Tensor) -> float:
-    """mm around the lattice in which u can fade to zero without folding space: more than it moves across the border.
+    """Return the margin in mm needed to fade u to zero without folding.
 
-    Between LEAST_MARGIN_MM and MOST_MARGIN_MM, which is more than the default preset's stages reach together.
+    It exceeds the largest displacement across the border, and is limited to LEAST_MARGIN_MM..MOST_MARGIN_MM.
     """
     ends = [field[dim].movedim(dim, 0)[[0, -1]].abs().max() for dim in range(3)]
     return min(max(LEAST_MARGIN_MM, SLOPE_OF_FADING * float(max(ends))), MOST_MARGIN_MM)
 
 
 def join(affine: Affine, field: Tensor, lattice: Grid, grid: Grid) -> DisplacementField:
-    """The whole transform x -> affine(x + u(x)) as one field on `grid`, which has the lattice's axes and covers it.
+    """Join x -> affine(x + u(x)) to one displacement field on `grid`, which has the lattice's axes and covers it.
 
     u (3, D, H, W) on `lattice`, mm along the array axes, keeps its border value outside the lattice while it fades to
-    zero towards the grid's border: there the transform is the affine map alone. What that folds is smoothed: where the
-    field is squeezed at the lattice's border, nothing holds it apart beyond.
+    zero towards the grid's border: there the transform is the affine map alone. Folds that this causes are smoothed
+    away: they occur beyond parts of the lattice's border where the field compresses space.
     """
     fading = resample(field, lattice, grid) * _fade(lattice, grid, field.device)
     inner = remove_folding(fading, grid, border=False)
@@ -60,7 +60,7 @@ def join(affine: Affine, field: Tensor, lattice: Grid, grid: Grid) -> Displaceme
 
 
 def _fade(lattice: Grid, grid: Grid, device: torch.device) -> Tensor:
-    """(D, H, W) on `grid`: 1 within the lattice, falling linearly to 0 at the grid's border."""
+    """Return weights (D, H, W) on `grid`: 1 within the lattice, falling linearly to 0 at the grid's border."""
     start = grid.point_to_index(lattice.origin)
     stop = start + (lattice.size - 1) * lattice.spacing / grid.spacing
     fade = torch.ones((), device=device)

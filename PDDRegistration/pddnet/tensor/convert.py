@@ -1,4 +1,4 @@
-"""Convert between numpy and torch, and keep torch's random numbers apart. The only place that does either."""
+"""Convert between numpy and torch, and isolate torch's random numbers. No other module does either."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ _DRAWING = threading.Lock()
 
 
 def to_tensor(array: np.ndarray, device: str | torch.device = "cpu") -> Tensor:
-    """A float32 tensor with a copy of the array's values, of the same shape.
+    """Copy an array to a float32 tensor of the same shape.
 
-    torch built against NumPy 1 has no bridge to NumPy 2 (torch < 2.3 on macOS): then the values are copied as bytes.
+    torch built against NumPy 1 cannot convert arrays of NumPy 2 (torch < 2.3 on macOS): then the values are copied as
+    bytes.
     """
     array = np.array(array, dtype=np.float32, order="C")
     try:
@@ -28,7 +29,7 @@ def to_tensor(array: np.ndarray, device: str | torch.device = "cpu") -> Tensor:
 
 
 def to_array(tensor: Tensor) -> np.ndarray:
-    """A float32 array with a copy of the tensor's values, of the same shape."""
+    """Copy a tensor to a float32 array of the same shape."""
     tensor = tensor.detach().to("cpu", torch.float32).contiguous()
     try:
         return tensor.numpy().copy()
@@ -39,9 +40,9 @@ def to_array(tensor: Tensor) -> np.ndarray:
 
 @contextmanager
 def own_random_numbers(seed: int = 0) -> Iterator[None]:
-    """Within this context networks draw their first weights from `seed`; the program's own generator is untouched.
+    """Let networks draw their initial weights from `seed` within this context, without effect on other random numbers.
 
-    torch draws them from a generator that the whole process shares: it is set back afterwards.
+    torch draws them from a generator that the whole process shares: its state is restored afterwards.
     """
     with _DRAWING, torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)

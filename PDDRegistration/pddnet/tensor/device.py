@@ -1,4 +1,4 @@
-"""Choose the device that computes: parse the names that a user gives, and check what torch finds."""
+"""Choose the device to compute on: parse the name that a user gives, and check that torch finds such a device."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ..errors import InputError
 
 
 def check_device(name: str) -> None:
-    """Check that a device is known ('auto', 'cpu', 'cuda', 'cuda:N') and present.
+    """Check that the name of a device is known ('auto', 'cpu', 'cuda', 'cuda:N') and the device present.
 
     Raises:
-        InputError: there is no such device, or CUDA is asked for and absent.
+        InputError: there is no such device, or CUDA is requested and absent.
     """
     kind, colon, number = name.partition(":")
     if kind not in DEVICES or (colon and (kind != "cuda" or not number.isdecimal())):
@@ -25,7 +25,7 @@ def check_device(name: str) -> None:
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """'auto' is CUDA where there is one that works, else the CPU; 'cpu', 'cuda' and 'cuda:N' as asked.
+    """Return the device of a name: 'auto' is CUDA where a GPU works, else the CPU; 'cpu', 'cuda', 'cuda:N' as named.
 
     Raises:
         InputError: see `check_device`.
@@ -37,7 +37,7 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def gpu_works() -> bool:
-    """Whether the GPU can compute: torch reports one that is too old for this build, and fails when it is used."""
+    """Test whether the GPU can compute: torch also reports GPUs too old for its build, and fails when it uses them."""
     try:
         return float((torch.ones(1, device="cuda") + 1).sum()) == 2.0
     except RuntimeError:
@@ -45,12 +45,12 @@ def gpu_works() -> bool:
 
 
 def describe() -> dict[str, Any]:
-    """What a report says of the machine: torch (its version), threads, and cuda (see `gpu`)."""
+    """Describe the machine for a report: torch (its version), threads, and cuda (see `gpu`)."""
     return {"torch": torch.__version__, "threads": torch.get_num_threads(), "cuda": gpu()}
 
 
 def gpu() -> dict[str, Any] | None:
-    """Name, memory_free and memory_total (bytes) of the GPU; None without one."""
+    """Return name, memory_free and memory_total (bytes) of the GPU; None without a GPU."""
     if not torch.cuda.is_available():
         return None
     free, total = torch.cuda.mem_get_info()
@@ -58,7 +58,7 @@ def gpu() -> dict[str, Any] | None:
 
 
 def free_memory(device: torch.device) -> None:
-    """Release cached memory that no tensor uses any more."""
+    """Release cached memory that no tensor uses any more, on the CPU and the GPU."""
     gc.collect()
     if device.type == "cuda" and torch.cuda.is_available():
         torch.cuda.empty_cache()

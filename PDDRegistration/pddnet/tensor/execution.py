@@ -1,4 +1,4 @@
-"""`Work`: progress ticks and chunk sizes, passed down to every long loop; and loops over the cores of a CPU."""
+"""Provide `Work`, the progress callback and chunk size of long loops, and run such loops on all cores of a CPU."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-CACHED = 1 << 18  # values at once: a core's cache holds a few such pieces, and handing them out costs little
-_STARTING = threading.Lock()  # held while torch's number of threads is not the true one
+CACHED = 1 << 18  # values at once: a core's cache holds a few such pieces, and distributing them costs little
+_STARTING = threading.Lock()  # held while torch's number of threads is temporarily changed
 
 
 def _nothing() -> None:
@@ -21,24 +21,25 @@ def _nothing() -> None:
 
 @dataclass(frozen=True)
 class Work:
-    """Whom to tell that work was done, and how much to compute at once.
+    """Progress callback and chunk size of long loops.
 
-    tick: called many times a second; it may raise `Cancelled`. gpu_values: float32 values that a GPU works on at once.
+    tick: called many times a second; it may raise `Cancelled`. gpu_values: float32 values to compute at once on a GPU.
     """
 
     tick: Callable[[], None] = _nothing
     gpu_values: int = 1 << 26
 
     def at_once(self, device: torch.device) -> int:
-        """How many values to work on at once on that device."""
+        """Return how many values to compute at once on a device."""
         return CACHED if device.type == "cpu" else self.gpu_values
 
     def each(self, function: Callable[..., None], parts: Iterable[tuple[Any, ...]], device: torch.device) -> None:
-        """function(*part) for every part, in any order; the parts must not depend on each other.
+        """Call function(*part) for every part, in any order; the parts must not depend on each other.
 
-        On a CPU one thread per core, each with torch's own threads off: operations on a few thousand values cost less
-        than two threads need to meet after each of them. They follow the caller's gradient mode, which torch keeps per
-        thread, as it does how many threads it takes: a thread that was not told would round its sums in another order.
+        On a CPU there is one thread per core, each with torch's own threads off: operations on a few thousand values
+        take less time than two threads need to synchronise after each of them. They adopt the caller's gradient mode,
+        which torch keeps per thread, like its number of threads: with another number, sums would be rounded in another
+        order.
         """
         with _STARTING:
             cores = torch.get_num_threads()
@@ -62,19 +63,19 @@ class Work:
 
 @contextmanager
 def _single_threads(count: int, cores: int) -> Iterator[ThreadPoolExecutor]:
-    """A pool of `count` threads with torch's own threads off; outside it torch keeps taking `cores`.
+    """Make a pool of `count` threads with torch's own threads off; elsewhere torch keeps using `cores` threads.
 
-    torch.set_num_threads is meant for the calling thread, but any thread of the process that meets torch later starts
-    with the number that was set last. So the pool's threads all start here, and the number is set back before they
-    compute anything.
+    torch.set_num_threads is meant for the calling thread, but any thread of the process that uses torch for the first
+    time later starts with the number set last. So all threads of the pool start here, and the number is restored before
+    they compute anything.
     """
     told, go = threading.Semaphore(0), threading.Event()
 
     def start() -> None:
-        torch.get_num_threads()  # a thread's first look at the number would undo what was set before
+        torch.get_num_threads()  # initialises this thread, which would otherwise undo the next line
         torch.set_num_threads(1)
         told.release()
-        go.wait()  # so that every thread gets one of these
+        go.wait()  # occupies the thread, so that every thread of the pool gets one `start`
 
     pool = ThreadPoolExecutor(count)
     try:
@@ -87,7 +88,7 @@ def _single_threads(count: int, cores: int) -> Iterator[ThreadPoolExecutor]:
         go.set()
         yield pool
     finally:
-        go.set()  # also where the start was interrupted
+        go.set()  # also if starting was interrupted
         pool.shutdown(wait=True, cancel_futures=True)
         torch.set_num_threads(cores)
 

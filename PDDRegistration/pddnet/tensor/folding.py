@@ -1,4 +1,4 @@
-"""Jacobian determinants, and removal of folding: a field is smoothed where it folds, so that it can be inverted."""
+"""Compute Jacobian determinants, and remove folding: smooth a field where it folds, so that it can be inverted."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from ..core.grid import Grid
 from .execution import ALONE, Work
 from .lattice import along_axes, averages
 
-LEAST_DETERMINANT = 0.1  # to be reached everywhere
+LEAST_DETERMINANT = 0.1  # Jacobian determinants below it count as folds
 MOST_ROUNDS = 80
-FIRST_REACH = 2  # nodes around a fold that are averaged at first
-ROUNDS_PER_NODE = 8  # after so many the reach grows by one node
+FIRST_REACH = 2  # nodes around a fold that are averaged in the first rounds
+ROUNDS_PER_NODE = 8  # rounds after which the reach grows by one node
 
 
 def remove_folding(field: Tensor, lattice: Grid, work: Work = ALONE, *, border: bool = True) -> Tensor:
-    """The field averaged around its folds, repeatedly and in growing regions, until none is left.
+    """Average a field around its folds, repeatedly and in growing regions, until none is left.
 
     A node is folded where `least_determinant` is below LEAST_DETERMINANT. The averaging fades towards the border of its
-    region: an edge there would be a new fold. A field without folds is returned as it is; after MOST_ROUNDS the field
-    is returned with what folds are left.
+    region: an edge there would be a new fold. A field without folds is returned unchanged; after MOST_ROUNDS the field
+    is returned with the remaining folds.
 
     Args:
         field: (3, D, H, W) displacements on `lattice`, mm along its array axes.
@@ -40,7 +40,7 @@ def remove_folding(field: Tensor, lattice: Grid, work: Work = ALONE, *, border: 
         if not bool(folded.any()):
             break
         reach = FIRST_REACH + count // ROUNDS_PER_NODE
-        part = _box(folded, 2 * reach + 2)  # what changes, all whose determinant that changes, and one node more
+        part = _box(folded, 2 * reach + 2)  # the nodes that change, those whose determinant changes, one more
         inner = field[(slice(None), *part)]
         inner += _closeness(folded[part], reach, field.dtype) * free[part] * (_averaged(inner, 1) - inner)
         inside, core = _core(part, folded.shape)
@@ -49,13 +49,13 @@ def remove_folding(field: Tensor, lattice: Grid, work: Work = ALONE, *, border: 
 
 
 def _closeness(folded: Tensor, reach: int, dtype: torch.dtype) -> Tensor:
-    """(D, H, W) 1 at the folds, fading to 0 at twice `reach` nodes from them."""
+    """Return weights (D, H, W): 1 at the folds, fading to 0 at twice `reach` nodes from them."""
     within_reach = _averaged(folded[None].to(dtype), reach) > 0
     return _averaged(within_reach.to(dtype), reach - 1)[0]
 
 
 def _core(part: tuple[slice, ...], shape: tuple[int, ...]) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-    """A part of an array without its outermost nodes, save where the array ends there; and the same within the part."""
+    """Drop a part's outermost nodes, save where the array ends; return the slices in the array, and in the part."""
     first = [int(p.start > 0) for p in part]
     last = [int(p.stop < n) for p, n in zip(part, shape, strict=True)]
     within = [slice(f, p.stop - p.start - g) for p, f, g in zip(part, first, last, strict=True)]
@@ -63,17 +63,17 @@ def _core(part: tuple[slice, ...], shape: tuple[int, ...]) -> tuple[tuple[slice,
 
 
 def determinant(field: Tensor, lattice: Grid) -> Tensor:
-    """(D, H, W) Jacobian determinants of x + u(x), by central differences; u (3, D, H, W) in mm along the axes."""
+    """Compute the Jacobian determinants (D, H, W) of x + u(x) by central differences; u (3, D, H, W), mm along axes."""
     spacing = [float(s) for s in lattice.spacing[::-1]]
     d, h, w = _columns([torch.gradient(component, spacing=spacing) for component in field])
     return _dot(d, _cross(h, w))
 
 
 def least_determinant(field: Tensor, lattice: Grid) -> Tensor:
-    """(D, H, W) the least Jacobian determinant at each node among the eight cells around it.
+    """Compute the smallest Jacobian determinant at each node among the eight cells around it: (D, H, W).
 
-    Between nodes the field is linear along each axis. Central differences average over two cells; a fold within one
-    cell, where no inverse would converge, shows in the determinants at its corners.
+    Between nodes the field is linear along each axis. Central differences average over two cells, and miss a fold
+    within one cell, where no inverse would converge; the determinants at the corners of the cell show it.
     """
     towards: list[list[list[Tensor]]] = [[], []]  # the lower and the upper node, by component and axis
     for component in field:
@@ -86,13 +86,13 @@ def least_determinant(field: Tensor, lattice: Grid) -> Tensor:
 
 
 def _held(steps: Tensor, dim: int, end: int) -> Tensor:
-    """Differences between nodes, the first (end 0) or last (end -1) repeated, so that there is one per node."""
+    """Repeat the first (end 0) or last (end -1) of the differences between nodes, so that there is one per node."""
     at = steps.narrow(dim, 0 if end == 0 else steps.shape[dim] - 1, 1)
     return torch.cat([at, steps] if end == 0 else [steps, at], dim)
 
 
 def _columns(slopes: Sequence[Sequence[Tensor]]) -> list[list[Tensor]]:
-    """The columns of the identity plus the slopes: from [component][axis] to [axis][component]."""
+    """Return the columns of identity plus slopes: from [component][axis] to [axis][component]."""
     return [[slopes[c][axis] + (c == axis) for c in range(3)] for axis in range(3)]
 
 
@@ -106,12 +106,12 @@ def _dot(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
 
 
 def _averaged(x: Tensor, radius: int) -> Tensor:
-    """(C, D, H, W) averaged over (2 radius + 1)^3 nodes, the border repeated."""
+    """Average x (C, D, H, W) over (2 radius + 1)^3 nodes, the border repeated."""
     return along_axes(x, [averages(n, radius, x) for n in x.shape[1:]])  # products: torch's pools are slow on a CPU
 
 
 def _box(mask: Tensor, margin: int) -> tuple[slice, ...]:
-    """The part of the lattice that holds the mask, and `margin` nodes around it."""
+    """Return the slices of the mask's bounding box, with `margin` nodes around it."""
     across = mask.any(2), mask.any(0)
     slices = []
     for along, size in zip((across[0].any(1), across[0].any(0), across[1].any(0)), mask.shape, strict=True):

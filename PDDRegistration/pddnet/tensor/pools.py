@@ -1,6 +1,6 @@
-"""Average and maximum pooling over blocks and neighbours.
+"""Pool over blocks and neighbours: average, minimum and maximum.
 
-Computed from slices: torch's own pools of volumes use one core, and take longer on it.
+Computed from slices: torch's own pooling of volumes uses one core, and takes longer on it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def block_means(x: Tensor, factors: Sequence[int]) -> Tensor:
-    """(..., D, H, W) averaged over blocks of `factors` voxels along D, H, W; what makes no whole block is left out."""
+    """Average (..., D, H, W) over blocks of `factors` voxels along D, H, W; drop incomplete blocks at the end."""
     for dim, factor in zip((-1, -2, -3), reversed(factors), strict=True):
         whole = x.shape[dim] // factor * factor
         slices = [_every(x, dim, start, whole, factor) for start in range(factor)]
@@ -21,7 +21,7 @@ def block_means(x: Tensor, factors: Sequence[int]) -> Tensor:
 
 
 def halved(x: Tensor) -> Tensor:
-    """(..., D, H, W) -> half the resolution: the maximum of every 2 x 2 x 2 voxels, of fewer at an odd end."""
+    """Halve the resolution of (..., D, H, W): the maximum of every 2 x 2 x 2 voxels, of fewer at an odd end."""
     for dim in (-1, -2, -3):
         n = x.shape[dim]
         pairs = torch.maximum(_every(x, dim, 0, n - n % 2, 2), _every(x, dim, 1, n, 2))
@@ -30,16 +30,16 @@ def halved(x: Tensor) -> Tensor:
 
 
 def dilated(x: Tensor) -> Tensor:
-    """(..., D, H, W): dilation, the maximum of the 3 x 3 x 3 voxels around each."""
+    """Dilate (..., D, H, W): take the maximum of the 3 x 3 x 3 voxels around each."""
     for dim in (-1, -2, -3):
         x = pool_three(x, dim, torch.maximum).narrow(dim, 1, x.shape[dim])
     return x
 
 
 def pool_three(x: Tensor, dim: int, pick: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """The minimum or maximum of three neighbours along `dim`, padded by one: (..., n, ...) -> (..., n + 2, ...).
+    """Pool three neighbours along `dim` with min or max, after padding: (..., n, ...) -> (..., n + 2, ...).
 
-    Beyond either end the border value is repeated.
+    The padding repeats the border value twice at either end, so there are two results more than values.
 
     Args:
         pick: torch.minimum or torch.maximum.
@@ -55,7 +55,7 @@ def pool_three(x: Tensor, dim: int, pick: Callable[[Tensor, Tensor], Tensor]) ->
 
 
 def _every(x: Tensor, dim: int, start: int, stop: int, step: int) -> Tensor:
-    """x[start:stop:step] along one of the last three axes, -1 to -3."""
+    """Return x[start:stop:step] along one of the last three axes, -1 to -3."""
     part = slice(start, stop, step)
     if dim == -1:
         return x[..., part]

@@ -1,4 +1,4 @@
-"""`Scan`: a volume prepared for matching: intensities, body and view on its own coarsened grid, warped on demand."""
+"""Prepare a volume for matching: intensities, body and view on its own coarsened grid, warped on demand (`Scan`)."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from .convert import to_tensor
 from .lattice import interpolate, mesh, resample, sample, spatial_shape
 from .pools import block_means, dilated
 
-MEASURED_HU_RANGE = (PADDING_HU, HIGHEST_HU)  # before voxels are averaged: metal would outweigh its surroundings
+MEASURED_HU_RANGE = (PADDING_HU, HIGHEST_HU)  # clipped to it before voxels are averaged: metal would dominate the mean
 OTHER_BODY_THRESHOLD = -900.0  # of intensities that are scaled to -1000..0: the darkest tenth is air
 OTHER_PERCENTILES = (0.5, 99.5)  # of intensities that are not HU; these two become the ends of their range
-STRAIGHT = 1e-3  # voxels, by which an axis may be turned into another until sampling along the axes is inexact
-BODY_MARGIN_MM = 12.0  # of air around the body that still tells something: the skin
+STRAIGHT = 1e-3  # voxels: the largest shift off an axis, by rotation or shear, that sampling along the axes ignores
+BODY_MARGIN_MM = 12.0  # of air around the body that is still informative: it shows the skin
 SMALLEST_BODY = 0.005  # share of the volume with its air; with less, everything counts as body
 
 
 @dataclass(frozen=True)
 class Scan:
-    """A prepared volume: intensity, body and view on `grid`, and feature channels of its own on `features_grid`.
+    """Volume prepared for matching: intensity, body and view on `grid`, and carried features on `features_grid`.
 
     Grids have the canonical axes of the volume, nearly +x, +y, +z in LPS.
     """
 
     values: Tensor  # (3, D, H, W): hu, body, view
-    features: Tensor  # (E, D', H', W') channels that guide the matching besides the image; E may be 0
+    features: Tensor  # (E, D', H', W') carried channels, compared besides the image; E may be 0
     grid: Grid
     box: Grid  # the body's bounding box, with voxels of `grid`
     features_grid: Grid
@@ -44,23 +44,23 @@ class Scan:
 
     @property
     def hu(self) -> Tensor:
-        """(D, H, W) intensity, air outside the body; of other modalities scaled to the range of HU."""
+        """Return the intensity (D, H, W) in HU, air outside the body; other modalities are scaled to -1000..0."""
         return self.values[0]
 
     @property
     def body(self) -> Tensor:
-        """(D, H, W) share of each voxel inside the body, 0..1."""
+        """Return the share of each voxel inside the body, (D, H, W), 0..1."""
         return self.values[1]
 
     @property
     def view(self) -> Tensor:
-        """(D, H, W) share of each voxel inside the view, 0..1."""
+        """Return the share of each voxel inside the view, (D, H, W), 0..1."""
         return self.values[2]
 
     def warped(self, lattice: Grid, affine: Affine, displacement: Tensor | None = None) -> Scan:
-        """The scan at affine(x + u(x)) for every node x of `lattice`; u (3, D, H, W) in mm along its array axes.
+        """Warp the scan: sample it at affine(x + u(x)) for every node x of `lattice`; u (3, D, H, W) mm along the axes.
 
-        Without the features it carries, which few callers need, each on another lattice: see `features_at`.
+        The result carries no features: few callers need them, each on another lattice, see `features_at`.
         """
         device = self.values.device
         axes = _straight_positions(lattice, affine, self.grid, device) if displacement is None else None
@@ -73,7 +73,7 @@ class Scan:
         return Scan(values, none, lattice, lattice, lattice, self.body_not_found)
 
     def features_at(self, lattice: Grid, affine: Affine, displacement: Tensor | None = None) -> Tensor:
-        """(E, *lattice.shape): the features, warped likewise, averaged where the lattice is coarser; 0 beyond them."""
+        """Warp the features likewise: (E, *lattice.shape), averaged if the lattice is coarser; 0 outside their grid."""
         if not len(self.features):
             return self.features.new_zeros((0, *lattice.shape))
         features, grid = _averaged(self.features, self.features_grid, float(lattice.spacing[0]))
@@ -85,34 +85,34 @@ class Scan:
         return sample(features, index, zeros=True)
 
     def values_at(self, points: Tensor, lattice: Grid, affine: Affine) -> Tensor:
-        """(3, ...) values at affine(x), for points x (3, ...) in mm along D, H, W from the lattice's first node."""
+        """Sample the values (3, ...) at affine(x), x (3, ...) in mm along D, H, W from the lattice's first node."""
         index = _index(points, lattice, affine, self.grid)
         d, h, w = (_within(axis, n) for axis, n in zip(index, self.grid.shape, strict=True))
         return self._in_view(sample(self.values, index), d & h & w)
 
     def near_body(self, target: Grid) -> Tensor:
-        """(D, H, W) on `target`, a lattice along the same axes: 1 within the body and about one voxel around it."""
+        """Dilate the body on `target`, a lattice with the same axes: (D, H, W), 1 up to about a voxel around it."""
         return dilated(resample(self.values[1:2], self.grid, target)[0])
 
     def _in_view(self, values: Tensor, inside: Tensor) -> Tensor:
-        """Sampled values (3, ...) with air, and neither body nor view, where `inside` is False."""
+        """Set sampled values (3, ...) to air, outside body and view, where `inside` is False."""
         intensity = torch.where(inside, values[0], self.values[0].amin())
         return torch.stack([intensity, values[1] * inside, values[2] * inside])
 
 
 def _within(index: Tensor, size: int) -> Tensor:
-    """Whether voxel indices lie within an axis of so many voxels, up to the voxels' edges."""
+    """Test whether indices lie within an axis of `size` voxels, up to the outer voxel edges."""
     return (index >= -0.5) & (index <= size - 0.5)
 
 
 def _displaced_nodes(lattice: Grid, displacement: Tensor | None, device: torch.device) -> Tensor:
-    """(3, D, H, W) x + u(x) in mm along D, H, W from the lattice's first node."""
+    """Return x + u(x), (3, D, H, W), in mm along D, H, W from the lattice's first node."""
     nodes = mesh(lattice, device)
     return nodes if displacement is None else nodes + displacement
 
 
 def _index(points: Tensor, lattice: Grid, affine: Affine, grid: Grid) -> Tensor:
-    """(3, ...) voxel indices of `grid`, in the order D, H, W, of affine(x); points: see `Scan.values_at`."""
+    """Return the indices (3, ...) of affine(x) in `grid`, in the order D, H, W; points x: see `Scan.values_at`."""
     matrix, start = _to_index(lattice, affine, grid)
     index = torch.einsum("ij,j...->i...", to_tensor(matrix, points.device), points)
     return index + to_tensor(start, points.device).view(3, *[1] * (points.dim() - 1))
@@ -121,7 +121,7 @@ def _index(points: Tensor, lattice: Grid, affine: Affine, grid: Grid) -> Tensor:
 def _straight_positions(
     lattice: Grid, affine: Affine, grid: Grid, device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor] | None:
-    """(D), (H), (W): voxel indices of `grid` of the nodes of `lattice`; None if the map turns an axis into another."""
+    """Return the nodes of `lattice` in indices of `grid`, (D), (H), (W); None if the map rotates or shears the axes."""
     matrix, start = _to_index(lattice, affine, grid)
     scale = np.diag(matrix)
     if (np.abs(matrix - np.diag(scale)) @ lattice.extent[::-1]).max() > STRAIGHT:
@@ -135,14 +135,14 @@ def _straight_positions(
 
 
 def _to_index(lattice: Grid, affine: Affine, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
-    """(3, 3) and (3,): from mm along D, H, W of `lattice`, from its first node, to voxel indices of `grid`."""
+    """Return matrix (3, 3), shift (3,) from mm along D, H, W from the first node of `lattice` to `grid` indices."""
     to_index = np.linalg.inv(grid.axes)
     matrix = (to_index @ affine.matrix @ lattice.direction[:, ::-1])[::-1]
     return matrix, (to_index @ (affine.points(lattice.origin) - grid.origin))[::-1]
 
 
 def _averaged(x: Tensor, grid: Grid, spacing: float) -> tuple[Tensor, Grid]:
-    """(E, D, H, W) averaged to about `spacing` mm, and its grid."""
+    """Average (E, D, H, W) to about `spacing` mm; return the result and its grid."""
     factors = np.maximum(np.round(spacing / grid.spacing).astype(int), 1)
     if (factors == 1).all():
         return x, grid
@@ -157,11 +157,11 @@ def prepare(
     image: Image, spacing: float, device: torch.device, *, hu: bool = True, mask: Image | None = None,
     tick: Callable[[], None] = lambda: None,
 ) -> Scan:  # fmt: skip
-    """Coarsen a volume to about `spacing` mm and find the body and the view. The scan carries no features yet.
+    """Coarsen a volume to about `spacing` mm, and find its body and view. The scan carries no features yet.
 
     Args:
-        hu: Hounsfield units; otherwise the values are scaled by their own range.
-        mask: where the scan may be trusted (any grid; nonzero counts as view).
+        hu: whether the volume is in Hounsfield units; otherwise its values are scaled by their own range.
+        mask: restricts the view to where the scan may be trusted (nonzero), on any grid.
         tick: called between the steps, see `Work`.
     """
     image = image.canonical()
@@ -183,13 +183,13 @@ def prepare(
 
 
 def _measured(image: Image, spacing: float) -> Image:
-    """A volume in HU, clipped and averaged to about `spacing` mm; float32."""
+    """Clip a volume in HU and average it to about `spacing` mm; float32."""
     coarse = image.clip(*MEASURED_HU_RANGE).coarsen(spacing)
     return Image(coarse.array.astype(np.float32), coarse.grid)
 
 
 def _scaled(image: Image, spacing: float) -> Image:
-    """A volume in any unit, clipped, averaged to about `spacing` mm and scaled to -1000..0."""
+    """Clip a volume in any unit, average it to about `spacing` mm and scale it to -1000..0."""
     low, high = np.percentile(image.array[::2, ::2, ::2], OTHER_PERCENTILES).astype(float)
     coarse = image.clip(low, high).coarsen(spacing)
     values = coarse.array.astype(np.float32)
@@ -197,7 +197,7 @@ def _scaled(image: Image, spacing: float) -> Image:
 
 
 def _view(coarse: Image, mask: Image | None) -> np.ndarray:
-    """(D, H, W) bool: what the scanner has measured, where it may be trusted."""
+    """Return the view (D, H, W) bool: what the scanner measured, where the mask trusts it."""
     view = view_mask(coarse).array
     if mask is None:
         return view
@@ -206,7 +206,7 @@ def _view(coarse: Image, mask: Image | None) -> np.ndarray:
 
 
 def _bounding_box(grid: Grid, mask: np.ndarray) -> Grid:
-    """The part of the grid that holds the mask, and BODY_MARGIN_MM around it where the grid reaches."""
+    """Crop the grid to the mask's bounding box, with BODY_MARGIN_MM around it as far as the grid reaches."""
     margin = np.maximum(np.round(BODY_MARGIN_MM / grid.spacing[::-1]), 1).astype(int)
     box = ndimage.find_objects(mask.astype(np.uint8))[0]
     start = np.maximum([s.start for s in box] - margin, 0)
