@@ -1,4 +1,5 @@
-"""The Slicer side of PDD Registration: scene nodes to and from pddnet, the registration process, and the panels."""
+"""Connect PDD Registration to Slicer: convert scene nodes for pddnet, run the registration process, drive the
+panels."""
 
 import sys
 from pathlib import Path
