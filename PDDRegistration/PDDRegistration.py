@@ -148,7 +148,7 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._measurePanel.show(None)
 
     def _section(self, name: str) -> Any:
-        """Load a .ui file below what is there, and return its widgets by name."""
+        """Load a .ui file below the widgets that are there, and return its widgets by name."""
         widget = slicer.util.loadUI(self.resourcePath(f"UI/{name}.ui"))
         self.layout.addWidget(widget)
         widget.setMRMLScene(slicer.mrmlScene)
