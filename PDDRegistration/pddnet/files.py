@@ -1,4 +1,4 @@
-"""Read volumes, label maps, masks and transforms: the names under which other programs know `pddnet.io`."""
+"""Public aliases of the readers in `pddnet.io`, kept for backward compatibility."""
 
 from .io.transforms import read_transform
 from .io.volumes import check_readable, fit_labels, fit_mask, read_labels, read_mask, read_volume

@@ -1,1 +1,2 @@
-"""The `pddnet` command: one file a subcommand, which declares its arguments (`add_arguments`) and runs (`run`)."""
+"""Implement the `pddnet` command: one file per subcommand, which declares its arguments (`add_arguments`) and runs
+(`run`)."""
