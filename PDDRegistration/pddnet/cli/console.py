@@ -16,7 +16,7 @@ class Console:
     """Write lines and progress to standard output.
 
     An object of this class is a `Progress`: call it with (fraction 0..1, stage). A closed pipe (`| head`) must not cost
-    the user the outputs: from then on nothing is written, and the run goes on.
+    the user the outputs: from then on nothing is written, and the run continues.
     """
 
     def __init__(self) -> None:

@@ -1,6 +1,6 @@
 """Run the `pddnet` command: find the subcommand, run it, and say in one line why a run ended early.
 
-Only the module of the subcommand that is asked for is loaded, so that help is instant and an interrupt while it loads
+Only the module of the requested subcommand is loaded, so that help is instant and an interrupt while it loads
 is handled too.
 """
 

@@ -76,8 +76,8 @@ class PDDTask:
         return loss, float(np.mean(scores)) if scores else 0.0
 
     def dice_scores(self, net: PDDNet, scans: list[AnnotatedScan]) -> list[float]:
-        """Compute the Dice of every structure, with every scan as fixed scan once and the next as moving scan, aligned to
-        it by its structures; see `Task`."""
+        """Compute the Dice of every structure, with every scan as fixed scan once and the next as moving scan, aligned
+        to it by its structures; see `Task`."""
         device = next(net.parameters()).device
         scores: list[float] = []
         for fixed_scan, moving_scan in zip(scans, [*scans[1:], *scans[:1]], strict=True):
