@@ -116,8 +116,8 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._showParameters()
 
     def exit(self) -> None:
-        """Unbind the panel; Slicer calls this when the user opens another module. A run continues, and the views stay as
-        they are."""
+        """Unbind the panel; Slicer calls this when the user opens another module. A run continues, and the views stay
+        as they are."""
         self._hideParameters()
 
     def onReload(self) -> None:
@@ -212,7 +212,8 @@ class PDDRegistrationLogic(ScriptedLoadableModuleLogic):
         """Register and wait for the result.
 
         Args:
-            progress: called with (fraction 0..1, stage); an exception that it raises cancels the run and is raised here.
+            progress: called with (fraction 0..1, stage); an exception that it raises cancels the run and is raised
+                here.
             options: the other fields of `PDDRegistrationLib.registration.selection.Selection`, such as
                 fixedSegmentation, movingSegmentation, preset, outputTransform, outputVolume, initialTransform,
                 fixedMask, guide.

@@ -26,7 +26,7 @@ TITLES = {
 COLOURS = 256
 FOLDED = (1.0, 0.0, 1.0)
 JACOBIAN_LIMITS = -0.5, 2.0  # values below or above have the colours of these
-# where in the table, red, green, blue; dark where nothing happens, so that the scan shows through
+# position in the table, red, green, blue; dark where there is no change, so that the scan shows through
 JACOBIAN_COLOURS = (
     (0, 0.3, 0.6, 1),
     (0.25, 0.1, 0.3, 0.8),
@@ -49,7 +49,7 @@ def jacobianInSteps(field: DisplacementField, result: np.ndarray) -> Iterator[No
     depth = field.grid.shape[0]
     for start in range(0, depth, PLANES):
         stop = min(start + PLANES, depth)
-        low, high = max(start - 1, 0), min(stop + 1, depth)  # the slopes need a plane more on either side
+        low, high = max(start - 1, 0), min(stop + 1, depth)  # the derivatives need one more plane on either side
         origin = field.grid.index_to_point(np.array([0.0, 0.0, low]))
         grid = Grid((high - low, *field.grid.shape[1:]), field.grid.spacing, origin, field.grid.direction)
         part = DisplacementField(field.array[low:high], grid).jacobian_determinant()
@@ -112,7 +112,7 @@ class Overlays:
         self._changes.undo()
 
     def _step(self) -> None:
-        if self._steps is not None and next(self._steps, self) is self:  # it has ended
+        if self._steps is not None and next(self._steps, self) is self:  # the computation has ended
             self.cancel()
 
     def _jacobian(self, field: DisplacementField, onReady: OnReady) -> Iterator[None]:

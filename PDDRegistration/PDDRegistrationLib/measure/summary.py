@@ -60,7 +60,7 @@ def _status(transform: slicer.vtkMRMLTransformNode) -> str:
     """Return the status of the verdict that the transform carries; empty without one."""
     try:
         return str((reportOf(transform) or {})["verdict"]["status"])
-    except (LookupError, TypeError):  # none, or another version wrote it
+    except (LookupError, TypeError):  # there is none, or another version wrote it
         return ""
 
 

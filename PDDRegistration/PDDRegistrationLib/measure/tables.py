@@ -59,7 +59,7 @@ def fillMeasureTables(transform: slicer.vtkMRMLTransformNode, findings: MeasureF
             fillTable(nodes[part], columns, rows)
         nodes["summary"].SetAttribute(JACOBIAN, json.dumps(findings.jacobian))
     for part, node in known.items():
-        if part not in nodes:  # of an earlier measurement, of other things
+        if part not in nodes:  # left from an earlier measurement of other nodes
             transform.GetScene().RemoveNode(node)
     return MeasureTables(**nodes)
 

@@ -101,7 +101,7 @@ class RegistrationJob(SceneJob[Result]):
         """Put the answer into the scene, completely or not at all."""
         chosen = self.selection
         self._nodes.check()
-        chosen.check()  # nodes may have been moved under others meanwhile
+        chosen.check()  # nodes may have got other parents meanwhile
         report = answer["report"] | self._reportOfScene(answer)
         scene = chosen.fixedVolume.GetScene()
         with unchangedOnError(scene, chosen.outputs.values()):

@@ -200,7 +200,7 @@ def _hasRightAngles(matrix: np.ndarray) -> bool:
     axes = matrix[:3, :3]
     lengths = np.linalg.norm(axes, axis=0)
     if not lengths.all():
-        return True  # degenerate: the grid will complain
+        return True  # degenerate: `Grid` raises the error
     return np.allclose((axes.T @ axes) / np.outer(lengths, lengths), np.eye(3), atol=ORTHOGONAL)
 
 

@@ -117,6 +117,6 @@ def _relabelled(image: Image, values: list[int]) -> Image:
     table = np.zeros(max([int(image.array.max()), *values]) + 1, np.uint8 if len(values) < 256 else np.uint16)
     table[values] = np.arange(1, len(values) + 1)
     array = np.empty(image.array.shape, table.dtype)
-    for plane, relabelled in zip(image.array, array, strict=True):  # numpy makes 64-bit indices of all that it is given
+    for plane, relabelled in zip(image.array, array, strict=True):  # numpy converts all indices to 64 bits
         np.take(table, plane, out=relabelled, mode="clip")
     return Image(array, image.grid)

@@ -33,7 +33,7 @@ from .geometry import (
 
 SAMPLED_EVERY = 4.0  # mm, where a transform has no equivalent in ITK
 SAMPLED_AROUND = 40.0  # mm around the fixed grid
-SAME_PLACE = 0.5  # mm; VTK's cubic interpolation is less off
+SAME_PLACE = 0.5  # mm; the error of VTK's cubic interpolation is smaller
 
 
 def gridTransformFromField(field: DisplacementField, transformNode: slicer.vtkMRMLTransformNode) -> None:

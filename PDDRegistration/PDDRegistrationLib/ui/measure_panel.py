@@ -60,7 +60,7 @@ class MeasurePanel:
         self._parameters: MeasureParameters | None = None
         self._binding: Binding | None = None
         self._job: MeasureJob | None = None
-        self._transform: str | None = None  # ID of the one whose volumes were filled in
+        self._transform: str | None = None  # ID of the transform whose volumes were filled in
         self._views = {
             "summary": TableView(ui.measureSummaryTab),
             "segments": TableView(ui.measureSegmentsTab),
@@ -156,7 +156,7 @@ class MeasurePanel:
     def _start(self, selection: MeasureSelection) -> None:
         with slicer.util.WaitCursor():
             job = MeasureJob(self.logic.worker, selection, self._onProgress, self._onFinished, self._onFailed)
-        if not job.isRunning:  # it has failed at once, and said so
+        if not job.isRunning:  # the job failed at once, and reported it
             return
         self._job = job
         self.ui.measureProgressBar.value = 0

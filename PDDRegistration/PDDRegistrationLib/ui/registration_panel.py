@@ -167,7 +167,7 @@ class RegistrationPanel:
         self.ui.saveReportButton.visible = False
         with slicer.util.WaitCursor():
             job = self.logic.start(selectionOf(parameters), self._onProgress, self._onFinished, self._onFailed)
-        if not job.isRunning:  # it has failed at once, and said so
+        if not job.isRunning:  # the job failed at once, and reported it
             return
         self._job, self._jobParameters, self._timeLeft = job, parameters, TimeLeft()
         self._log.begin(job.selection, job.request)

@@ -93,7 +93,7 @@ def _fileNames(node: slicer.vtkMRMLNode) -> list[str]:
 def _hierarchyNames(node: slicer.vtkMRMLNode) -> list[str]:
     """Collect names and DICOM attributes of the node's place in the subject hierarchy, which names study and
     patient."""
-    scene = node.GetScene()  # asked for by class: the usual way would add a hierarchy where there is none
+    scene = node.GetScene()  # searched by class: the usual accessor would add a hierarchy where there is none
     hierarchy = scene.GetFirstNodeByClass("vtkMRMLSubjectHierarchyNode") if scene is not None else None
     if hierarchy is None:
         return []

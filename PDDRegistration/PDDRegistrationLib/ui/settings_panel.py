@@ -73,7 +73,7 @@ class SettingsPanel:
 
     def refresh(self) -> None:
         """Show the values of the parameter node."""
-        parameters, self._parameters = self._parameters, None  # what the widgets say meanwhile is no choice
+        parameters, self._parameters = self._parameters, None  # signals of the widgets are ignored meanwhile
         if parameters is not None:
             self._fill(parameters)
         self._parameters = parameters

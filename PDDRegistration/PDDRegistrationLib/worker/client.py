@@ -45,7 +45,7 @@ class _Job:
     onDone: Callable[[dict[str, Any]], None] | None
     onFailed: Callable[[Failure], None] | None
     deadline: float | None = None  # set when cancelled: until then it should have ended
-    error: Exception | None = None  # what onProgress raised
+    error: Exception | None = None  # exception of onProgress
 
 
 class Worker:
@@ -74,7 +74,7 @@ class Worker:
         self._unsent: list[bytes] = []  # until then
         self._output = self._errors = b""
         self._log: deque[str] = deque(maxlen=LOG_LINES)
-        self._ending: Failure | None = None  # what to say about the open requests once the process has ended
+        self._ending: Failure | None = None  # the failure of the open requests once the process has ended
         self._process = qt.QProcess()
         self._process.readyReadStandardOutput.connect(self._readOutput)
         self._process.readyReadStandardError.connect(self._readErrors)
@@ -197,7 +197,7 @@ class Worker:
 
     def _prepare(self) -> None:
         """Make a private folder for a new process."""
-        if self.isRunning:  # the one before is about to end
+        if self.isRunning:  # the former process is about to end
             self.stop()
         try:
             sweep(self._temporary)
@@ -289,7 +289,7 @@ class Worker:
             self.cancel(number)
 
     def _onDone(self, number: int, done: dict[str, Any]) -> None:
-        if self._jobs[number].deadline is not None:  # it was done before it heard of the cancellation
+        if self._jobs[number].deadline is not None:  # the request was done before the process received the cancellation
             discard(done, self._arraysFolder)
             self._fail(number, cancelled())
             return

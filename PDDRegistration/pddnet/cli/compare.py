@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     presets = find_configurations(args.preset, args.configuration)
     weights = Path(args.weights) if args.weights else None
     if weights:
-        read_weights(weights, SEMANTIC, PDD)  # a wrong file is told before the scans are read
+        read_weights(weights, SEMANTIC, PDD)  # report a wrong file before the scans are read
     console = Console()
 
     def warn(text: str) -> None:

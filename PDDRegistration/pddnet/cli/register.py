@@ -121,7 +121,7 @@ def _check_arguments(args: argparse.Namespace) -> None:
     if args.device not in DEVICES:
         check_device(args.device)
     if args.weights:
-        read_weights(Path(args.weights), SEMANTIC, PDD)  # a wrong file is told before the scans are read
+        read_weights(Path(args.weights), SEMANTIC, PDD)  # report a wrong file before the scans are read
     _check_labels(args)
 
 

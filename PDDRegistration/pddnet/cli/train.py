@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the subcommand and return its exit code. Raise InputError or Stopped."""
     config = read_config(Path(args.config))
     check_device(args.device)
-    from ..training.loop import train  # imports torch, which the check has found
+    from ..training.loop import train  # imports torch, which `check_device` has found
 
     console = Console()
     console.line(f"training in {config.out}; interrupt it when you like, the same command goes on")

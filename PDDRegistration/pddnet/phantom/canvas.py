@@ -22,7 +22,7 @@ from .body import Body
 Window = tuple[slice, slice, slice]
 
 COARSE_SPACING_MM = 6.0  # smooth functions are computed at this spacing and interpolated
-FAR_MM = 999.0  # the level where a tube was not computed
+FAR_MM = 999.0  # the level of voxels where a tube is not computed
 TEXELS = 64  # size of the periodic noise volume that gives tissue its texture
 TEXEL_MM = 1.6
 TEXTURE_STREAM = 7  # of random numbers, apart from those that make the patient

@@ -22,7 +22,7 @@ from .table import paint_table
 
 __all__ = ["LABELS", "Patient", "full_view", "random_view", "rotation", "virtual_patient"]
 
-NOISE_STREAM, VIEW_STREAM = 3, 5  # of random numbers: the scan's noise and the view do not change who the patient is
+NOISE_STREAM, VIEW_STREAM = 3, 5  # of random numbers: the scan's noise and the view do not change the patient
 
 FULL_EXTENT_MM, FULL_CENTRE = (440, 350, 460), (0, -8, -4)  # from the middle of the chest to the hips
 

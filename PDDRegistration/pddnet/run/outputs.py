@@ -44,7 +44,7 @@ class Output(OutputFile):
 
     content: Callable[[FinishedRun], Image | DisplacementField]
     needs: str = ""  # an option of an input without which it cannot be computed
-    needs_for: str = ""  # what that input is, for the message
+    needs_for: str = ""  # name of that input, for the message
     answer: str = ""  # its key in the worker's answer; empty: the worker warps images that the request names
     on_request: bool = False  # whether the worker computes it only where the request has `<answer>: true`
     stage: str = ""  # of the worker's progress, where it takes long
@@ -117,7 +117,7 @@ OUTPUTS: tuple[Output, ...] = (
         answer="spread",
     ),
 )
-REPORT = OutputFile(  # not in the table: it tells of all others, so it is written and renamed after them
+REPORT = OutputFile(  # not in the table: it describes all others, so it is written and renamed after them
     key="report",
     option="--report",
     metavar="R.json",

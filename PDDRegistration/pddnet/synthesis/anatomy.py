@@ -150,7 +150,7 @@ def _below_surface(mask: np.ndarray, grid: Grid, depth_mm: float) -> np.ndarray:
     window = ndimage.find_objects(mask.astype(np.uint8))[0]
     to_outside = ndimage.distance_transform_edt(np.pad(mask[window], 1), sampling=grid.spacing[::-1])
     voxel = grid.spacing.mean()
-    # distances are to the nearest voxel outside; the surface of a rounded thing is about a quarter of a voxel nearer
+    # distances are to the nearest voxel outside; a rounded surface is about a quarter of a voxel nearer
     least = max(depth_mm + voxel / 4, voxel)
     deep = np.zeros_like(mask)
     deep[window] = to_outside[1:-1, 1:-1, 1:-1] > least

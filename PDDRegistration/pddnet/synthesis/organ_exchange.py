@@ -32,8 +32,8 @@ CUT_SHARE = 0.25  # of a structure's largest slice: with so much of it in the ma
 RADIUS_MARGIN_MM = 10.0  # the radius is measured on every fourth voxel
 
 FEWEST_IN_COMMON = 6  # structures that two maps must share before one lends its arrangement to the other
-MOST_SHIFT_MM = 45.0  # that a structure moves towards where the other map has it
-SURROUNDINGS_MM = 45.0  # within which a structure takes what surrounds it along
+MOST_SHIFT_MM = 45.0  # that a structure moves towards its position in the other map
+SURROUNDINGS_MM = 45.0  # within which the surroundings of a structure move with it
 STAY_WEIGHT = 0.3  # of staying in place, where no structure is near
 COARSE_STEP = 3  # voxels between the points where displacements and windows are computed
 

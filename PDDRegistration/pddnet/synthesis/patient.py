@@ -24,8 +24,8 @@ from .scanner import round_field_of_view, simulate_scanner
 from .source import Source
 from .tissue import MATERIAL_INDEX, fill_lumen, random_contrast, random_lesions, random_texture, to_half_voxels
 
-REARRANGED = 0.6  # share of patients whose structures lie nearer to, or farther from, where another anatomy has them
-REARRANGED_SHARE = (-0.6, 1.0)  # of the way there; negative: away from it
+REARRANGED = 0.6  # share of patients whose structures move towards, or away from, their positions in another anatomy
+REARRANGED_SHARE = (-0.6, 1.0)  # fraction of the way there; negative: away from it
 ARMS = 0.12  # share of patients whose arms hang beside the trunk
 ROUND_VIEW = 0.15  # share of scans with a round field of view
 

@@ -26,7 +26,7 @@ from ..tensor.lattice import sample
 from ..tensor.scan import Scan, prepare
 from .config import ScanFiles
 
-LEAST_PROBABILITY = 0.7  # of a guess that is learned from
+LEAST_PROBABILITY = 0.7  # of a prediction that is learned from
 FEWEST_STRUCTURES = 4  # that an unlabelled scan must show to be learned from
 SOFT_TISSUE_SHIFT_HU = 15.0  # standard deviation, one for all soft tissue of a copy; air and compact bone stay
 TINTED = 1 / 3  # share of copies whose structures are brighter or darker each
