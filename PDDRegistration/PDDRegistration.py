@@ -100,8 +100,7 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._showParameters()
 
     def cleanup(self) -> None:
-        """Release observers and nodes and end the registration process; Slicer calls this when it closes or reloads the
-        module."""
+        """Release observers and nodes and end the process; Slicer calls this when it closes or reloads the module."""
         self.removeObservers()
         if self._panel is not None:
             self._sets.show(None)
@@ -116,8 +115,7 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._showParameters()
 
     def exit(self) -> None:
-        """Unbind the panel; Slicer calls this when the user opens another module. A run continues, and the views stay
-        as they are."""
+        """Unbind the panel when the user opens another module; a run continues, and the views stay as they are."""
         self._hideParameters()
 
     def onReload(self) -> None:
@@ -176,8 +174,7 @@ class PDDRegistrationLogic(ScriptedLoadableModuleLogic):
         self._worker: Worker | None = None
 
     def getParameterNode(self) -> RegistrationParameters:
-        """Return the typed parameter node that is chosen in the scene: its first one, unless the user has made
-        others."""
+        """Return the typed parameter node chosen in the scene: its first one, unless the user has made others."""
         from PDDRegistrationLib.registration.parameter_sets import chosenSet
         from PDDRegistrationLib.registration.parameters import RegistrationParameters
 
@@ -251,8 +248,7 @@ class PDDRegistrationLogic(ScriptedLoadableModuleLogic):
 
     @staticmethod
     def loadSamplePair() -> dict[str, slicer.vtkMRMLNode]:
-        """Load the bundled pair into the scene; return its nodes: fixed, moving, and the Segmentation and Points of
-        both."""
+        """Load the bundled pair into the scene; return its nodes: fixed, moving, Segmentation and Points of both."""
         from PDDRegistrationLib.scene.sample_data import loadSamplePair
 
         return loadSamplePair(SAMPLE_DATA)
@@ -272,8 +268,7 @@ class PDDRegistrationTest(ScriptedLoadableModuleTest):
             test()
 
     def test_register_sample_pair(self) -> None:
-        """Test that the warped moving organs overlap the fixed ones, and that the landmarks of both patients come
-        close."""
+        """Test that the warped moving organs overlap the fixed ones, and that the landmarks come close."""
         nodes = PDDRegistrationLogic.loadSamplePair()
         result = self._registered(nodes)
         self.assertIs(nodes["moving"].GetParentTransformNode(), result.transform)
@@ -286,8 +281,7 @@ class PDDRegistrationTest(ScriptedLoadableModuleTest):
         self.assertLess(self._landmarkError(nodes, result.transform), 10.0)
 
     def test_resample_sample_pair(self) -> None:
-        """Test that output nodes get the geometry of the fixed volume, and that the moving nodes stay where they
-        are."""
+        """Test that output nodes get the geometry of the fixed volume, and that the moving nodes do not move."""
         nodes = PDDRegistrationLogic.loadSamplePair()
         scene = slicer.mrmlScene
         volume = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "warped")

@@ -1,5 +1,4 @@
-"""Connect PDD Registration to Slicer: convert scene nodes for pddnet, run the registration process, drive the
-panels."""
+"""Connect PDD Registration to Slicer: convert nodes for pddnet, run the registration process, drive the panels."""
 
 import sys
 from pathlib import Path

@@ -1,5 +1,4 @@
-"""Declare the base of the classes under Slicer's `@parameterNodeWrapper`, which adds the methods below
-(`ParameterNodeClass`).
+"""Declare the base of classes under Slicer's `@parameterNodeWrapper`, which adds these methods (`ParameterNodeClass`).
 
 It exists for type checkers and readers. At run time it is `object`: Slicer's decorator takes every annotated attribute
 of the class and its bases for a parameter, and refuses classes that have methods of these names already.
@@ -13,8 +12,7 @@ if TYPE_CHECKING:
     import slicer
 
     class ParameterNodeClass:
-        """Base of parameter node classes: their annotated attributes are read from and written to a parameter node of
-        the scene."""
+        """Base of parameter node classes: their annotated attributes are stored in a parameter node of the scene."""
 
         parameterNode: slicer.vtkMRMLScriptedModuleNode
         allParameters: dict[str, Any]

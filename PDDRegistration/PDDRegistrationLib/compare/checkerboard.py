@@ -1,5 +1,4 @@
-"""Make a checkerboard: a copy of a volume in which every other tile is transparent, so that the other scan shows
-through."""
+"""Make a checkerboard: a copy of a volume in which every other tile is transparent and shows the other scan."""
 
 from __future__ import annotations
 

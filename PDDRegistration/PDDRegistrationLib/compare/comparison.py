@@ -1,5 +1,4 @@
-"""Show a registered pair in the slice views: blended, as a checkerboard, before and after, or side by side
-(`Comparison`)."""
+"""Show a registered pair in the slice views: blended, as checkerboard, before/after or side by side (`Comparison`)."""
 
 from __future__ import annotations
 
@@ -21,8 +20,7 @@ PAIR = ("Red", "Yellow")  # the views that Slicer's layout "side by side" shows
 
 
 class Comparison:
-    """Show the fixed volume in the background, the moving one in the foreground with or without the transform, both
-    segmentations.
+    """Show the fixed volume behind the moving one, with or without the transform, and both segmentations.
 
     Nothing changes before `start`, or the first of the set... methods, which calls it. No node of the user is moved
     or filled: hidden proxies show a node at another position. `close` undoes everything. Without a window
@@ -130,8 +128,7 @@ class Comparison:
         self._show()
 
     def setSideBySide(self, on: bool) -> None:
-        """Show the fixed volume on the left and the moving one on the right, in one plane; this ends the
-        checkerboard."""
+        """Show the fixed volume on the left, the moving one on the right, in one plane; this ends the checkerboard."""
         manager = slicer.app.layoutManager()
         if manager is None or on == self.sideBySide:
             return

@@ -77,8 +77,7 @@ class Overlays:
         return [kind for kind in TITLES if kind != "uncertainty" or self._uncertainty is not None]
 
     def request(self, kind: str, onReady: OnReady) -> None:
-        """Call `onReady` with the map's volume: at once if it is quick or known, else later, unless another one is
-        requested.
+        """Call `onReady` with the volume: at once if it is quick or known, else later, unless another is requested.
 
         Raises:
             InputError: the transform is not a grid transform stored from parent.
@@ -173,8 +172,7 @@ def limits(kind: str, array: np.ndarray) -> tuple[float, float]:
 
 
 def colours(kind: str) -> np.ndarray:
-    """Return (256, 3) red, green, blue from 0 to 1; for a Jacobian determinant all values below 0 get the colour
-    `FOLDED`."""
+    """Return (256, 3) red, green, blue from 0 to 1; for a Jacobian determinant values below 0 get `FOLDED`."""
     places, *channels = np.array(JACOBIAN_COLOURS if kind == "jacobian" else MILLIMETRE_COLOURS).T
     at = np.linspace(0, 1, COLOURS)
     if kind == "jacobian":

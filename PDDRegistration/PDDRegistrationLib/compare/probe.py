@@ -19,8 +19,7 @@ STEP = 1.0  # mm, of the derivative where the transform has no voxels
 
 @dataclass(frozen=True)
 class Values:
-    """Values at one point of fixed space: displacement (3,) in mm RAS, Jacobian determinant, uncertainty in mm if
-    known."""
+    """Values at one point of fixed space: displacement (3,) mm RAS, Jacobian determinant, uncertainty mm if known."""
 
     displacement: np.ndarray
     jacobian: float
@@ -59,8 +58,7 @@ def valuesText(values: Values) -> str:
 
 
 class Probe:
-    """Observe the crosshair until `close`; `onText` gets the values as text, or an empty text while the mouse is in no
-    view."""
+    """Observe the crosshair until `close`; `onText` gets the values as text, empty while the mouse is in no view."""
 
     def __init__(
         self, transform: slicer.vtkMRMLTransformNode, onText: Callable[[str], None], uncertainty: Image | None = None

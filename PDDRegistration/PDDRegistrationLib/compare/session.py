@@ -1,5 +1,4 @@
-"""Hold the tools that show one result, and the observers that end them when one of its nodes is removed
-(`CompareSession`)."""
+"""Hold the tools that show one result, and end them when one of its nodes is removed (`CompareSession`)."""
 
 from __future__ import annotations
 

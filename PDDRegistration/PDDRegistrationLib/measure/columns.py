@@ -12,8 +12,7 @@ from .metrics import POINT_METRICS, SEGMENT_METRICS, SIDES, Metric
 
 @dataclass(frozen=True)
 class Column:
-    """Column of a table; name: in scenes and files; title: shown to the user; digits: after the point, None for
-    text."""
+    """Column of a table; name: in scenes and files; title: for the user; digits: after the point, None for text."""
 
     name: str
     title: str

@@ -146,8 +146,7 @@ def measure(
 
 
 def _gridOver(labels: SegmentLabels) -> Grid:
-    """Return a grid over all label maps plus AROUND_MM, as fine as the finest: label maps are often cropped to the
-    organs."""
+    """Return a grid over all label maps plus AROUND_MM, as fine as the finest: maps are often cropped to the organs."""
     finest = min((image.grid for image in labels.images), key=lambda grid: float(grid.spacing.prod()))
     corners = np.concatenate([image.grid.corners() for image in labels.images])
     return _enclosing(finest, corners)

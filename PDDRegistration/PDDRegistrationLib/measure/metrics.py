@@ -1,5 +1,4 @@
-"""Define the metrics of segments and of landmarks; table columns, CSV lines and the summary are made by a loop over
-them.
+"""Define the metrics of segments and of landmarks; loops over them make table columns, CSV lines and summary.
 
 The metrics of segments are those of `pddnet.evaluation.metrics.LABEL_METRICS`; a new one needs no change here.
 """

@@ -42,8 +42,7 @@ def summaryRows(transform: slicer.vtkMRMLTransformNode, findings: MeasureFinding
 
 
 def summaryHtml(transform: slicer.vtkMRMLTransformNode, jacobian: dict[str, Any] | None) -> str:
-    """Format folding, and the verdict if the transform carries one, as rich text; only folding and failure are
-    coloured."""
+    """Format folding, and the verdict if there is one, as rich text; only folding and failure are coloured."""
     lines, status = [], _status(transform)
     if status:
         lines.append(_coloured(_verdict(status), status == "failed"))

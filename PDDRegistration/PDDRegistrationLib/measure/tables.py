@@ -86,8 +86,7 @@ def measureTablesOf(transform: slicer.vtkMRMLTransformNode | None) -> MeasureTab
 
 
 def jacobianOf(tables: MeasureTables) -> dict[str, Any] | None:
-    """Return the statistics of the Jacobian determinant in the summary (`transform_quality.jacobian` in pddnet), or
-    None."""
+    """Return the summary's statistics of the Jacobian determinant (`transform_quality.jacobian` in pddnet), or None."""
     try:
         section = json.loads(tables.summary.GetAttribute(JACOBIAN) or "null")
     except ValueError:

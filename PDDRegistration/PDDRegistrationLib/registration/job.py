@@ -115,8 +115,7 @@ class RegistrationJob(SceneJob[Result]):
         return Result(transform, volume, segmentation, answer["spread"], report, answer["cuda"])
 
     def _reportOfScene(self, answer: dict[str, Any]) -> dict[str, Any]:
-        """Return the fields of the report that need the scene: names of segments, and what guided or initialised the
-        run."""
+        """Return the report fields that need the scene: names of segments, and what guided or initialised the run."""
         chosen = self.selection
         return {
             "organs": self._organs.table(answer["evaluation"]),

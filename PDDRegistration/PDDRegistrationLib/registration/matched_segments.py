@@ -1,5 +1,4 @@
-"""Pair the matched segments of two segmentations as label maps, and make the table of their metrics
-(`MatchedLabelMaps`)."""
+"""Pair the matched segments of two segmentations as label maps, and tabulate their metrics (`MatchedLabelMaps`)."""
 
 from __future__ import annotations
 
@@ -32,8 +31,7 @@ class MatchedLabelMaps:
         return cls(pairs, shared)
 
     def table(self, evaluation: dict[str, Any]) -> list[dict[str, Any]]:
-        """List one row per matched segment: name, how it was matched, and every metric before and after (distances in
-        mm).
+        """List one row per matched segment: name, how it was matched, every metric before and after (distances in mm).
 
         evaluation: the worker's answer, a label section (`pddnet.evaluation.report.label_section`) by the pairs' names.
         """

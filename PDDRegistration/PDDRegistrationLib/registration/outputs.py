@@ -1,5 +1,4 @@
-"""Declare the outputs of a registration, one entry of `OUTPUTS` each: names, fields of the worker's request, how to
-fill it.
+"""Declare the outputs of a registration, one entry of `OUTPUTS` each: names, fields of the request, how to fill it.
 
 A new output is an entry here, a field of `OutputNodes`, a parameter of `parameters.RegistrationParameters` and a
 selector `<field>Selector` in PDDRegistration.ui; a test compares the four.
@@ -53,8 +52,7 @@ class MovingScan:
 
 @dataclass(frozen=True)
 class Output:
-    """Output of a registration: `request` gives fields of the worker's task `register`, `fill` takes that task's
-    answer.
+    """Output of a registration: `request` gives fields of the worker's task `register`, `fill` takes its answer.
 
     field: its name in `OutputNodes`, in the parameter node and, followed by 'Selector', in the panel.
     name: of a new node; nameWithoutInputs: while the inputs are not chosen.

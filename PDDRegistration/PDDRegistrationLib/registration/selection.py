@@ -19,14 +19,12 @@ from .outputs import GRID_TRANSFORM, OUTPUT_FIELDS, OUTPUTS, OutputNodes
 
 
 class OutputTaken(InputError):
-    """Error of an output transform that is in use for something else; another transform, such as a new one, would
-    do."""
+    """Error of an output transform that is in use for something else; another one, such as a new one, would do."""
 
 
 @dataclass(frozen=True)
 class Selection(OutputNodes):
-    """Choice of the user for one registration. Without an output volume (segmentation) the moving one is put under the
-    transform.
+    """Choice for one registration. Without an output volume (segmentation) the moving one is put under the transform.
 
     fixedMask, movingMask: the valid region of each scan; of a segmentation the segment with the ID ...MaskSegment, or
     all. initialTransform, or the pairs of fixedPoints and movingPoints: the initial alignment, instead of a search.
@@ -77,8 +75,7 @@ class Selection(OutputNodes):
         return registrationParent(node, self.movingVolume)
 
     def check(self) -> None:
-        """Raise InputError where the choice cannot be carried out; OutputTaken if the output transform is the
-        reason."""
+        """Raise InputError where the choice cannot be carried out; OutputTaken because of the output transform."""
         if self.fixedVolume is None or self.movingVolume is None:
             raise InputError(_("Choose a fixed and a moving volume."))
         adjusted(find_preset(self.preset), **self.adjust)

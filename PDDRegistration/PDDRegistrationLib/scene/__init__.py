@@ -1,2 +1,1 @@
-"""Convert nodes of the scene to and from pddnet: geometry, volumes, transforms, segmentations, points; place them,
-undo."""
+"""Convert nodes of the scene to and from pddnet (geometry, volumes, transforms, segmentations, points), place, undo."""

@@ -197,8 +197,7 @@ def _copyOf(node: slicer.vtkMRMLTransformableNode) -> slicer.vtkMRMLTransformabl
 
 
 def _harden(copy: slicer.vtkMRMLTransformableNode, node: slicer.vtkMRMLTransformableNode) -> None:
-    """Harden the copy's transform; volumes and label maps are resampled here, which keeps all of them and pads with
-    air."""
+    """Harden the copy's transform; volumes and label maps are resampled here, which crops nothing and pads with air."""
     if copy.IsA("vtkMRMLScalarVolumeNode"):
         updateVolumeFromImage(copy, imageFromVolume(copy), node)
     elif copy.IsA("vtkMRMLSegmentationNode") and copy.GetSegmentation().ContainsRepresentation(BINARY):

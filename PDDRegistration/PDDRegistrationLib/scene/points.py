@@ -17,8 +17,7 @@ from .geometry import RAS_LPS, movedPoints, transformToWorld
 
 @dataclass(frozen=True, eq=False)
 class PointPairs:
-    """Paired landmarks: names, fixed and moving (N, 3) LPS mm; how: 'label' or 'order'; unpaired: count of points left
-    over."""
+    """Paired landmarks: names, fixed and moving (N, 3) LPS mm; how: 'label' or 'order'; unpaired: points left over."""
 
     names: tuple[str, ...]
     fixed: np.ndarray

@@ -1,5 +1,4 @@
-"""Make proxies: hidden nodes that show a volume or a segmentation elsewhere, so that the node itself need not be
-moved."""
+"""Make proxies: hidden nodes that show a volume or a segmentation elsewhere, so that the node itself does not move."""
 
 from __future__ import annotations
 
@@ -50,8 +49,7 @@ def showLike(changes: SceneChanges, proxy: slicer.vtkMRMLDisplayableNode, node: 
 def hiddenVolume(
     changes: SceneChanges, volume: slicer.vtkMRMLScalarVolumeNode, voxels: vtk.vtkImageData, className: str
 ) -> slicer.vtkMRMLScalarVolumeNode:
-    """Add a hidden volume of a class with these voxels; it has the geometry and appearance of `volume`, and no
-    parents."""
+    """Add a hidden volume of a class with these voxels; it has the geometry and look of `volume`, and no parents."""
     copy = changes.add(volume.GetScene(), className, volume.GetName())
     copy.SetIJKToRASMatrix(matrixFromArray(ijkToRasOf(volume)))
     copy.SetAndObserveImageData(voxels)

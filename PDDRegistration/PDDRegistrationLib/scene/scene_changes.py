@@ -18,8 +18,7 @@ class SceneChanges:
         self._nodes: list[slicer.vtkMRMLNode] = []
 
     def set(self, node: slicer.vtkMRMLNode, name: str, value: Any, getter: str = "") -> None:
-        """Change one property of a node, by its MRML name, such as 'ForegroundOpacity'; getter: its method, if not
-        'Get' + name."""
+        """Change a node's property, by MRML name, such as 'ForegroundOpacity'; getter: if not 'Get' + name."""
         setting = next((known for known in self._settings if known.node is node and known.name == name), None)
         if setting is None:
             setting = _Setting(node, name, getter or f"Get{name}")

@@ -100,8 +100,7 @@ def sharedLabels(
 
 
 def terminologyCodes(segment: Segment) -> tuple[tuple[str, str], ...] | None:
-    """Return (coding scheme, code) of category, type, modifier, region and the region's modifier; None if they are
-    unspecific."""
+    """Return (coding scheme, code) of category, type, modifier, region, region's modifier; None if unspecific."""
     parts = segment.terminology.split("~") + [""] * 7
     codes = tuple(((parts[n] + "^^").split("^")[0], (parts[n] + "^^").split("^")[1]) for n in _CODES)
     category, kind = codes[:2]

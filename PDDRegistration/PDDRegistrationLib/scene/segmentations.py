@@ -97,8 +97,7 @@ def segmentationFromLabels(
     like: slicer.vtkMRMLSegmentationNode,
     referenceVolume: slicer.vtkMRMLScalarVolumeNode | None = None,
 ) -> None:
-    """Store label maps (LPS mm, world) in a segmentation node, replacing its content; the node gets no parent
-    transform.
+    """Store label maps (LPS mm, world) in a segmentation node, replacing its content; it gets no parent transform.
 
     Args:
         labels: the segments of `like`, for example warped; all of them are stored, also those without voxels.

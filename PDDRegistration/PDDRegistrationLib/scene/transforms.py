@@ -1,5 +1,4 @@
-"""Convert transform nodes to and from pddnet's displacement fields and ITK's transforms. MRML is in RAS and pddnet in
-LPS, mm.
+"""Convert transform nodes to and from displacement fields and ITK's transforms. MRML is in RAS and pddnet in LPS, mm.
 
 A registration's transform maps points of the fixed scan to points of the moving one. That is a transform node's "from
 parent" direction: the children of the node are displayed in fixed space.
@@ -75,8 +74,7 @@ def fieldFromGridTransform(transformNode: slicer.vtkMRMLTransformNode) -> Displa
 
 
 def itkTransformFromNode(transformNode: slicer.vtkMRMLTransformNode, grid: Grid | None = None) -> sitk.Transform:
-    """Convert the node and its parents to ITK's transform, fixed to moving, LPS mm: from the world to the node's
-    children.
+    """Convert the node and its parents to ITK's transform, fixed to moving, LPS mm: from the world to its children.
 
     Linear transforms become one AffineTransform. Grids and B-splines that are stored from parent are passed on as they
     are, in a CompositeTransform if there are several; between a grid's nodes ITK is linear, where VTK may be cubic.

@@ -91,8 +91,7 @@ def _fileNames(node: slicer.vtkMRMLNode) -> list[str]:
 
 
 def _hierarchyNames(node: slicer.vtkMRMLNode) -> list[str]:
-    """Collect names and DICOM attributes of the node's place in the subject hierarchy, which names study and
-    patient."""
+    """Collect names and DICOM attributes of the node's place in the subject hierarchy: study and patient."""
     scene = node.GetScene()  # searched by class: the usual accessor would add a hierarchy where there is none
     hierarchy = scene.GetFirstNodeByClass("vtkMRMLSubjectHierarchyNode") if scene is not None else None
     if hierarchy is None:
@@ -107,8 +106,7 @@ def _hierarchyNames(node: slicer.vtkMRMLNode) -> list[str]:
 
 
 def _described(value: Any) -> Any:
-    """Describe a value by type and geometry; of a dictionary the values only, because its keys are names that the user
-    gave."""
+    """Describe a value by type and geometry; of a dictionary the values only, because its keys are the user's names."""
     if isinstance(value, dict):
         return [_described(part) for part in value.values()]
     if isinstance(value, Image | DisplacementField):

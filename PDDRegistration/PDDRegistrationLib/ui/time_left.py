@@ -13,8 +13,7 @@ MINUTE = 60
 
 
 class TimeLeft:
-    """Estimate of the remaining time. It starts with the first progress above zero: until then the process loads
-    PyTorch."""
+    """Estimate of the remaining time, from the first progress above zero: until then the process loads PyTorch."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

@@ -19,8 +19,7 @@ Outcome = TypeVar("Outcome")
 
 
 class SceneJob(Generic[Outcome]):
-    """Job that starts when it is made, and ends with one call of onFinished or onFailed, unless the caller waits for
-    it."""
+    """Job that starts when made, and ends with one call of onFinished or onFailed, unless the caller waits for it."""
 
     def __init__(
         self,

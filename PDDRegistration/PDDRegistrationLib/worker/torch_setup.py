@@ -63,8 +63,7 @@ def _question(broken: str) -> str:
 
 
 def _install(extension: Any, replace: bool) -> None:
-    """Install PyTorch by its extension's logic, without further questions; pip would leave an installed version as it
-    is."""
+    """Install PyTorch by its extension's logic, without further questions; pip would keep an installed version."""
     try:
         with slicer.util.WaitCursor():
             if replace:

@@ -1,5 +1,4 @@
-"""Open the output files of a subcommand; a command that is stopped reports the state of these files
-(`output_files`)."""
+"""Open the output files of a subcommand; a stopped command reports the state of these files (`output_files`)."""
 
 from __future__ import annotations
 

@@ -27,8 +27,7 @@ class Stopped(BaseException):
 
 @contextmanager
 def leaving(left: Callable[[], str]) -> Iterator[None]:
-    """Convert an interruption in this block into `Stopped` with that message; `left` is called then to make the
-    message.
+    """Convert an interruption in this block into `Stopped` with the message that `left` then returns.
 
     Raises:
         Stopped: in place of KeyboardInterrupt, Terminated and Cancelled.

@@ -1,5 +1,4 @@
-"""Define the voxels that a virtual patient is painted on (`Canvas`), and the implicit shapes (level sets) it is painted
-with.
+"""Define the voxels that a virtual patient is painted on (`Canvas`), and implicit shapes (level sets) to paint.
 
 A shape is a level: an array of the approximate distance to its surface in mm, negative inside. Shapes are computed
 inside their bounding box only.
@@ -67,8 +66,7 @@ class Canvas:
         return fine
 
     def texture(self, window: Window, scale: float = 1.0) -> np.ndarray:
-        """Return spatially correlated noise of unit variance, fixed to the tissue; grains `scale` times the usual
-        size."""
+        """Return spatially correlated noise of unit variance, fixed to the tissue; grains of `scale` the usual size."""
         step = np.float32(1 / (TEXEL_MM * scale))
         x, y, z = (((v[window] * step).astype(np.int32) + TEXELS * 64) % TEXELS for v in (self.x, self.y, self.z))
         return self._noise[z, y, x]
@@ -78,8 +76,7 @@ class Canvas:
         return self.x[window], self.y[window], self.z[window]
 
     def window(self, low: npt.ArrayLike, high: npt.ArrayLike) -> Window | None:
-        """Return the voxels that may lie inside a box of the common frame (mm); None where the box is outside the
-        view."""
+        """Return the voxels that may lie inside a box of the common frame (mm); None where it is outside the view."""
         steps = np.stack(np.meshgrid(*[np.linspace(0, 1, 4)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
         start, end = np.asarray(low, float), np.asarray(high, float)
         points = start + steps * (end - start)
@@ -153,8 +150,7 @@ def _axes(grid: Grid) -> list[tuple[int, float]]:
 
 
 def _interpolation(count: int, step: float) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
-    """Return coarse nodes along an axis of `count` voxels; for each voxel the node below it and the weight of the next
-    one."""
+    """Return coarse nodes along an axis of `count` voxels; for each voxel the node below and the weight of the next."""
     nodes = np.linspace(0, count - 1, max(int(np.ceil((count - 1) / step)) + 1, 2))
     place = np.interp(np.arange(count), nodes, np.arange(len(nodes))) if count > 1 else np.zeros(1)
     below = np.minimum(place.astype(int), len(nodes) - 2)

@@ -80,8 +80,7 @@ def paint_vessels(painter: Painter) -> None:
 
 
 def _paint_renal_vessels(painter: Painter, side: int, hilum: np.ndarray) -> None:
-    """Paint the vein and the artery from the great vessels to a kidney's hilum (3,), mm in the template of the
-    vessels."""
+    """Paint vein and artery from the great vessels to a kidney's hilum (3,), mm in the template of the vessels."""
     vein = [(-18, -30, 16, 5), (side * 26, -26, 16, 5), (*hilum, 4.5)]
     artery = [(7, -24, 22, 3.5), (side * 24, -14, 20, 3.5), (*(hilum + [0, 6, 3]), 3)]
     painter.paint_tube(vein, "venous blood", None, "vessels")
@@ -196,8 +195,7 @@ def _spleen_level(body: Body, points: Points, cavity: np.ndarray, diaphragm: np.
 
 
 def _points_inside(body: Body, level: LevelFunction, low: tuple[int, ...], high: tuple[int, ...]) -> np.ndarray:
-    """Return (N, 3) mm: the points of a 3 mm lattice between two corners that lie inside an organ, in the common
-    frame."""
+    """Return (N, 3) mm: points of a 3 mm lattice between two corners that lie inside an organ, in the common frame."""
     axes = (np.arange(a, b, 3.0) for a, b in zip(low, high, strict=True))
     points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
     walls = body.cross_section("cavity", points), body.diaphragm(points)

@@ -66,8 +66,7 @@ class Painter:
         return tube
 
     def tube(self, path: Path, organ: str | None, step: float = 0.6) -> Tube | None:
-        """Compute the level of a tube along (x, y, z, radius) in mm, placed as the organ is; None where it is outside
-        the view."""
+        """Compute the level of a tube along (x, y, z, radius) in mm, placed as the organ; None outside the view."""
         values = np.array(path, float)
         points, radii = values[:, :3], values[:, 3]
         if organ is not None:

@@ -62,8 +62,7 @@ def virtual_patient(seed: int, grid: Grid | None = None, *, noise: float = 12.0)
 
 
 def full_view(seed: int, spacing: float = 2.5) -> Grid:
-    """Return the grid of the default view, in voxels of `spacing` mm along LPS: from the middle of the chest to the
-    hips."""
+    """Return the default grid, voxels of `spacing` mm along LPS: from the middle of the chest to the hips."""
     return _view(Body(seed), FULL_EXTENT_MM, (spacing,) * 3, FULL_CENTRE, np.eye(3))
 
 

@@ -100,8 +100,7 @@ def _disc_gap(name: str) -> float:
 
 
 def _arch(canvas: Canvas, local: tuple[np.ndarray, ...], depth: float, lumbar: bool) -> np.ndarray:
-    """Compute the level of pedicles, laminae, articular, transverse and spinous processes, in the vertebra's own
-    axes."""
+    """Compute the level of pedicles, laminae, articular, transverse and spinous processes, in the vertebra's axes."""
     x, v, w = np.abs(local[0]), local[1], local[2]
     back = depth + 16
     tip = (0, back + (30 if lumbar else 28), -10 if lumbar else -22)
@@ -120,8 +119,7 @@ def _arch(canvas: Canvas, local: tuple[np.ndarray, ...], depth: float, lumbar: b
 
 
 def _paint_sacrum(canvas: Canvas) -> None:
-    """Paint the sacrum: a wedge, wide above, that curves backward and then forward; the sacral foramina are left
-    out."""
+    """Paint the sacrum: a wedge, wide above, that curves backward and then forward; the foramina are left out."""
     window = canvas.window((-62, 0, -250), (62, 105, -112))
     if window is None:
         return

@@ -41,8 +41,7 @@ def paint_torso(painter: Painter) -> None:
 
 
 def paint_chest(painter: Painter) -> None:
-    """Paint the lungs above the diaphragm, the mediastinum with the heart and the oesophagus, and the diaphragm
-    itself."""
+    """Paint the lungs above the diaphragm, the mediastinum with heart and oesophagus, and the diaphragm itself."""
     canvas, body = painter.canvas, painter.body
     window = canvas.window((-150, -150, 20), (150, 110, 330))
     if window is None:

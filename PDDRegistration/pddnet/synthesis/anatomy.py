@@ -116,8 +116,7 @@ class Anatomy:
         return cls(name, codes, labels.grid, tuple(layers), height, height_grid, annotated)
 
     def centre(self, code: int) -> np.ndarray | None:
-        """Return the centre (3,) LPS mm of a code's voxels, computed from every second one; None where there are
-        none."""
+        """Return the centre (3,) LPS mm of a code's voxels, of every second one; None where there are none."""
         k, j, i = np.nonzero(self.codes[::2, ::2, ::2] == code)
         if not len(k):
             return None
@@ -136,8 +135,7 @@ def read_anatomy(path: Path) -> Anatomy:
 
 
 def _material(label: str) -> str | None:
-    """Return the material of a label, or the key of its layers; None for labels that are not painted, as the body's
-    outline."""
+    """Return the material of a label, or the key of its layers; None for labels not painted, as the body's outline."""
     structure = structure_of(label)
     if structure is not None:
         return _MATERIAL_OF_STRUCTURE.get(structure, "bone" if structure.startswith("vertebra") else structure)

@@ -98,14 +98,12 @@ def add_table(hu: Tensor, body: Tensor, spacing_mm: float) -> Tensor:
 
 
 def _half_voxels(count: int, device: torch.device) -> Tensor:
-    """Return (2 * count,) indices of the centres of half voxels: a shell is thinner than a voxel; half voxels mix by
-    volume."""
+    """Return (2 * count,) centres of half voxels, as indices: shells are thinner than voxels, and halves mix by volume."""
     return torch.arange(2 * count, device=device) / 2 - 0.25
 
 
 def _table_hu(across: Tensor, depth: Tensor) -> Tensor:
-    """Compute HU (H, W) of the table, NaN beside it; across (W,) and depth (H, 1) in mm from the middle of its upper
-    shell."""
+    """Compute HU (H, W) of the table, NaN beside it; across (W,) and depth (H, 1) mm from its upper shell's middle."""
     upper = depth + CURVATURE_PER_MM * across.square()
     lower = depth - DEPTH_MM * (1 - ((across.abs() - BEVEL_START_MM) / BEVEL_WIDTH_MM).clamp(0, 1))
     board = (across.abs() < HALF_WIDTH_MM) & (upper > -1.0)

@@ -1,5 +1,4 @@
-"""Draw a random pose, the spatial augmentation: rotation, scale, smooth deformable displacements, breathing, organ
-sizes."""
+"""Draw a random pose, the spatial augmentation: rotation, scale, smooth displacements, breathing, organ sizes."""
 
 from __future__ import annotations
 

@@ -60,8 +60,7 @@ class RandomOrgans:
         return organs
 
     def exchange_one(self, other: Source, rng: np.random.Generator) -> RandomOrgans:
-        """Exchange one organ for that of another anatomy, slightly shifted and resized; return itself where none can be
-        exchanged."""
+        """Exchange one organ for another anatomy's, slightly shifted and resized; return itself where none can be."""
         common = sorted(self.source.structures.keys() & other.structures.keys())
         common = [key for key in common if key[0] in EXCHANGEABLE and other.structures[key].complete]
         if not common:

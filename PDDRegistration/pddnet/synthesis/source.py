@@ -41,8 +41,7 @@ class Frame:
 
     @classmethod
     def around(cls, centres: np.ndarray, abdominal_heights: np.ndarray) -> Frame:
-        """Make the frame of the labels' centres (N, 3) and the heights z of those in the upper abdomen (may be
-        empty)."""
+        """Make the frame of the labels' centres (N, 3) and the heights z of those in the upper abdomen, if any."""
         centre = np.median(centres, axis=0)
         low, high = np.percentile(centres[:, 2], LEVEL_PERCENTILES)
         abdomen = abdominal_heights.mean() if len(abdominal_heights) else centre[2]
@@ -90,8 +89,7 @@ class Source:
         return ((level >= 0) & (level <= len(self.codes) - 1)).float()
 
     def height_above_wall(self, points: Tensor) -> Tensor:
-        """Compute the height (...) in mm above the trunk's wall at LPS points (3, ...) in mm; negative inside the
-        trunk."""
+        """Compute the height (...) in mm above the trunk's wall at LPS points (3, ...) in mm; negative inside."""
         index = continuous_indices(points, self.anatomy.height_grid)
         return sample(self.height, index)[0]
 

@@ -106,8 +106,7 @@ def fill_lumen(hu: Tensor, lumen: Tensor, points: Tensor, rng: np.random.Generat
 
 
 def random_lesions(points: Tensor, rng: np.random.Generator) -> Tensor:
-    """Draw lesions (D, H, W), HU to add: a few balls anywhere, as cysts, masses and metal; points (3, D, H, W) LPS
-    mm."""
+    """Draw lesions (D, H, W), HU to add: a few balls anywhere, as cysts, masses, metal; points (3, D, H, W) LPS mm."""
     hu = torch.zeros_like(points[0])
     for _ in range(rng.integers(0, MOST_LESIONS + 1)):
         k, j, i = (int(rng.integers(n)) for n in hu.shape)

@@ -1,5 +1,4 @@
-"""Read and write a training's checkpoint: everything it needs to resume as if it had never stopped, as arrays in one
-.npz file."""
+"""Read and write a training's checkpoint: all it needs to resume as if it had never stopped, as one .npz file."""
 
 from __future__ import annotations
 

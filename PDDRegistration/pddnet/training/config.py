@@ -1,5 +1,4 @@
-"""Read the configuration of `pddnet train`: one JSON file, checked before anything starts. This module needs no
-torch."""
+"""Read the configuration of `pddnet train`: one JSON file, checked before anything starts. It needs no torch."""
 
 from __future__ import annotations
 

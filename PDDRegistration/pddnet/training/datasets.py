@@ -31,8 +31,7 @@ class SampleSource(Protocol):
 
 
 class ScanDataset(IterableDataset[tuple[Tensor, ...]]):
-    """Endless batches (values, structures, annotated) from number `first` on: number n is the same whenever it is
-    drawn.
+    """Endless batches (values, structures, annotated) from number `first` on: number n is always the same.
 
     values (3, D, H, W) as `Scan.values`, structures (D, H, W) int64, annotated (structures,) bool.
     """

@@ -80,8 +80,7 @@ def centre_offset(fixed: LabelledScan, moving: LabelledScan) -> np.ndarray:
 
 
 def _counts_and_centres(side: LabelledScan) -> tuple[np.ndarray, np.ndarray]:
-    """Count the voxels (structures - 1,) and compute the centres (structures - 1, 3) in LPS mm; the background is left
-    out."""
+    """Return voxel counts (structures - 1,) and centres (structures - 1, 3) in LPS mm, without the background."""
     labels = to_array(side.structures).astype(np.int64).ravel()
     labels = np.where(labels < 0, 0, labels)
     counts = np.bincount(labels, minlength=len(STRUCTURES)).astype(float)

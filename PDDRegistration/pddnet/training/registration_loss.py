@@ -164,8 +164,7 @@ class _OneHotMaps:
         return interpolate(self._maps(classes), self.where)
 
     def displaced(self, offsets: Tensor, classes: Tensor) -> Tensor:
-        """Look up the maps (c, points) at the control points, in the order of their grid, plus offsets (3, points) in
-        mm."""
+        """Look up the maps (c, points) at the control points, in their grid's order, plus offsets (3, points) in mm."""
 
         at = torch.stack(torch.meshgrid(*self.where, indexing="ij")).flatten(1)
         at = at + offsets / to_tensor(np.array(self.spacing), offsets.device).view(3, 1)

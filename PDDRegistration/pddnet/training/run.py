@@ -182,8 +182,7 @@ def _as_text(value: object) -> str:
 
 
 def _has_bfloat16(device: torch.device) -> bool:
-    """Return whether the device computes in bfloat16: several times faster in training; registration stays in
-    float32."""
+    """Return whether the device has bfloat16: several times faster in training; registration stays in float32."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported()
     supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)

@@ -99,8 +99,7 @@ class ScanSource:
 
 
 def read_unlabelled(folder: Path) -> tuple[list[Scan], list[str]]:
-    """Read the scans of a folder, each on a lattice of SEMANTIC_SPACING_MM, and a sentence for each that cannot be
-    used.
+    """Read the scans of a folder, on lattices of SEMANTIC_SPACING_MM, and a sentence for each that cannot be used.
 
     Raises:
         InputError: the folder is missing.
@@ -123,8 +122,7 @@ def read_labelled(case: ScanFiles) -> AnnotatedScan:
 
 
 def annotate(image: Image, labels: Image, names: dict[int, str]) -> AnnotatedScan:
-    """Return a scan with the structures that its label map shows; -1 where the map says UNKNOWN. names: label ->
-    name."""
+    """Return a scan with the structures of its label map; -1 where the map says UNKNOWN. names: label -> name."""
     scan = _on_training_lattice(image)
     nearest = labels.resample(scan.grid, labels=True).array
     structures = np.zeros(nearest.shape, np.int64)

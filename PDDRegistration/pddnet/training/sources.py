@@ -55,8 +55,7 @@ class TrainingSources:
         return cls(config.shares, _read_labelled_sources(config, warn), scans)
 
     def guess(self, net: nn.Module) -> tuple[list[SampleSource], list[float]]:
-        """Return all sources, and how often each is drawn; unlabelled scans get the confident predictions of `net` as
-        labels.
+        """Return all sources and their shares; unlabelled scans are labelled with `net`'s confident predictions.
 
         Only the configuration of a `SemanticNet` can name unlabelled scans.
         """

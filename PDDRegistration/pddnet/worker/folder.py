@@ -60,8 +60,7 @@ def sweep(parent: str | Path) -> None:
 
 
 def _is_abandoned(lock: Path) -> bool:
-    """Return whether nobody holds the lock; raise OSError where it is held, or where there is none (not such a
-    folder)."""
+    """Return whether nobody holds the lock; raise OSError where it is held, or missing (not such a folder)."""
     if fcntl is None:
         lock.unlink()
         return True

@@ -52,8 +52,7 @@ _NO_MEMORY = (
 
 
 def arguments(parent: str | Path, folder: str | Path, idle: float = IDLE) -> list[str]:
-    """Return the arguments with which a Python runs the worker of the pddnet in `parent`, even if another one is
-    installed."""
+    """Return the arguments for Python to run the worker of the pddnet in `parent`, even if another one is installed."""
     return ["-c", _START, str(parent), str(folder), str(idle)]
 
 

@@ -1,5 +1,4 @@
-"""Compute what the client requests: one function per request, with the code of the command. torch is imported when
-needed.
+"""Compute what the client requests, one function each, by the code of the command; torch is imported when needed.
 
 Every function takes `progress(fraction, stage)`, which may raise `Cancelled`, and the request's fields by keyword, and
 returns the answer's fields. Transforms map fixed to moving points in LPS mm.

@@ -1,5 +1,4 @@
-"""Train pdd-net (Heinrich 2019, section 2) on a pair of scans per step, by comparing the warped moving labels with the
-fixed ones."""
+"""Train pdd-net (Heinrich 2019, section 2) on a pair of scans per step, by warped against fixed labels."""
 
 from __future__ import annotations
 

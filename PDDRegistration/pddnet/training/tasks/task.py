@@ -41,8 +41,7 @@ class Task(Protocol[Net]):
         ...
 
     def loss(self, net: Net, *batch: Any, **named: Any) -> tuple[Tensor, float] | None:
-        """Compute the loss of a batch, (), and a mean Dice for the log; None where the batch has nothing to learn
-        from."""
+        """Compute the loss of a batch, (), and a mean Dice for the log; None where there is nothing to learn."""
         ...
 
     def dice_scores(self, net: Net, scans: list[AnnotatedScan]) -> list[float]:
