@@ -98,7 +98,7 @@ def add_table(hu: Tensor, body: Tensor, spacing_mm: float) -> Tensor:
 
 
 def _half_voxels(count: int, device: torch.device) -> Tensor:
-    """Return (2 * count,) centres of half voxels, as indices: shells are thinner than voxels, and halves mix by volume."""
+    """Return (2 * count,) indices of half voxels: shells are thinner than voxels, and halves mix by volume."""
     return torch.arange(2 * count, device=device) / 2 - 0.25
 
 
