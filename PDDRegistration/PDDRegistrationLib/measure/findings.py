@@ -11,7 +11,7 @@ from ..scene.segment_matching import SegmentMatches
 
 @dataclass(frozen=True)
 class MeasureFindings:
-    """Findings of a measurement: sections of the worker's answer to `evaluate`, and the matches of segments and points."""
+    """Findings: the sections of the worker's answer to `evaluate`, and how segments and points were matched."""
 
     organs: list[dict[str, Any]]  # a row per segment, see `matched_segments.MatchedLabelMaps.table`
     segments: SegmentMatches | None
