@@ -1,7 +1,7 @@
-"""PDD Registration: deformable registration of two CT volumes by a probabilistic dense displacement network (pdd-net).
+"""Register two CT volumes deformably with a probabilistic dense displacement network (pdd-net): "PDD Registration".
 
-The four classes that Slicer looks for: module, widget, logic and test. PDDRegistrationLib holds the code behind them;
-the registration itself is pddnet, which runs in a process of its own.
+Define the four classes that Slicer looks for: module, widget, logic and test. PDDRegistrationLib holds the code behind
+them; the registration itself is pddnet, which runs in a process of its own.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ SAMPLE_DATA = HERE / "Resources" / "SampleData"
 
 
 class PDDRegistration(ScriptedLoadableModule):
-    """Name, category and help of the module."""
+    """Describe the module to Slicer: its name, category and help."""
 
     def __init__(self, parent: Any) -> None:
         ScriptedLoadableModule.__init__(self, parent)
@@ -57,7 +57,7 @@ class PDDRegistration(ScriptedLoadableModule):
 
 
 def registerSampleData() -> None:
-    """Offer the bundled pair in the Sample Data module."""
+    """Offer the bundled sample pair in the Sample Data module."""
     from PDDRegistrationLib.scene.sample_data import registerSamplePair
 
     thumbnail = HERE / "Resources" / "Icons" / "PDDRegistrationPair.png"
@@ -65,7 +65,7 @@ def registerSampleData() -> None:
 
 
 class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """The panel of the module: three sections, each with a .ui file and a class in `PDDRegistrationLib.ui`."""
+    """Build the panel of the module: three sections, each with a .ui file and a class in `PDDRegistrationLib.ui`."""
 
     def __init__(self, parent: Any = None) -> None:
         ScriptedLoadableModuleWidget.__init__(self, parent)
@@ -78,7 +78,7 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._parameterNode: RegistrationParameters | None = None
 
     def setup(self) -> None:
-        """Slicer calls this when the module is first shown."""
+        """Build the panel; Slicer calls this when the module is first shown."""
         ScriptedLoadableModuleWidget.setup(self)
         from PDDRegistrationLib.registration.parameter_sets import ParameterSets
         from PDDRegistrationLib.ui.compare_panel import ComparePanel
@@ -100,7 +100,7 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._showParameters()
 
     def cleanup(self) -> None:
-        """The application closes, or the module is reloaded."""
+        """Release observers and nodes and end the process; Slicer calls this when it closes or reloads the module."""
         self.removeObservers()
         if self._panel is not None:
             self._sets.show(None)
@@ -111,15 +111,15 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.logic.stop()
 
     def enter(self) -> None:
-        """The user opens this module."""
+        """Bind the panel to the scene; Slicer calls this when the user opens this module."""
         self._showParameters()
 
     def exit(self) -> None:
-        """The user opens another module; a run goes on, and the views stay as they are."""
+        """Unbind the panel when the user opens another module; a run continues, and the views stay as they are."""
         self._hideParameters()
 
     def onReload(self) -> None:
-        """Reload the library too, and with it what the process runs."""
+        """Reload the module and its library, and with it the code that the registration process runs."""
         self.cleanup()
         forgetLibrary()
         ScriptedLoadableModuleWidget.onReload(self)
@@ -137,7 +137,7 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._measurePanel.show(self._parameterNode)
 
     def _offerMeasuring(self) -> None:
-        """There is a new result."""
+        """Offer the new result of a registration to the Measure section."""
         self._measurePanel.show(self._parameterNode)
 
     def _hideParameters(self) -> None:
@@ -146,7 +146,7 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._measurePanel.show(None)
 
     def _section(self, name: str) -> Any:
-        """Load a .ui file below what is there, and return its widgets by name."""
+        """Load a .ui file below the widgets that are there, and return its widgets by name."""
         widget = slicer.util.loadUI(self.resourcePath(f"UI/{name}.ui"))
         self.layout.addWidget(widget)
         widget.setMRMLScene(slicer.mrmlScene)
@@ -163,7 +163,7 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
 
 class PDDRegistrationLogic(ScriptedLoadableModuleLogic):
-    """Registration of nodes, with or without the panel.
+    """Register nodes, with or without the panel.
 
     PDDRegistrationLogic().register(fixed, moving)             blocks, and returns the result
     PDDRegistrationLogic().start(selection, ..., onFinished)   returns at once
@@ -174,7 +174,7 @@ class PDDRegistrationLogic(ScriptedLoadableModuleLogic):
         self._worker: Worker | None = None
 
     def getParameterNode(self) -> RegistrationParameters:
-        """The typed parameter node that is chosen in the scene: its first one, unless the user has made others."""
+        """Return the typed parameter node chosen in the scene: its first one, unless the user has made others."""
         from PDDRegistrationLib.registration.parameter_sets import chosenSet
         from PDDRegistrationLib.registration.parameters import RegistrationParameters
 
@@ -189,7 +189,7 @@ class PDDRegistrationLogic(ScriptedLoadableModuleLogic):
 
     @property
     def worker(self) -> Worker:
-        """The registration process's client; the process starts with the first request."""
+        """Return the client of the registration process; the process starts with the first request."""
         if self._worker is None:
             from PDDRegistrationLib.worker.client import Worker
 
@@ -209,16 +209,17 @@ class PDDRegistrationLogic(ScriptedLoadableModuleLogic):
         """Register and wait for the result.
 
         Args:
-            progress: called with (fraction 0..1, stage); what it raises cancels the run and is raised here.
+            progress: called with (fraction 0..1, stage); an exception that it raises cancels the run and is raised
+                here.
             options: the other fields of `PDDRegistrationLib.registration.selection.Selection`, such as
                 fixedSegmentation, movingSegmentation, preset, outputTransform, outputVolume, initialTransform,
                 fixedMask, guide.
 
         Returns:
-            `PDDRegistrationLib.registration.job.Result`: transform, volume, segmentation, uncertainty, report.
+            a `PDDRegistrationLib.registration.job.Result`: transform, volume, segmentation, uncertainty, report.
 
         Raises:
-            InputError, Cancelled, MemoryError, WorkerError: why there is none; the scene is as it was.
+            InputError, Cancelled, MemoryError, WorkerError: the reason why there is no result; the scene is unchanged.
         """
         from PDDRegistrationLib.registration.selection import Selection
 
@@ -231,7 +232,7 @@ class PDDRegistrationLogic(ScriptedLoadableModuleLogic):
         onFinished: Callable[[Result], None] | None = None,
         onFailed: Callable[[Failure], None] | None = None,
     ) -> RegistrationJob:
-        """Begin a registration and return its `PDDRegistrationLib.registration.job.RegistrationJob` at once.
+        """Start a registration and return its `PDDRegistrationLib.registration.job.RegistrationJob` at once.
 
         Raises:
             InputError: the selection cannot be registered.
@@ -247,27 +248,27 @@ class PDDRegistrationLogic(ScriptedLoadableModuleLogic):
 
     @staticmethod
     def loadSamplePair() -> dict[str, slicer.vtkMRMLNode]:
-        """The bundled pair in the scene: fixed, moving, and of both Segmentation and Points."""
+        """Load the bundled pair into the scene; return its nodes: fixed, moving, Segmentation and Points of both."""
         from PDDRegistrationLib.scene.sample_data import loadSamplePair
 
         return loadSamplePair(SAMPLE_DATA)
 
 
 class PDDRegistrationTest(ScriptedLoadableModuleTest):
-    """The self test: the sample pair, registered, is checked in numbers."""
+    """Test the module on the sample pair: register it and check the result in numbers."""
 
     def setUp(self) -> None:
-        """An empty scene."""
+        """Clear the scene."""
         slicer.mrmlScene.Clear()
 
     def runTest(self) -> None:
-        """All tests, as 'Reload and Test' runs them."""
+        """Run all tests, as 'Reload and Test' does."""
         for test in (self.test_register_sample_pair, self.test_resample_sample_pair):
             self.setUp()
             test()
 
     def test_register_sample_pair(self) -> None:
-        """The moving organs end up on the fixed ones, and the moving patient's landmarks near the fixed one's."""
+        """Test that the warped moving organs overlap the fixed ones, and that the landmarks come close."""
         nodes = PDDRegistrationLogic.loadSamplePair()
         result = self._registered(nodes)
         self.assertIs(nodes["moving"].GetParentTransformNode(), result.transform)
@@ -280,7 +281,7 @@ class PDDRegistrationTest(ScriptedLoadableModuleTest):
         self.assertLess(self._landmarkError(nodes, result.transform), 10.0)
 
     def test_resample_sample_pair(self) -> None:
-        """Output nodes get the fixed geometry, and the moving ones stay where they are."""
+        """Test that output nodes get the geometry of the fixed volume, and that the moving nodes do not move."""
         nodes = PDDRegistrationLogic.loadSamplePair()
         scene = slicer.mrmlScene
         volume = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "warped")
@@ -307,7 +308,7 @@ class PDDRegistrationTest(ScriptedLoadableModuleTest):
 
     @staticmethod
     def _landmarkError(nodes: dict[str, slicer.vtkMRMLNode], transform: slicer.vtkMRMLTransformNode) -> float:
-        """Median distance in mm of the fixed landmarks, mapped, from the moving ones."""
+        """Return the median distance in mm between the mapped fixed landmarks and the moving ones."""
         fixed, moving = nodes["fixedPoints"], nodes["movingPoints"]
         numbers = {moving.GetNthControlPointLabel(n): n for n in range(moving.GetNumberOfControlPoints())}
         distances = []

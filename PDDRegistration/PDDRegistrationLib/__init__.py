@@ -1,4 +1,4 @@
-"""The Slicer side of PDD Registration: scene nodes to and from pddnet, the registration process, and the panels."""
+"""Connect PDD Registration to Slicer: convert nodes for pddnet, run the registration process, drive the panels."""
 
 import sys
 from pathlib import Path

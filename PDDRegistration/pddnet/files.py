@@ -1,4 +1,4 @@
-"""Public aliases of the readers in `pddnet.io`, kept for programs that use them."""
+"""Public aliases of the readers in `pddnet.io`, kept for backward compatibility."""
 
 from .io.quiet import quiet
 from .io.transforms import read_transform

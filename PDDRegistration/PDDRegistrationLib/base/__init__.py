@@ -1,1 +1,1 @@
-"""Helpers without nodes: texts, colours, files, the base of parameter nodes."""
+"""Provide helpers that need no nodes: texts, colours, files, the base class of parameter nodes."""

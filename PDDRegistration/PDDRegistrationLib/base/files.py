@@ -1,4 +1,4 @@
-"""`writeWhole`: a file appears complete or not at all."""
+"""Write files complete or not at all (`writeWhole`)."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pddnet.errors import InputError
 
 
 def writeWhole(path: str | Path, content: bytes, failure: str) -> None:
-    """Write a file through a temporary one beside it.
+    """Write a file completely or not at all, through a temporary file in the same folder.
 
-    failure: what to tell the user, with {path} and {reason} in it.
+    failure: the message to the user, with the placeholders {path} and {reason}.
 
     Raises:
-        InputError: it cannot be written there; what stood there before stays.
+        InputError: the file cannot be written; an existing file stays as it was.
     """
     path = Path(path)
     temporary = path.with_name(path.name + ".part")

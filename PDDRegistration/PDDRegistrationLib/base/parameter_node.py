@@ -1,4 +1,4 @@
-"""`ParameterNodeClass`: the base of classes under Slicer's `@parameterNodeWrapper`, which adds the methods below.
+"""Declare the base of classes under Slicer's `@parameterNodeWrapper`, which adds these methods (`ParameterNodeClass`).
 
 It exists for type checkers and readers. At run time it is `object`: Slicer's decorator takes every annotated attribute
 of the class and its bases for a parameter, and refuses classes that have methods of these names already.
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
     import slicer
 
     class ParameterNodeClass:
-        """Annotated attributes of a derived class are read from and written to a parameter node of the scene."""
+        """Base of parameter node classes: their annotated attributes are stored in a parameter node of the scene."""
 
         parameterNode: slicer.vtkMRMLScriptedModuleNode
         allParameters: dict[str, Any]
 
         def __init__(self, parameterNode: slicer.vtkMRMLScriptedModuleNode, prefix: str | None = None) -> None:
-            """Parameters that the node lacks get their defaults."""
+            """Wrap a parameter node; parameters that it lacks get their defaults."""
 
         def connectGui(self, gui: Any) -> Any:
-            """Bind the widgets that name a parameter (`SlicerParameterName`); returns a tag for `disconnectGui`."""
+            """Bind the widgets that name a parameter (`SlicerParameterName`); return a tag for `disconnectGui`."""
 
         def disconnectGui(self, guiTag: Any) -> None:
-            """Unbind the widgets of a tag."""
+            """Unbind the widgets that were bound with this tag."""
 
 else:
     ParameterNodeClass = object

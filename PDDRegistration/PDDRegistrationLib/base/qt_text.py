@@ -1,4 +1,4 @@
-"""`showText`: sets the text of a label, and hides an empty one."""
+"""Set the text of a label, and hide the label if the text is empty (`showText`)."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from typing import Any
 
 
 def showText(label: Any, text: str) -> None:
-    """Set the text of a QLabel; an empty one is hidden."""
+    """Set the text of a QLabel, and hide the label if the text is empty."""
     label.text, label.visible = text, bool(text)

@@ -1,4 +1,4 @@
-"""The texts of the panel on a result: verdict, reasons and numbers, from the run's report."""
+"""Phrase a result for the panel: verdict, reasons and numbers, from the run's report."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def verdictText(status: str) -> str:
 
 
 def summaryText(report: dict[str, Any]) -> str:
-    """Summarise a report in a few lines of rich text. Only failure has a colour: the user judges other numbers."""
+    """Summarise a report in a few lines of rich text. Only failure is coloured: the user judges the other numbers."""
     verdict, jacobian = report["verdict"], report["jacobian"]
     title = html.escape(verdictText(verdict["status"]))
     if verdict["status"] == "failed":
@@ -63,10 +63,10 @@ def summaryText(report: dict[str, Any]) -> str:
 
 
 def organLines(organs: list[dict[str, Any]], guided: bool = False, started: bool = False) -> list[str]:
-    """State the mean Dice of the organs that both segmentations have; the report lists them all.
+    """State the mean Dice of the organs that both segmentations have; the report lists every organ.
 
-    guided: whether the segmentations led the registration: then this is no evaluation.
-    started: whether the numbers before are those of the transform or the points that the run started from.
+    guided: whether the segmentations guided the registration: the Dice is then no independent evaluation.
+    started: whether the values before are those of the initial transform or landmarks that the run started from.
     """
     known = [row for row in organs if row["dice_before"] is not None and row["dice_after"] is not None]
     if not known:

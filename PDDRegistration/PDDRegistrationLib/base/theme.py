@@ -1,4 +1,4 @@
-"""`warningColour`: the one colour of our own, readable in light and in dark windows."""
+"""Choose the colour of warnings, readable in light and in dark windows (`warningColour`)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ MIDDLE_LIGHTNESS = 128  # of 0..255
 
 
 def warningColour() -> str:
-    """The colour of words that warn of folding or failure, for the present theme of the window."""
+    """Return the colour of words that warn of folding or failure, for the current theme of the window."""
     app = getattr(slicer, "app", None)  # there is none where tables are filled without a window
     dark = app is not None and app.palette().window().color().lightness() < MIDDLE_LIGHTNESS
     return ON_DARK if dark else ON_LIGHT

@@ -1,4 +1,4 @@
-"""Checkerboard: a copy of a volume in which every other tile is transparent, so that the other scan shows through."""
+"""Make a checkerboard: a copy of a volume in which every other tile is transparent and shows the other scan."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ FAR = 20  # times the range of values, so that interpolation towards a transpare
 
 
 def checkerboardOf(changes: SceneChanges, volume: slicer.vtkMRMLScalarVolumeNode) -> slicer.vtkMRMLScalarVolumeNode:
-    """Add a hidden copy of the volume of which every other cube is transparent; the one at voxel (0, 0, 0) is not.
+    """Add a hidden copy of the volume in which every other cube is transparent; the cube at voxel (0, 0, 0) is opaque.
 
-    What lies behind is drawn as always: under its transform, in its own window and level, and without resampling.
+    The layer behind is drawn as always: under its transform, in its own window and level, without resampling.
     """
     data = voxelArray(volume.GetImageData())
     edges = tileSize(volume) / np.array(volume.GetSpacing())
@@ -30,7 +30,7 @@ def checkerboardOf(changes: SceneChanges, volume: slicer.vtkMRMLScalarVolumeNode
 
 
 def tileSize(volume: slicer.vtkMRMLScalarVolumeNode) -> float:
-    """The edge of a tile in mm."""
+    """Return the edge length of a tile in mm."""
     return float(np.max(np.multiply(volume.GetImageData().GetDimensions(), volume.GetSpacing()))) / TILES
 
 

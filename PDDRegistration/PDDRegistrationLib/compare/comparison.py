@@ -1,4 +1,4 @@
-"""`Comparison`: shows a registered pair in the slice views, blended, in tiles, before and after, or side by side."""
+"""Show a registered pair in the slice views: blended, as checkerboard, before/after or side by side (`Comparison`)."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ PAIR = ("Red", "Yellow")  # the views that Slicer's layout "side by side" shows
 
 
 class Comparison:
-    """Fixed volume in the background, moving one in the foreground with or without the transform, both segmentations.
+    """Show the fixed volume behind the moving one, with or without the transform, and both segmentations.
 
-    Nothing changes before `start`, or the first of the set... methods, which starts it. No node of the user's is moved
-    or filled: what must be shown elsewhere is shown by hidden proxies. `close` undoes everything. Without a window
+    Nothing changes before `start`, or the first of the set... methods, which calls it. No node of the user is moved
+    or filled: hidden proxies show a node at another position. `close` undoes everything. Without a window
     nothing happens at all.
     """
 
@@ -37,8 +37,11 @@ class Comparison:
         warpedVolume: slicer.vtkMRMLScalarVolumeNode | None = None,
         warpedSegmentation: slicer.vtkMRMLSegmentationNode | None = None,
     ) -> None:
-        """The moving nodes may lie under the transform, directly or not, or elsewhere; what they were resampled into
-        is shown in their place."""
+        """Take the nodes of a registered pair.
+
+        The moving nodes may lie under the transform, directly or not, or elsewhere; the warped nodes that they were
+        resampled into are shown in their place.
+        """
         self._warped = {"movingVolume": warpedVolume, "movingSegmentation": warpedSegmentation}
         self.fixedVolume, self.movingVolume = fixedVolume, movingVolume
         self.fixedSegmentation, self.movingSegmentation = fixedSegmentation, movingSegmentation
@@ -56,17 +59,17 @@ class Comparison:
 
     @property
     def isRunning(self) -> bool:
-        """Whether the views show the pair."""
+        """Return whether the views show the pair."""
         return self._running
 
     @property
     def checkerboard(self) -> bool:
-        """Whether tiles of the fixed volume stand before the moving one."""
+        """Return whether tiles of the fixed volume are drawn over the moving one."""
         return self._tiles is not None
 
     @property
     def sideBySide(self) -> bool:
-        """Whether one view shows the fixed volume and another the moving one."""
+        """Return whether one view shows the fixed volume and another the moving one."""
         return self._layout is not None
 
     def start(self) -> None:
@@ -83,7 +86,7 @@ class Comparison:
             _sliceLogics()[name].FitSliceToBackground()
 
     def close(self) -> None:
-        """Restore layout, views and nodes; what the user changed meanwhile stays."""
+        """Restore layout, views and nodes; whatever the user changed meanwhile stays."""
         if not self._running:
             return
         self._running = False
@@ -111,7 +114,7 @@ class Comparison:
         self._show()
 
     def setCheckerboard(self, on: bool) -> None:
-        """Show tiles of the fixed volume before the moving one; ends side by side."""
+        """Show tiles of the fixed volume over the moving one; this ends the side-by-side view."""
         self.start()
         if on == self.checkerboard or not self._running:
             return
@@ -125,7 +128,7 @@ class Comparison:
         self._show()
 
     def setSideBySide(self, on: bool) -> None:
-        """Show the fixed volume at the left and the moving one at the right, in one plane; ends the checkerboard."""
+        """Show the fixed volume on the left, the moving one on the right, in one plane; this ends the checkerboard."""
         manager = slicer.app.layoutManager()
         if manager is None or on == self.sideBySide:
             return
@@ -144,7 +147,7 @@ class Comparison:
         self._update()
 
     def setOverlay(self, volume: slicer.vtkMRMLScalarVolumeNode | None) -> None:
-        """Show a map, such as of the Jacobian determinant, instead of the moving volume; None removes it."""
+        """Show a map, such as the Jacobian determinant, instead of the moving volume; None removes it."""
         self.overlay = volume
         self._show()
 
@@ -190,7 +193,7 @@ class Comparison:
         self._drawSegmentations()
 
     def _layers(self, view: str, moving: Any) -> tuple[Any, Any, float]:
-        """Background, foreground and its opacity in a view."""
+        """Return the background, the foreground and its opacity in a view."""
         if self.sideBySide and view in PAIR:
             background = self.fixedVolume if view == PAIR[0] else moving
             return background, self.overlay, self.blend
@@ -201,7 +204,7 @@ class Comparison:
         return self.fixedVolume, moving, self.blend
 
     def _shown(self, name: str) -> Any:
-        """The node that shows 'movingVolume' or 'movingSegmentation' with the transform, or without it."""
+        """Return the node that shows 'movingVolume' or 'movingSegmentation' with the transform, or without it."""
         if self.registered and self._warped[name] is not None:
             return self._warped[name]
         node, key = getattr(self, name), (name, self.registered)
@@ -251,7 +254,7 @@ class Comparison:
 
 
 class _Pose:
-    """Plane, origin and field of view of a slice view, to be restored."""
+    """Plane, origin and field of view of a slice view, to be restored later."""
 
     def __init__(self, node: slicer.vtkMRMLSliceNode) -> None:
         self._node = node

@@ -1,4 +1,4 @@
-"""`FieldDisplay`: draws a displacement field in the slice views as a grid, as arrows or as contours."""
+"""Draw a displacement field in the slice views as a grid, as arrows or as contours (`FieldDisplay`)."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ PROBES = 15  # per axis, points at which the displacement is sampled
 
 
 class FieldDisplay:
-    """Changes the transform's display node for a while to draw the grid, which bends as the moving scan does.
+    """Draw the grid with the transform's display node, changed for a while; it bends as the moving scan does.
 
-    Slicer draws a transform as it acts on what lies under it: arrows and contours would stand where the moving scan has
-    a point before it is moved. They are drawn of a hidden inverse, and so stand where the views show it.
+    Slicer draws a transform as it acts on the nodes under it: arrows and contours would start at the position of a
+    point in moving space. They are drawn from a hidden inverse instead, and so start at its position in fixed space,
+    where the views show it.
     """
 
     def __init__(self, transform: slicer.vtkMRMLTransformNode, fixedVolume: slicer.vtkMRMLScalarVolumeNode) -> None:
-        """fixedVolume: its size says how dense to draw."""
+        """Take the transform to draw; fixedVolume: its size sets how dense the drawing is."""
         self._transform, self._volume = transform, fixedVolume
         self.mode: str | None = None
         self._changes = SceneChanges()
@@ -49,12 +50,12 @@ class FieldDisplay:
             self._changes.set(display, "ContourLevelsMmFromString", levels, "GetContourLevelsMmAsString")
 
     def refresh(self) -> None:
-        """Draw the transform as it is now."""
+        """Draw the transform again in its present state."""
         if self.mode is not None:
             self.show(self.mode)
 
     def _inverseNode(self) -> slicer.vtkMRMLTransformNode:
-        """A hidden transform, to its parent as the shown one is from the world: fixed to moving."""
+        """Return a hidden transform that maps to its parent as the shown one maps from the world: fixed to moving."""
         node = self._changes.add(self._transform.GetScene(), "vtkMRMLTransformNode", self._transform.GetName())
         node.SetAndObserveTransformToParent(independentCopy(transformBetween(None, self._transform)))
         return node
@@ -78,13 +79,13 @@ class FieldDisplay:
         return {}
 
     def _bounds(self) -> tuple[np.ndarray, np.ndarray]:
-        """Lowest and highest R, A, S of the fixed volume, mm."""
+        """Return the lowest and the highest R, A, S coordinates of the fixed volume, mm."""
         bounds = [0.0] * 6
         self._volume.GetRASBounds(bounds)
         return np.array(bounds[::2]), np.array(bounds[1::2])
 
     def _largest(self) -> float:
-        """The largest displacement in mm in the fixed volume."""
+        """Return the largest displacement in the fixed volume, mm."""
         points = np.stack(np.meshgrid(*np.linspace(*self._bounds(), PROBES).T, indexing="ij"), axis=-1)
         moved = movedPoints(transformBetween(None, self._transform), points)
         return float(np.linalg.norm(moved - points, axis=-1).max())
@@ -98,6 +99,6 @@ def roundStep(length_mm: float) -> float:
 
 
 def contourLevels(largest: float) -> str:
-    """Levels in mm, up to the largest displacement, as the display node reads them."""
+    """List contour levels in mm up to the largest displacement, as text that the display node reads."""
     step = roundStep(largest / LEVELS)
     return " ".join(f"{step * n:g}" for n in range(1, max(int(largest / step), 1) + 1))

@@ -1,4 +1,5 @@
-"""`Overlays`: a transform's Jacobian determinant, displacement and uncertainty as volumes in colours, with a legend."""
+"""Show a transform's Jacobian determinant, displacement and uncertainty as colour-mapped volumes with a legend
+(`Overlays`)."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ TITLES = {
 COLOURS = 256
 FOLDED = (1.0, 0.0, 1.0)
 JACOBIAN_LIMITS = -0.5, 2.0  # values below or above have the colours of these
-# where in the table, red, green, blue; dark where nothing happens, so that the scan shows through
+# position in the table, red, green, blue; dark where there is no change, so that the scan shows through
 JACOBIAN_COLOURS = (
     (0, 0.3, 0.6, 1),
     (0.25, 0.1, 0.3, 0.8),
@@ -44,11 +45,11 @@ def magnitude(field: DisplacementField) -> Image:
 
 
 def jacobianInSteps(field: DisplacementField, result: np.ndarray) -> Iterator[None]:
-    """Write (D, H, W) determinants of `DisplacementField.jacobian_determinant` into `result`, a few planes a step."""
+    """Write (D, H, W) determinants of `DisplacementField.jacobian_determinant` into `result`, a few planes per step."""
     depth = field.grid.shape[0]
     for start in range(0, depth, PLANES):
         stop = min(start + PLANES, depth)
-        low, high = max(start - 1, 0), min(stop + 1, depth)  # the slopes need a plane more on either side
+        low, high = max(start - 1, 0), min(stop + 1, depth)  # the derivatives need one more plane on either side
         origin = field.grid.index_to_point(np.array([0.0, 0.0, low]))
         grid = Grid((high - low, *field.grid.shape[1:]), field.grid.spacing, origin, field.grid.direction)
         part = DisplacementField(field.array[low:high], grid).jacobian_determinant()
@@ -57,10 +58,10 @@ def jacobianInSteps(field: DisplacementField, result: np.ndarray) -> Iterator[No
 
 
 class Overlays:
-    """The maps of one grid transform, made when they are first asked for; hidden nodes, gone after `close`."""
+    """Hold the maps of one grid transform: hidden nodes, made when they are first requested and removed by `close`."""
 
     def __init__(self, transform: slicer.vtkMRMLTransformNode, uncertainty: Image | None = None) -> None:
-        """uncertainty: standard deviation of the displacement in mm, LPS, on any grid."""
+        """Take a grid transform; uncertainty: standard deviation of the displacement in mm, LPS, on any grid."""
         self._transform, self._uncertainty = transform, uncertainty
         self._changes = SceneChanges()
         self._volumes: dict[str, slicer.vtkMRMLScalarVolumeNode] = {}
@@ -72,14 +73,14 @@ class Overlays:
 
     @property
     def kinds(self) -> list[str]:
-        """What there is to show: 'jacobian', 'displacement' and, if known, 'uncertainty'."""
+        """List the available maps: 'jacobian', 'displacement' and, if known, 'uncertainty'."""
         return [kind for kind in TITLES if kind != "uncertainty" or self._uncertainty is not None]
 
     def request(self, kind: str, onReady: OnReady) -> None:
-        """Call `onReady` with the volume: at once if it is quick or known, else later, unless another one is asked for.
+        """Call `onReady` with the volume: at once if it is quick or known, else later, unless another is requested.
 
         Raises:
-            InputError: the transform is no grid transform stored from parent.
+            InputError: the transform is not a grid transform stored from parent.
         """
         self.cancel()
         if kind in self._volumes:
@@ -104,13 +105,13 @@ class Overlays:
             legend.SetVisibility(known == kind)
 
     def close(self) -> None:
-        """Remove the volumes, their colours and legends."""
+        """Remove the volumes, their colour tables and legends."""
         self.cancel()
         self._volumes, self._legends = {}, {}
         self._changes.undo()
 
     def _step(self) -> None:
-        if self._steps is not None and next(self._steps, self) is self:  # it has ended
+        if self._steps is not None and next(self._steps, self) is self:  # the computation has ended
             self.cancel()
 
     def _jacobian(self, field: DisplacementField, onReady: OnReady) -> Iterator[None]:
@@ -166,12 +167,12 @@ class Overlays:
 
 
 def limits(kind: str, array: np.ndarray) -> tuple[float, float]:
-    """Return the values that get the first and the last colour."""
+    """Return the values that map to the first and the last colour."""
     return JACOBIAN_LIMITS if kind == "jacobian" else (0.0, max(float(array.max()), 1.0))
 
 
 def colours(kind: str) -> np.ndarray:
-    """Return (256, 3) red, green, blue from 0 to 1; of a Jacobian determinant all values below 0 have `FOLDED`."""
+    """Return (256, 3) red, green, blue from 0 to 1; for a Jacobian determinant values below 0 get `FOLDED`."""
     places, *channels = np.array(JACOBIAN_COLOURS if kind == "jacobian" else MILLIMETRE_COLOURS).T
     at = np.linspace(0, 1, COLOURS)
     if kind == "jacobian":

@@ -1,4 +1,4 @@
-"""`Probe`: a transform's displacement, Jacobian determinant and uncertainty under the crosshair."""
+"""Read a transform's displacement, Jacobian determinant and uncertainty under the crosshair (`Probe`)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STEP = 1.0  # mm, of the derivative where the transform has no voxels
 
 @dataclass(frozen=True)
 class Values:
-    """At one point of fixed space: displacement (3,) in mm RAS, Jacobian determinant, uncertainty in mm if known."""
+    """Values at one point of fixed space: displacement (3,) mm RAS, Jacobian determinant, uncertainty mm if known."""
 
     displacement: np.ndarray
     jacobian: float
@@ -27,10 +27,10 @@ class Values:
 
 
 def valuesAt(transform: slicer.vtkMRMLTransformNode, point: np.ndarray, uncertainty: Image | None = None) -> Values:
-    """The values of any transform node, with its parents, at a RAS point of the world; uncertainty: an image, LPS mm.
+    """Evaluate any transform node, with its parents, at a RAS point of the world; uncertainty: an image, LPS mm.
 
-    It maps the world to what lies under the node, fixed to moving. The derivative reaches one voxel of a grid transform
-    to either side, as the Jacobian map does, otherwise 1 mm.
+    The node maps the world to the coordinates under it, fixed to moving. The derivative reaches one voxel of a grid
+    transform to either side, as the Jacobian map does, otherwise 1 mm.
     """
     steps = _steps(transform)
     offsets = np.concatenate([np.zeros((1, 3)), steps, -steps])
@@ -41,7 +41,7 @@ def valuesAt(transform: slicer.vtkMRMLTransformNode, point: np.ndarray, uncertai
 
 
 def valuesText(values: Values) -> str:
-    """The values as the text of a label."""
+    """Format the values as the text of a label."""
     right, anterior, superior = values.displacement
     parts = [
         _("displacement {length} mm (R {right}, A {anterior}, S {superior})").format(
@@ -58,7 +58,7 @@ def valuesText(values: Values) -> str:
 
 
 class Probe:
-    """Observes the crosshair until `close`; `onText` gets the values as text, nothing where the mouse is in no view."""
+    """Observe the crosshair until `close`; `onText` gets the values as text, empty while the mouse is in no view."""
 
     def __init__(
         self, transform: slicer.vtkMRMLTransformNode, onText: Callable[[str], None], uncertainty: Image | None = None
@@ -85,7 +85,7 @@ class Probe:
 
 
 def _steps(transform: slicer.vtkMRMLTransformNode) -> np.ndarray:
-    """(3, 3): rows are steps in mm RAS, from voxel to voxel where the transform is a grid."""
+    """Return (3, 3) rows: steps in mm RAS, from voxel to voxel where the transform is a grid."""
     grid = transform.GetTransformFromParentAs("vtkOrientedGridTransform", False)
     if grid is None or grid.GetDisplacementGrid() is None:
         return STEP * np.eye(3)
@@ -95,7 +95,7 @@ def _steps(transform: slicer.vtkMRMLTransformNode) -> np.ndarray:
 
 
 def _sample(image: Image, point: np.ndarray) -> float | None:
-    """The value at a RAS point, linear between the voxels; None outside of them."""
+    """Return the value at a RAS point, linearly interpolated between the voxels; None outside of them."""
     index = image.grid.point_to_index(RAS_LPS * point)
     if not image.grid.contains(RAS_LPS * point):
         return None

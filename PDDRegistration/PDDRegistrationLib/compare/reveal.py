@@ -1,4 +1,4 @@
-"""`Reveal`: the cursor that shows the foreground in a square, by Slicer's CompareVolumes module where installed."""
+"""Reveal the foreground in a square at the cursor, with Slicer's CompareVolumes module where installed (`Reveal`)."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from slicer.i18n import tr as _
 
 
 def whyNoReveal() -> str:
-    """Say why the cursor is not available; nothing if it is."""
+    """Return why the reveal cursor is not available; an empty text if it is."""
     return "" if _layerReveal() else _("This needs the Compare Volumes module, which this Slicer does not have.")
 
 
 class Reveal:
-    """A square under the mouse that shows the layers one beside the other."""
+    """Show the layers one beside the other in a square under the mouse."""
 
     def __init__(self) -> None:
         self._cursor: Any = None
 
     @property
     def isOn(self) -> bool:
-        """Whether the cursor reveals."""
+        """Return whether the reveal cursor is on."""
         return self._cursor is not None
 
     def set(self, on: bool) -> None:
-        """Show the cursor or not; nothing happens where the module is missing."""
+        """Switch the reveal cursor on or off; do nothing where the module is missing."""
         if self._cursor is not None:
             self._cursor.tearDown()
             self._cursor = None

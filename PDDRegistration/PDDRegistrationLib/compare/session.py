@@ -1,4 +1,4 @@
-"""`CompareSession`: the tools that show one result, and the observers that end them when one of its nodes goes."""
+"""Hold the tools that show one result, and end them when one of its nodes is removed (`CompareSession`)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .reveal import Reveal
 
 @dataclass(frozen=True, eq=False)
 class ComparedNodes:
-    """A result: both scans, the transform, and what the moving scan was resampled into, if it was."""
+    """Nodes of a result: both scans, the transform, and the warped nodes if the moving scan was resampled."""
 
     fixedVolume: slicer.vtkMRMLScalarVolumeNode
     movingVolume: slicer.vtkMRMLScalarVolumeNode
@@ -31,18 +31,18 @@ class ComparedNodes:
     uncertainty: Image | None = None  # standard deviation of the displacement, mm, LPS, on any grid
 
     def isSame(self, other: ComparedNodes) -> bool:
-        """Whether both are just the same objects."""
+        """Return whether both hold exactly the same objects."""
         return all(getattr(self, field.name) is getattr(other, field.name) for field in fields(self))
 
     @property
     def areInScene(self) -> bool:
-        """Whether none of the nodes was removed."""
+        """Return whether all of the nodes are still in the scene."""
         nodes = [getattr(self, field.name) for field in fields(self) if field.name != "uncertainty"]
         return all(node.GetScene() is not None for node in nodes if node is not None)
 
 
 class CompareSession:
-    """One session of looking at a result. It ends with `close`; `onGone` asks for that when a node is removed."""
+    """One session of comparing a result. It ends with `close`; `onGone` asks for that when a node is removed."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class CompareSession:
         ]
 
     def showOverlay(self, kind: str, onShown: Callable[[], None]) -> None:
-        """Put a map before the fixed volume, '' none.
+        """Show a map over the fixed volume; '' removes it.
 
         Raises:
             InputError: the map cannot be made.
@@ -104,7 +104,7 @@ class CompareSession:
         self.overlays.close()
 
     def stop(self) -> None:
-        """Put the views back as they were; the tools can be used again."""
+        """Restore the views; the tools can be used again."""
         self.overlay = ""
         self.overlays.showLegend(None)
         self.overlays.cancel()
@@ -112,7 +112,7 @@ class CompareSession:
         self.comparison.close()
 
     def close(self) -> None:
-        """Stop for good: no observers, no helper nodes."""
+        """Stop for good: remove all observers and helper nodes."""
         for node, tag in self._observers:
             node.RemoveObserver(tag)
         self._observers = []

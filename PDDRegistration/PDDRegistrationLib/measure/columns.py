@@ -1,4 +1,4 @@
-"""The columns of the three tables: summary, segments, points."""
+"""Define the columns of the three tables: summary, segments, points."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .metrics import POINT_METRICS, SEGMENT_METRICS, SIDES, Metric
 
 @dataclass(frozen=True)
 class Column:
-    """name: as scenes and files know it; title: as the user reads it; digits: after the point, None for text."""
+    """Column of a table; name: in scenes and files; title: for the user; digits: after the point, None for text."""
 
     name: str
     title: str
@@ -22,7 +22,7 @@ class Column:
 
 
 def _columnsOf(metrics: Iterable[Metric]) -> list[Column]:
-    """Two columns for each metric, before and after."""
+    """List two columns for each metric, before and after."""
     titles = {"before": _("{metric} before"), "after": _("{metric} after")}
     columns = []
     for metric in metrics:

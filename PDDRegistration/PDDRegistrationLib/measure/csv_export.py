@@ -1,4 +1,4 @@
-"""`exportCsv`: the tables of a measurement as one CSV file."""
+"""Export the tables of a measurement as one CSV file (`exportCsv`)."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ _NAMED = {"segments": (SEGMENT_COLUMNS[0], SEGMENT_METRICS), "points": (POINT_CO
 
 
 def exportCsv(tables: MeasureTables, path: str | Path) -> None:
-    """Write the tables as one CSV file, whole or not at all: a line per measure, with the columns `CSV_HEAD`.
+    """Write the tables as one CSV file, completely or not at all: a line per measure, with the columns `CSV_HEAD`.
 
-    UTF-8 with a mark that spreadsheets need; a point in numbers, commas between cells; nothing where nothing is known.
+    The file is UTF-8 with the byte order mark that spreadsheets need, with decimal points, commas between cells, and
+    empty cells for values that are not known.
 
     Raises:
-        InputError: it cannot be written there.
+        InputError: the file cannot be written there.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -39,7 +40,7 @@ def exportCsv(tables: MeasureTables, path: str | Path) -> None:
 
 
 def _rows(node: slicer.vtkMRMLTableNode) -> Iterable[dict[str, str]]:
-    """The cells of every row, by the names of the columns."""
+    """Iterate over the rows; each maps the names of the columns to the cells."""
     columns = {node.GetColumnName(n): node.GetTable().GetColumn(n) for n in range(node.GetNumberOfColumns())}
     for row in range(node.GetNumberOfRows()):
         yield {name: cellText(column, row) for name, column in columns.items()}

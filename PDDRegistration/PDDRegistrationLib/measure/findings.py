@@ -1,4 +1,4 @@
-"""`MeasureFindings`: the numbers of one measurement."""
+"""Hold the numbers of one measurement (`MeasureFindings`)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..scene.segment_matching import SegmentMatches
 
 @dataclass(frozen=True)
 class MeasureFindings:
-    """The sections of the worker's answer to `evaluate`, and how segments and points were matched."""
+    """Findings: the sections of the worker's answer to `evaluate`, and how segments and points were matched."""
 
     organs: list[dict[str, Any]]  # a row per segment, see `matched_segments.MatchedLabelMaps.table`
     segments: SegmentMatches | None

@@ -1,4 +1,4 @@
-"""`MeasureJob`: measures any transform of the scene, also another program's, in the worker and without PyTorch."""
+"""Measure any transform of the scene, also another program's, in the worker and without PyTorch (`MeasureJob`)."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ POINTS_SPACING_MM = 4.0
 
 @dataclass(frozen=True)
 class MeasureResult:
-    """The findings, and the tables that show them in the scene."""
+    """Result of a measurement: the findings, and the tables that show them in the scene."""
 
     findings: MeasureFindings
     tables: MeasureTables
 
 
 class MeasureJob(SceneJob[MeasureResult]):
-    """One measurement. The nodes are read at the start; they may change during the run.
+    """Measure one transform. The nodes are read at the start; they may change during the run.
 
-    'Before' is where the scans lie in the scene without the transform, 'after' where the transform puts the moving one.
-    A second measurement of a transform replaces the tables of the first.
+    'Before' is the position of the scans in the scene without the transform, 'after' that with the moving scan
+    transformed. A second measurement of a transform replaces the tables of the first.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class MeasureJob(SceneJob[MeasureResult]):
         onFinished: Callable[[MeasureResult], None] | None = None,
         onFailed: Callable[[Failure], None] | None = None,
     ) -> None:
-        """Raises InputError where the nodes cannot be measured; nothing is started then."""
+        """Start the measurement; raise InputError, with nothing started, where the nodes cannot be measured."""
         self.selection = selection.completed()
         self.selection.check()
         self._organs = MatchedLabelMaps()
@@ -65,7 +65,7 @@ class MeasureJob(SceneJob[MeasureResult]):
         super().__init__(worker, self._request(), onProgress, onFinished, onFailed)
 
     def _request(self) -> dict[str, Any]:
-        """Read the nodes, as fields of the worker's task `evaluate`, LPS mm."""
+        """Read the nodes as the fields of the worker's task `evaluate`, LPS mm."""
         chosen = self.selection
         request: dict[str, Any] = {"do": "evaluate"}
         grids: list[Grid] = []  # of the fixed scan; the first says where to sample the transform
@@ -95,7 +95,7 @@ class MeasureJob(SceneJob[MeasureResult]):
         movingNode: slicer.vtkMRMLSegmentationNode,
         fixedGrid: Grid | None,
     ) -> dict[str, Any]:
-        """The matched segments, and the grid to compare them on: the fixed volume's, or one over the segments."""
+        """Match the segments, and choose the grid to compare them on: the fixed volume's, or one over the segments."""
         chosen = self.selection
         fixed = labelsFromSegmentation(fixedNode, chosen.fixedVolume)
         moving = labelsFromSegmentation(movingNode, chosen.movingVolume, self._ignored(movingNode))
@@ -109,9 +109,10 @@ class MeasureJob(SceneJob[MeasureResult]):
         return {"labels": pairs, "grid": fixedGrid or _gridOver(fixed)}
 
     def _ignored(self, node: slicer.vtkMRMLTransformableNode) -> slicer.vtkMRMLTransformNode | None:
-        """Return the parent of a moving node that a registration put there: not where the scan lies by itself.
+        """Return the registration transform above a moving node, which is left out to get its position before
+        registration.
 
-        That is the measured transform, or else another result for the same moving volume.
+        It is the measured transform, or else another result for the same moving volume.
         """
         parents = list(parentChain(node))
         measured = [parent for parent in parents if isSame(parent, self.selection.transform)]
@@ -139,13 +140,13 @@ def measure(
     """Measure and wait for the result; see `MeasureJob`.
 
     Raises:
-        InputError, Cancelled, MemoryError, WorkerError: why there is none; the scene is as it was.
+        InputError, Cancelled, MemoryError, WorkerError: the reason why there is no result; the scene is unchanged.
     """
     return MeasureJob(worker, selection, onProgress).wait()
 
 
 def _gridOver(labels: SegmentLabels) -> Grid:
-    """A grid over all label maps and AROUND_MM more, as fine as the finest: they are often cropped to the organs."""
+    """Return a grid over all label maps plus AROUND_MM, as fine as the finest: maps are often cropped to the organs."""
     finest = min((image.grid for image in labels.images), key=lambda grid: float(grid.spacing.prod()))
     corners = np.concatenate([image.grid.corners() for image in labels.images])
     return _enclosing(finest, corners)
@@ -156,7 +157,7 @@ def _gridAround(points: np.ndarray) -> Grid:
 
 
 def _enclosing(like: Grid, points: np.ndarray) -> Grid:
-    """The lattice of `like`, continued around all points (N, 3) LPS mm and AROUND_MM."""
+    """Extend the lattice of `like` to enclose all points (N, 3) LPS mm plus AROUND_MM."""
     index, margin = like.point_to_index(points), AROUND_MM / like.spacing
     low, high = np.floor(index.min(axis=0) - margin), np.ceil(index.max(axis=0) + margin)
     depth, height, width = (int(count) for count in (high - low + 1)[::-1])

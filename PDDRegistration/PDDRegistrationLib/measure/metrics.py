@@ -1,6 +1,6 @@
-"""The metrics of segments and of landmarks: table columns, CSV lines and summary loop over these.
+"""Define the metrics of segments and of landmarks; loops over them make table columns, CSV lines and summary.
 
-The metrics of segments are those of `pddnet.evaluation.metrics.LABEL_METRICS`; a further one needs no change here.
+The metrics of segments are those of `pddnet.evaluation.metrics.LABEL_METRICS`; a new one needs no change here.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ SIDES = ("before", "after")
 
 @dataclass(frozen=True)
 class Metric:
-    """A number that is measured before and after.
+    """Metric that is measured before and after registration.
 
-    key: of the worker's fields '<key>_before' and '<key>_after', and of `references.REFERENCES`.
-    name: of columns and CSV lines, which scenes store. digits: in tables; meanDigits: of means, in the summary.
+    key: stem of the worker's fields '<key>_before' and '<key>_after', and key in `references.REFERENCES`.
+    name: in columns and CSV lines, which scenes store. digits: in tables; meanDigits: of means, in the summary.
     """
 
     key: str

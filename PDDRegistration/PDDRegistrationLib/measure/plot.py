@@ -1,4 +1,4 @@
-"""`diceChart`: a bar chart of the Dice of every segment before and after, on the table of a measurement."""
+"""Chart the Dice of every segment before and after as bars, from the table of a measurement (`diceChart`)."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ CHART = "PDDRegistration.QA.Chart"
 
 
 def diceChart(segments: slicer.vtkMRMLTableNode, title: str) -> slicer.vtkMRMLPlotChartNode:
-    """The chart of a table of segments: bars of Dice, 0 to 1, before and after; made once for each table.
+    """Return the bar chart of a table of segments: Dice, 0 to 1, before and after; made once for each table.
 
-    It follows the table when the transform is measured again.
+    The chart follows the table when the transform is measured again.
     """
     scene = segments.GetScene()
     chart = segments.GetNodeReference(CHART)
@@ -41,7 +41,7 @@ def diceChart(segments: slicer.vtkMRMLTableNode, title: str) -> slicer.vtkMRMLPl
 
 
 def showChart(chart: slicer.vtkMRMLPlotChartNode) -> bool:
-    """Show a chart beside the views; False where the application has no plots."""
+    """Show a chart beside the views; return False where the application has no plots."""
     plots = getattr(slicer.modules, "plots", None)
     if plots is None or slicer.app.layoutManager() is None:
         return False

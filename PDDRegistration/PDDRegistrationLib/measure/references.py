@@ -1,6 +1,6 @@
-"""Published reference values of metrics, each with its source. They are no limits: what is enough depends on use.
+"""List published reference values of metrics, each with its source. They are no limits: what is enough depends on use.
 
-Only what could be looked up stands here. There are no values by organ: those that could be found mix up data sets,
+Only values that could be looked up are listed. There are none by organ: those that could be found mix up data sets,
 initial alignments and definitions.
 """
 
@@ -16,7 +16,7 @@ PDD = "Heinrich 2019, table 1, doi:10.1007/978-3-030-32226-7_6"
 
 @dataclass(frozen=True)
 class Reference:
-    """A published value of a metric: `text` with its numbers, `source` where."""
+    """Published value of a metric: `text` holds its numbers, `source` the publication."""
 
     measure: str
     text: str
@@ -34,7 +34,7 @@ REFERENCES = (
 
 
 def referencesFor(measure: str) -> tuple[str, str]:
-    """The texts and the sources of all references for a measure, joined by '; '; empty where there are none.
+    """Join the texts, and the sources, of all references for a measure by '; '; both are empty where there are none.
 
     measure: dice, asd, tre, folding or inverse.
     """

@@ -1,4 +1,4 @@
-"""`MeasureSelection`: the transform to measure, the nodes to measure it by, and the checks of that choice."""
+"""Choose the transform to measure and the nodes to measure it by, and check that choice (`MeasureSelection`)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from ..scene.placement import registeredVolumes
 
 @dataclass(frozen=True)
 class MeasureSelection:
-    """A transform and what to measure it by; all else may be missing. Moving nodes may lie under it already."""
+    """Transform and the nodes to measure it by; all others may be missing. Moving nodes may already lie under the
+    transform."""
 
     transform: slicer.vtkMRMLTransformNode
     fixedVolume: slicer.vtkMRMLScalarVolumeNode | None = None
@@ -28,17 +29,17 @@ class MeasureSelection:
 
     @property
     def nodes(self) -> dict[str, slicer.vtkMRMLNode]:
-        """The nodes that were chosen, by field."""
+        """Return the chosen nodes by field."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: value for name, value in values.items() if value is not None}
 
     def completed(self) -> MeasureSelection:
-        """With the volumes that the transform itself says it registers, where none were chosen."""
+        """Return a copy with the volumes that the transform itself says it registers, where none were chosen."""
         found = dict(zip(("fixedVolume", "movingVolume"), registeredVolumes(self.transform), strict=True))
         return replace(self, **{name: node for name, node in found.items() if getattr(self, name) is None})
 
     def check(self) -> None:
-        """Raises InputError where there is nothing to measure, or not in this way."""
+        """Raise InputError where there is nothing to measure, or where the nodes cannot be measured as they lie."""
         self.checkChoice()
         for node in (self.fixedVolume, self.fixedSegmentation, self.fixedPoints):
             if node is not None and isUnder(node, self.transform):
@@ -46,7 +47,7 @@ class MeasureSelection:
                 raise InputError(text.format(name=node.GetName(), transform=self.transform.GetName()))
 
     def checkChoice(self) -> None:
-        """Raises InputError where something is missing or chosen twice, wherever the nodes lie."""
+        """Raise InputError where a node is missing or chosen twice, wherever the nodes lie."""
         if self.transform is None:
             raise InputError(_("Choose a transform."))
         both = ((self.fixedSegmentation, self.movingSegmentation), (self.fixedPoints, self.movingPoints))

@@ -1,4 +1,4 @@
-"""The summary of a measurement: means, folding, inverse, similarity and verdict, beside published numbers."""
+"""Summarise a measurement: means, folding, inverse, similarity and verdict, beside published numbers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .references import referencesFor
 
 
 class SummaryRow(NamedTuple):
-    """The cells of one row, in the order of `columns.SUMMARY_COLUMNS`."""
+    """Cells of one row, in the order of `columns.SUMMARY_COLUMNS`."""
 
     measure: str
     before: str
@@ -29,7 +29,7 @@ class SummaryRow(NamedTuple):
 
 
 def summaryRows(transform: slicer.vtkMRMLTransformNode, findings: MeasureFindings) -> list[SummaryRow]:
-    """The rows of the table, one for each thing that was measured."""
+    """List the rows of the summary table, one for each measure."""
     return [
         *_verdictRows(transform),
         *_guideRows(transform),
@@ -42,7 +42,7 @@ def summaryRows(transform: slicer.vtkMRMLTransformNode, findings: MeasureFinding
 
 
 def summaryHtml(transform: slicer.vtkMRMLTransformNode, jacobian: dict[str, Any] | None) -> str:
-    """The verdict, if the transform carries one, and folding, as rich text. Only folding and failure have a colour."""
+    """Format folding, and the verdict if there is one, as rich text; only folding and failure are coloured."""
     lines, status = [], _status(transform)
     if status:
         lines.append(_coloured(_verdict(status), status == "failed"))
@@ -56,10 +56,10 @@ def summaryHtml(transform: slicer.vtkMRMLTransformNode, jacobian: dict[str, Any]
 
 
 def _status(transform: slicer.vtkMRMLTransformNode) -> str:
-    """Of the verdict that the transform carries; empty without one."""
+    """Return the status of the verdict that the transform carries; empty without one."""
     try:
         return str((reportOf(transform) or {})["verdict"]["status"])
-    except (LookupError, TypeError):  # none, or another version wrote it
+    except (LookupError, TypeError):  # there is none, or another version wrote it
         return ""
 
 
@@ -69,7 +69,7 @@ def _verdictRows(transform: slicer.vtkMRMLTransformNode) -> list[SummaryRow]:
 
 
 def _guideRows(transform: slicer.vtkMRMLTransformNode) -> list[SummaryRow]:
-    """A note where segmentations guided the transform: their Dice is no independent evaluation then."""
+    """List a note where segmentations guided the transform: their Dice is no independent evaluation then."""
     report = reportOf(transform)
     guided = isinstance(report, dict) and report.get("guided")
     return [_row(_("Segmentations guided this transform"), None, _("their Dice is no evaluation"))] if guided else []
@@ -81,7 +81,7 @@ def _segmentRows(findings: MeasureFindings) -> list[SummaryRow]:
 
 
 def _meanRow(metric: Metric, organs: list[dict[str, Any]]) -> SummaryRow | None:
-    """The mean of one metric over the segments that have it before and after; None where there are none."""
+    """Average one metric over the segments that have it before and after; None where there are none."""
     fields = [metric.field(side) for side in SIDES]
     known = [row for row in organs if all(row[field] is not None for field in fields)]
     if not known:
@@ -92,7 +92,7 @@ def _meanRow(metric: Metric, organs: list[dict[str, Any]]) -> SummaryRow | None:
 
 
 def _unmeasuredRows(findings: MeasureFindings) -> list[SummaryRow]:
-    """The names of segments that could not be measured, and of those that only one segmentation has."""
+    """List the names of segments that could not be measured, and of those that only one segmentation has."""
     if findings.segments is None:
         return []
     measured = {row["name"] for row in findings.organs if row["dice_before"] is not None}

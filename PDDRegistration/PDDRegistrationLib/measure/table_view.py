@@ -1,4 +1,4 @@
-"""`TableView`: shows a table node in Slicer's own table view, or in a plain Qt table where that is missing."""
+"""Show a table node in Slicer's own table view, or in a plain Qt table where that is missing (`TableView`)."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ WIDEST = 240  # pixels of a column at first; the user can draw it wider
 
 
 class TableView:
-    """A read-only view of a table; it follows neither the node nor the scene, only `show`."""
+    """Read-only view of a table; it follows neither the node nor the scene, only `show`."""
 
     def __init__(self, container: Any) -> None:
-        """container: a widget with a layout, into which the view is put."""
+        """Add the view to the layout of a widget, the container."""
         self._isSlicers = hasattr(slicer, "qMRMLTableView")
         if self._isSlicers:
             self.widget = slicer.qMRMLTableView()
@@ -30,7 +30,7 @@ class TableView:
         container.layout().addWidget(self.widget)
 
     def show(self, node: slicer.vtkMRMLTableNode | None) -> None:
-        """Show a table; None for nothing."""
+        """Show a table; None clears the view."""
         if self._isSlicers:
             self.widget.setMRMLTableNode(node)
         else:

@@ -1,4 +1,4 @@
-"""`MeasureTables`: the findings of a measurement as table nodes of the scene."""
+"""Store the findings of a measurement as table nodes of the scene (`MeasureTables`)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ JACOBIAN = "PDDRegistration.QA.Jacobian"
 
 @dataclass(frozen=True)
 class MeasureTables:
-    """The tables of one transform; segments and points are None where none were measured."""
+    """Tables of one transform; segments and points are None where none were measured."""
 
     summary: slicer.vtkMRMLTableNode
     segments: slicer.vtkMRMLTableNode | None = None
@@ -38,18 +38,18 @@ class MeasureTables:
 
     @property
     def transform(self) -> slicer.vtkMRMLTransformNode:
-        """The transform that was measured."""
+        """Return the transform that was measured."""
         return self.summary.GetNodeReference(TRANSFORM)
 
     @property
     def nodes(self) -> dict[str, slicer.vtkMRMLTableNode]:
-        """Those that there are, by part."""
+        """Return the existing tables by part."""
         nodes = {"summary": self.summary, "segments": self.segments, "points": self.points}
         return {part: node for part, node in nodes.items() if node is not None}
 
 
 def fillMeasureTables(transform: slicer.vtkMRMLTransformNode, findings: MeasureFindings) -> MeasureTables:
-    """Put the findings into the scene, whole or not at all; tables of an earlier measurement are used again."""
+    """Put the findings into the scene, completely or not at all; tables of an earlier measurement are used again."""
     contents = _contents(transform, findings)
     known = _tables(transform)
     with unchangedOnError(transform.GetScene(), known.values()):
@@ -59,7 +59,7 @@ def fillMeasureTables(transform: slicer.vtkMRMLTransformNode, findings: MeasureF
             fillTable(nodes[part], columns, rows)
         nodes["summary"].SetAttribute(JACOBIAN, json.dumps(findings.jacobian))
     for part, node in known.items():
-        if part not in nodes:  # of an earlier measurement, of other things
+        if part not in nodes:  # left from an earlier measurement of other nodes
             transform.GetScene().RemoveNode(node)
     return MeasureTables(**nodes)
 
@@ -67,7 +67,7 @@ def fillMeasureTables(transform: slicer.vtkMRMLTransformNode, findings: MeasureF
 def _contents(
     transform: slicer.vtkMRMLTransformNode, findings: MeasureFindings
 ) -> dict[str, tuple[Sequence[Column], Sequence[Sequence[Any]]]]:
-    """Columns and rows of each table, by part."""
+    """Return the columns and rows of each table, by part."""
     contents: dict[str, tuple[Sequence[Column], Sequence[Sequence[Any]]]]
     contents = {"summary": (SUMMARY_COLUMNS, summaryRows(transform, findings))}
     segments = [_segmentRow(row) for row in findings.organs if row["dice_before"] is not None]
@@ -80,13 +80,13 @@ def _contents(
 
 
 def measureTablesOf(transform: slicer.vtkMRMLTransformNode | None) -> MeasureTables | None:
-    """The tables of the last measurement of a transform, also in a scene that was saved and loaded."""
+    """Return the tables of the last measurement of a transform, also in a scene that was saved and loaded."""
     known = {} if transform is None or transform.GetScene() is None else _tables(transform)
     return MeasureTables(**known) if "summary" in known else None
 
 
 def jacobianOf(tables: MeasureTables) -> dict[str, Any] | None:
-    """The summary's statistics of the Jacobian determinant (`transform_quality.jacobian` in pddnet), or None."""
+    """Return the summary's statistics of the Jacobian determinant (`transform_quality.jacobian` in pddnet), or None."""
     try:
         section = json.loads(tables.summary.GetAttribute(JACOBIAN) or "null")
     except ValueError:
@@ -95,9 +95,9 @@ def jacobianOf(tables: MeasureTables) -> dict[str, Any] | None:
 
 
 def fillTable(node: slicer.vtkMRMLTableNode, columns: Sequence[Column], rows: Iterable[Sequence[Any]]) -> None:
-    """Give a table node these columns and rows, in place of what it had; it cannot be edited by hand afterwards.
+    """Replace the columns and rows of a table node; the user cannot edit it afterwards.
 
-    Numbers are rounded to the column's digits; what is not known (None) is an empty text, or not a number (NaN).
+    Numbers are rounded to the column's digits; unknown values (None) become an empty text or not a number (NaN).
     """
     rows = list(rows)
     table = vtk.vtkTable()
@@ -119,7 +119,7 @@ def fillTable(node: slicer.vtkMRMLTableNode, columns: Sequence[Column], rows: It
 
 
 def tableTexts(node: slicer.vtkMRMLTableNode) -> tuple[list[str], list[list[str]]]:
-    """The titles of a table's columns, and its cells by rows; numbers that are not known are '-'."""
+    """Return the titles of a table's columns, and its cells by rows; numbers that are not known are '-'."""
     count = node.GetNumberOfColumns()
     titles = [node.GetColumnTitle(node.GetColumnName(n)) or node.GetColumnName(n) for n in range(count)]
     columns = [node.GetTable().GetColumn(n) for n in range(count)]
@@ -128,12 +128,12 @@ def tableTexts(node: slicer.vtkMRMLTableNode) -> tuple[list[str], list[list[str]
 
 
 def columnDescriptions(node: slicer.vtkMRMLTableNode) -> list[str]:
-    """What the columns of a table hold, for tool tips."""
+    """Return the descriptions of a table's columns, for tool tips."""
     return [node.GetColumnDescription(node.GetColumnName(n)) for n in range(node.GetNumberOfColumns())]
 
 
 def cellText(column: vtk.vtkAbstractArray, row: int, unknown: str = "") -> str:
-    """One cell of a table; `unknown` for a number that is not known."""
+    """Format one cell of a table; `unknown` stands for a number that is not known."""
     value = column.GetValue(row)
     if isinstance(value, str):
         return value

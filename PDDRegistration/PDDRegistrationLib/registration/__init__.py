@@ -1,1 +1,1 @@
-"""One registration: parameters, selection, job, inputs and outputs."""
+"""Carry out one registration: parameters, selection, job, inputs and outputs."""

@@ -1,4 +1,4 @@
-"""`chooseDefaults`: choose the inputs where the scene has exactly one pair of volumes."""
+"""Choose default inputs where the scene has exactly one pair of volumes (`chooseDefaults`)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from .parameters import RegistrationParameters
 def chooseDefaults(parameters: RegistrationParameters, scene: slicer.vtkMRMLScene) -> None:
     """Choose both volumes and their segmentations where the scene has exactly two volumes and nothing is chosen yet.
 
-    The fixed one is the one that is called so, else the first. A segmentation belongs to the volume that it was drawn
-    on, or whose name its own begins with; where two would do, none is chosen.
+    The fixed volume is the one named so, else the first. A segmentation belongs to the volume that it was drawn on, or
+    whose name begins its own name; where two qualify, none is chosen.
     """
     chosen = ("fixedVolume", "movingVolume", "fixedSegmentation", "movingSegmentation", *OUTPUT_FIELDS)
     if scene.IsImporting() or any(getattr(parameters, name) is not None for name in chosen):
@@ -30,13 +30,13 @@ def chooseDefaults(parameters: RegistrationParameters, scene: slicer.vtkMRMLScen
 
 
 def _shown(scene: slicer.vtkMRMLScene, className: str) -> list[slicer.vtkMRMLNode]:
-    """The nodes of just this class that a user sees."""
+    """List the nodes of exactly this class that are visible to the user."""
     nodes = slicer.util.getNodesByClass(className, scene)
     return [node for node in nodes if node.GetClassName() == className and not node.GetHideFromEditors()]
 
 
 def _isSecondFixed(first: slicer.vtkMRMLNode, second: slicer.vtkMRMLNode) -> bool:
-    """Whether the second volume is the fixed one, by the words "fixed" and "moving" in their names."""
+    """Return whether the second volume is the fixed one, by the words "fixed" and "moving" in their names."""
     names = [node.GetName().lower() for node in (first, second)]
     fixed, moving = (["fixed" in name for name in names], ["moving" in name for name in names])
     return (fixed == [False, True] and not moving[1]) or (moving == [True, False] and not fixed[0])

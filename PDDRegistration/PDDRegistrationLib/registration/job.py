@@ -1,4 +1,4 @@
-"""`RegistrationJob`: one registration of nodes, from reading the inputs to filling the outputs."""
+"""Run one registration of nodes, from reading the inputs to filling the outputs (`RegistrationJob`)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ REPORT = "PDDRegistration.Report"
 
 @dataclass(frozen=True)
 class Result:
-    """The outcome of a run: nodes of the scene, uncertainty and report."""
+    """Result of a run: nodes of the scene, uncertainty and report."""
 
     transform: slicer.vtkMRMLGridTransformNode
     volume: slicer.vtkMRMLScalarVolumeNode  # resampled, or the moving volume under the transform
@@ -42,7 +42,8 @@ class Result:
 
 
 class RegistrationJob(SceneJob[Result]):
-    """The nodes are read at the start; they may change during the run, and are looked at again at its end."""
+    """Run one registration. The nodes are read at the start; they may change during the run, and are checked again at
+    its end."""
 
     def __init__(
         self,
@@ -52,14 +53,14 @@ class RegistrationJob(SceneJob[Result]):
         onFinished: Callable[[Result], None] | None = None,
         onFailed: Callable[[Failure], None] | None = None,
     ) -> None:
-        """Raises InputError where the nodes cannot be registered; nothing is started then."""
+        """Start the registration; raise InputError, with nothing started, where the nodes cannot be registered."""
         selection.check()
         self.selection, self._nodes = selection, NodesOfRun(selection.nodes.values())
         self._organs = MatchedLabelMaps()
         super().__init__(worker, self._request(), onProgress, onFinished, onFailed)
 
     def _request(self) -> dict[str, Any]:
-        """Read the nodes, as fields of the worker's task `register`."""
+        """Read the nodes as the fields of the worker's task `register`."""
         chosen = self.selection
         fixed = imageFromVolume(chosen.fixedVolume)
         moving = imageFromVolume(chosen.movingVolume, chosen.ignored(chosen.movingVolume))
@@ -87,7 +88,7 @@ class RegistrationJob(SceneJob[Result]):
         return labelsFromSegmentation(chosen.movingSegmentation, chosen.movingVolume, former)
 
     def _segmentsRequest(self, moving: SegmentLabels, fixedGrid: Grid, movingGrid: Grid) -> dict[str, Any]:
-        """The matched segments, to be measured and, where the user wants it, to guide."""
+        """Match the segments, to be measured and, where the user wants it, to guide the registration."""
         chosen = self.selection
         fixed = labelsFromSegmentation(chosen.fixedSegmentation, chosen.fixedVolume)
         self._organs = MatchedLabelMaps.of(fixed, moving, fixedGrid)
@@ -97,10 +98,10 @@ class RegistrationJob(SceneJob[Result]):
         return request
 
     def _apply(self, answer: dict[str, Any]) -> Result:
-        """Put the answer into the scene, whole or not at all."""
+        """Put the answer into the scene, completely or not at all."""
         chosen = self.selection
         self._nodes.check()
-        chosen.check()  # nodes may have been moved under others meanwhile
+        chosen.check()  # nodes may have got other parents meanwhile
         report = answer["report"] | self._reportOfScene(answer)
         scene = chosen.fixedVolume.GetScene()
         with unchangedOnError(scene, chosen.outputs.values()):
@@ -114,7 +115,7 @@ class RegistrationJob(SceneJob[Result]):
         return Result(transform, volume, segmentation, answer["spread"], report, answer["cuda"])
 
     def _reportOfScene(self, answer: dict[str, Any]) -> dict[str, Any]:
-        """The fields of the report that need the scene: names of segments, and what led or started the run."""
+        """Return the report fields that need the scene: names of segments, and what guided or initialised the run."""
         chosen = self.selection
         return {
             "organs": self._organs.table(answer["evaluation"]),
@@ -133,7 +134,7 @@ class RegistrationJob(SceneJob[Result]):
                 output.fill(nodes[output.field], answer, self._moving)
 
     def _place(self, transform: slicer.vtkMRMLTransformNode) -> None:
-        """Show the moving nodes where the fixed scan has them, unless copies on its voxels were asked for."""
+        """Display the moving nodes in fixed space, unless resampled copies on the fixed grid were requested."""
         chosen = self.selection
         if chosen.outputVolume is None and chosen.movingVolume is not chosen.fixedVolume:
             placeUnder(chosen.movingVolume, transform, chosen.ignored(chosen.movingVolume))
@@ -144,7 +145,7 @@ class RegistrationJob(SceneJob[Result]):
 
 
 def reportOf(transformNode: slicer.vtkMRMLTransformNode | None) -> dict[str, Any] | None:
-    """The report that is stored with a result, also after the scene was saved and loaded; None without one."""
+    """Return the report that is stored with a result, also after the scene was saved and loaded; None without one."""
     text = transformNode.GetAttribute(REPORT) if transformNode is not None else None
     if not text:
         return None

@@ -1,4 +1,4 @@
-"""`MatchedLabelMaps`: matched segments of two segmentations as pairs of label maps, and the table of their metrics."""
+"""Pair the matched segments of two segmentations as label maps, and tabulate their metrics (`MatchedLabelMaps`)."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from ..scene.segmentations import SegmentLabels
 
 @dataclass(frozen=True)
 class MatchedLabelMaps:
-    """Pairs of label maps to measure: `pairs` for the worker, `shared` with the segments that the labels stand for."""
+    """Label maps of the matched segments: `pairs` go to the worker, `shared` maps labels back to segments."""
 
     pairs: dict[str, dict[str, Image]] = field(default_factory=dict)
     shared: tuple[SharedLabels, ...] = ()
 
     @classmethod
     def of(cls, fixed: SegmentLabels, moving: SegmentLabels, grid: Grid) -> MatchedLabelMaps:
-        """The matched segments of both, on the fixed volume's grid (LPS mm), as the command line measures them."""
+        """Match the segments of both, with the fixed ones on the fixed volume's grid (LPS mm), as the command line
+        measures them."""
         shared = tuple(sharedLabels(fixed, moving))
         pairs = {
             str(n): {"fixed": labels.fixed.resample(grid, labels=True), "moving": labels.moving}
@@ -30,7 +31,7 @@ class MatchedLabelMaps:
         return cls(pairs, shared)
 
     def table(self, evaluation: dict[str, Any]) -> list[dict[str, Any]]:
-        """One row per matched segment: name, how it was matched, and every metric before and after (distances in mm).
+        """List one row per matched segment: name, how it was matched, every metric before and after (distances in mm).
 
         evaluation: the worker's answer, a label section (`pddnet.evaluation.report.label_section`) by the pairs' names.
         """

@@ -1,6 +1,6 @@
-"""The outputs of a registration, one entry of `OUTPUTS` each: names, fields of the worker's request, how it is filled.
+"""Declare the outputs of a registration, one entry of `OUTPUTS` each: names, fields of the request, how to fill it.
 
-A further output is an entry here, a field of `OutputNodes`, a parameter of `parameters.RegistrationParameters` and a
+A new output is an entry here, a field of `OutputNodes`, a parameter of `parameters.RegistrationParameters` and a
 selector `<field>Selector` in PDDRegistration.ui; a test compares the four.
 """
 
@@ -31,7 +31,7 @@ SEGMENTATION = "vtkMRMLSegmentationNode"
 
 @dataclass(frozen=True, kw_only=True)
 class OutputNodes:
-    """The nodes that a run fills, each None where it is not wanted; for the transform None means a new one."""
+    """Nodes that a run fills, each None where it is not wanted; for the transform None means a new node."""
 
     outputTransform: slicer.vtkMRMLTransformNode | None = None
     outputVolume: slicer.vtkMRMLScalarVolumeNode | None = None
@@ -43,7 +43,7 @@ class OutputNodes:
 
 @dataclass(frozen=True, eq=False)
 class MovingScan:
-    """The moving scan as it was read when the run started, and the nodes that were chosen."""
+    """Moving scan as it was read when the run started, and the nodes that were chosen."""
 
     selection: Selection
     volume: Image  # LPS mm
@@ -52,7 +52,7 @@ class MovingScan:
 
 @dataclass(frozen=True)
 class Output:
-    """One output. `request` gives fields of the worker's task `register`, `fill` takes that task's answer.
+    """Output of a registration: `request` gives fields of the worker's task `register`, `fill` takes its answer.
 
     field: its name in `OutputNodes`, in the parameter node and, followed by 'Selector', in the panel.
     name: of a new node; nameWithoutInputs: while the inputs are not chosen.
@@ -67,7 +67,7 @@ class Output:
 
 
 def _requestNothing(moving: MovingScan) -> dict[str, Any]:
-    """The worker's answer always has it."""
+    """Request no additional fields: the worker's answer always has this output."""
     return {}
 
 
@@ -170,7 +170,7 @@ def outputName(
     movingVolume: slicer.vtkMRMLNode | None,
     movingSegmentation: slicer.vtkMRMLNode | None = None,
 ) -> str:
-    """The name of a new output node, after the inputs where they are chosen."""
+    """Name a new output node after the inputs, where they are chosen."""
     if fixedVolume is None or movingVolume is None:
         return output.nameWithoutInputs
     segmentation = movingSegmentation if movingSegmentation is not None else movingVolume

@@ -1,4 +1,4 @@
-"""`ParameterSets`: several parameter nodes of the module in one scene, and the selector that changes between them."""
+"""Choose among several parameter nodes of the module in one scene, with a selector (`ParameterSets`)."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ CHOSEN = "PDDRegistration.ParameterSet"
 
 
 def chosenSet(first: slicer.vtkMRMLScriptedModuleNode) -> slicer.vtkMRMLScriptedModuleNode:
-    """The parameter node that is chosen in the scene; `first`, which is always there, if none is."""
+    """Return the parameter node that is chosen in the scene, or `first`, which always exists, if none is."""
     return first.GetNodeReference(CHOSEN) or first
 
 
 def chooseSet(first: slicer.vtkMRMLScriptedModuleNode, node: slicer.vtkMRMLScriptedModuleNode) -> None:
-    """Make a parameter node the chosen one; the scene remembers it."""
+    """Choose a parameter node, and store the choice in the scene."""
     first.SetNodeReferenceID(CHOSEN, None if node is first else node.GetID())
 
 
 class ParameterSets:
-    """The selector. A set that was just made begins as a copy of the one before it, without its outputs."""
+    """Drive the selector of parameter sets. A new set begins as a copy of the set before it, without its outputs."""
 
     def __init__(self, selector: Any, logic: Any, onChosen: Callable[[], None]) -> None:
-        """Args: a qMRMLNodeComboBox; PDDRegistrationLogic; called when another set is to be shown."""
+        """Take a qMRMLNodeComboBox, PDDRegistrationLogic, and a callback for when another set is to be shown."""
         self._selector, self._logic, self._onChosen = selector, logic, onChosen
         self._current: RegistrationParameters | None = None
         selector.addAttribute(NODE, "ModuleName", MODULE)
@@ -39,7 +39,7 @@ class ParameterSets:
         selector.connect("currentNodeChanged(vtkMRMLNode*)", self._onNodeChanged)
 
     def show(self, parameters: RegistrationParameters | None) -> None:
-        """Show which set is in use; None: no set is to be chosen now."""
+        """Show which set is in use; with None, choices in the selector are ignored."""
         self._current = None
         if parameters is not None:
             self._selector.setCurrentNode(parameters.parameterNode)

@@ -1,4 +1,4 @@
-"""`RegistrationParameters`: the parameter node of the module, which the panel shows and the scene saves."""
+"""Define the parameter node of the module, which the panel shows and the scene saves (`RegistrationParameters`)."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from ..base.parameter_node import ParameterNodeClass
 
 @parameterNodeWrapper
 class RegistrationParameters(ParameterNodeClass):
-    """The chosen nodes and settings, by the names of `selection.Selection`; scenes are saved with these names.
+    """Chosen nodes and settings, with the field names of `selection.Selection`; scenes are saved with these names.
 
     Preset, device and inverseConsistency are plain strings, numbers have no range: a scene of another version may hold
-    what is unknown here. 0 (of optimisationSteps -1) and '' leave a setting to the preset.
+    values that are unknown here. 0 (of optimisationSteps -1) and '' leave a setting to the preset.
     """
 
     fixedVolume: vtkMRMLScalarVolumeNode | None

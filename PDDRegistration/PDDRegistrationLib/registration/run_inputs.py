@@ -1,4 +1,4 @@
-"""Inputs of a run besides the volumes: masks, label maps that guide, and a transform or landmarks to start from."""
+"""Read the inputs of a run besides the volumes: masks, guiding label maps, and an initial transform or landmarks."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from .selection import Selection
 
 
 def startOf(selection: Selection, fixedGrid: Grid) -> Any:
-    """Return the initial transform: ITK's or a (4, 4) matrix, fixed to moving, LPS mm; None: the run searches one.
+    """Return the initial transform: ITK's or a (4, 4) matrix, fixed to moving, LPS mm; None: the run searches for one.
 
     Raises:
-        InputError: there are too few pairs of points, or they fit no body.
+        InputError: there are too few pairs of points, or no plausible similarity transform fits them.
     """
     if selection.initialTransform is not None:
         return itkTransformFromNode(selection.initialTransform, fixedGrid)
@@ -36,7 +36,7 @@ def startOf(selection: Selection, fixedGrid: Grid) -> Any:
 
 
 def masksOf(selection: Selection, fixedGrid: Grid, movingGrid: Grid) -> dict[str, Image]:
-    """Read the chosen masks, 1 inside, by the worker's names; fixedGrid, movingGrid: of the two volumes, LPS mm.
+    """Read the chosen masks, 1 inside, by the worker's names; fixedGrid, movingGrid: grids of the two volumes, LPS mm.
 
     Raises:
         InputError: a mask is empty, or the segment is gone.
@@ -57,7 +57,7 @@ def guidingLabels(
 
     Args:
         shared: from `segmentations.sharedLabels`; where segments overlap, the earlier one is kept.
-        fixedGrid, movingGrid: of the two volumes, LPS mm.
+        fixedGrid, movingGrid: grids of the two volumes, LPS mm.
 
     Raises:
         InputError: no organ is in both.
@@ -77,7 +77,7 @@ def guidingLabels(
 
 
 def _joined(images: list[Image], shared: tuple[SharedLabels, ...], grid: Grid) -> Image:
-    """One label map of several; the labels of each begin after those of the one before."""
+    """Join several label maps into one; the labels of each follow those of the one before."""
     if len(images) == 1:
         return images[0]
     joined, offset = np.zeros(grid.shape, np.uint16), 0
@@ -109,7 +109,7 @@ def _mask(node: slicer.vtkMRMLNode, segment: str, grid: Grid, ignored: slicer.vt
 
 
 def _insideOf(image: Image, values: list[int]) -> Image:
-    """1 where the label map has one of the values."""
+    """Return a mask that is 1 where the label map has one of the values."""
     return Image(np.isin(image.array, values).astype(np.uint8), image.grid)
 
 

@@ -14,21 +14,21 @@ KEY = "PDDRegistration/LastRun"
 
 @dataclass(frozen=True)
 class LastRun:
-    """seconds: of the whole run; device: where it ran."""
+    """Last run with a preset; seconds: of the whole run; device: the device that it ran on."""
 
     seconds: float
     device: str
 
 
 def rememberRun(report: dict[str, Any]) -> None:
-    """Keep the time of a run for the next session; runs with changed settings are not kept."""
+    """Store the time of a run for the next session; runs with changed settings are not stored."""
     if report["preset"] in PRESETS:
         settings = slicer.app.userSettings()
         settings.setValue(f"{KEY}/{report['preset']}", f"{report['seconds']['total']:.3f} {report['device']}")
 
 
 def lastRun(preset: str) -> LastRun | None:
-    """The last run with a preset on this machine; None if there was none."""
+    """Return the last run with a preset on this machine; None if there was none."""
     text = str(slicer.app.userSettings().value(f"{KEY}/{preset}") or "")
     seconds, _space, device = text.partition(" ")
     try:

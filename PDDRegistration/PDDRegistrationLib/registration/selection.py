@@ -1,4 +1,4 @@
-"""`Selection`: the inputs, settings and output nodes of one registration, and the checks of that choice."""
+"""Choose the inputs, settings and output nodes of one registration, and check that choice (`Selection`)."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from .outputs import GRID_TRANSFORM, OUTPUT_FIELDS, OUTPUTS, OutputNodes
 
 
 class OutputTaken(InputError):
-    """The chosen output transform holds something in its place; another one, such as a new one, would do."""
+    """Error of an output transform that is in use for something else; another one, such as a new one, would do."""
 
 
 @dataclass(frozen=True)
 class Selection(OutputNodes):
-    """The user's choice. Without an output volume (segmentation) the moving one is put under the transform.
+    """Choice for one registration. Without an output volume (segmentation) the moving one is put under the transform.
 
-    fixedMask, movingMask: where each scan may be trusted; of a segmentation the segment with the ID ...MaskSegment, or
-    all. initialTransform, or the pairs of fixedPoints and movingPoints: what to start from instead of a search.
-    guide: whether the segmentations lead the registration. adjust: see `pddnet.core.preset_overrides.adjusted`.
+    fixedMask, movingMask: the valid region of each scan; of a segmentation the segment with the ID ...MaskSegment, or
+    all. initialTransform, or the pairs of fixedPoints and movingPoints: the initial alignment, instead of a search.
+    guide: whether the segmentations guide the registration. adjust: see `pddnet.core.preset_overrides.adjusted`.
     """
 
     fixedVolume: slicer.vtkMRMLScalarVolumeNode
@@ -49,24 +49,25 @@ class Selection(OutputNodes):
 
     @property
     def nodes(self) -> dict[str, slicer.vtkMRMLNode]:
-        """The nodes that were chosen, by field."""
+        """Return the chosen nodes by field."""
         values = {name: getattr(self, name) for name in NODES}
         return {name: value for name, value in values.items() if value is not None}
 
     @property
     def outputs(self) -> dict[str, slicer.vtkMRMLNode]:
-        """Those of them that are written to."""
+        """Return the chosen nodes that are written to, by field."""
         return {name: node for name, node in self.nodes.items() if name in OUTPUT_FIELDS}
 
     @property
     def inputs(self) -> dict[str, slicer.vtkMRMLNode]:
-        """Those of them that are only read."""
+        """Return the chosen nodes that are only read, by field."""
         return {name: node for name, node in self.nodes.items() if name not in OUTPUT_FIELDS}
 
     def ignored(self, node: slicer.vtkMRMLTransformableNode) -> slicer.vtkMRMLTransformNode | None:
-        """Return the parent of a moving node that a run leaves out, because it stands for what the run looks for.
+        """Return the parent transform to leave out when reading a moving node: the initial transform, or an earlier
+        registration result.
 
-        That is the initial transform, which would count twice otherwise, or else the result of a former run.
+        The initial transform would otherwise be applied twice.
         """
         start = self.initialTransform
         if start is not None and isUnder(node, start):
@@ -74,7 +75,7 @@ class Selection(OutputNodes):
         return registrationParent(node, self.movingVolume)
 
     def check(self) -> None:
-        """Raises InputError where the choice cannot be carried out; OutputTaken if it is the output transform's."""
+        """Raise InputError where the choice cannot be carried out; OutputTaken because of the output transform."""
         if self.fixedVolume is None or self.movingVolume is None:
             raise InputError(_("Choose a fixed and a moving volume."))
         adjusted(find_preset(self.preset), **self.adjust)
@@ -120,7 +121,7 @@ class Selection(OutputNodes):
                 raise InputError(_("{name} is no grid transform; choose another output.").format(name=node.GetName()))
 
     def _checkInverse(self) -> None:
-        """No input may lie under the output of the inverse, whose content is replaced."""
+        """Check that no input lies under the output of the inverse, whose content is replaced."""
         inverse = self.outputInverse
         if inverse is None:
             return
@@ -130,7 +131,8 @@ class Selection(OutputNodes):
                 raise InputError(text.format(node=node.GetName(), transform=inverse.GetName()))
 
     def _checkTransform(self) -> None:
-        """It must not move the fixed scan or what another result placed, nor replace the moving one's parent."""
+        """Check that the output moves neither the fixed scan nor what another result placed, nor replaces the moving
+        one's parent."""
         transform = self.outputTransform
         if transform is None:
             return

@@ -1,1 +1,1 @@
-"""Nodes of the scene to and from pddnet: geometry, volumes, transforms, segmentations, points, placement, undo."""
+"""Convert nodes of the scene to and from pddnet (geometry, volumes, transforms, segmentations, points), place, undo."""

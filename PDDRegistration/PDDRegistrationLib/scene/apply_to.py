@@ -1,4 +1,4 @@
-"""Apply a transform or its inverse to a volume, segmentation, model or markups: by parent, with undo, or hardened."""
+"""Apply a transform or its inverse to a volume, segmentation, model or markups: as parent, with undo, or hardened."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ INVERSE_OF = "PDDRegistration.InverseOf"
 
 
 def inverseOf(transform: slicer.vtkMRMLTransformNode) -> slicer.vtkMRMLTransformNode:
-    """Return the node "<name> inverse", which shows what lies under it where the moving scan has it.
+    """Return the transform node "<name> inverse", whose children are displayed in moving space.
 
-    It is made when first asked for, and made anew from the transform (and its parents) each time after.
+    The node is made at the first call; each later call updates it from the transform (and its parents).
     """
     scene = transform.GetScene()
     inverse = _knownInverse(transform)
@@ -46,10 +46,10 @@ def hardenedCopy(
 ) -> slicer.vtkMRMLTransformableNode:
     """Add a copy "<name> registered" with the transform hardened, in the world; the node itself stays unchanged.
 
-    Volumes and label maps are resampled to voxels of their own spacing that cover all of what is moved.
+    Volumes and label maps are resampled to voxels of their own spacing that cover all of the transformed node.
 
     Raises:
-        InputError: the node cannot be moved so, or has nothing in it.
+        InputError: the node cannot be transformed in this way, or is empty.
     """
     scene = node.GetScene()
     before = nodesOfClass(scene)
@@ -69,14 +69,14 @@ def hardenedCopy(
 
 @dataclass(frozen=True)
 class _Move:
-    """A parent that was exchanged."""
+    """Change of a node's parent transform, which can be undone."""
 
     node: slicer.vtkMRMLTransformableNode
     former: slicer.vtkMRMLTransformNode | None
     parent: slicer.vtkMRMLTransformNode | None
 
     def undo(self) -> None:
-        """Nothing where the node is gone, or was moved elsewhere meanwhile."""
+        """Restore the former parent; do nothing where the node is gone, or was moved elsewhere meanwhile."""
         if self.node.GetScene() is None or not isSame(self.node.GetParentTransformNode(), self.parent):
             return
         if self.former is None or self.former.GetScene() is None:
@@ -95,7 +95,7 @@ class _Step:
 
 
 class Applied:
-    """Puts nodes under transforms, and remembers their former parents; it changes nothing else."""
+    """Put nodes under transforms, and remember their former parents; change nothing else."""
 
     def __init__(self) -> None:
         self._steps: list[_Step] = []
@@ -103,9 +103,9 @@ class Applied:
     def apply(
         self, node: slicer.vtkMRMLTransformableNode, transform: slicer.vtkMRMLTransformNode, inverse: bool = False
     ) -> None:
-        """Show a node of the moving scan in fixed space; `inverse`: a node of the fixed scan in moving space.
+        """Display a moving-space node in fixed space; `inverse`: display a fixed-space node in moving space.
 
-        As `placement.placeUnder` does it: other parents keep their effect, a former result is replaced.
+        This works as in `placement.placeUnder`: other parents keep their effect, an earlier result is replaced.
 
         Raises:
             InputError: the node lies there already, or the transform lies under it.
@@ -128,15 +128,15 @@ class Applied:
 
     @property
     def canUndo(self) -> bool:
-        """Whether there is a node that can be put back."""
+        """Return whether there is a node whose parents can be restored."""
         self._steps = [step for step in self._steps if step.node.GetScene() is not None]
         return bool(self._steps)
 
     def undo(self) -> str:
-        """Put the node of the last `apply` back under its former parents; returns its name, '' if there is none.
+        """Restore the parents that the node of the last `apply` had; return its name, '' if there is none.
 
-        A node that is gone is passed over; one that was put elsewhere meanwhile stays there. A former parent that is
-        gone is none.
+        A node that is gone is skipped; one that was put elsewhere meanwhile stays there. A former parent that is gone
+        counts as none.
         """
         if not self.canUndo:
             return ""
@@ -163,7 +163,7 @@ def _roles(transform: slicer.vtkMRMLTransformNode) -> tuple[str, str]:
 
 
 def _nodesSince(scene: slicer.vtkMRMLScene, before: list[slicer.vtkMRMLNode], kind: str) -> list[slicer.vtkMRMLNode]:
-    """The nodes of a class that were not there before."""
+    """List the nodes of a class that have been added since."""
     return [node for node in nodesOfClass(scene, kind) if not any(node is known for known in before)]
 
 
@@ -183,7 +183,7 @@ def _isUsed(transform: slicer.vtkMRMLTransformNode) -> bool:
 
 
 def _copyOf(node: slicer.vtkMRMLTransformableNode) -> slicer.vtkMRMLTransformableNode:
-    """A node of the same class and content in the scene, without parents, with a display node like the node's."""
+    """Add a node of the same class and content to the scene, without parents, with a display node like the node's."""
     scene = node.GetScene()
     name = scene.GenerateUniqueName(_("{name} registered").format(name=node.GetName()))
     copy = scene.AddNewNodeByClass(node.GetClassName(), name)
@@ -197,7 +197,7 @@ def _copyOf(node: slicer.vtkMRMLTransformableNode) -> slicer.vtkMRMLTransformabl
 
 
 def _harden(copy: slicer.vtkMRMLTransformableNode, node: slicer.vtkMRMLTransformableNode) -> None:
-    """Volumes and label maps by this module's own resampling, which keeps all of them and pads with air."""
+    """Harden the copy's transform; volumes and label maps are resampled here, which crops nothing and pads with air."""
     if copy.IsA("vtkMRMLScalarVolumeNode"):
         updateVolumeFromImage(copy, imageFromVolume(copy), node)
     elif copy.IsA("vtkMRMLSegmentationNode") and copy.GetSegmentation().ContainsRepresentation(BINARY):

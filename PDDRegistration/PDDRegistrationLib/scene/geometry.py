@@ -1,4 +1,4 @@
-"""Geometry of the scene: RAS matrices, image data and parent transforms of MRML as LPS grids of pddnet."""
+"""Convert geometry of the scene, RAS matrices, image data and parent transforms of MRML, to LPS grids of pddnet."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def voxelArray(data: vtk.vtkImageData) -> np.ndarray:
 def imageData(array: np.ndarray, like: np.dtype | None = None) -> vtk.vtkImageData:
     """Copy values (D, H, W) or (D, H, W, components) into new image data, without geometry.
 
-    like: the scalar type to have; whole numbers are rounded and limited to what the type holds.
+    like: the scalar type of the result; whole numbers are rounded and limited to what the type holds.
     """
     kind = np.dtype(np.uint8 if array.dtype == bool else array.dtype) if like is None else np.dtype(like)
     data = vtk.vtkImageData()
@@ -170,13 +170,13 @@ def _concatenated(*transforms: vtk.vtkAbstractTransform) -> vtk.vtkAbstractTrans
 def worldImage(
     data: vtk.vtkImageData, ijkToRas: np.ndarray, toWorld: vtk.vtkAbstractTransform, *, labels: bool = False
 ) -> Image:
-    """Bring scalar image data into the world, LPS mm.
+    """Transform scalar image data to the world, LPS mm.
 
     Args:
-        data: its voxels are taken as they are, its extent may begin anywhere, its own geometry is not looked at.
-        ijkToRas: (4, 4) of voxel (i, j, k) of the extent to the node's own RAS.
+        data: its voxels are used as they are, its extent may begin anywhere, its own geometry is ignored.
+        ijkToRas: (4, 4) matrix of voxel (i, j, k) of the extent to the node's own RAS.
         toWorld: the node's parents, see `transformToWorld`.
-        labels: a label map: the nearest voxel and 0 outside, where it must be resampled.
+        labels: whether the data is a label map: resampled, if at all, to the nearest voxel, with 0 outside.
 
     Linear parents that keep right angles are folded into the grid: the array is then the data's own memory, read-only.
     Under others it is resampled onto a grid that covers it (see `_coveringGrid`).
@@ -199,7 +199,7 @@ def _hasRightAngles(matrix: np.ndarray) -> bool:
     axes = matrix[:3, :3]
     lengths = np.linalg.norm(axes, axis=0)
     if not lengths.all():
-        return True  # degenerate: the grid will complain
+        return True  # degenerate: `Grid` raises the error
     return np.allclose((axes.T @ axes) / np.outer(lengths, lengths), np.eye(3), atol=ORTHOGONAL)
 
 

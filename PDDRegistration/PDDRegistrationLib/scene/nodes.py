@@ -1,4 +1,4 @@
-"""Nodes of a scene: whether two are one, those of a class, and the transforms that a node lies under."""
+"""Query nodes of a scene: whether two are the same, those of a class, and the transforms that a node lies under."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import slicer
 
 
 def isSame(a: slicer.vtkMRMLNode | None, b: slicer.vtkMRMLNode | None) -> bool:
-    """Whether both are one node of one scene, or both None."""
+    """Return whether both are the same node of the same scene, or both None."""
     return a is b or (a is not None and b is not None and a.GetID() == b.GetID())
 
 
 def nodesOfClass(scene: slicer.vtkMRMLScene, className: str = "vtkMRMLNode") -> list[slicer.vtkMRMLNode]:
-    """The nodes of a class and of those derived from it, in the order of the scene."""
+    """List the nodes of a class and of those derived from it, in the order of the scene."""
     count = scene.GetNumberOfNodesByClass(className)
     return [scene.GetNthNodeByClass(number, className) for number in range(count)]
 
 
 def parentChain(node: slicer.vtkMRMLTransformableNode) -> Iterator[slicer.vtkMRMLTransformNode]:
-    """The transforms that the node lies under, from its own parent upwards."""
+    """Iterate over the transforms that the node lies under, from its own parent upwards."""
     parent = node.GetParentTransformNode()
     while parent is not None:
         yield parent
@@ -27,7 +27,7 @@ def parentChain(node: slicer.vtkMRMLTransformableNode) -> Iterator[slicer.vtkMRM
 
 
 def isUnder(node: slicer.vtkMRMLNode, transform: slicer.vtkMRMLTransformNode) -> bool:
-    """Whether the transform is among the node's parents; never where the node cannot have any."""
+    """Return whether the transform is among the node's parents; False where the node cannot have any."""
     if not node.IsA("vtkMRMLTransformableNode"):
         return False
     return any(isSame(parent, transform) for parent in parentChain(node))

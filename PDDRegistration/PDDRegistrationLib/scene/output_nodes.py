@@ -1,4 +1,4 @@
-"""Output nodes: maps as volumes with a grey scale, and their place in the subject hierarchy."""
+"""Fill output nodes: maps as volumes with a grey scale; and place them in the subject hierarchy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .volumes import updateVolumeFromImage
 
 
 def fillMap(volume: slicer.vtkMRMLScalarVolumeNode, image: Image, window: float, level: float) -> None:
-    """Give a volume node a map of numbers (LPS mm) and a grey scale that fits them."""
+    """Store a map of numbers (LPS mm) in a volume node, with a window and level that fit it."""
     updateVolumeFromImage(volume, image)
     display = volume.GetDisplayNode()
     if display is not None:
@@ -21,7 +21,7 @@ def fillMap(volume: slicer.vtkMRMLScalarVolumeNode, image: Image, window: float,
 
 
 def placeBeside(nodes: Iterable[slicer.vtkMRMLNode], moving: slicer.vtkMRMLNode) -> None:
-    """Put nodes into the folder, study or patient of the moving volume; those that the user has filed stay."""
+    """Put nodes into the folder, study or patient of the moving volume; nodes that the user has filed stay."""
     scene = moving.GetScene()
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
     if hierarchy is None:

@@ -1,4 +1,4 @@
-"""Results of a registration in the scene: which volumes a transform registers, and what lies under it."""
+"""Place results of a registration in the scene: which volumes a transform registers, and which nodes lie under it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WORLD_COPY = "PDDRegistration.WorldCopy"
 def setRegistrationReferences(
     transformNode: slicer.vtkMRMLTransformNode, fixedNode: slicer.vtkMRMLNode, movingNode: slicer.vtkMRMLNode
 ) -> None:
-    """Note in the transform which two volumes it registers, and that this module computed it."""
+    """Store in the transform which two volumes it registers, and that this module computed it."""
     modifying = transformNode.StartModify()
     transformNode.SetNodeReferenceID(transformNode.GetFixedNodeReferenceRole(), fixedNode.GetID())
     transformNode.SetNodeReferenceID(transformNode.GetMovingNodeReferenceRole(), movingNode.GetID())
@@ -28,7 +28,7 @@ def setRegistrationReferences(
 def registeredVolumes(
     transform: slicer.vtkMRMLTransformNode | None,
 ) -> tuple[slicer.vtkMRMLScalarVolumeNode | None, slicer.vtkMRMLScalarVolumeNode | None]:
-    """The fixed and the moving volume that a transform says it registers (None where it does not)."""
+    """Return the fixed and the moving volume that a transform says it registers (None where it does not)."""
     if transform is None:
         return None, None
     roles = transform.GetFixedNodeReferenceRole(), transform.GetMovingNodeReferenceRole()
@@ -40,10 +40,11 @@ def registeredVolumes(
 def registrationParent(
     node: slicer.vtkMRMLTransformableNode, movingNode: slicer.vtkMRMLNode | None = None
 ) -> slicer.vtkMRMLTransformNode | None:
-    """The result of this module that the node already lies under, directly or not; None if there is none.
+    """Return the result of this module that the node already lies under, directly or not; None if there is none.
 
-    movingNode: what that result registered: the node itself by default, the moving volume for its segmentation.
-    Transforms that others computed are not looked for: they are parents like any other, and their position is kept.
+    movingNode: the moving volume of that result: the node itself by default, the moving volume for its segmentation.
+    Transforms that other programs computed are not searched for: they count as ordinary parents, which keep their
+    effect.
     """
     moving = movingNode or node
     for parent in parentChain(node):
@@ -58,17 +59,18 @@ def placeUnder(
     transformNode: slicer.vtkMRMLTransformNode,
     ignoring: slicer.vtkMRMLTransformNode | None = None,
 ) -> None:
-    """Show a node of the moving scan (volume, segmentation, model, markups) where the fixed scan has it.
+    """Put a moving-space node (volume, segmentation, model, markups) under the transform, so that it is displayed in
+    fixed space.
 
-    The transform maps world to world, so a node that has parents must be brought into the world first. They may hold
-    other nodes too, which must not move: a copy of them in one transform, "<node> to world", is put between the node
-    and `transformNode`. The copy does not follow later changes of the parents.
+    The transform maps world to world, so a node that has parents must be transformed to the world first. The parents
+    may hold other nodes too, which must not move: a copy of the parents in one transform, "<node> to world", is put
+    between the node and `transformNode`. The copy does not follow later changes of the parents.
 
-    A former result for the same moving volume is replaced, not added to. Nothing happens if the node is already under
+    An earlier result for the same moving volume is replaced, not added to. Nothing happens if the node is already under
     `transformNode`.
 
-    ignoring: the transform of the node's chain that the registration left out when it read the moving volume, see
-        `imageFromVolume`; the former result by default.
+    ignoring: the transform in the node's chain of parents that the registration left out when it read the moving
+        volume, see `imageFromVolume`; the earlier result by default.
     """
     if isUnder(node, transformNode):
         return
@@ -86,7 +88,7 @@ def placeUnder(
 
 
 def _isOwnCopy(transformNode: slicer.vtkMRMLTransformNode, node: slicer.vtkMRMLTransformableNode) -> bool:
-    """Whether the transform was made by `placeUnder`, and nothing but this node lies under it."""
+    """Return whether the transform was made by `placeUnder`, and nothing but this node lies under it."""
     if not transformNode.GetAttribute(WORLD_COPY):
         return False
     others = [other for other in nodesOfClass(node.GetScene(), "vtkMRMLTransformableNode") if not isSame(other, node)]
@@ -96,7 +98,7 @@ def _isOwnCopy(transformNode: slicer.vtkMRMLTransformNode, node: slicer.vtkMRMLT
 def _worldCopy(
     node: slicer.vtkMRMLTransformableNode, ignoring: slicer.vtkMRMLTransformNode | None
 ) -> slicer.vtkMRMLTransformNode:
-    """A new transform node that does what the node's parents do, independent of them."""
+    """Make a transform node that does what the node's parents do, independent of them."""
     toWorld = transformToWorld(node, ignoring)
     className = "vtkMRMLLinearTransformNode" if toWorld.IsA("vtkLinearTransform") else "vtkMRMLTransformNode"
     name = _("{name} to world").format(name=node.GetName())

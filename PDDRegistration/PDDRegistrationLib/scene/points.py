@@ -1,4 +1,4 @@
-"""Corresponding landmarks: two point lists of the scene as pairs, LPS mm."""
+"""Pair the corresponding landmarks of two point lists of the scene, LPS mm."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .geometry import RAS_LPS, movedPoints, transformToWorld
 
 @dataclass(frozen=True, eq=False)
 class PointPairs:
-    """names, fixed and moving (N, 3) LPS mm; how: 'label' or 'order'; unpaired: how many points have no partner."""
+    """Paired landmarks: names, fixed and moving (N, 3) LPS mm; how: 'label' or 'order'; unpaired: points left over."""
 
     names: tuple[str, ...]
     fixed: np.ndarray
@@ -33,7 +33,7 @@ def pointPairs(
 ) -> PointPairs:
     """Pair corresponding points: by label where any label is the same, else by order where the counts agree.
 
-    ignoring: of the moving list's parents, as for `volumes.imageFromVolume`.
+    ignoring: a parent of the moving list to leave out, as for `volumes.imageFromVolume`.
 
     Raises:
         InputError: no pair is found, or a label that both lists have occurs twice in one of them.
@@ -57,20 +57,20 @@ def pointPairs(
 
 
 class _Point(NamedTuple):
-    """A landmark: its label, '' for none, and its place (3,) in the world, LPS mm."""
+    """Landmark: its label, '' for none, and its position (3,) in the world, LPS mm."""
 
     label: str
     place: np.ndarray
 
 
 def _sharedLabels(fixed: list[_Point], moving: list[_Point]) -> tuple[str, ...]:
-    """The labels that both lists have, in the order of the fixed one."""
+    """List the labels that both lists have, in the order of the fixed one."""
     known = {point.label for point in moving}
     return tuple(label for label in dict.fromkeys(point.label for point in fixed) if label and label in known)
 
 
 def _checkUnique(node: slicer.vtkMRMLMarkupsNode, points: list[_Point], labels: tuple[str, ...]) -> None:
-    """Raises InputError where one of the labels occurs twice."""
+    """Raise InputError where one of the labels occurs twice."""
     counts = Counter(point.label for point in points)
     repeated = [label for label, count in counts.items() if count > 1 and label in labels]
     if repeated:
@@ -79,18 +79,18 @@ def _checkUnique(node: slicer.vtkMRMLMarkupsNode, points: list[_Point], labels: 
 
 
 def _placesByLabel(points: list[_Point], labels: tuple[str, ...]) -> np.ndarray:
-    """(N, 3) LPS mm, in the order of the labels."""
+    """Return positions (N, 3) LPS mm, in the order of the labels."""
     places = {point.label: point.place for point in points}
     return np.array([places[label] for label in labels])
 
 
 def _places(points: list[_Point]) -> np.ndarray:
-    """(N, 3) LPS mm."""
+    """Return positions (N, 3) LPS mm."""
     return np.array([point.place for point in points])
 
 
 def _points(node: slicer.vtkMRMLMarkupsNode, ignoring: slicer.vtkMRMLTransformNode | None) -> list[_Point]:
-    """Every point that was placed."""
+    """List every point that was placed."""
     numbers = [n for n in range(node.GetNumberOfControlPoints()) if _isPlaced(node, n)]
     if not numbers:
         return []

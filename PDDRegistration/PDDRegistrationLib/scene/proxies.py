@@ -1,4 +1,4 @@
-"""Proxies: hidden nodes that show a volume or a segmentation elsewhere, so that the node itself need not be moved."""
+"""Make proxies: hidden nodes that show a volume or a segmentation elsewhere, so that the node itself does not move."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def proxyFor(
     transform: slicer.vtkMRMLTransformNode,
     registered: bool,
 ) -> slicer.vtkMRMLTransformableNode:
-    """The node that shows a scalar volume or a segmentation with the transform (`registered`) or without it.
+    """Return a node that shows a scalar volume or a segmentation with the transform (`registered`) or without it.
 
-    The node itself where it lies so already, else a hidden proxy: it shares the voxels of a volume, and has a copy of a
-    segmentation's; the node's other parents apply.
+    It is the node itself where that is displayed so already, else a hidden proxy, which shares the voxels of a volume
+    but copies those of a segmentation; the node's other parents apply.
     """
     if isUnder(node, transform) == registered:
         return node
@@ -40,7 +40,7 @@ def proxyFor(
 
 
 def showLike(changes: SceneChanges, proxy: slicer.vtkMRMLDisplayableNode, node: slicer.vtkMRMLDisplayableNode) -> None:
-    """Give a proxy the look of its node: colours, window and level."""
+    """Copy the node's appearance to its proxy: colours, window and level."""
     display, model = changes.addDisplay(proxy), node.GetDisplayNode()
     if model is not None:
         copyDisplay(display, model)
@@ -49,7 +49,7 @@ def showLike(changes: SceneChanges, proxy: slicer.vtkMRMLDisplayableNode, node: 
 def hiddenVolume(
     changes: SceneChanges, volume: slicer.vtkMRMLScalarVolumeNode, voxels: vtk.vtkImageData, className: str
 ) -> slicer.vtkMRMLScalarVolumeNode:
-    """A hidden volume of a class with these voxels: geometry and look are those of `volume`, parents are none."""
+    """Add a hidden volume of a class with these voxels; it has the geometry and look of `volume`, and no parents."""
     copy = changes.add(volume.GetScene(), className, volume.GetName())
     copy.SetIJKToRASMatrix(matrixFromArray(ijkToRasOf(volume)))
     copy.SetAndObserveImageData(voxels)

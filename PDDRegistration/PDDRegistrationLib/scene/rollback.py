@@ -1,4 +1,4 @@
-"""`unchangedOnError`: a transaction on the scene; results appear whole, or not at all."""
+"""Run a transaction on the scene: results appear completely, or not at all (`unchangedOnError`)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from .nodes import nodesOfClass
 
 @contextmanager
 def unchangedOnError(scene: slicer.vtkMRMLScene, outputs: Iterable[slicer.vtkMRMLNode]) -> Iterator[None]:
-    """Undo what the body did to the scene if it raises, and let the exception pass.
+    """Undo what the body did to the scene if it raises, and pass the exception on.
 
-    Removed are the nodes that the body added. Brought back are the parent transforms of all nodes, and what `outputs`
-    and their display nodes held. Their data is not copied for that, so the body must give them new objects (image
-    data, segmentation, transform) and not write into those that they have.
+    The nodes that the body added are removed. The parent transforms of all nodes are restored, and the content of
+    `outputs` and their display nodes. Their data is not copied for that, so the body must give them new objects (image
+    data, segmentation, transform) and not write into the existing ones.
 
-    Just one thing stays: a segmentation without a display node gets one, because Slicer's slice views still use the
+    One change stays: a segmentation without a display node gets one, because Slicer's slice views still use the
     display node that a segmentation has lost, and crash.
     """
     outputs = list(outputs)
@@ -42,7 +42,7 @@ def unchangedOnError(scene: slicer.vtkMRMLScene, outputs: Iterable[slicer.vtkMRM
 
 
 class _Snapshot:
-    """A node's content, attributes and references at one time; the data in it is shared with the node."""
+    """Content, attributes and references of a node at one time; the data in it is shared with the node."""
 
     def __init__(self, node: slicer.vtkMRMLNode) -> None:
         self._node, self._copy = node, node.CreateNodeInstance()

@@ -35,7 +35,7 @@ def loadSamplePair(folder: Path) -> dict[str, slicer.vtkMRMLNode]:
         folder: `Resources/SampleData` of the module.
 
     Returns:
-        nodes: fixed, moving (volumes), fixedSegmentation, movingSegmentation, fixedPoints, movingPoints.
+        the nodes by name: fixed, moving (volumes), fixedSegmentation, movingSegmentation, fixedPoints, movingPoints.
     """
     names = {int(value): name for value, name in json.loads((folder / "labels.json").read_text("utf-8")).items()}
     nodes: dict[str, slicer.vtkMRMLNode] = {}
@@ -60,7 +60,7 @@ def _segmentation(path: Path, name: str, names: dict[int, str]) -> slicer.vtkMRM
 
 
 def _points(path: Path, name: str) -> slicer.vtkMRMLMarkupsFiducialNode:
-    """Load landmarks: LPS mm in the file, RAS in the scene; not shown, because they lie all over the views."""
+    """Load landmarks: LPS mm in the file, RAS in the scene; hidden, because they would cover the views."""
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", name)
     with path.open(encoding="utf-8", newline="") as stream:
         for row in csv.DictReader(stream):

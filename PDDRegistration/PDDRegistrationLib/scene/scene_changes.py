@@ -1,4 +1,4 @@
-"""`SceneChanges`: temporary changes of a scene, settings of nodes and hidden nodes, which can be undone."""
+"""Change a scene temporarily, settings of nodes and hidden nodes, and undo the changes (`SceneChanges`)."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ HELPER = "PDDRegistration.Helper"
 
 
 class SceneChanges:
-    """Remembers what it changes. What a user changed meanwhile stays as the user left it."""
+    """Record of temporary changes, to undo them. Whatever a user changed meanwhile stays as the user left it."""
 
     def __init__(self) -> None:
         self._settings: list[_Setting] = []
         self._nodes: list[slicer.vtkMRMLNode] = []
 
     def set(self, node: slicer.vtkMRMLNode, name: str, value: Any, getter: str = "") -> None:
-        """Change one property of a node, by its MRML name, such as 'ForegroundOpacity'; getter: if not 'Get' + name."""
+        """Change a node's property, by MRML name, such as 'ForegroundOpacity'; getter: if not 'Get' + name."""
         setting = next((known for known in self._settings if known.node is node and known.name == name), None)
         if setting is None:
             setting = _Setting(node, name, getter or f"Get{name}")
@@ -26,7 +26,7 @@ class SceneChanges:
         setting.change(value)
 
     def restore(self, node: slicer.vtkMRMLNode, name: str) -> None:
-        """Undo the change of one property, before the others."""
+        """Restore one property before the others."""
         for setting in [known for known in self._settings if known.node is node and known.name == name]:
             self._settings.remove(setting)
             setting.restore()
@@ -45,19 +45,19 @@ class SceneChanges:
         return node
 
     def addDisplay(self, node: slicer.vtkMRMLDisplayableNode) -> slicer.vtkMRMLDisplayNode:
-        """Return the node's display node; if it has none, a new one, which `undo` removes."""
+        """Return the node's display node; if it has none, add one, which `undo` removes."""
         if node.GetDisplayNode() is None:
             node.CreateDefaultDisplayNodes()
             self.adopt(node.GetDisplayNode())
         return node.GetDisplayNode()
 
     def adopt(self, node: slicer.vtkMRMLNode) -> None:
-        """Remove a node that has just been made at `undo`, with the rest."""
+        """Register a node that has just been made, so that `undo` removes it with the rest."""
         node.SetSaveWithScene(False)
         self._nodes.append(node)
 
     def remove(self, node: slicer.vtkMRMLNode) -> None:
-        """Take one of the added nodes out of the scene, before the others."""
+        """Remove one of the added nodes from the scene before the others."""
         self._nodes = [kept for kept in self._nodes if kept is not node]
         self._settings = [setting for setting in self._settings if setting.node is not node]
         if node.GetScene() is not None:
@@ -75,7 +75,7 @@ class SceneChanges:
 
 
 class _Setting:
-    """One property of a node: its value before the change, and the value that was set."""
+    """Property of a node: its value before the change, and the value that was set."""
 
     def __init__(self, node: slicer.vtkMRMLNode, name: str, getter: str) -> None:
         self.node, self.name, self._getter = node, name, getter

@@ -1,4 +1,4 @@
-"""Match the segments of two segmentations, and bring the matched ones to label maps with common values."""
+"""Match the segments of two segmentations, and convert the matched ones to label maps with common values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CODES = (1, 2, 3, 5, 6)  # of a terminology string: category, type, modifier, r
 
 @dataclass(frozen=True)
 class SegmentMatch:
-    """A fixed segment and the moving one that is the same organ; how: 'name' or 'terminology'."""
+    """Fixed segment and the moving one that is the same organ; how: 'name' or 'terminology'."""
 
     fixed: Segment
     moving: Segment
@@ -26,7 +26,7 @@ class SegmentMatch:
 
 @dataclass(frozen=True)
 class SegmentMatches:
-    """The pairs of two segmentations, in the fixed one's order, and the segments left over on either side."""
+    """Matched pairs of two segmentations, in the fixed one's order, and the unmatched segments of both."""
 
     pairs: tuple[SegmentMatch, ...]
     unmatchedFixed: tuple[Segment, ...]
@@ -35,7 +35,7 @@ class SegmentMatches:
 
 @dataclass(frozen=True, eq=False)
 class SharedLabels:
-    """Two label maps in which matched segments have the same value: `pairs[n]` is label n + 1 in both, 0 the rest.
+    """Label maps in which matched segments have the same value: `pairs[n]` is label n + 1 in both, 0 the rest.
 
     fixed and moving lie on grids of their own, LPS mm.
     """
@@ -48,8 +48,8 @@ class SharedLabels:
 def matchSegments(fixedSegments: Iterable[Segment], movingSegments: Iterable[Segment]) -> SegmentMatches:
     """Find the segments of two segmentations that are the same organ; each is used once.
 
-    First by name, without regard to case and outer spaces, then by the codes of the terminology (category, type,
-    modifier, region), where they are those of just one segment left over on each side. Slicer's default for new
+    Segments are matched first by name, ignoring case and outer spaces, then by the codes of the terminology (category,
+    type, modifier, region), where exactly one unmatched segment on each side has them. Slicer's default for new
     segments ("Tissue") names no organ and matches nothing.
     """
     fixed, moving = list(fixedSegments), list(movingSegments)
@@ -78,12 +78,12 @@ def matchSegments(fixedSegments: Iterable[Segment], movingSegments: Iterable[Seg
 def sharedLabels(
     fixed: SegmentLabels, moving: SegmentLabels, matches: SegmentMatches | None = None
 ) -> list[SharedLabels]:
-    """Bring matched segments to label maps with common values, for `pddnet.evaluation.metrics.label_table`.
+    """Convert matched segments to label maps with common values, for `pddnet.evaluation.metrics.label_table`.
 
-    One item for every two layers that share a match, usually one in all: segments that overlap lie in different
-    layers, so all of them are measured, and none hides another. To measure as the command line does, resample `fixed`
-    to the fixed volume's grid, and `moving` to it without and with the transform. Pairs of which one segment has no
-    voxels at all are left out.
+    The list has one item for every two layers that share a match, usually one in all: segments that overlap lie in
+    different layers, so all of them are measured, and none hides another. To measure as the command line does, resample
+    `fixed` to the fixed volume's grid, and `moving` to it without and with the transform. Pairs of which one segment
+    has no voxels at all are left out.
     """
     groups: dict[tuple[int, int], list[SegmentMatch]] = {}
     for pair in (matches or matchSegments(fixed.segments, moving.segments)).pairs:
@@ -100,7 +100,7 @@ def sharedLabels(
 
 
 def terminologyCodes(segment: Segment) -> tuple[tuple[str, str], ...] | None:
-    """(coding scheme, code) of category, type, modifier, region and the region's modifier; None if they say nothing."""
+    """Return (coding scheme, code) of category, type, modifier, region, region's modifier; None if unspecific."""
     parts = segment.terminology.split("~") + [""] * 7
     codes = tuple(((parts[n] + "^^").split("^")[0], (parts[n] + "^^").split("^")[1]) for n in _CODES)
     category, kind = codes[:2]
@@ -112,10 +112,10 @@ def _nameKey(segment: Segment) -> str:
 
 
 def _relabelled(image: Image, values: list[int]) -> Image:
-    """Relabel a map: `values[n]` becomes n + 1, all else 0."""
+    """Relabel a label map: `values[n]` becomes n + 1, all else 0."""
     table = np.zeros(max([int(image.array.max()), *values]) + 1, np.uint8 if len(values) < 256 else np.uint16)
     table[values] = np.arange(1, len(values) + 1)
     array = np.empty(image.array.shape, table.dtype)
-    for plane, relabelled in zip(image.array, array, strict=True):  # numpy makes 64-bit indices of all that it is given
+    for plane, relabelled in zip(image.array, array, strict=True):  # numpy converts all indices to 64 bits
         np.take(table, plane, out=relabelled, mode="clip")
     return Image(array, image.grid)

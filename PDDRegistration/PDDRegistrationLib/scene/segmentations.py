@@ -1,4 +1,4 @@
-"""Segmentation nodes to and from label maps of pddnet, layer by layer, so that segments may overlap."""
+"""Convert segmentation nodes to and from label maps of pddnet, layer by layer, so that segments may overlap."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ BINARY = "Binary labelmap"
 
 @dataclass(frozen=True)
 class Segment:
-    """One segment: its ID, name and terminology string in the segmentation, and where its voxels are.
+    """Segment of a segmentation: its ID, name and terminology string, and where its voxels are.
 
-    layer: index of the label map that holds it, None where it has no voxels; value: its label there.
+    layer: index of the label map that holds it, None where it has no voxels; value: its label in that map.
     """
 
     id: str
@@ -43,9 +43,9 @@ class Segment:
 
 @dataclass(frozen=True, eq=False)
 class SegmentLabels:
-    """A segmentation as label maps in the world, LPS mm: one per layer, disjoint labels within each, 0 background.
+    """Segmentation as label maps in the world, LPS mm: one per layer, disjoint labels within each, 0 background.
 
-    The segments stand in the order of the segmentation, those without voxels too.
+    The segments are in the order of the segmentation, including those without voxels.
     """
 
     images: tuple[Image, ...]
@@ -60,10 +60,10 @@ def labelsFromSegmentation(
     """Read a segmentation in the world, LPS mm, with its parent transforms applied; the node stays unchanged.
 
     Args:
-        segmentationNode: with binary label maps (of any geometry, cropped or not, shared or overlapping), or only with
+        segmentationNode: holds binary label maps (of any geometry, cropped or not, shared or overlapping), or only with
             surfaces, which are turned into label maps in a copy.
-        referenceVolume: the voxels to use for surfaces; without, those that the segmentation names, or small ones,
-            about 250 along each side of a segment.
+        referenceVolume: the volume whose voxels surfaces are converted to; without, those of the volume that the
+            segmentation names, or small ones, about 250 along each side of a segment.
         ignoring: as for `volumes.imageFromVolume`; for a moving segmentation
             `registrationParent(segmentationNode, movingVolume)`.
 
@@ -71,7 +71,7 @@ def labelsFromSegmentation(
     then the nearest voxel is taken, so that labels never mix.
 
     Raises:
-        InputError: the surfaces cannot be converted, or the geometry is no grid.
+        InputError: the surfaces cannot be converted, or the geometry is not a regular grid.
     """
     segmentation = _withLabelMaps(segmentationNode, referenceVolume)
     to_world = transformToWorld(segmentationNode, ignoring)
@@ -97,12 +97,12 @@ def segmentationFromLabels(
     like: slicer.vtkMRMLSegmentationNode,
     referenceVolume: slicer.vtkMRMLScalarVolumeNode | None = None,
 ) -> None:
-    """Give a segmentation node these label maps (LPS mm, world), replacing what it held, and no parent transform.
+    """Store label maps (LPS mm, world) in a segmentation node, replacing its content; it gets no parent transform.
 
     Args:
-        labels: the segments of `like`, say warped; all of them come out, also those without voxels.
+        labels: the segments of `like`, for example warped; all of them are stored, also those without voxels.
         outputNode: a segmentation node of the scene, another one than `like`.
-        like: whose names, colours, terminology, tags and display the segments get, by their IDs.
+        like: the segmentation whose names, colours, terminology, tags and display the segments get, by their IDs.
         referenceVolume: its voxels become the reference geometry, for editing and export: the fixed volume.
     """
     segmentation = slicer.vtkSegmentation()
@@ -148,7 +148,7 @@ def _segments(segmentation: slicer.vtkSegmentation, layers: dict[str, int]) -> I
 def _withLabelMaps(
     node: slicer.vtkMRMLSegmentationNode, volume: slicer.vtkMRMLScalarVolumeNode | None
 ) -> slicer.vtkSegmentation:
-    """The node's segmentation if it has label maps, else a copy of it that has."""
+    """Return the node's segmentation if it has label maps, else a copy of it with label maps."""
     segmentation = node.GetSegmentation()
     if segmentation.GetNumberOfSegments() == 0 or segmentation.ContainsRepresentation(BINARY):
         return segmentation
@@ -167,10 +167,10 @@ def _withLabelMaps(
 
 
 def _referenceGeometry(node: slicer.vtkMRMLSegmentationNode, volume: slicer.vtkMRMLScalarVolumeNode) -> str | None:
-    """The volume's voxels in the segmentation's own coordinates, as the converter wants to read them.
+    """Return the volume's geometry in the segmentation's own coordinates, in the text format of the converter.
 
-    The converter goes on with them wherever a surface is. So where no straight voxels would fit, because one of the two
-    is bent, they lie as in the volume's own coordinates, and just their size matters.
+    The converter extends this geometry to wherever a surface is. So where no rectilinear voxels fit, because one of the
+    two is bent, the voxels are those of the volume's own coordinates, and only their size matters.
     """
     if volume.GetImageData() is None:
         return None
@@ -190,7 +190,7 @@ def _orientedImage(image: Image) -> slicer.vtkOrientedImageData:
 
 
 def _emptyLabelMap() -> slicer.vtkOrientedImageData:
-    """A label map without voxels, for segments without any."""
+    """Return a label map without voxels, for segments that have none."""
     empty = slicer.vtkOrientedImageData()
     empty.SetExtent(0, -1, 0, -1, 0, -1)
     empty.AllocateScalars(vtk.VTK_SHORT, 1)

@@ -1,7 +1,7 @@
-"""Transform nodes to and from pddnet's displacement fields and ITK's transforms. MRML is in RAS and pddnet in LPS, mm.
+"""Convert transform nodes to and from displacement fields and ITK's transforms. MRML is in RAS and pddnet in LPS, mm.
 
 A registration's transform maps points of the fixed scan to points of the moving one. That is a transform node's "from
-parent" direction: what lies under the node is shown where the fixed scan has it.
+parent" direction: the children of the node are displayed in fixed space.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from .geometry import (
 
 SAMPLED_EVERY = 4.0  # mm, where a transform has no equivalent in ITK
 SAMPLED_AROUND = 40.0  # mm around the fixed grid
-SAME_PLACE = 0.5  # mm; VTK's cubic interpolation is less off
+SAME_PLACE = 0.5  # mm; the error of VTK's cubic interpolation is smaller
 
 
 def gridTransformFromField(field: DisplacementField, transformNode: slicer.vtkMRMLTransformNode) -> None:
     """Store a displacement field in the node as a grid transform: from parent, fixed to moving, float32.
 
-    Between its nodes it is linear. Outside the grid VTK goes on with the border's displacement, where ITK has none.
-    The node's own parent is removed, as the field maps world to world.
+    It is interpolated linearly between its nodes. Outside the grid VTK continues the border's displacement, where ITK
+    has none. The node's own parent is removed, as the field maps world to world.
     """
     data = imageData(field.array * RAS_LPS.astype(np.float32), np.dtype(np.float32))
     data.SetSpacing(field.grid.spacing.tolist())
@@ -60,7 +60,7 @@ def fieldFromGridTransform(transformNode: slicer.vtkMRMLTransformNode) -> Displa
     """Read the displacement field of a grid transform node, without its parents: LPS mm, from parent, float32.
 
     Raises:
-        InputError: the node holds something else, or a grid that is stored in the other direction.
+        InputError: the node holds no grid transform, or a grid that is stored in the other direction.
     """
     transform = transformNode.GetTransformFromParentAs("vtkOrientedGridTransform", False)
     if transform is None or transform.GetInverseFlag() or transform.GetDisplacementGrid() is None:
@@ -74,15 +74,15 @@ def fieldFromGridTransform(transformNode: slicer.vtkMRMLTransformNode) -> Displa
 
 
 def itkTransformFromNode(transformNode: slicer.vtkMRMLTransformNode, grid: Grid | None = None) -> sitk.Transform:
-    """Convert the node and its parents to ITK's transform, fixed to moving, LPS mm: from the world to under the node.
+    """Convert the node and its parents to ITK's transform, fixed to moving, LPS mm: from the world to its children.
 
-    Linear transforms become one AffineTransform. Grids and B-splines that are stored from parent are handed on as they
+    Linear transforms become one AffineTransform. Grids and B-splines that are stored from parent are passed on as they
     are, in a CompositeTransform if there are several; between a grid's nodes ITK is linear, where VTK may be cubic.
     Whatever needs an inverse, has no ITK class, or does not reach over the whole of `grid` (ITK moves nothing outside,
-    VTK goes on), is sampled every 4 mm over `grid`, the fixed image's, and 40 mm around it.
+    VTK continues), is sampled every 4 mm over `grid`, the fixed image's, and 40 mm around it.
 
     Raises:
-        InputError: it would have to be sampled, and no grid was given.
+        InputError: the transform would have to be sampled, and no grid was given.
     """
     from_world = transformBetween(None, transformNode)
     if from_world.IsA("vtkLinearTransform"):
@@ -126,7 +126,7 @@ def _itkPart(part: vtk.vtkAbstractTransform) -> sitk.Transform | None:
 
 
 def _agrees(transform: sitk.Transform, judge: vtk.vtkAbstractTransform, grid: Grid) -> bool:
-    """Whether ITK and VTK agree on the corner voxels of the grid."""
+    """Return whether ITK and VTK agree on the corner voxels of the grid."""
     points = grid.index_to_point(grid.point_to_index(grid.corners()).clip(0, grid.size - 1))
     moved = np.array([transform.TransformPoint(point) for point in points.tolist()])
     return np.abs(moved - RAS_LPS * movedPoints(judge, RAS_LPS * points)).max() < SAME_PLACE

@@ -1,4 +1,4 @@
-"""Volume nodes to and from pddnet's images. MRML is in RAS and pddnet in LPS, both in mm."""
+"""Convert volume nodes to and from pddnet's images. MRML is in RAS and pddnet in LPS, both in mm."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def imageFromVolume(
 
     Args:
         volumeNode: any scalar or label map volume, its axes left-handed, oblique or unequal.
-        ignoring: a transform in its chain of parents that is left out, with all above it. Before a volume is
-            registered again that is `registrationParent(volumeNode)`: it would else be taken where the last result
-            put it.
+        ignoring: a transform in its chain of parents that is left out, with all above it. Before a volume is registered
+            again that is `registrationParent(volumeNode)`; otherwise the volume would be read at the position that the
+            last result gave it.
 
     Without a parent, or under rotations, translations and scales along its axes, the array (D, H, W) is the node's own
     memory, read-only: use it before the node changes. Under a shear or a non-linear parent the volume is resampled
@@ -39,7 +39,7 @@ def imageFromVolume(
     lowest value, in CT -1024 if that is lower.
 
     Raises:
-        InputError: no voxels, colours or vectors in them, or a geometry that is no grid.
+        InputError: the volume has no voxels, holds colours or vectors, or its geometry is not a regular grid.
     """
     data = _scalars(volumeNode)
     labels = bool(volumeNode.IsA("vtkMRMLLabelMapVolumeNode"))
@@ -52,16 +52,17 @@ def imageFromVolume(
 def updateVolumeFromImage(
     volumeNode: slicer.vtkMRMLScalarVolumeNode, image: Image, like: slicer.vtkMRMLScalarVolumeNode | None = None
 ) -> None:
-    """Give an existing volume the voxels and the geometry (LPS mm) of an `Image`, and no parent transform.
+    """Store the voxels and the geometry (LPS mm) of an `Image` in a volume node, without a parent transform.
 
-    like: whose scalar type, window, level and colours it gets; without, the image's type and the display it had.
+    like: the volume whose scalar type, window, level and colours it gets; without, it gets the image's type and keeps
+    its display.
     """
     voxels = imageData(image.array, _scalarType(like) if like is not None else None)
     _fill(volumeNode, voxels, image.grid, like)
 
 
 def copyDisplay(display: slicer.vtkMRMLDisplayNode, model: slicer.vtkMRMLDisplayNode) -> None:
-    """Give a display node the content of another one: colours, opacity; of a volume window and level, held fixed."""
+    """Copy the content of another display node: colours and opacity; of a volume also window and level, held fixed."""
     display.CopyContent(model)
     if model.IsA("vtkMRMLScalarVolumeDisplayNode"):
         display.AutoWindowLevelOff()  # an automatic window would follow the voxels that the copy shows

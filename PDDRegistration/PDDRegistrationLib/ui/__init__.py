@@ -1,1 +1,1 @@
-"""The behaviour of the widgets in Resources/UI, a class for each section of the panel."""
+"""Drive the widgets in Resources/UI, with a class for each section of the panel."""

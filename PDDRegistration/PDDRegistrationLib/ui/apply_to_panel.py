@@ -1,4 +1,4 @@
-"""`ApplyToPanel`: the row "Apply to" of Compare.ui, which applies a transform to further nodes."""
+"""Drive the row "Apply to" of Compare.ui, which applies a transform to further nodes (`ApplyToPanel`)."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ DIRECTIONS = {False: _("forward: moving to fixed"), True: _("inverse: fixed to m
 
 
 class ApplyToPanel:
-    """Puts the chosen node under the transform or its inverse. What was applied can be undone after `show` too."""
+    """Put the chosen node under the transform or its inverse. This can be undone after another `show` too."""
 
     def __init__(self, ui: Any, onMoved: Callable[[], None]) -> None:
-        """ui: the widgets of Compare.ui by name; onMoved: called after a node got another parent."""
+        """Connect the widgets of Compare.ui, `ui` by name; onMoved: called after a node got another parent."""
         self.ui, self._onMoved = ui, onMoved
         self._applied = Applied()
         self._transform: slicer.vtkMRMLTransformNode | None = None
@@ -32,7 +32,7 @@ class ApplyToPanel:
         self._update()
 
     def show(self, transform: slicer.vtkMRMLTransformNode | None) -> None:
-        """Offer a transform to apply; None: there is none."""
+        """Offer a transform to apply; None: offer nothing."""
         self._transform = transform
         self._update()
 
@@ -51,7 +51,7 @@ class ApplyToPanel:
         self._do(_("{node} was made."), hardenedCopy)
 
     def _do(self, text: str, action: Callable[..., Any]) -> None:
-        """Apply or harden, and say so."""
+        """Apply or harden, and report it to the user."""
         node, inverse = self.ui.applyNodeSelector.currentNode(), self.ui.directionComboBox.currentIndex == 1
         try:
             with slicer.util.WaitCursor():

@@ -1,4 +1,4 @@
-"""`Binding`: binds a parameter node to the widgets of a panel, until it is released."""
+"""Bind a parameter node to the widgets of a panel, until it is released (`Binding`)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ..base.parameter_node import ParameterNodeClass
 
 
 class Binding:
-    """The widgets that name a parameter follow the parameter node, and change it."""
+    """Binding of a parameter node to the widgets that name a parameter: they follow the node, and change it."""
 
     def __init__(self, parameters: ParameterNodeClass, ui: Any) -> None:
-        """ui: widgets by name, as `slicer.util.childWidgetVariables` returns them."""
+        """Bind the widgets `ui`, by name as `slicer.util.childWidgetVariables` returns them."""
         self._parameters = parameters
         self._guiTag = parameters.connectGui(ui)
         self._observer: int | None = None
@@ -25,7 +25,7 @@ class Binding:
         self._observer = node.AddObserver(vtk.vtkCommand.ModifiedEvent, onModified)
 
     def release(self) -> None:
-        """Unbind the widgets, and observe no more."""
+        """Unbind the widgets, and remove the observers."""
         self._parameters.disconnectGui(self._guiTag)
         if self._observer is not None:
             self._parameters.parameterNode.RemoveObserver(self._observer)

@@ -1,4 +1,4 @@
-"""`ComparePanel`: the behaviour of the widgets of Compare.ui, which show a result in the views."""
+"""Drive the widgets of Compare.ui, which show a result in the views (`ComparePanel`)."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ OVERLAYS = {
 
 
 class ComparePanel:
-    """One result at a time: `show` offers the tools, `start` changes the views, `close` undoes everything."""
+    """Show one result at a time: `show` offers the tools, `start` changes the views, `close` undoes everything."""
 
     def __init__(self, ui: Any) -> None:
-        """ui: the widgets of Compare.ui by name, their scene set."""
+        """Connect the widgets of Compare.ui, `ui` by name, with their scene set."""
         self.ui = ui
         self._session: CompareSession | None = None
         self._fields = {"grid": ui.gridButton, "glyphs": ui.glyphsButton, "contours": ui.contoursButton}
@@ -56,11 +56,11 @@ class ComparePanel:
         warpedVolume: slicer.vtkMRMLScalarVolumeNode | None = None,
         warpedSegmentation: slicer.vtkMRMLSegmentationNode | None = None,
     ) -> None:
-        """Offer the tools for a result; the views stay as they are until `start` or the first tool.
+        """Offer the tools for a result; the views stay as they are until `start` or the first tool is used.
 
         Without transform or volumes there is nothing to offer. The same nodes as before change nothing, so this may be
         called whenever the parameter node changes. uncertainty: standard deviation of the displacement in mm, LPS, on
-        any grid. warped...: what the moving volume and segmentation were resampled into, if they were.
+        any grid. warped...: the resampled moving volume and segmentation, if there are any.
         """
         nodes = ComparedNodes(
             fixedVolume,
@@ -83,7 +83,7 @@ class ComparePanel:
         self._update()
 
     def start(self) -> None:
-        """Put the pair into the views, with the transform; nothing happens without a result."""
+        """Show the pair in the views, with the transform; nothing happens without a result."""
         if self._session is not None:
             self._session.comparison.setRegistered(True)
         self._update()
@@ -202,7 +202,7 @@ class ComparePanel:
         self.ui.crosshairLabel.text = text
 
     def _onTransformChanged(self, caller: object = None, event: object = None) -> None:
-        """Maps of the transform as it was would mislead."""
+        """Discard the maps of the former state of the transform, which would mislead."""
         if self._session is not None:
             self._session.forgetOverlays()
             self._session.field.refresh()

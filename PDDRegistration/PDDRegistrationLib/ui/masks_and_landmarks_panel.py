@@ -1,4 +1,4 @@
-"""`MasksAndLandmarksPanel`: the widgets of masks, by segment, and of the landmarks that a run starts from."""
+"""Handle the widgets that choose mask segments and place the initial landmarks (`MasksAndLandmarksPanel`)."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ SIDES = ("fixed", "moving")
 
 
 class MasksAndLandmarksPanel:
-    """Connects what no node selector can: the choice of a segment within a mask, and the placing of points."""
+    """Handle what no node selector can: the choice of a segment within a mask, and the placing of landmarks."""
 
     def __init__(self, ui: Any, onPlacing: Callable[[], None]) -> None:
-        """ui: widgets by name; onPlacing: called before points are placed, so that the views show the last result."""
+        """Connect the widgets `ui`, by name; onPlacing: called before landmarks are placed, so that the views show the
+        last result."""
         self.ui, self._onPlacing = ui, onPlacing
         self._parameters: RegistrationParameters | None = None
         self._entries: dict[str, list[tuple[str, str]]] = {side: [] for side in SIDES}
@@ -34,14 +35,14 @@ class MasksAndLandmarksPanel:
             )
 
     def show(self, parameters: RegistrationParameters | None) -> None:
-        """Follow a parameter node; None: none. `refresh` is to be called whenever it changes."""
+        """Follow a parameter node, or none; `refresh` is to be called whenever the node changes."""
         self._parameters = parameters
         self._watch([])
         if parameters is not None:
             self.refresh()
 
     def refresh(self) -> None:
-        """Show what the parameter node holds."""
+        """Show the values of the parameter node."""
         parameters = self._parameters
         if parameters is None or slicer.mrmlScene.IsImporting():
             return
@@ -75,7 +76,7 @@ class MasksAndLandmarksPanel:
             setattr(self._parameters, f"{side}MaskSegment", self._segments(side).itemData(index))
 
     def _onPlaceClicked(self, side: str) -> None:
-        """Let the next clicks into the views place points of this scan, in a new list if none is chosen."""
+        """Start placing landmarks of this scan by clicks in the views, in a new list if none is chosen."""
         if self._parameters is None:
             return
         node = getattr(self._parameters, f"{side}Points")
@@ -92,7 +93,7 @@ class MasksAndLandmarksPanel:
         interaction.SetCurrentInteractionMode(interaction.Place)
 
     def _watch(self, nodes: list[slicer.vtkMRMLNode]) -> None:
-        """Count anew whenever a point of these lists comes or goes."""
+        """Observe the lists, to count the pairs again whenever a point is added or removed."""
         for node, tag in self._observers:
             node.RemoveObserver(tag)
         events = ("PointPositionDefinedEvent", "PointPositionUndefinedEvent", "PointRemovedEvent")
@@ -104,15 +105,16 @@ class MasksAndLandmarksPanel:
         self._count()
 
     def _count(self) -> None:
-        """Say how many pairs there are, and by what they were matched."""
+        """Show how many pairs there are, and by what they were matched."""
         if self._parameters is not None:
             self.ui.pointsNote.text = _pairsText(self._parameters.fixedPoints, self._parameters.movingPoints)
 
 
 def _placeWithMovingScan(parameters: RegistrationParameters) -> None:
-    """Put an empty list of moving points where the moving scan is shown, so that clicks on it mean its own places.
+    """Put an empty list of moving points under the transform of the displayed moving scan, so that clicks on it are
+    stored in moving space.
 
-    Where the last result was resampled into an output volume, that is what is shown.
+    Where the last result was resampled into an output volume, that volume is displayed.
     """
     points, volume = parameters.movingPoints, parameters.movingVolume
     if points is None or volume is None or points.GetNumberOfControlPoints() or points.GetParentTransformNode():
@@ -128,7 +130,7 @@ def _placeWithMovingScan(parameters: RegistrationParameters) -> None:
 def _pairsText(
     fixedPoints: slicer.vtkMRMLMarkupsFiducialNode | None, movingPoints: slicer.vtkMRMLMarkupsFiducialNode | None
 ) -> str:
-    """How many pairs of points there are, or why there are none; nothing unless both lists are chosen."""
+    """State how many pairs of points there are, or why there are none; empty unless both lists are chosen."""
     if fixedPoints is None or movingPoints is None:
         return ""
     try:
@@ -140,7 +142,7 @@ def _pairsText(
 
 
 def _segmentsOf(node: slicer.vtkMRMLNode | None) -> list[tuple[str, str]]:
-    """ID and name of every segment; none of a label map."""
+    """List ID and name of every segment; empty for a label map."""
     if node is None or not node.IsA("vtkMRMLSegmentationNode"):
         return []
     segmentation = node.GetSegmentation()

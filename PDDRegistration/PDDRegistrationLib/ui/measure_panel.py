@@ -1,4 +1,4 @@
-"""`MeasurePanel`: the behaviour of the widgets of Measure.ui, which measure any transform of the scene."""
+"""Drive the widgets of Measure.ui, which measure any transform of the scene (`MeasurePanel`)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ FROM_MODULE = ("fixedVolume", "movingVolume", "fixedSegmentation", "movingSegmen
 
 @parameterNodeWrapper
 class MeasureParameters(ParameterNodeClass):
-    """The chosen nodes, by the names of `MeasureSelection`; scenes are saved with these names."""
+    """Chosen nodes, with the field names of `MeasureSelection`; scenes are saved with these names."""
 
     transform: vtkMRMLTransformNode | None
     fixedVolume: vtkMRMLScalarVolumeNode | None
@@ -52,15 +52,15 @@ class MeasureParameters(ParameterNodeClass):
 
 
 class MeasurePanel:
-    """Connects a parameter node of its own, the widgets and the measurements. Measure becomes Cancel during one."""
+    """Connect the panel's own parameter node, the widgets and the measurements. Measure becomes Cancel during one."""
 
     def __init__(self, ui: Any, logic: Any) -> None:
-        """ui: the widgets of Measure.ui by name, no others; logic: has the `worker`."""
+        """Connect the widgets of Measure.ui, `ui` by name, no others; logic: has the `worker`."""
         self.ui, self.logic = ui, logic
         self._parameters: MeasureParameters | None = None
         self._binding: Binding | None = None
         self._job: MeasureJob | None = None
-        self._transform: str | None = None  # ID of the one whose volumes were filled in
+        self._transform: str | None = None  # ID of the transform whose volumes were filled in
         self._views = {
             "summary": TableView(ui.measureSummaryTab),
             "segments": TableView(ui.measureSegmentsTab),
@@ -73,7 +73,7 @@ class MeasurePanel:
     def show(self, parameters: RegistrationParameters | None) -> None:
         """Bind the widgets to the scene; None unbinds them.
 
-        parameters: the module's parameter node: what was registered last is offered where nothing is chosen yet.
+        parameters: the module's parameter node: the last registration is offered where nothing is chosen yet.
         """
         if self._binding is not None:
             self._binding.release()
@@ -89,7 +89,7 @@ class MeasurePanel:
         self._onModified()
 
     def close(self) -> None:
-        """Cancel what runs and let go of the scene."""
+        """Cancel a running measurement and release the scene."""
         self.cancel()
         self.show(None)
 
@@ -100,7 +100,7 @@ class MeasurePanel:
 
     @staticmethod
     def _offer(own: MeasureParameters, parameters: RegistrationParameters) -> None:
-        """Choose what the module registered last, unless another transform was chosen already."""
+        """Choose the nodes of the module's last registration, unless another transform was chosen already."""
         result = parameters.outputTransform
         if result is None or own.transform not in (None, result):
             return
@@ -110,7 +110,7 @@ class MeasurePanel:
                 setattr(own, name, getattr(parameters, name))
 
     def _onModified(self, caller: object = None, event: object = None) -> None:
-        """The parameter node has changed."""
+        """Update the panel after a change of the parameter node."""
         if slicer.mrmlScene.IsImporting() or self._parameters is None:
             return
         transform = self._parameters.transform
@@ -156,7 +156,7 @@ class MeasurePanel:
     def _start(self, selection: MeasureSelection) -> None:
         with slicer.util.WaitCursor():
             job = MeasureJob(self.logic.worker, selection, self._onProgress, self._onFinished, self._onFailed)
-        if not job.isRunning:  # it has failed at once, and said so
+        if not job.isRunning:  # the job failed at once, and reported it
             return
         self._job = job
         self.ui.measureProgressBar.value = 0
@@ -181,7 +181,7 @@ class MeasurePanel:
             self._updateMeasure()
 
     def _showTables(self, transform: slicer.vtkMRMLTransformNode | None) -> None:
-        """Show the tables of the last measurement of a transform; none if it was not measured."""
+        """Show the tables of the last measurement of a transform; show none if it was not measured."""
         tables = measureTablesOf(transform)
         nodes = tables.nodes if tables is not None else {}
         summary = summaryHtml(transform, jacobianOf(tables)) if tables is not None else ""
@@ -196,7 +196,7 @@ class MeasurePanel:
         self.ui.measurePlotButton.enabled = "segments" in nodes
 
     def _tables(self) -> MeasureTables | None:
-        """The tables of the chosen transform; None, and a message, where they are gone."""
+        """Return the tables of the chosen transform; where they are gone, show a message and return None."""
         tables = measureTablesOf(self._parameters.transform) if self._parameters is not None else None
         if tables is None:
             self.ui.measureStatusLabel.text = _("The tables were removed; measure again.")
@@ -224,7 +224,7 @@ class MeasurePanel:
 
 
 def _fillIn(parameters: MeasureParameters, keep: bool) -> None:
-    """Choose the volumes that the transform names; keep: but none in place of others."""
+    """Choose the volumes that the transform names; keep: do not replace volumes chosen already."""
     for name, volume in zip(("fixedVolume", "movingVolume"), registeredVolumes(parameters.transform), strict=True):
         if volume is not None and not (keep and getattr(parameters, name) is not None):
             setattr(parameters, name, volume)
@@ -235,7 +235,7 @@ def _selectionOf(parameters: MeasureParameters) -> MeasureSelection:
 
 
 def _missing(parameters: MeasureParameters | None) -> str:
-    """What keeps Measure from being pressed; nothing if it can be."""
+    """Return why Measure is disabled; an empty text if it is not."""
     if parameters is None:
         return _("Choose a transform.")
     try:
@@ -246,7 +246,7 @@ def _missing(parameters: MeasureParameters | None) -> str:
 
 
 def _parameterNode() -> slicer.vtkMRMLScriptedModuleNode:
-    """The parameter node of the scene, made where there is none."""
+    """Return the parameter node of the scene; make it where there is none."""
     node = slicer.mrmlScene.GetSingletonNode(SINGLETON, "vtkMRMLScriptedModuleNode")
     if node is not None:
         return node

@@ -1,4 +1,4 @@
-"""`RegistrationPanel`: the behaviour of the widgets of PDDRegistration.ui, which start and follow registrations."""
+"""Drive the widgets of PDDRegistration.ui, which start and follow registrations (`RegistrationPanel`)."""
 
 from __future__ import annotations
 
@@ -31,10 +31,11 @@ from .time_left import TimeLeft
 
 
 class RegistrationPanel:
-    """Connects the parameter node, the widgets and the runs. Apply becomes Cancel while one runs."""
+    """Connect the parameter node, the widgets and the runs. Apply becomes Cancel while one runs."""
 
     def __init__(self, ui: Any, logic: Any, compare: ComparePanel, afterRun: Callable[[], None]) -> None:
-        """ui: widgets by name; logic: PDDRegistrationLogic; compare: shows results; afterRun: called after each run."""
+        """Connect the widgets `ui`, by name; logic: PDDRegistrationLogic; compare: shows results; afterRun: called
+        after each run."""
         self.ui, self.logic, self._compare, self._afterRun = ui, logic, compare, afterRun
         self._uncertainty: tuple[str, Image] | None = None  # ID of the last result's transform, and its uncertainty
         self._parameters: RegistrationParameters | None = None
@@ -69,7 +70,7 @@ class RegistrationPanel:
         self._onModified()
 
     def close(self) -> None:
-        """Cancel what runs and let go of the parameter node."""
+        """Cancel a run and release the parameter node."""
         self.cancel()
         self.show(None)
 
@@ -79,13 +80,13 @@ class RegistrationPanel:
             self._job.cancel()
 
     def _mend(self, parameters: RegistrationParameters) -> None:
-        """Replace a preset or device that this version or machine does not have, and say so."""
+        """Replace a preset or device that this version or machine does not have, and tell the user."""
         text = self._settings.mend(parameters)
         if text:
             showText(self.ui.statusLabel, text)
 
     def _onModified(self, caller: object = None, event: object = None) -> None:
-        """The parameter node has changed."""
+        """Update the panel after a change of the parameter node."""
         if self._parameters is None:
             return
         self._mend(self._parameters)
@@ -97,13 +98,13 @@ class RegistrationPanel:
         self._updateApply()
 
     def _nameOutputs(self, parameters: RegistrationParameters) -> None:
-        """New outputs are called after the inputs."""
+        """Name new outputs after the inputs."""
         inputs = (parameters.fixedVolume, parameters.movingVolume, parameters.movingSegmentation)
         for output in OUTPUTS:
             getattr(self.ui, f"{output.field}Selector").baseName = outputName(output, *inputs)
 
     def _missing(self) -> InputError | None:
-        """What keeps Apply from being pressed; None if it can be."""
+        """Return why Apply is disabled; None if it is not."""
         if self._parameters is None or self._parameters.fixedVolume is None:
             return InputError(_("Choose a fixed volume."))
         if self._parameters.movingVolume is None:
@@ -144,7 +145,7 @@ class RegistrationPanel:
         self._begin()
 
     def _begin(self, torchBroken: str = "") -> None:
-        """torchBroken: why the last run could not load PyTorch."""
+        """Start a run; torchBroken: why the last run could not load PyTorch."""
         self.ui.applyButton.enabled = False  # installing PyTorch takes minutes, in which the window may work
         try:
             offerTorch(self.logic.stop, torchBroken)
@@ -166,7 +167,7 @@ class RegistrationPanel:
         self.ui.saveReportButton.visible = False
         with slicer.util.WaitCursor():
             job = self.logic.start(selectionOf(parameters), self._onProgress, self._onFinished, self._onFailed)
-        if not job.isRunning:  # it has failed at once, and said so
+        if not job.isRunning:  # the job failed at once, and reported it
             return
         self._job, self._jobParameters, self._timeLeft = job, parameters, TimeLeft()
         self._log.begin(job.selection, job.request)
@@ -239,7 +240,7 @@ class RegistrationPanel:
             showText(self.ui.verdictLabel, "")
 
     def _uncertaintyOf(self, transform: slicer.vtkMRMLTransformNode | None) -> Image | None:
-        """Of the last result; None for other transforms, which do not store it."""
+        """Return the uncertainty of the last result; None for other transforms, which do not store it."""
         if self._uncertainty is None or transform is None:
             return None
         identifier, uncertainty = self._uncertainty
@@ -271,7 +272,7 @@ def selectionOf(parameters: RegistrationParameters) -> Selection:
 
 
 def _filled(output: Any) -> Any:
-    """The output node; None before a run has put something into it."""
+    """Return the output node; None before a run has filled it."""
     if output is None:
         return None
     empty = output.GetImageData() is None if output.IsA("vtkMRMLVolumeNode") else not _segments(output)

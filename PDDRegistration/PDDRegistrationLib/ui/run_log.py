@@ -1,4 +1,4 @@
-"""`RunLog`: writes the log of this session's runs, as lines of text that can be copied."""
+"""Write the log of this session's runs, as lines of text that can be copied (`RunLog`)."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ MOST_LINES = 500
 
 
 class RunLog:
-    """Every line goes to `write` as it comes."""
+    """Log of runs; every line is passed to `write` at once."""
 
     def __init__(self, write: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
         self._write, self._clock = write, clock
         self._began, self._stage = clock(), ""
 
     def begin(self, selection: Selection, request: dict[str, Any]) -> None:
-        """A run was started."""
+        """Log the start of a run."""
         self._began, self._stage = self._clock(), ""
         names = (selection.movingVolume.GetName(), selection.fixedVolume.GetName())
         self._write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')}  {names[0]} to {names[1]}")
@@ -35,13 +35,13 @@ class RunLog:
             self._write(f"with {', '.join(name.replace('_', ' ') for name in used)}")
 
     def stage(self, stage: str) -> None:
-        """A run reported progress; only a new stage is a line."""
+        """Log the progress of a run; only a new stage is a line."""
         if stage != self._stage:
             self._stage = stage
             self._line(stageText(stage))
 
     def finish(self, report: dict[str, Any], lines: Iterable[str]) -> None:
-        """A run succeeded; lines: what its process printed."""
+        """Log the success of a run; lines: the output of its process."""
         verdict = report["verdict"]
         self._line(f"{verdict['status']} (risk {verdict['risk']:.2f}) on {report['device']}")
         for text in (*verdict["reasons"], *report["warnings"], *lines):
@@ -49,7 +49,7 @@ class RunLog:
         self._write("  " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in report["seconds"].items()))
 
     def fail(self, failure: Failure, lines: Iterable[str]) -> None:
-        """A run failed, or was cancelled."""
+        """Log the failure or cancellation of a run; lines: the output of its process."""
         self._line(f"{failure.kind}: {failure.message}")
         for text in (*failure.details.splitlines(), *lines):
             self._write(f"  {text}")

@@ -1,4 +1,4 @@
-"""The report of a failed run, to be sent to whoever can help: settings, geometry, log; no voxels, no patient names."""
+"""Report a failed run, for whoever can help: settings, geometry, log; no voxels, no patient names."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def runReport(
     """Describe a failed run as strict JSON.
 
     Args:
-        request: as it was submitted. Only its settings and the geometry of its images (LPS mm) are told.
+        request: as it was submitted. Only its settings and the geometry of its images (LPS mm) are reported.
         log, hello: `Worker.log` and `Worker.hello`.
-        hide: what must not appear, such as names of nodes, segments and files. The folders of the user and of
+        hide: texts that must not appear, such as names of nodes, segments and files. The folders of the user and of
             temporary files are hidden anyway.
     """
     folders = {os.path.realpath(tempfile.gettempdir()): "<temporary>", tempfile.gettempdir(): "<temporary>"}
@@ -62,7 +62,7 @@ def runReport(
 
 
 def privateNames(nodes: Iterable[slicer.vtkMRMLNode]) -> list[str]:
-    """Collect what a report must not tell of these nodes: names of nodes, segments, files, patients and studies."""
+    """Collect the names that a report must not contain: of these nodes, their segments, files, patients and studies."""
     names: list[str] = []
     for node in nodes:
         names += [node.GetName() or "", *_fileNames(node), *_hierarchyNames(node)]
@@ -73,10 +73,10 @@ def privateNames(nodes: Iterable[slicer.vtkMRMLNode]) -> list[str]:
 
 
 def saveRunReport(path: str | Path, report: dict[str, Any]) -> None:
-    """Write a report, whole or not at all.
+    """Write a report, completely or not at all.
 
     Raises:
-        InputError: it cannot be written there.
+        InputError: the file cannot be written there.
     """
     failure = _("{path}: the report cannot be written ({reason}); choose another folder")
     writeWhole(path, (json.dumps(report, indent=2, allow_nan=False) + "\n").encode("utf-8"), failure)
@@ -91,8 +91,8 @@ def _fileNames(node: slicer.vtkMRMLNode) -> list[str]:
 
 
 def _hierarchyNames(node: slicer.vtkMRMLNode) -> list[str]:
-    """Names and DICOM attributes of the node's place in the subject hierarchy, which names study and patient."""
-    scene = node.GetScene()  # asked for by class: the usual way would add a hierarchy where there is none
+    """Collect names and DICOM attributes of the node's place in the subject hierarchy: study and patient."""
+    scene = node.GetScene()  # searched by class: the usual accessor would add a hierarchy where there is none
     hierarchy = scene.GetFirstNodeByClass("vtkMRMLSubjectHierarchyNode") if scene is not None else None
     if hierarchy is None:
         return []
@@ -106,7 +106,7 @@ def _hierarchyNames(node: slicer.vtkMRMLNode) -> list[str]:
 
 
 def _nodeText(value: Any) -> Any:
-    """Type and geometry; of a dictionary the values only, because its keys are names that the user gave."""
+    """Describe a value by type and geometry; of a dictionary the values only, because its keys are the user's names."""
     if isinstance(value, dict):
         return [_nodeText(part) for part in value.values()]
     if isinstance(value, Image | DisplacementField):
@@ -119,9 +119,9 @@ def _nodeText(value: Any) -> Any:
 
 
 def _without(hidden: dict[str, str], text: str) -> str:
-    """Replace what must not appear in a text, in upper and lower case; the longest first, as one may hold another.
+    """Remove private texts, in upper and lower case; the longest first, as one may contain another.
 
-    Paths on Windows also as a repr shows them, with doubled backslashes.
+    Windows paths are also removed as a repr shows them, with doubled backslashes.
     """
     known = {name.lower(): word for name, word in hidden.items() if name}
     known |= {name.replace("\\", "\\\\"): word for name, word in known.items()}

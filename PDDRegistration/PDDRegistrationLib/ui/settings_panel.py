@@ -1,4 +1,5 @@
-"""`SettingsPanel`: the widgets of preset, device and advanced settings, with the time of the last run and the GPU."""
+"""Handle the widgets of preset, device and advanced settings, and show the time of the last run and the GPU
+(`SettingsPanel`)."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ GIGABYTE = 1e9
 
 
 def adjustOf(parameters: RegistrationParameters) -> dict[str, Any]:
-    """The settings that a parameter node sets in place of the preset's, for `pddnet.core.preset_overrides.adjusted`."""
+    """Return the settings of a parameter node that replace the preset's, for
+    `pddnet.core.preset_overrides.adjusted`."""
     values = {keyword: getattr(parameters, name) for name, (_widget, keyword, _unset) in NUMBERS.items()}
     unset = {keyword: unset for _widget, keyword, unset in NUMBERS.values()}
     chosen = {keyword: value for keyword, value in values.items() if value != unset[keyword]}
@@ -36,10 +38,10 @@ def adjustOf(parameters: RegistrationParameters) -> dict[str, Any]:
 
 
 class SettingsPanel:
-    """Connects these widgets and a parameter node by hand: a scene may name a preset or device that does not exist."""
+    """Connect these widgets and a parameter node by hand: a scene may name a preset or device that does not exist."""
 
     def __init__(self, ui: Any, worker: Callable[[], Any]) -> None:
-        """Args: the widgets by name; what returns the registration process's client."""
+        """Connect the widgets `ui`, by name; worker: returns the client of the registration process."""
         self.ui, self._worker = ui, worker
         self._parameters: RegistrationParameters | None = None
         for name in PRESETS:
@@ -63,21 +65,21 @@ class SettingsPanel:
         ui.deviceCheckButton.connect("clicked(bool)", self._onCheckClicked)
 
     def show(self, parameters: RegistrationParameters | None) -> None:
-        """Follow a parameter node; None: none. `refresh` is to be called whenever it changes."""
+        """Follow a parameter node, or none; `refresh` is to be called whenever the node changes."""
         self._parameters = None
         if parameters is not None:
             self._fill(parameters)
         self._parameters = parameters
 
     def refresh(self) -> None:
-        """Show what the parameter node holds."""
-        parameters, self._parameters = self._parameters, None  # what the widgets say meanwhile is no choice
+        """Show the values of the parameter node."""
+        parameters, self._parameters = self._parameters, None  # signals of the widgets are ignored meanwhile
         if parameters is not None:
             self._fill(parameters)
         self._parameters = parameters
 
     def mend(self, parameters: RegistrationParameters) -> str:
-        """Replace values that do not exist in this version or machine by defaults; returns a sentence on it, or ''."""
+        """Replace values that do not exist in this version or machine by defaults; return a sentence on it, or ''."""
         known = {"preset": tuple(PRESETS), "device": DEVICES, "inverseConsistency": tuple(WAYS)}
         values = {name: getattr(parameters, name) for name in known}
         unknown = {name: value for name, value in values.items() if value not in known[name]}
@@ -88,7 +90,7 @@ class SettingsPanel:
         return " ".join(texts)
 
     def showGpu(self, gpu: dict[str, Any] | None) -> None:
-        """Name the GPU, and how much of its memory is free; gpu: as the worker's `warm` tells it."""
+        """Show the name of the GPU and how much of its memory is free; gpu: from the worker's answer to `warm`."""
         text = _("GPU (CUDA): none found")
         if gpu is not None:
             free, total = (gpu[f"memory_{which}"] / GIGABYTE for which in ("free", "total"))
@@ -117,7 +119,7 @@ class SettingsPanel:
             self.ui.inverseConsistencyComboBox.setItemText(index, text)
 
     def _onCheckClicked(self, checked: bool = False) -> None:
-        """Ask the registration process; it loads PyTorch for that."""
+        """Ask the registration process for the GPU; it loads PyTorch for that."""
         self.ui.deviceCheckButton.enabled = False
         worker = self._worker()
         worker.submit({"do": "warm"}, None, self._onWarm, self._onCheckFailed)
@@ -132,7 +134,7 @@ class SettingsPanel:
 
 
 def presetTexts(preset: Preset) -> tuple[str, str]:
-    """A line on the preset's purpose and the time of its last run on this machine, and a tool tip on that time."""
+    """Describe the preset: its purpose and the time of its last run on this machine, and a tool tip on that time."""
     last = lastRun(preset.name)
     if last is None:
         return preset.purpose, ""
@@ -142,7 +144,7 @@ def presetTexts(preset: Preset) -> tuple[str, str]:
 
 
 def _presetValues(preset: Preset) -> dict[str, str]:
-    """The preset's values, in the words of the widgets."""
+    """Return the preset's values, in the words of the widgets."""
     first, last = preset.stages[0], preset.stages[-1]
     points = _("{count} points per axis").format(count=last.control_points_per_axis)
     steps = sorted({stage.iterations for stage in preset.stages})

@@ -1,4 +1,4 @@
-"""`TimeLeft`: estimates the remaining time of a run from the speed of its progress."""
+"""Estimate the remaining time of a run from the speed of its progress (`TimeLeft`)."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ MINUTE = 60
 
 
 class TimeLeft:
-    """Starts with the first progress above zero: until then the process starts and loads PyTorch."""
+    """Estimate of the remaining time, from the first progress above zero: until then the process loads PyTorch."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._start: tuple[float, float] | None = None  # time and share
 
     def seconds(self, share: float) -> float | None:
-        """The rest in seconds; None where it is too early to say."""
+        """Return the remaining time in seconds; None where it is too early to estimate."""
         now = self._clock()
         if self._start is None:
             self._start = (now, share) if share > 0 else None
@@ -31,7 +31,7 @@ class TimeLeft:
         return took * (1 - share) / done
 
     def text(self, share: float) -> str:
-        """For the progress bar: '%p %' and, once it can be told, about how long."""
+        """Format the text of the progress bar: '%p %' and, once it can be estimated, the remaining time."""
         left = self.seconds(share)
         if left is None:
             return "%p %"

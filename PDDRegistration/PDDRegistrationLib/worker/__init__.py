@@ -1,1 +1,1 @@
-"""The registration process: its client, jobs on scene nodes, and the installation of PyTorch."""
+"""Run the registration process: its client, jobs on scene nodes, and the installation of PyTorch."""

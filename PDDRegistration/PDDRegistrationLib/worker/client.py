@@ -1,9 +1,9 @@
-"""`Worker`: the client of the long-lived registration process (`pddnet.worker.server`), by a QProcess and its signals.
+"""Talk to the long-lived registration process (`pddnet.worker.server`) by a QProcess and its signals (`Worker`).
 
     worker = Worker(pythonSlicer, folderOfPddnet, slicer.app.temporaryPath)
     worker.submit({"do": "register", "fixed": fixed, "moving": moving}, onProgress, onDone, onFailed)
 
-What may be asked for, with which fields, and what comes back stands in `pddnet.worker.tasks`.
+`pddnet.worker.tasks` defines the requests, their fields and the answers.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ class _Job:
     onDone: Callable[[dict[str, Any]], None] | None
     onFailed: Callable[[Failure], None] | None
     deadline: float | None = None  # set when cancelled: until then it should have ended
-    error: Exception | None = None  # what onProgress raised
+    error: Exception | None = None  # exception of onProgress
 
 
 class Worker:
-    """Starts the process when it is needed and passes requests to it, one after the other.
+    """Start the process when it is needed and pass requests to it, one after the other.
 
     Every submitted request ends with exactly one call of its onDone or onFailed, from the event loop, `waitFor` or
     `stop`. The process ends by itself after some idle minutes and when this application does.
@@ -62,7 +62,8 @@ class Worker:
         temporaryFolder: str | Path,
         idleSeconds: float = IDLE,
     ) -> None:
-        """pythonExecutable: PythonSlicer; pddnetParent: holds pddnet; temporaryFolder: for a folder with the arrays."""
+        """Prepare the client; pythonExecutable: PythonSlicer; pddnetParent: the folder that holds pddnet;
+        temporaryFolder: where the private folder with the arrays is made."""
         self._program, self._parent = str(pythonExecutable), Path(pddnetParent)
         self._temporary, self._idle = Path(temporaryFolder), idleSeconds
         self._folder: WorkerFolder | None = None
@@ -73,7 +74,7 @@ class Worker:
         self._unsent: list[bytes] = []  # until then
         self._output = self._errors = b""
         self._log: deque[str] = deque(maxlen=LOG_LINES)
-        self._ending: Failure | None = None  # what to say about the open requests once the process has ended
+        self._ending: Failure | None = None  # the failure of the open requests once the process has ended
         self._process = qt.QProcess()
         self._process.readyReadStandardOutput.connect(self._readOutput)
         self._process.readyReadStandardError.connect(self._readErrors)
@@ -85,26 +86,26 @@ class Worker:
 
     @property
     def isRunning(self) -> bool:
-        """Whether there is a process."""
+        """Return whether the process is running."""
         return self._process.state() != qt.QProcess.NotRunning
 
     @property
     def isBusy(self) -> bool:
-        """Whether a request is open."""
+        """Return whether a request is open."""
         return bool(self._jobs)
 
     @property
     def log(self) -> list[str]:
-        """The last lines that the process printed, also of one that has ended."""
+        """Return the last lines that the process printed, also of one that has ended."""
         return list(self._log)
 
     @property
     def hello(self) -> dict[str, Any]:
-        """What the last process said about itself: protocol, version, pid, file, python; empty before."""
+        """Return the last process's greeting: protocol, version, pid, file, python; empty before."""
         return dict(self._hello)
 
     def useTemporaryFolder(self, folder: str | Path) -> None:
-        """Make the next process's private folder here: the user may have chosen another place."""
+        """Set where the next process's private folder is made: the user may have chosen another place."""
         self._temporary = Path(folder)
 
     def start(self) -> None:
@@ -149,7 +150,7 @@ class Worker:
         return number
 
     def cancel(self, number: int) -> None:
-        """Ask that a request ends as cancelled; where that takes too long, the process is killed."""
+        """Cancel a request; where that takes too long, the process is killed."""
         job = self._jobs.get(number)
         if job is None or job.deadline is not None:
             return
@@ -161,7 +162,7 @@ class Worker:
         """Block until a request has ended, without the event loop; its callbacks are called from here.
 
         Raises:
-            Exception: what onProgress raised, after the request was cancelled for it.
+            Exception: any exception of onProgress, which cancels the request.
         """
         job = self._jobs.get(number)
         while number in self._jobs:
@@ -177,7 +178,7 @@ class Worker:
     def stop(self) -> None:
         """End the process within about a second and delete its files; open requests fail as cancelled.
 
-        To be called on cleanup, on reload, and before torch is installed or updated.
+        Call this on cleanup, on reload, and before torch is installed or updated.
         """
         if self.isRunning:
             self._ending = self._ending or Failure("cancelled", _("The registration process was stopped."))
@@ -190,13 +191,13 @@ class Worker:
 
     @property
     def _arraysFolder(self) -> Path:
-        """The private folder of the process; there is one from before its start until after its end."""
+        """Return the private folder of the process; it exists from before its start until after its end."""
         assert self._folder is not None
         return self._folder.path
 
     def _prepare(self) -> None:
-        """A private folder for a new process."""
-        if self.isRunning:  # the one before is about to end
+        """Make a private folder for a new process."""
+        if self.isRunning:  # the former process is about to end
             self.stop()
         try:
             sweep(self._temporary)
@@ -212,7 +213,7 @@ class Worker:
         self._process.start(self._program, arguments(self._parent, self._arraysFolder, self._idle))
 
     def _catchUp(self) -> None:
-        """Notice what happened while no event loop ran: the process may have ended, or be about to."""
+        """Handle what happened while no event loop ran: the process may have ended, or be about to."""
         if self.isRunning:
             self._process.waitForReadyRead(0)
             self._readOutput()
@@ -263,7 +264,7 @@ class Worker:
                 self._log.append(failure.message)
 
     def _welcome(self, hello: dict[str, Any]) -> None:
-        """Check that the process is the one that belongs here, and send it what waits."""
+        """Check that the process is the one that belongs to this application, and send it the waiting requests."""
         self._hello = hello
         if self._ending is not None:
             return
@@ -288,7 +289,7 @@ class Worker:
             self.cancel(number)
 
     def _onDone(self, number: int, done: dict[str, Any]) -> None:
-        if self._jobs[number].deadline is not None:  # it was done before it heard of the cancellation
+        if self._jobs[number].deadline is not None:  # the request was done before the process received the cancellation
             discard(done, self._arraysFolder)
             self._fail(number, cancelled())
             return
@@ -309,7 +310,7 @@ class Worker:
         _call(job.onFailed, failure if job.deadline is None else cancelled())
 
     def _onFinished(self, *_arguments: object) -> None:
-        """The process has ended: delete its files, and answer what it left open."""
+        """Delete the files of the ended process, and fail the requests that it left open."""
         self._readErrors()
         self._readOutput()
         if self._errors:
@@ -343,7 +344,7 @@ class Worker:
             self._kill()
 
     def _kill(self) -> None:
-        """End the process at once: PythonSlicer only launches the Python that told us its number."""
+        """End the process at once by its own number: PythonSlicer only launches the Python that reported it."""
         if self._ending is None:
             self._ending = Failure("died", _("The registration process was killed because it did not end; try again."))
         if self._hello and self.isRunning:
@@ -353,7 +354,7 @@ class Worker:
 
 
 def _call(callback: Callable[[Any], None] | None, argument: Any) -> None:
-    """A fault in a callback must not keep the next one from being called."""
+    """Call a callback; a fault in it must not keep the next one from being called."""
     try:
         if callback is not None:
             callback(argument)
@@ -362,6 +363,6 @@ def _call(callback: Callable[[Any], None] | None, argument: Any) -> None:
 
 
 def _bytes(data: Any) -> bytes:
-    """The content of a QByteArray, in PythonQt and in PySide."""
+    """Return the content of a QByteArray, in PythonQt and in PySide."""
     content = data.data()
     return content if isinstance(content, bytes) else str(content).encode("utf-8")

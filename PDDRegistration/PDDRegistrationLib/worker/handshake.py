@@ -1,4 +1,4 @@
-"""`mismatch`: whether the started process runs the pddnet that belongs to this application."""
+"""Check that the started process runs the pddnet that belongs to this application (`mismatch`)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pddnet.worker.server import PROTOCOL
 
 
 def mismatch(hello: dict[str, Any], parent: Path) -> str:
-    """What is wrong with the process that sent this greeting; nothing if it is the right one.
+    """Return the fault of the process that sent this greeting; an empty text if it is the right process.
 
     parent: the folder that must hold the process's pddnet.
     """

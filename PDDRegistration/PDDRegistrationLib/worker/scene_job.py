@@ -1,4 +1,4 @@
-"""`SceneJob`: a request to the worker whose answer is put into the scene, completely or not at all."""
+"""Send a request to the worker and put its answer into the scene, completely or not at all (`SceneJob`)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Outcome = TypeVar("Outcome")
 
 
 class SceneJob(Generic[Outcome]):
-    """Starts when it is made; ends with one call of onFinished or onFailed, unless the caller waits for it."""
+    """Job that starts when made, and ends with one call of onFinished or onFailed, unless the caller waits for it."""
 
     def __init__(
         self,
@@ -29,7 +29,7 @@ class SceneJob(Generic[Outcome]):
         onFinished: Callable[[Outcome], None] | None = None,
         onFailed: Callable[[Failure], None] | None = None,
     ) -> None:
-        """Raises InputError where the request cannot be sent; nothing is started then."""
+        """Send the request; raise InputError, with nothing started, where it cannot be sent."""
         self.request, self._worker = request, worker
         self._onFinished, self._onFailed = onFinished, onFailed
         self._outcome: Outcome | None = None
@@ -39,18 +39,18 @@ class SceneJob(Generic[Outcome]):
 
     @property
     def isRunning(self) -> bool:
-        """Whether the end is yet to come."""
+        """Return whether the job has not ended yet."""
         return self._outcome is None and self._failure is None
 
     def cancel(self) -> None:
-        """Ask for the end; onFailed is called with kind 'cancelled', within seconds."""
+        """Cancel the job; onFailed is called with kind 'cancelled', within seconds."""
         self._worker.cancel(self._number)
 
     def wait(self) -> Outcome:
-        """Block until the end.
+        """Block until the job ends, and return its outcome.
 
         Raises:
-            InputError, Cancelled, MemoryError, WorkerError: why there is no result.
+            InputError, Cancelled, MemoryError, WorkerError: the reason why there is no result.
         """
         self._worker.waitFor(self._number)
         if self._failure is not None:
@@ -59,7 +59,7 @@ class SceneJob(Generic[Outcome]):
         return self._outcome
 
     def _apply(self, answer: dict[str, Any]) -> Outcome:
-        """Put the answer's fields into the scene. Raises InputError where that cannot be done."""
+        """Put the answer's fields into the scene. Raise InputError where that cannot be done."""
         raise NotImplementedError
 
     def _onDone(self, answer: dict[str, Any]) -> None:
@@ -84,13 +84,13 @@ class SceneJob(Generic[Outcome]):
 
 
 class NodesOfRun:
-    """The nodes that a run was started with, to be checked again at its end."""
+    """Nodes that a run was started with, to be checked again at its end."""
 
     def __init__(self, nodes: Iterable[slicer.vtkMRMLNode]) -> None:
         self._nodes = [(node, node.GetName(), node.GetID(), node.GetScene()) for node in nodes]
 
     def check(self) -> None:
-        """Raises InputError where one of them is not in its scene any more, or another one has its ID."""
+        """Raise InputError where one of them is no longer in its scene, or another node has its ID."""
         for node, name, identifier, scene in self._nodes:
             isInScene = scene is not None and node.GetScene() is scene
             if not isInScene or not isSame(scene.GetNodeByID(identifier), node):

@@ -1,4 +1,4 @@
-"""`offerTorch`: finds out whether PyTorch is installed, and offers to install it through the PyTorch extension."""
+"""Check whether PyTorch is installed, and offer to install it through the PyTorch extension (`offerTorch`)."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ REQUIREMENT = ">=2.1"
 
 
 def torchInstalled() -> bool:
-    """Whether PyTorch is there for the registration process, without importing it into this one."""
+    """Return whether PyTorch is installed for the registration process, without importing it into this one."""
     importlib.invalidate_caches()
     return importlib.util.find_spec("torch") is not None
 
 
 def offerTorch(stopWorker: Callable[[], None], broken: str = "") -> None:
-    """Ask whether to install PyTorch, and do so on consent; return at once where it is there.
+    """Ask whether to install PyTorch, and do so on consent; return at once where it is installed.
 
     The PyTorch extension chooses the build that suits the computer's GPU or CPU. Nothing is installed without it.
 
     Args:
         stopWorker: ends the registration process; called before anything is installed, since a process that has
             loaded parts of the old PyTorch would keep its files, and never see the new ones.
-        broken: why the registration process cannot load the PyTorch that is there. It is then replaced.
+        broken: why the registration process cannot load the installed PyTorch, which is then replaced.
 
     Raises:
-        TorchMissing: it is not there afterwards; the message tells the user why, and what to do.
+        TorchMissing: PyTorch is not installed afterwards; the message tells the user why, and what to do.
     """
     if torchInstalled() and not broken:
         return
@@ -63,7 +63,7 @@ def _question(broken: str) -> str:
 
 
 def _install(extension: Any, replace: bool) -> None:
-    """By the PyTorch extension's logic, without further questions; pip would leave what is there as it is."""
+    """Install PyTorch by its extension's logic, without further questions; pip would keep an installed version."""
     try:
         with slicer.util.WaitCursor():
             if replace:

@@ -1,1 +1,1 @@
-"""The `pddnet` command: one file a subcommand, which declares its arguments (`add_arguments`) and runs (`run`)."""
+"""Implement the `pddnet` command: one file per subcommand, with its arguments (`add_arguments`) and its run (`run`)."""

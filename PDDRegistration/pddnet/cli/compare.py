@@ -1,4 +1,4 @@
-"""`pddnet compare`: register a folder of labelled scans with several configurations, and print a table."""
+"""Register a folder of labelled scans with several configurations, and print a table (`pddnet compare`)."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the subcommand and return its exit code. Raises InputError or Stopped."""
+    """Run the subcommand and return its exit code. Raise InputError or Stopped."""
     if args.pairs is not None and args.pairs < 1:
         raise InputError("--pairs must be 1 or more")
     presets = find_configurations(args.preset, args.configuration)
     weights = Path(args.weights) if args.weights else None
     if weights:
-        read_weights(weights, SEMANTIC, PDD)  # a wrong file is told before the scans are read
+        read_weights(weights, SEMANTIC, PDD)  # report a wrong file before the scans are read
     console = Console()
 
     def warn(text: str) -> None:

@@ -1,4 +1,4 @@
-"""`Console` writes lines and progress to standard output: a bar on a terminal, one line for each stage elsewhere."""
+"""Write lines and progress to standard output: a bar on a terminal, one line for each stage elsewhere (`Console`)."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _BESIDE_BAR = 45
 
 
 class Console:
-    """Writes lines and progress to standard output.
+    """Write lines and progress to standard output.
 
-    An object of this class is a `Progress`: call it with (fraction 0..1, stage). A reader that goes away (`| head`)
-    must not cost the user the outputs: from then on nothing is written, and the run goes on.
+    An object of this class is a `Progress`: call it with (fraction 0..1, stage). A closed pipe (`| head`) must not cost
+    the user the outputs: from then on nothing is written, and the run continues.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class Console:
         self._reader_left = False
 
     def __call__(self, fraction: float, stage: str) -> None:
-        """Show which share (0..1) of the work is done, and the stage that runs now."""
+        """Show the fraction (0..1) of the work that is done, and the stage that runs now."""
         seconds = time.perf_counter() - self._start
         percent = round(100 * min(max(fraction, 0.0), 1.0))
         if self._terminal:
@@ -38,12 +38,12 @@ class Console:
         self._stage = stage
 
     def line(self, text: str = "") -> None:
-        """Print a line of text; the bar is wiped first."""
+        """Print a line of text; the progress bar is erased first."""
         self.clear()
         self._write(text + "\n")
 
     def clear(self) -> None:
-        """Wipe the bar, if there is one."""
+        """Erase the progress bar, if there is one."""
         if self._bar_stands:
             self._write("\r" + " " * (shutil.get_terminal_size().columns - 1) + "\r")
             self._bar_stands = False
@@ -60,7 +60,7 @@ class Console:
 
 
 def _bar(percent: int) -> str:
-    """The bar in brackets, as wide as the terminal allows."""
+    """Draw the progress bar in brackets, as wide as the terminal allows."""
     room = shutil.get_terminal_size().columns - _BESIDE_BAR
     width = min(_WIDEST_BAR, max(room, _NARROWEST_BAR))
     done = width * percent // 100

@@ -1,4 +1,4 @@
-"""`pddnet evaluate`: measure any ITK transform by label maps and landmarks, without torch."""
+"""Measure any ITK transform by label maps and landmarks, without torch (`pddnet evaluate`)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the subcommand and return its exit code. Raises InputError or Stopped."""
+    """Run the subcommand and return its exit code. Raise InputError or Stopped."""
     for kind in ("labels", "points"):
         if bool(getattr(args, f"fixed_{kind}")) != bool(getattr(args, f"moving_{kind}")):
             raise InputError(f"--fixed-{kind} and --moving-{kind} belong together; give both or neither")

@@ -1,6 +1,6 @@
-"""The `pddnet` command: find the subcommand, run it, and say in one line why a run ended early.
+"""Run the `pddnet` command: find the subcommand, run it, and say in one line why a run ended early.
 
-Only the module of the subcommand that is asked for is loaded, so that help is instant and an interrupt while it loads
+Only the module of the requested subcommand is loaded, so that help is instant and an interrupt while it loads
 is handled too.
 """
 
@@ -63,10 +63,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def build_parser(command: str | None = None) -> argparse.ArgumentParser:
-    """The parser of the command line.
+    """Build the parser of the command line.
 
     Args:
-        command: declare only this subcommand's arguments, so that only its module is loaded; None: of all.
+        command: declare only this subcommand's arguments, so that only its module is loaded; None: those of all.
     """
     parser = _Parser(
         prog="pddnet", description="Register 3-D scans of different bodies: two volumes in, a transform out."
@@ -103,7 +103,7 @@ def _end_stopped(reason: KeyboardInterrupt | Cancelled | Terminated, left: str) 
 
 
 def _end(message: str, code: int) -> int:
-    """Say why the command ends, and return its exit code."""
+    """Report why the command ends, and return its exit code."""
     if sys.stdout is not None and sys.stdout.isatty():
         print(flush=True)  # leave the line of the progress bar
     _say(message)
@@ -111,7 +111,7 @@ def _end(message: str, code: int) -> int:
 
 
 def _say(message: str) -> None:
-    """One line on standard error, whatever the message holds."""
+    """Print one line on standard error, whatever characters the message holds."""
     if sys.stderr is None:
         return
     line, encoding = " ".join(message.split()), sys.stderr.encoding or "ascii"

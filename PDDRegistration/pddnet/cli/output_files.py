@@ -1,4 +1,4 @@
-"""`output_files`: the output files of a subcommand, which also says what a stop leaves of them."""
+"""Open the output files of a subcommand; a stopped command reports the state of these files (`output_files`)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from .stops import NOTHING_WRITTEN, leaving
 def output_files(
     outputs: Mapping[str, tuple[str | Path | None, tuple[str, ...]]], inputs: Iterable[str | Path] = ()
 ) -> Iterator[OutputFiles]:
-    """`OutputFiles(outputs, inputs)` as a context.
+    """Open `OutputFiles(outputs, inputs)` as a context.
 
     Raises:
-        InputError: as `OutputFiles`.
+        InputError: as for `OutputFiles`.
         Stopped: the command was stopped within the block.
     """
     files = OutputFiles(outputs, inputs)

@@ -1,4 +1,4 @@
-"""`pddnet phantom`: write virtual patients, to train on and to measure with."""
+"""Write virtual patients, to train on and to measure with (`pddnet phantom`)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the subcommand and return its exit code. Raises InputError or Stopped."""
+    """Run the subcommand and return its exit code. Raise InputError or Stopped."""
     if args.count < 1 or args.seed < 0 or not 1.0 <= args.spacing <= 10.0:
         raise InputError("--count must be 1 or more, --seed 0 or more, and --spacing between 1 and 10 mm")
     console = Console()

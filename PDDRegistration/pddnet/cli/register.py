@@ -1,4 +1,4 @@
-"""`pddnet register`: check the arguments, read the inputs, register, write the outputs, report."""
+"""Check the arguments, read the inputs, register, write the outputs, report (`pddnet register`)."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the subcommand and return its exit code. Raises InputError or Stopped."""
+    """Run the subcommand and return its exit code. Raise InputError or Stopped."""
     console, clock = Console(), Clock()
     _check_arguments(args)
     paths = {name: getattr(args, name) for name in _INPUTS if getattr(args, name) is not None}
@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _output_files() -> tuple[OutputFile, ...]:
-    """All files that can be written; the report comes last: where it stands, the run was complete."""
+    """List all files that can be written; the report comes last: if it exists, the run was complete."""
     return (*run_outputs.OUTPUTS, REPORT)
 
 
@@ -121,7 +121,7 @@ def _check_arguments(args: argparse.Namespace) -> None:
     if args.device not in DEVICES:
         check_device(args.device)
     if args.weights:
-        read_weights(Path(args.weights), SEMANTIC, PDD)  # a wrong file is told before the scans are read
+        read_weights(Path(args.weights), SEMANTIC, PDD)  # report a wrong file before the scans are read
     _check_labels(args)
 
 

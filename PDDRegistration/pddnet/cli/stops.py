@@ -1,4 +1,4 @@
-"""A command that is stopped from outside, by Ctrl-C or by the system, and what it says that it leaves."""
+"""Handle a command that is interrupted, by Ctrl-C or by the system, and report the state of its outputs."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ NOTHING_WRITTEN = "nothing was written"
 
 
 class Terminated(BaseException):
-    """The system asked the process to end; like KeyboardInterrupt it must pass by every `except Exception`."""
+    """Raised when the system asks the process to end; like KeyboardInterrupt it must pass every `except Exception`."""
 
 
 class Stopped(BaseException):
-    """A stop of a command that tells what it leaves.
+    """Raised when a command is interrupted; carries a message on the state of its outputs.
 
-    reason: what stopped the command. left: the second half of the line for the user.
+    reason: the interruption. left: the message, the second half of the line for the user.
     """
 
     def __init__(self, reason: KeyboardInterrupt | Terminated | Cancelled, left: str) -> None:
@@ -27,7 +27,7 @@ class Stopped(BaseException):
 
 @contextmanager
 def leaving(left: Callable[[], str]) -> Iterator[None]:
-    """Let a stop within this block say what it leaves; `left` is called when that happens.
+    """Convert an interruption in this block into `Stopped` with the message that `left` then returns.
 
     Raises:
         Stopped: in place of KeyboardInterrupt, Terminated and Cancelled.

@@ -1,4 +1,4 @@
-"""`pddnet train`: learn from label maps and labelled scans; goes on where it was stopped."""
+"""Train a network on label maps and labelled scans, and resume a training that was stopped (`pddnet train`)."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the subcommand and return its exit code. Raises InputError or Stopped."""
+    """Run the subcommand and return its exit code. Raise InputError or Stopped."""
     config = read_config(Path(args.config))
     check_device(args.device)
-    from ..training.loop import train  # imports torch, which the check has found
+    from ..training.loop import train  # imports torch, which `check_device` has found
 
     console = Console()
     console.line(f"training in {config.out}; interrupt it when you like, the same command goes on")

@@ -1,1 +1,1 @@
-"""Procedural patients: a torso painted from a seed, with labels and landmarks."""
+"""Paint procedural patients: a torso made from a seed, with labels and landmarks."""

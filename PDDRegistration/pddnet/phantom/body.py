@@ -1,8 +1,8 @@
-"""`Body`: the anatomy of one virtual patient, drawn from a seed: everything that does not depend on the scan.
+"""Draw the anatomy of one virtual patient from a seed: everything that does not depend on the scan (`Body`).
 
-All anatomy is written down once, in a common frame: mm along LPS axes, the centre of the L2 vertebral body at zero.
-A patient differs from it twice: in numbers (fat, breathing, the place and size of each organ) and by a smooth map
-between the common frame and the patient's place on the scanner's table.
+All anatomy is defined once, in a common frame: mm along LPS axes, the centre of the L2 vertebral body at zero. A
+patient differs from it in two ways: by numbers (fat, breathing, the place and size of each organ) and by a smooth map
+between the common frame and the patient's position on the scanner's table.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ ORGANS: dict[str, tuple[tuple[float, ...], tuple[float, ...], float]] = {
 
 @dataclass(frozen=True)
 class Placement:
-    """Place, turn and size of an organ in one patient: p = centre + shift + axes @ (q - centre), mm, common frame."""
+    """Position, rotation and size of an organ in one patient: p = centre + shift + axes @ (q - centre), mm, common
+    frame."""
 
     centre: np.ndarray
     shift: np.ndarray
@@ -54,15 +55,15 @@ class Placement:
 
     @property
     def scale(self) -> float:
-        """Mean factor by which lengths differ from the template's."""
+        """Return the mean factor by which lengths differ from the template's."""
         return float(np.cbrt(np.linalg.det(self.axes)))
 
     def place(self, points: np.ndarray) -> np.ndarray:
-        """Template points (..., 3) to this patient's, both in the common frame, mm."""
+        """Map template points (..., 3) to this patient's, both in the common frame, mm."""
         return (np.asarray(points, float) - self.centre) @ self.axes.T + self.centre + self.shift
 
     def template(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> list[np.ndarray]:
-        """The patient's coordinates (each any shape, mm) back to the template's x, y, z."""
+        """Map the patient's coordinates (each any shape, mm) back to the template's x, y, z."""
         inverse = np.linalg.inv(self.axes).astype(np.float32)
         px, py, pz = (v - np.float32(o) for v, o in zip((x, y, z), self.centre + self.shift, strict=True))
         return [
@@ -71,7 +72,7 @@ class Placement:
 
 
 def rotation(degrees: np.ndarray) -> np.ndarray:
-    """(3, 3) rotation about x, then y, then z by the given angles."""
+    """Return the (3, 3) rotation about x, then y, then z by the given angles."""
     result = np.eye(3)
     for axis, angle in enumerate(np.radians(degrees)):
         turn, (a, b) = np.eye(3), [i for i in range(3) if i != axis]
@@ -82,7 +83,7 @@ def rotation(degrees: np.ndarray) -> np.ndarray:
 
 
 class Body:
-    """One patient's numbers, drawn from the seed, and the map between the common frame and LPS mm on the table."""
+    """Numbers of one patient, drawn from the seed, and the map between the common frame and LPS mm on the table."""
 
     def __init__(self, seed: int) -> None:
         rng = np.random.default_rng([seed, 2024])
@@ -108,11 +109,11 @@ class Body:
         }
 
     def profile(self, name: str, z: npt.ArrayLike) -> np.ndarray:
-        """A row of the cross-section's shape (mm) at heights z (any shape) of the common frame."""
+        """Return one parameter of the cross-section's shape (mm) at heights z (any shape) of the common frame."""
         return self._profiles[name](np.clip(z, HEIGHTS[0], HEIGHTS[-1]))
 
     def _bend(self, points: np.ndarray) -> np.ndarray:
-        """Displacement (..., 3) in mm of the smooth deformation at (..., 3) in mm: posture, then waves."""
+        """Compute the displacement (..., 3) in mm of the smooth deformation at (..., 3) in mm: posture, then waves."""
         z = points[..., 2] / 200
         sway = self._pose[0] * z**2 + self._pose[1] * np.sin(np.pi * z)
         lean = self._pose[2] * np.sin(0.9 * np.pi * z) + self._pose[3] * z
@@ -123,12 +124,12 @@ class Body:
         return bend
 
     def to_common(self, points: np.ndarray) -> np.ndarray:
-        """LPS mm on the table (..., 3) to the common frame (..., 3), mm."""
+        """Map LPS mm on the table (..., 3) to the common frame (..., 3), mm."""
         straight = (np.asarray(points, float) - self._origin) @ self._turn / self._size
         return straight + self._bend(straight)
 
     def to_table(self, points: np.ndarray) -> np.ndarray:
-        """The common frame (..., 3), mm, to LPS mm on the table: the inverse of `to_common`, by iteration."""
+        """Map the common frame (..., 3), mm, to LPS mm on the table: the inverse of `to_common`, by iteration."""
         points = np.asarray(points, float)
         straight = points
         for _ in range(30):
@@ -136,7 +137,8 @@ class Body:
         return straight * self._size @ self._turn.T + self._origin
 
     def cross_section(self, name: str, points: np.ndarray) -> np.ndarray:
-        """Signed distance (...) in mm, along the ray from the axis, to the surface of "muscle", "cavity" or "skin".
+        """Compute the signed distance (...) in mm, along the ray from the axis, to the surface of "muscle", "cavity" or
+        "skin".
 
         points (..., 3) in the common frame; negative inside. The sections are superellipses.
         """
@@ -152,7 +154,8 @@ class Body:
         return distance
 
     def diaphragm(self, points: np.ndarray) -> np.ndarray:
-        """Height (...) in mm of points (..., 3) above the diaphragm, in the common frame; negative in the abdomen."""
+        """Compute the height (...) in mm of points (..., 3) above the diaphragm, in the common frame; negative in the
+        abdomen."""
         x, y, z = np.moveaxis(points, -1, 0)
         reach = (np.abs(x) / 130) ** 2.4 + (np.abs(y + 18) / 92) ** 2.4
         top = 162 + self.breath - 6 * np.tanh(x / 40) - 13 * np.exp(-((x - 8) ** 2) / 900)
@@ -161,7 +164,7 @@ class Body:
 
 
 def _profiles(belly: float, fat: float) -> dict[str, np.ndarray]:
-    """The rows of the cross-section's shape for one habitus (mm)."""
+    """Return the parameters of the cross-section's shape for one habitus (mm)."""
     forward = belly * np.array(BELLY)
     return {
         "muscle_width": np.array(MUSCLE_WIDTH) + 0.45 * forward,
@@ -187,7 +190,7 @@ def _draw_waves(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.nd
 def _draw_placement(
     rng: np.random.Generator, centre: tuple[float, ...], deviation: tuple[float, ...], follows: float, breath: float
 ) -> Placement:
-    """Draw an organ's shift, turn and size; `follows`: the share of the diaphragm's movement that it takes part in."""
+    """Draw an organ's shift, rotation and size; `follows`: the fraction of the diaphragm's movement that it follows."""
     shift = np.clip(rng.standard_normal(3), -1.8, 1.8) * deviation + [0, 0, follows * breath]
     scale = np.exp(np.clip(rng.standard_normal(), -2, 2) * 0.045 + rng.uniform(-0.05, 0.05, 3))
     return Placement(np.array(centre, float), shift, rotation(rng.uniform(-7, 7, 3)) * scale)

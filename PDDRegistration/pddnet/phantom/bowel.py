@@ -48,7 +48,8 @@ DUODENUM_PATH = [
 
 
 def paint_small_bowel(painter: Painter) -> None:
-    """Paint loops that fill the middle of the abdomen: a periodic surface, bent so that no two loops look alike."""
+    """Paint the small bowel as loops that fill the middle of the abdomen: a periodic surface, bent so that no two loops
+    look alike."""
     canvas, phase = painter.canvas, painter.body.phase
     window = canvas.window((-110, -200, -175), (110, 10, 30))
     if window is None:
@@ -93,7 +94,7 @@ def paint_colon(painter: Painter) -> None:
 
 
 def paint_bladder(painter: Painter) -> None:
-    """Paint urine in a thin wall."""
+    """Paint the bladder: urine in a thin wall."""
     canvas, body = painter.canvas, painter.body
     window = canvas.window((-75, -110, -270), (75, 40, -130))
     if window is None:
@@ -105,7 +106,7 @@ def paint_bladder(painter: Painter) -> None:
 
 
 def paint_stomach(painter: Painter) -> None:
-    """Paint a J of changing width under the left dome; gas in front, fluid behind."""
+    """Paint the stomach: a J of changing width under the left dome; gas in front, fluid behind."""
     forward = painter.body.belly * 0.35
     path = [(x, y - forward * float(np.clip((-y) / 70, 0, 1)), z, r) for x, y, z, r in STOMACH_PATH]
     tube = painter.tube(path, "stomach", 0.25)

@@ -1,7 +1,7 @@
-"""`Canvas`: the voxels that a virtual patient is painted on, and the implicit shapes (level sets) it is painted with.
+"""Define the voxels that a virtual patient is painted on (`Canvas`), and implicit shapes (level sets) to paint.
 
-A shape is a level: an array of about the distance to its surface in mm, negative inside. Shapes are computed inside
-their bounding box only.
+A shape is a level: an array of the approximate distance to its surface in mm, negative inside. Shapes are computed
+inside their bounding box only.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .body import Body
 Window = tuple[slice, slice, slice]
 
 SMOOTH_SPACING_MM = 6.0  # smooth functions are computed at this spacing and interpolated
-FAR_MM = 999.0  # the level where a tube was not computed
+FAR_MM = 999.0  # the level of voxels where a tube is not computed
 TEXELS = 64  # size of the periodic noise volume that gives tissue its texture
 TEXEL_MM = 1.6
 TEXTURE_STREAM = 7  # of random numbers, apart from those that make the patient
@@ -56,7 +56,7 @@ class Canvas:
         self.whole: Window = slice(0, depth), slice(0, height), slice(0, width)
 
     def refine(self, values: np.ndarray) -> np.ndarray:
-        """Values at the coarse nodes, linearly interpolated to every voxel: (D, H, W), float32."""
+        """Interpolate values at the coarse nodes linearly to every voxel: (D, H, W), float32."""
         fine = values.astype(np.float32)
         for axis in (2, 1, 0):  # the last axis first, while the array is small; no BLAS: the sums are the same anywhere
             below, share = self._weights[axis]
@@ -66,17 +66,17 @@ class Canvas:
         return fine
 
     def texture(self, window: Window, scale: float = 1.0) -> np.ndarray:
-        """Spatially correlated noise of unit variance, fixed to the tissue; grains `scale` times the usual size."""
+        """Return spatially correlated noise of unit variance, fixed to the tissue; grains of `scale` the usual size."""
         step = np.float32(1 / (TEXEL_MM * scale))
         x, y, z = (((v[window] * step).astype(np.int32) + TEXELS * 64) % TEXELS for v in (self.x, self.y, self.z))
         return self._noise[z, y, x]
 
     def coordinates(self, window: Window) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """x, y, z of the voxels of a window in the common frame, mm."""
+        """Return x, y, z of the voxels of a window in the common frame, mm."""
         return self.x[window], self.y[window], self.z[window]
 
     def window(self, low: npt.ArrayLike, high: npt.ArrayLike) -> Window | None:
-        """The voxels that may lie inside a box of the common frame (mm); None where the view shows none of it."""
+        """Return the voxels that may lie inside a box of the common frame (mm); None where it is outside the view."""
         steps = np.stack(np.meshgrid(*[np.linspace(0, 1, 4)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
         start, end = np.asarray(low, float), np.asarray(high, float)
         points = start + steps * (end - start)
@@ -85,7 +85,7 @@ class Canvas:
         return self._clip(index.min(0) - margin, index.max(0) + margin)
 
     def _clip(self, low: np.ndarray, high: np.ndarray) -> Window | None:
-        """A box of indices (i, j, k), limited to the view."""
+        """Limit a box of indices (i, j, k) to the view."""
         start = np.maximum(np.floor(low).astype(int), 0)
         stop = np.minimum(np.ceil(high).astype(int) + 1, self.grid.size)
         if (start >= stop).any():
@@ -101,7 +101,7 @@ class Canvas:
             self.labels[window][inside] = label
 
     def tube(self, path: npt.ArrayLike, radii: npt.ArrayLike, step: float = 0.6) -> Tube | None:
-        """The level of a tube of varying radius along a smooth curve; None where the view shows none of it.
+        """Compute the level of a tube of varying radius along a smooth curve; None where the tube is outside the view.
 
         path (N, 3) control points and radii (N,), mm in the common frame; `step`: spacing of the pieces in radii.
         """
@@ -125,7 +125,8 @@ class Canvas:
         return Tube(window, level, part, curve.astype(np.float32), radii.astype(np.float32))
 
     def finish(self, rng: np.random.Generator, noise: float) -> np.ndarray:
-        """The scan: texture, blur of about half a voxel, noise of `noise` HU; int16 HU in [-1024, 2000], (D, H, W)."""
+        """Finish the scan: add texture, blur of about half a voxel and noise of `noise` HU; int16 HU in [-1024, 2000],
+        (D, H, W)."""
         hu = self.hu + self.grain * self.texture(self.whole)
         hu += rng.standard_normal(hu.shape, dtype=np.float32) * np.float32(NOISE_BEFORE_BLUR * noise)
         hu = ndimage.gaussian_filter(hu, BLUR_VOXELS, truncate=3)
@@ -134,7 +135,7 @@ class Canvas:
 
 @dataclass(frozen=True)
 class Tube:
-    """A tube's level (mm) in a window, and the piece of its path that lies nearest to each voxel."""
+    """Level (mm) of a tube in a window, and the piece of its path that lies nearest to each voxel."""
 
     window: Window
     level: np.ndarray
@@ -144,12 +145,12 @@ class Tube:
 
 
 def _axes(grid: Grid) -> list[tuple[int, float]]:
-    """Size and spacing (mm) along k, j, i."""
+    """Return size and spacing (mm) along k, j, i."""
     return list(zip(grid.shape, grid.spacing[::-1], strict=True))
 
 
 def _interpolation(count: int, step: float) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
-    """Coarse nodes along an axis of `count` voxels; for each voxel the node below it and the share of the next one."""
+    """Return coarse nodes along an axis of `count` voxels; for each voxel the node below and the weight of the next."""
     nodes = np.linspace(0, count - 1, max(int(np.ceil((count - 1) / step)) + 1, 2))
     place = np.interp(np.arange(count), nodes, np.arange(len(nodes))) if count > 1 else np.zeros(1)
     below = np.minimum(place.astype(int), len(nodes) - 2)
@@ -157,7 +158,7 @@ def _interpolation(count: int, step: float) -> tuple[np.ndarray, tuple[np.ndarra
 
 
 def smooth_path(path: npt.ArrayLike, radii: npt.ArrayLike, step: float) -> tuple[np.ndarray, np.ndarray]:
-    """A curve through control points (N, 3) mm with radii (N,) or one, resampled every `step` radii."""
+    """Fit a curve through control points (N, 3) mm with radii (N,) or one, resampled every `step` radii."""
     points = np.asarray(path, float)
     radius = np.broadcast_to(np.asarray(radii, float), len(points))
     length = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
@@ -168,7 +169,7 @@ def smooth_path(path: npt.ArrayLike, radii: npt.ArrayLike, step: float) -> tuple
 
 
 def capsule(points: Sequence[np.ndarray], ends: np.ndarray, radii: Sequence[float] | np.ndarray) -> np.ndarray:
-    """The level of a rod with round ends (2, 3) whose radius changes linearly, at x, y, z, mm."""
+    """Compute the level of a rod with round ends (2, 3) whose radius changes linearly, at x, y, z, mm."""
     axis = (ends[1] - ends[0]).astype(np.float32)
     dx, dy, dz = (v - np.float32(c) for v, c in zip(points, ends[0], strict=True))
     along = np.clip((dx * axis[0] + dy * axis[1] + dz * axis[2]) / np.float32(max(axis @ axis, 1e-6)), 0, 1)
@@ -177,7 +178,7 @@ def capsule(points: Sequence[np.ndarray], ends: np.ndarray, radii: Sequence[floa
 
 
 def ellipsoid(points: Sequence[np.ndarray], centre: Sequence[float], axes: Sequence[float]) -> np.ndarray:
-    """The level (mm, along the ray from the centre) of an ellipsoid with half axes along x, y, z."""
+    """Compute the level (mm, along the ray from the centre) of an ellipsoid with half axes along x, y, z."""
     offsets = [v - np.float32(c) for v, c in zip(points, centre, strict=True)]
     reach = np.sqrt(sum((o / np.float32(a)) ** 2 for o, a in zip(offsets, axes, strict=True)))
     radius = np.sqrt(sum(o**2 for o in offsets))
@@ -185,7 +186,7 @@ def ellipsoid(points: Sequence[np.ndarray], centre: Sequence[float], axes: Seque
 
 
 def intersect(*levels: np.ndarray, softness: float = 4.0) -> np.ndarray:
-    """The level of what lies inside all the shapes, with edges rounded over about `softness` mm."""
+    """Intersect shapes: compute the level of the inside of all, with edges rounded over about `softness` mm."""
     top = levels[0]
     for level in levels[1:]:
         top = np.maximum(top, level)

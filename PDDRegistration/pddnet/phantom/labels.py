@@ -1,4 +1,4 @@
-"""The numbers and names of the labels in a virtual patient's label map."""
+"""Define the numbers and names of the labels in a virtual patient's label map."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def _paint_renal_vessels(painter: Painter, side: int, hilum: np.ndarray) -> None
 
 
 def _paint_iliac_vessels(painter: Painter, side: int) -> None:
-    """Paint artery and vein from the bifurcation to one leg."""
+    """Paint the artery and the vein from the bifurcation to one leg."""
     artery = [
         (side * 4 + 2, -33, -78, 7),
         (side * 30, -30, -112, 6),
@@ -116,7 +116,7 @@ def paint_pancreas(painter: Painter) -> None:
 
 
 def paint_spleen(painter: Painter) -> None:
-    """Paint a shell-shaped body between the diaphragm and the left kidney."""
+    """Paint the spleen: a shell-shaped body between the diaphragm and the left kidney."""
     canvas, place = painter.canvas, painter.body.organs["spleen"]
     centre = place.centre + place.shift
     window = canvas.window(centre - 78, centre + 78)
@@ -145,7 +145,7 @@ def paint_liver(painter: Painter) -> None:
 
 
 def paint_kidney(painter: Painter, side: int, label: int) -> None:
-    """Paint a bean with cortex, pyramids and the fat and pelvis of the sinus."""
+    """Paint a kidney: a bean with cortex, pyramids and the fat and pelvis of the sinus."""
     canvas = painter.canvas
     name = "left_kidney" if side > 0 else "right_kidney"
     place = painter.body.organs[name]
@@ -167,13 +167,13 @@ def paint_kidney(painter: Painter, side: int, label: int) -> None:
 
 
 def _component_along(offsets: Sequence[np.ndarray], axis: np.ndarray) -> np.ndarray:
-    """The component along a unit vector (3,) of offsets x, y, z, each any shape."""
+    """Return the component along a unit vector (3,) of offsets x, y, z, each any shape."""
     x, y, z = offsets
     return x * axis[0] + y * axis[1] + z * axis[2]
 
 
 def _liver_level(body: Body, points: Points, cavity: np.ndarray, diaphragm: np.ndarray) -> np.ndarray:
-    """The liver's level (mm) at x, y, z: an intersection of the cavity, the dome and three cut surfaces."""
+    """Compute the liver's level (mm) at x, y, z: an intersection of the cavity, the dome and three cut surfaces."""
     x, y, z = body.organs["liver"].template(*points)
     slope, left, tip, back = (float(v) for v in body.liver)
     front = np.float32(body.belly * 0.6)
@@ -185,7 +185,7 @@ def _liver_level(body: Body, points: Points, cavity: np.ndarray, diaphragm: np.n
 
 
 def _spleen_level(body: Body, points: Points, cavity: np.ndarray, diaphragm: np.ndarray) -> np.ndarray:
-    """The spleen's level (mm) at x, y, z: an ellipsoid bowed along the wall, limited by the wall and the diaphragm."""
+    """Compute the spleen's level (mm) at x, y, z: an ellipsoid bowed along the wall, limited by wall and diaphragm."""
     place = body.organs["spleen"]
     x, y, z = (v - np.float32(c) for v, c in zip(place.template(*points), place.centre, strict=True))
     out, along, up = 0.84 * x + 0.52 * y + 0.15 * z, -0.55 * x + 0.83 * y, -0.12 * x - 0.08 * y + 0.99 * z
@@ -195,7 +195,7 @@ def _spleen_level(body: Body, points: Points, cavity: np.ndarray, diaphragm: np.
 
 
 def _points_inside(body: Body, level: LevelFunction, low: tuple[int, ...], high: tuple[int, ...]) -> np.ndarray:
-    """(N, 3) mm: the points of a 3 mm lattice between two corners that lie inside an organ, in the common frame."""
+    """Return (N, 3) mm: points of a 3 mm lattice between two corners that lie inside an organ, in the common frame."""
     axes = (np.arange(a, b, 3.0) for a, b in zip(low, high, strict=True))
     points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
     walls = body.cross_section("cavity", points), body.diaphragm(points)
@@ -203,7 +203,7 @@ def _points_inside(body: Body, level: LevelFunction, low: tuple[int, ...], high:
 
 
 def _liver_points(body: Body) -> dict[str, np.ndarray]:
-    """The top of the right dome and the lower tip of the right lobe, (3,) mm in the common frame."""
+    """Return the top of the right dome and the lower tip of the right lobe, (3,) mm in the common frame."""
     dome = np.array([*DOME_MM, 0.0])
     dome[2] = -float(body.diaphragm(dome)) - 7
     inside = _points_inside(body, _liver_level, (-165, -90, -75), (-60, 50, 110))
@@ -212,7 +212,7 @@ def _liver_points(body: Body) -> dict[str, np.ndarray]:
 
 
 def _kidney_axes(side: int) -> np.ndarray:
-    """(3, 3) rows: towards the hilum, across, and along a kidney towards its upper pole; side 1 is the left."""
+    """Return (3, 3) rows: towards the hilum, across, and along a kidney towards its upper pole; side 1 is the left."""
     along = np.array([-0.22 * side, 0.22, 1.0])
     along /= np.linalg.norm(along)
     inward = np.array([-side, -0.5, 0.0])
@@ -222,7 +222,7 @@ def _kidney_axes(side: int) -> np.ndarray:
 
 
 def _kidney_points(body: Body, side: int) -> dict[str, np.ndarray]:
-    """Hilum and poles of one kidney, (3,) mm in the common frame."""
+    """Return hilum and poles of one kidney, (3,) mm in the common frame."""
     name = "left_kidney" if side > 0 else "right_kidney"
     place, axes = body.organs[name], _kidney_axes(side)
     pole = KIDNEY_HALF_AXES_MM[2] - 4  # a little inside the surface
@@ -239,7 +239,7 @@ def _kidney_points(body: Body, side: int) -> dict[str, np.ndarray]:
 
 
 def landmarks(body: Body) -> dict[str, np.ndarray]:
-    """Points of the kidneys, liver, spleen and aorta, (3,) mm in the common frame."""
+    """Return points of the kidneys, liver, spleen and aorta, (3,) mm in the common frame."""
     vessels = body.organs["vessels"]
     points = _kidney_points(body, -1) | _kidney_points(body, 1) | _liver_points(body)
     points["celiac_origin"] = vessels.place(np.array([8.0, -28.0, 46.0]))

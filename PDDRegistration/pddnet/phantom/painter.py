@@ -1,4 +1,4 @@
-"""`Painter`: paints soft tissues in the patient's contrast phase, and holds the surfaces that organs share."""
+"""Paint soft tissues in the patient's contrast phase, and hold the surfaces that organs share (`Painter`)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ TISSUE_HU: dict[str, tuple[float, float, float]] = {
 
 
 class Painter:
-    """Paints on one patient's canvas.
+    """Paint on one patient's canvas.
 
     Attributes:
         skin, muscle, cavity: (D, H, W) signed distances in mm to the cross-section's surfaces, negative inside.
@@ -54,19 +54,19 @@ class Painter:
         self.diaphragm = canvas.refine(self.body.diaphragm(points))
 
     def tissue(self, name: str) -> Tissue:
-        """The HU and texture of a tissue of `TISSUE_HU` in this patient's contrast phase."""
+        """Return the HU and texture of a tissue of `TISSUE_HU` in this patient's contrast phase."""
         native, portal, grain = TISSUE_HU[name]
         return Tissue(portal if self.body.contrast else native, grain)
 
     def paint_tube(self, path: Path, name: str, label: int | None, organ: str | None = None) -> Tube | None:
-        """Paint one tissue along a path of (x, y, z, radius) in mm, at the organ's place where one is named."""
+        """Paint one tissue along a path of (x, y, z, radius) in mm, at the organ's position where one is named."""
         tube = self.tube(path, organ)
         if tube is not None:
             self.canvas.paint(tube.window, tube.level < 0, self.tissue(name), label)
         return tube
 
     def tube(self, path: Path, organ: str | None, step: float = 0.6) -> Tube | None:
-        """The level of a tube along (x, y, z, radius) in mm, placed as the organ is; None where the view shows none."""
+        """Compute the level of a tube along (x, y, z, radius) in mm, placed as the organ; None outside the view."""
         values = np.array(path, float)
         points, radii = values[:, :3], values[:, 3]
         if organ is not None:

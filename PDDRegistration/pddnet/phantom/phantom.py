@@ -22,7 +22,7 @@ from .table import paint_table
 
 __all__ = ["LABELS", "Patient", "full_view", "random_view", "rotation", "virtual_patient"]
 
-NOISE_STREAM, VIEW_STREAM = 3, 5  # of random numbers: the scan's noise and the view do not change who the patient is
+NOISE_STREAM, VIEW_STREAM = 3, 5  # of random numbers: the scan's noise and the view do not change the patient
 
 FULL_EXTENT_MM, FULL_CENTRE = (440, 350, 460), (0, -8, -4)  # from the middle of the chest to the hips
 
@@ -39,7 +39,7 @@ TILTED, REORDERED, FLIPPED = 0.6, 0.3, 0.4  # shares of scans; FLIPPED: of axes
 
 @dataclass(frozen=True)
 class Patient:
-    """A virtual scan: HU (int16) and label map (uint8, see `LABELS`), (D, H, W) on one grid; landmarks (3,) LPS mm."""
+    """Virtual scan: HU (int16) and label map (uint8, see `LABELS`), (D, H, W) on one grid; landmarks (3,) LPS mm."""
 
     image: Image
     labels: Image
@@ -49,7 +49,7 @@ class Patient:
 def virtual_patient(seed: int, grid: Grid | None = None, *, noise: float = 12.0) -> Patient:
     """Paint the patient of this seed as a scan on `grid` (default: `full_view`) with `noise` HU of noise.
 
-    Landmarks are those of the whole patient, also where the grid does not reach them.
+    The landmarks are those of the whole patient, including those outside the grid.
     """
     body = Body(seed)
     grid = grid or full_view(seed)
@@ -62,15 +62,15 @@ def virtual_patient(seed: int, grid: Grid | None = None, *, noise: float = 12.0)
 
 
 def full_view(seed: int, spacing: float = 2.5) -> Grid:
-    """The grid of the default view, in voxels of `spacing` mm along LPS: from the middle of the chest to the hips."""
+    """Return the default grid, voxels of `spacing` mm along LPS: from the middle of the chest to the hips."""
     return _view(Body(seed), FULL_EXTENT_MM, (spacing,) * 3, FULL_CENTRE, np.eye(3))
 
 
 def random_view(seed: int, *, patient: int, spacing: float | None = None) -> Grid:
-    """The grid of a scan of patient `patient` as some scanner might have taken it.
+    """Draw the grid of a scan of patient `patient` as some scanner might have taken it.
 
-    Random field of view (at least from the liver to the lower kidneys), slices of 1-2.5 times the pixel size, a tilt of
-    up to 12 degrees, axes stored in another order or direction. `spacing`: in-plane mm; default 1.6-3.
+    It has a random field of view (at least from the liver to the lower kidneys), slices of 1-2.5 times the pixel size,
+    a tilt of up to 12 degrees, axes stored in another order or direction. `spacing`: in-plane mm; default 1.6-3.
     """
     rng = np.random.default_rng([seed, VIEW_STREAM])
     pixel = spacing or rng.uniform(*PIXEL_MM)
@@ -86,7 +86,7 @@ def random_view(seed: int, *, patient: int, spacing: float | None = None) -> Gri
 def _view(
     body: Body, extent: npt.ArrayLike, spacing: npt.ArrayLike, centre: npt.ArrayLike, direction: np.ndarray
 ) -> Grid:
-    """A grid of `extent` mm along its axes, centred at a point of the common frame (mm)."""
+    """Return a grid of `extent` mm along its axes, centred at a point of the common frame (mm)."""
     size = np.maximum(np.round(np.divide(extent, spacing)).astype(int), 1)
     spacing = np.array(spacing, float)
     origin = body.to_table(np.array(centre, float)) - direction @ ((size - 1) / 2 * spacing)
@@ -95,7 +95,7 @@ def _view(
 
 
 def _reorder_axes(grid: Grid, order: np.ndarray, flips: np.ndarray) -> Grid:
-    """The same voxels with their axes i, j, k stored in another order, and some of them reversed."""
+    """Return the same voxels with their axes i, j, k stored in another order, and some of them reversed."""
     origin = grid.index_to_point(np.where(flips, grid.size - 1, 0))
     direction = (grid.direction * np.where(flips, -1, 1))[:, order]
     i, j, k = grid.size[order].tolist()
@@ -103,7 +103,7 @@ def _reorder_axes(grid: Grid, order: np.ndarray, flips: np.ndarray) -> Grid:
 
 
 def _paint_soft_tissues(painter: Painter) -> None:
-    """Paint everything soft, from the skin inwards; a later organ lies over an earlier one."""
+    """Paint all soft tissues, from the skin inwards; a later organ is painted over an earlier one."""
     torso.paint_torso(painter)
     torso.paint_chest(painter)
     torso.paint_muscles(painter)
@@ -120,6 +120,6 @@ def _paint_soft_tissues(painter: Painter) -> None:
 
 
 def _landmarks(body: Body) -> dict[str, np.ndarray]:
-    """All landmarks, (3,) LPS mm on the table."""
+    """Return all landmarks, (3,) LPS mm on the table."""
     points = skeleton.landmarks() | organs.landmarks(body)
     return {name: body.to_table(point) for name, point in points.items()}

@@ -42,12 +42,12 @@ _SPINE = CubicSpline(*_LEVELS.T)
 
 
 def spine_depth(z: np.ndarray) -> np.ndarray:
-    """Depth y (mm) of the vertebral bodies' centres at heights z (any shape, mm)."""
+    """Return the depth y (mm) of the vertebral bodies' centres at heights z (any shape, mm)."""
     return _SPINE(np.clip(z, _LEVELS[0, 0], _LEVELS[-1, 0]))
 
 
 def paint_skeleton(canvas: Canvas) -> None:
-    """Paint spine, ribs, sternum and pelvis; whatever was painted there is replaced."""
+    """Paint spine, ribs, sternum and pelvis; earlier tissues are painted over."""
     _paint_sacrum(canvas)
     for side, label in ((-1, RIGHT_HIP), (1, LEFT_HIP)):
         _paint_hip(canvas, side, label)
@@ -89,7 +89,7 @@ def _paint_vertebra(canvas: Canvas, name: str, label: int) -> None:
 
 
 def _disc_gap(name: str) -> float:
-    """Space (mm) between a vertebral body and the next one below."""
+    """Return the space (mm) between a vertebral body and the next one below."""
     names = list(VERTEBRAE)
     z, _, height, *_ = VERTEBRAE[name]
     below = names.index(name) + 1
@@ -100,7 +100,7 @@ def _disc_gap(name: str) -> float:
 
 
 def _arch(local: tuple[np.ndarray, ...], depth: float, lumbar: bool) -> np.ndarray:
-    """The level of pedicles, laminae, articular, transverse and spinous processes, in the vertebra's own axes."""
+    """Compute the level of pedicles, laminae, articular, transverse and spinous processes, in the vertebra's axes."""
     x, v, w = np.abs(local[0]), local[1], local[2]
     back = depth + 16
     tip = (0, back + (30 if lumbar else 28), -10 if lumbar else -22)
@@ -119,7 +119,7 @@ def _arch(local: tuple[np.ndarray, ...], depth: float, lumbar: bool) -> np.ndarr
 
 
 def _paint_sacrum(canvas: Canvas) -> None:
-    """Paint a wedge, wide above, that curves backward and then forward; with the sacral foramina left out."""
+    """Paint the sacrum: a wedge, wide above, that curves backward and then forward; the foramina are left out."""
     window = canvas.window((-62, 0, -250), (62, 105, -112))
     if window is None:
         return
@@ -173,7 +173,7 @@ def _paint_wing(canvas: Canvas, window: Window, side: int, label: int) -> None:
 
 
 def _rib_path(body: Body, name: str) -> np.ndarray:
-    """(N, 3) mm: a left rib from its vertebra along the chest wall to the front, on the wall's muscles' outer side."""
+    """Return (N, 3) mm: a left rib from its vertebra along the chest wall to the front, outside the wall's muscles."""
     z, y, _, width, _ = VERTEBRAE[name]
     number = int(name[1:])
     last = {12: 0.95, 11: 1.55}.get(number, 2.75 - 0.10 * max(number - 6, 0))  # angle around the chest, from the back
@@ -191,7 +191,7 @@ def _rib_path(body: Body, name: str) -> np.ndarray:
 
 
 def _paint_ribs(canvas: Canvas) -> None:
-    """Paint twelve pairs less the first three; the costal cartilages go on from ribs 5-10 to the sternum."""
+    """Paint the ribs, twelve pairs less the first three; the costal cartilages go on from ribs 5-10 to the sternum."""
     for name in VERTEBRAE:
         if not name.startswith("T"):
             continue
@@ -212,7 +212,7 @@ def _paint_ribs(canvas: Canvas) -> None:
 
 
 def _paint_sternum(canvas: Canvas) -> None:
-    """Paint a flat bone in the front wall from the chest to the xiphoid's tip."""
+    """Paint the sternum: a flat bone in the front wall from the chest to the xiphoid's tip."""
     heights = np.linspace(92, 290, 12)
     depth = canvas.body.profile("muscle_front", heights) + 9
     window = canvas.window((-24, depth.min() - 8, 88), (24, depth.max() + 8, 294))
@@ -226,7 +226,7 @@ def _paint_sternum(canvas: Canvas) -> None:
 
 
 def landmarks() -> dict[str, np.ndarray]:
-    """The centres of the vertebral bodies T10 to L5, (3,) mm in the common frame."""
+    """Return the centres of the vertebral bodies T10 to L5, (3,) mm in the common frame."""
     names = list(VERTEBRAE)
     return {
         f"{name}_body": np.array([0.0, VERTEBRAE[name][1], VERTEBRAE[name][0]]) for name in names[names.index("T10") :]

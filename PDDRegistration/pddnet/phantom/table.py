@@ -1,7 +1,7 @@
-"""The scanner's table: two thin shells, the upper one hollow and the lower one bevelled, with foam between.
+"""Paint the scanner's table: two thin shells, the upper one hollow and the lower one bevelled, with foam between.
 
-Two painters use these numbers, because they paint on other things: `paint_table` here on a virtual patient's oblique
-grid, without torch; `synthesis.arms_and_table.add_table` under any body in a scan along LPS, on half voxels.
+Two functions use these numbers, because they paint on different grids: `paint_table` here on a virtual patient's
+oblique grid, without torch; `synthesis.arms_and_table.add_table` under any body in a scan along LPS, on half voxels.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ HALF_SHELL_MM = 1.8
 
 
 def paint_table(canvas: Canvas) -> None:
-    """Paint the table under the patient's back, in its own frame along LPS; whatever is painted later lies over it."""
+    """Paint the table under the patient's back, in its own frame along LPS; later tissues are painted over it."""
     heights = np.linspace(-220, 240, 24)
     back = canvas.body.profile("muscle_back", heights) + canvas.body.profile("fat", heights) * 0.85
     spine = canvas.body.to_table(np.column_stack([0 * heights, back, heights]))
@@ -37,6 +37,6 @@ def paint_table(canvas: Canvas) -> None:
 
 
 def _component(grid: Grid, axis: int) -> np.ndarray:
-    """(D, H, W) LPS mm: x, y or z of every voxel; the others are not computed."""
+    """Return (D, H, W) LPS mm: x, y or z of every voxel; the other coordinates are not computed."""
     i, j, k = (np.arange(n) * step for n, step in zip(grid.size, grid.axes[axis], strict=True))
     return (grid.origin[axis] + k[:, None, None] + j[:, None] + i).astype(np.float32)

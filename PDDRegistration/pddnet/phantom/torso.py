@@ -23,7 +23,7 @@ PSOAS_PATH = [
 
 
 def paint_torso(painter: Painter) -> None:
-    """Paint skin, fat, the muscle wall, the fat of the cavity with the small vessels in it."""
+    """Paint skin, fat, the muscle wall, and the fat of the cavity with the small vessels in it."""
     whole, paint = painter.canvas.whole, painter.canvas.paint
     grains = painter.canvas.texture(whole)
     paint(whole, painter.skin < -PHANTOM_SKIN_MM, painter.tissue("fat"))
@@ -41,7 +41,7 @@ def paint_torso(painter: Painter) -> None:
 
 
 def paint_chest(painter: Painter) -> None:
-    """Paint the lungs above the diaphragm, the mediastinum with the heart and the oesophagus, the diaphragm itself."""
+    """Paint the lungs above the diaphragm, the mediastinum with heart and oesophagus, and the diaphragm itself."""
     canvas, body = painter.canvas, painter.body
     window = canvas.window((-150, -150, 20), (150, 110, 330))
     if window is None:
@@ -69,7 +69,7 @@ def paint_chest(painter: Painter) -> None:
 
 
 def paint_muscles(painter: Painter) -> None:
-    """Paint psoas and quadratus lumborum on both sides, the crura of the diaphragm."""
+    """Paint psoas and quadratus lumborum on both sides, and the crura of the diaphragm."""
     for side, label in ((-1, RIGHT_PSOAS), (1, LEFT_PSOAS)):
         painter.paint_tube([(side * x, y, z, r) for x, y, z, r in PSOAS_PATH], "muscle", label, "psoas")
         lumborum = [

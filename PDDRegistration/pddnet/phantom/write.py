@@ -27,9 +27,9 @@ def write_patients(
     seed: int,
     report: Callable[[float, str], None] = lambda share, text: None,
 ) -> list[Path]:
-    """Write `count` patients, drawn with the numbers from `seed` on, and return their folders.
+    """Write `count` patients, drawn with the seeds from `seed` on, and return their folders.
 
-    Each folder appears whole or not at all; what exists is left as it is.
+    Each folder appears complete or not at all; existing folders stay as they are.
 
     Raises:
         InputError: a file or folder cannot be written.
@@ -59,7 +59,7 @@ def phantoms(spacing_mm: float) -> Callable[[int], PatientFiles]:
 
 
 def _write(folder: Path, image: Image, labels: Image, names: dict[int, str], landmarks: dict[str, np.ndarray]) -> None:
-    """Write one patient's folder beside its place, and rename it when it is complete."""
+    """Write one patient's folder under a temporary name, and rename it when it is complete."""
     part = None
     try:
         part = Path(tempfile.mkdtemp(prefix=".part-", dir=folder.parent))

@@ -1,4 +1,4 @@
-"""One registration as the command and the worker carry it out: its inputs, the order of the work, and its outputs.
+"""Carry out one registration as the command and the worker do: its inputs, the order of the work, and its outputs.
 
-Importing this package does not import torch: it is loaded by `registration.check_device`, after the cheap checks.
+Importing this package does not import torch: torch is loaded by `registration.check_device`, after the cheap checks.
 """

@@ -1,6 +1,7 @@
-"""The outputs of a registration, each declared once in `OUTPUTS`.
+"""Declare the outputs of a registration, each once, in `OUTPUTS`.
 
-From this table come the options and files of `pddnet register` and the answer of the worker. A new output is one entry.
+The options and files of `pddnet register` and the answer of the worker are made from this table. A new output is one
+entry.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ from .registration import FinishedRun
 
 
 def argument_of(option: str) -> str:
-    """The attribute in which argparse keeps the value of an option: output_volume of --output-volume."""
+    """Return the attribute in which argparse stores the value of an option: output_volume for --output-volume."""
     return option.removeprefix("--").replace("-", "_")
 
 
 @dataclass(frozen=True, kw_only=True)
 class OutputFile:
-    """A file that `pddnet register` writes."""
+    """File that `pddnet register` writes."""
 
     key: str  # its name in `OutputFiles` and in the report's "outputs"
     option: str  # of the command, such as --output-volume
@@ -33,17 +34,17 @@ class OutputFile:
 
     @property
     def argument(self) -> str:
-        """The attribute in which argparse keeps the path."""
+        """Return the attribute in which argparse stores the path."""
         return argument_of(self.option)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Output(OutputFile):
-    """An output that is computed from a finished run: an image or a transform."""
+    """Output that is computed from a finished run: an image or a transform."""
 
     content: Callable[[FinishedRun], Image | DisplacementField]
     needs: str = ""  # an option of an input without which it cannot be computed
-    needs_for: str = ""  # what that input is, for the message
+    needs_for: str = ""  # name of that input, for the message
     answer: str = ""  # its key in the worker's answer; empty: the worker warps images that the request names
     on_request: bool = False  # whether the worker computes it only where the request has `<answer>: true`
     stage: str = ""  # of the worker's progress, where it takes long
@@ -116,7 +117,7 @@ OUTPUTS: tuple[Output, ...] = (
         answer="spread",
     ),
 )
-REPORT = OutputFile(  # not in the table: it tells of all others, so it is written and renamed after them
+REPORT = OutputFile(  # not in the table: it describes all others, so it is written and renamed after them
     key="report",
     option="--report",
     metavar="R.json",
@@ -126,10 +127,10 @@ REPORT = OutputFile(  # not in the table: it tells of all others, so it is writt
 
 
 def write_outputs(files: OutputFiles, run: FinishedRun) -> None:
-    """Write all outputs that are wanted; each is computed while the one before is written.
+    """Write all requested outputs; each is computed while the one before is written.
 
     Raises:
-        InputError: a file cannot be written whole.
+        InputError: a file cannot be written completely.
     """
     wanted = [output for output in OUTPUTS if output.key in files]
     with ThreadPoolExecutor(1) as beside:

@@ -1,4 +1,4 @@
-"""Check the start, register, and report: the order that the command and the worker share."""
+"""Check the inputs, register, and report: the steps that the command and the worker share."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ..matching.progress import Clock
 
 @dataclass
 class RunInputs:
-    """What a registration starts from. Masks and label maps lie on the grids of their scans."""
+    """Inputs of a registration. Masks and label maps lie on the grids of their scans."""
 
     fixed: Image
     moving: Image
@@ -34,27 +34,27 @@ class RunInputs:
     warnings: list[str] = field(default_factory=list)
 
     def check_start(self) -> None:
-        """Raises InputError where the scans do not overlap, and no alignment will bring them together."""
+        """Raise InputError where the scans do not overlap and no search for the alignment follows."""
         if self.initial_transform is not None or not self.align:
             check_overlap(self.fixed.grid, self.moving.grid, self.initial_transform)
 
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A registration and its inputs; what several outputs need is computed once."""
+    """Registration and its inputs; what several outputs need is computed once."""
 
     registration: Registration
     inputs: RunInputs
 
     @cached_property
     def determinant(self) -> Image:
-        """The Jacobian determinant of the transform, on the field's grid."""
+        """Compute the Jacobian determinant of the transform, on the field's grid."""
         displacements = self.registration.field
         return Image(displacements.jacobian_determinant(), displacements.grid)
 
     @property
     def inverse(self) -> DisplacementField:
-        """The transform from moving to fixed points, on a grid over the moving scan."""
+        """Compute the transform from moving to fixed points, on a grid over the moving scan."""
         return self._inverse[0]
 
     @cached_property
@@ -62,7 +62,7 @@ class FinishedRun:
         return self.registration.inverse(self.inputs.moving.grid)
 
     def measured_labels(self, fixed: Image, moving: Image) -> dict[str, Any]:
-        """The section on two label maps under the transform, see `report.label_section`."""
+        """Measure two label maps under the transform; return a label section, see `report.label_section`."""
         return report.measured_labels(
             fixed,
             moving,
@@ -80,9 +80,9 @@ class FinishedRun:
         inputs: dict[str, str] | None = None,
         outputs: dict[str, str] | None = None,
     ) -> dict[str, Any]:
-        """The report of the run.
+        """Make the report of the run.
 
-        inverse: whether the inverse was wanted, so that its residual is told. labels: see `measured_labels`.
+        inverse: whether the inverse was requested, so that its residual is reported. labels: see `measured_labels`.
         inputs, outputs: paths by name.
         """
         return report.registration_report(
@@ -100,7 +100,7 @@ class FinishedRun:
 
 
 def check_device(name: str) -> None:
-    """Load torch, which takes seconds, and refuse a device that it does not have.
+    """Load torch, which takes seconds, and check that it has the device.
 
     Raises:
         InputError: there is no such device. TorchMissing: torch cannot be loaded.
@@ -122,7 +122,7 @@ def register(
     """Run `pipeline.register` and add its stages to the clock.
 
     Raises:
-        InputError, Cancelled, MemoryError: as `pipeline.register`.
+        InputError, Cancelled, MemoryError: as for `pipeline.register`.
     """
     from .. import pipeline
 

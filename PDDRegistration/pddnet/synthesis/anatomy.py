@@ -1,6 +1,6 @@
-"""`Anatomy`: the label map of a real person or a virtual patient, prepared so that patients can be synthesised from it.
+"""Prepare the label map of a real person or a virtual patient, so that patients can be synthesised from it (`Anatomy`).
 
-It adds what a label map lacks and a scan would show: the wall of the trunk, and the inner layers of bones and organs.
+The wall of the trunk and the inner layers of bones and organs are added, which a scan shows but a label map lacks.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _SHELL_AND_CORE = {
 
 @dataclass(frozen=True)
 class Layer:
-    """One code of an anatomy: its label in the map, structure (number in the common table; 0 none) and material."""
+    """Code of an anatomy: its label in the map, structure (number in the common table; 0 none) and material."""
 
     label: str
     structure: int
@@ -65,14 +65,14 @@ class Layer:
 
 @dataclass(frozen=True, eq=False)
 class Anatomy:
-    """Codes on a canonical grid, what each means, and the height above the trunk's wall.
+    """Anatomy: codes on a canonical grid, the meaning of each, and the height above the trunk's wall.
 
     Attributes:
         name: for messages.
-        codes: (D, H, W) uint8 on `grid`, an index into `layers`; 0 where the map says nothing.
-        layers: what each code means.
+        codes: (D, H, W) uint8 on `grid`, an index into `layers`; 0 where the map has no label.
+        layers: the meaning of each code.
         height: (D', H', W') float32 on `height_grid`, mm above the trunk's wall; negative inside.
-        annotated: structures of the common table that the map tells apart.
+        annotated: structures of the common table that the map distinguishes.
     """
 
     name: str
@@ -85,7 +85,7 @@ class Anatomy:
 
     @classmethod
     def of(cls, name: str, labels: Image, names: dict[int, str]) -> Anatomy:
-        """From a label map (D, H, W) of any geometry and the name of each label number.
+        """Make the anatomy of a label map (D, H, W) of any geometry and the name of each label number.
 
         Raises:
             InputError: no label name means a structure of the body, or there are too many.
@@ -116,7 +116,7 @@ class Anatomy:
         return cls(name, codes, labels.grid, tuple(layers), height, height_grid, annotated)
 
     def centre(self, code: int) -> np.ndarray | None:
-        """(3,) LPS mm, the centre of a code's voxels, of every second one; None where there are none."""
+        """Return the centre (3,) LPS mm of a code's voxels, of every second one; None where there are none."""
         k, j, i = np.nonzero(self.codes[::2, ::2, ::2] == code)
         if not len(k):
             return None
@@ -127,7 +127,7 @@ def read_anatomy(path: Path) -> Anatomy:
     """Read a label map with its names beside it: NAME.nii.gz (or any volume) and NAME.json, label number -> name.
 
     Raises:
-        InputError: a file is missing or says nothing that can be used.
+        InputError: a file is missing or holds nothing that can be used.
     """
     stem = re.sub(r"\.(nii\.gz|nii|nrrd|mha)$", "", path.name)
     names = read_names(path.with_name(f"{stem}.json"))
@@ -135,7 +135,7 @@ def read_anatomy(path: Path) -> Anatomy:
 
 
 def _material(label: str) -> str | None:
-    """The material of a label, or the key of its layers; None for what is not painted, as the body's own outline."""
+    """Return the material of a label, or the key of its layers; None for labels not painted, as the body's outline."""
     structure = structure_of(label)
     if structure is not None:
         return _MATERIAL_OF_STRUCTURE.get(structure, "bone" if structure.startswith("vertebra") else structure)
@@ -144,11 +144,11 @@ def _material(label: str) -> str | None:
 
 
 def _below_surface(mask: np.ndarray, grid: Grid, depth_mm: float) -> np.ndarray:
-    """The voxels of a mask that lie more than `depth_mm` under its surface; never its outermost ones."""
+    """Return the voxels of a mask that lie more than `depth_mm` under its surface; never its outermost ones."""
     window = ndimage.find_objects(mask.astype(np.uint8))[0]
     to_outside = ndimage.distance_transform_edt(np.pad(mask[window], 1), sampling=grid.spacing[::-1])
     voxel = grid.spacing.mean()
-    # distances are to the nearest voxel outside; the surface of a rounded thing is about a quarter of a voxel nearer
+    # distances are to the nearest voxel outside; a rounded surface is about a quarter of a voxel nearer
     least = max(depth_mm + voxel / 4, voxel)
     deep = np.zeros_like(mask)
     deep[window] = to_outside[1:-1, 1:-1, 1:-1] > least
@@ -156,9 +156,10 @@ def _below_surface(mask: np.ndarray, grid: Grid, depth_mm: float) -> np.ndarray:
 
 
 def _height_above_wall(structures: Image) -> tuple[np.ndarray, Grid]:
-    """Heights (D', H', W') in mm above the trunk's wall, on a coarse grid that reaches HULL_MARGIN_MM beyond the map.
+    """Compute heights (D', H', W') in mm above the trunk's wall, on a coarse grid that reaches HULL_MARGIN_MM beyond
+    the map.
 
-    The trunk is the closing of all structures by HULL_GAP_MM, LEAST_WALL_MM wider.
+    The trunk is the morphological closing of all structures by HULL_GAP_MM, widened by LEAST_WALL_MM.
     """
     grid = structures.grid.isotropic(HULL_SPACING_MM, HULL_MARGIN_MM)
     filled = _extend_ends(structures).resample(grid, labels=True).array > 0

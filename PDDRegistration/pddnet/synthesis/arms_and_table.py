@@ -1,4 +1,4 @@
-"""What a scan shows beside the trunk: arms at its sides, and the scanner's table under its back."""
+"""Synthesise what a scan shows beside the trunk: arms at its sides, and the scanner's table under its back."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ NARROWEST_TRUNK_MM, WIDTH_STEP_MM = 40.0, 4.0  # where the search for the trunk'
 def arms(
     points: Tensor, height_above_wall: HeightFunction, centre: np.ndarray, fat_mm: float, rng: np.random.Generator
 ) -> dict[str, Tensor]:
-    """Masks of two hanging arms (D, H, W) by material (see `tissue.MATERIAL_HU`), the outermost first.
+    """Draw masks of two hanging arms (D, H, W) by material (see `tissue.MATERIAL_HU`), the outermost first.
 
     Args:
         points: (3, D, H, W) LPS mm.
-        height_above_wall: of such points, mm above the trunk's wall.
-        centre: (3,) LPS mm of the trunk.
-        fat_mm: on the trunk's wall.
+        height_above_wall: function of such points, mm above the trunk's wall.
+        centre: (3,) LPS mm, the centre of the trunk.
+        fat_mm: thickness of the fat on the trunk's wall.
     """
     radius = rng.uniform(*ARM_RADIUS_MM)
     arm_fat = rng.uniform(*ARM_FAT_MM)
@@ -68,7 +68,7 @@ def arms(
 
 
 def _half_width(height_above_wall: HeightFunction, centre: np.ndarray, side: float, fat_mm: float) -> float:
-    """mm from the trunk's middle to its skin, to one side (-1 right, 1 left)."""
+    """Return the distance in mm from the trunk's middle to its skin, to one side (-1 right, 1 left)."""
     steps = torch.arange(NARROWEST_TRUNK_MM, WIDEST_TRUNK_MM, WIDTH_STEP_MM)
     line = torch.stack([float(centre[0]) + side * steps, *(torch.full_like(steps, float(c)) for c in centre[1:])])
     outside = height_above_wall(line.view(3, -1, 1, 1)).flatten().cpu() > fat_mm
@@ -76,12 +76,12 @@ def _half_width(height_above_wall: HeightFunction, centre: np.ndarray, side: flo
 
 
 def add_table(hu: Tensor, body: Tensor, spacing_mm: float) -> Tensor:
-    """HU (D, H, W) of a patient who lies on the scanner's table, painted where there is no body (D, H, W) bool.
+    """Paint the scanner's table under a patient: HU (D, H, W), changed where there is no body (D, H, W) bool.
 
-    The table touches the body's lowest voxel. Unchanged where there is no body at all.
+    The table touches the body's lowest voxel. The HU are unchanged where there is no body at all.
 
     Args:
-        spacing_mm: of the voxels; axes along LPS z, y, x.
+        spacing_mm: spacing of the voxels; axes along LPS z, y, x.
     """
     deepest_row = torch.where(body, torch.arange(hu.shape[1], device=hu.device)[:, None], -1).amax((0, 1))
     if not bool((deepest_row >= 0).any()):
@@ -98,12 +98,12 @@ def add_table(hu: Tensor, body: Tensor, spacing_mm: float) -> Tensor:
 
 
 def _half_voxels(count: int, device: torch.device) -> Tensor:
-    """(2 * count,) indices of the halves' middles: a shell is thinner than a voxel, and half ones mix by volume."""
+    """Return (2 * count,) indices of half voxels: shells are thinner than voxels, and halves mix by volume."""
     return torch.arange(2 * count, device=device) / 2 - 0.25
 
 
 def _table_hu(across: Tensor, depth: Tensor) -> Tensor:
-    """HU (H, W) of the table, NaN beside it; across (W,) and depth (H, 1) in mm from the middle of its upper shell."""
+    """Compute HU (H, W) of the table, NaN beside it; across (W,) and depth (H, 1) mm from its upper shell's middle."""
     upper = depth + CURVATURE_PER_MM * across.square()
     lower = depth - DEPTH_MM * (1 - ((across.abs() - BEVEL_START_MM) / BEVEL_WIDTH_MM).clamp(0, 1))
     board = (across.abs() < HALF_WIDTH_MM) & (upper > -1.0)

@@ -24,8 +24,8 @@ HEIGHT_STREAM = 11  # of random numbers, apart from those that paint the patient
 def patients_from_maps(folder: Path, spacing_mm: float) -> Callable[[int], PatientFiles]:
     """Make a function that draws the patient of a seed from a folder of label maps, in voxels of `spacing_mm`.
 
-    The maps, NAME.nii.gz with their names in NAME.json (see `read_anatomy`), are used in turn, and lend each other
-    organs and arrangement. A number means the same name in all patients.
+    The maps, NAME.nii.gz with their names in NAME.json (see `read_anatomy`), are used in turn, and exchange organs and
+    arrangement. A label number means the same name in all patients.
 
     Raises:
         InputError: the folder holds no label map that can be used.
@@ -51,7 +51,7 @@ def patients_from_maps(folder: Path, spacing_mm: float) -> Callable[[int], Patie
 
 
 def _read_sources(folder: Path) -> list[PatientSource]:
-    """All label maps of a folder that have names, each with all others to take organs from."""
+    """Read all label maps of a folder that have names, each with all others to take organs from."""
     paths = sorted(path for path in folder.glob("*.nii.gz") if path.with_name(path.name[:-7] + ".json").exists())
     if not paths:
         raise InputError(f"{folder}: no label map NAME.nii.gz with its names in NAME.json")
@@ -62,7 +62,7 @@ def _read_sources(folder: Path) -> list[PatientSource]:
 
 
 def _random_grid(seed: int, spacing_mm: float) -> Grid:
-    """Isotropic along LPS, around the origin; its height along the body is random."""
+    """Draw an isotropic grid along LPS, around the origin; its height along the body is random."""
     height = np.random.default_rng([seed, HEIGHT_STREAM]).uniform(*HEIGHTS_MM)
     front_to_back, side_to_side = EXTENT_MM
     shape = (round(height / spacing_mm), round(front_to_back / spacing_mm), round(side_to_side / spacing_mm))

@@ -1,4 +1,4 @@
-"""`Noise`: white and smooth random fields of one seed, on the voxels of a synthesised scan."""
+"""Draw white and smooth random fields from one seed, on the voxels of a synthesised scan (`Noise`)."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Noise:
         self.generator = torch.Generator(device).manual_seed(seed)
 
     def white(self, *shape: int) -> Tensor:
-        """Independent normal values of unit variance, of the given shape."""
+        """Draw independent normal values of unit variance, of the given shape."""
         return torch.randn(shape, generator=self.generator, device=self.device)
 
     def smooth(self, shape: tuple[int, ...], cell_mm: float, channels: int = 1) -> Tensor:
-        """(channels, *shape) of about unit variance, changing over about `cell_mm`."""
+        """Draw a smooth field (channels, *shape) of about unit variance, changing over about `cell_mm`."""
         coarse = [max(round(n * self.spacing_mm / cell_mm), 1) + 2 for n in shape]
         field = self.white(1, channels, *coarse)
         fine = functional.interpolate(field, size=tuple(shape), mode="trilinear", align_corners=True)[0]

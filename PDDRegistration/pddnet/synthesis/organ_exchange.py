@@ -1,4 +1,4 @@
-"""Anatomical augmentation: a patient takes over whole organs, and the arrangement of its structures, from another map.
+"""Augment the anatomy: a patient takes over whole organs, and the arrangement of its structures, from another map.
 
 A few label maps hold a few shapes of each organ in as many arrangements; mixed, they hold many more.
 """
@@ -33,8 +33,8 @@ CUT_SHARE = 0.25  # of a structure's largest slice: with so much of it in the ma
 RADIUS_MARGIN_MM = 10.0  # the radius is measured on every fourth voxel
 
 FEWEST_IN_COMMON = 6  # structures that two maps must share before one lends its arrangement to the other
-MOST_SHIFT_MM = 45.0  # that a structure moves towards where the other map has it
-SURROUNDINGS_MM = 45.0  # within which a structure takes what surrounds it along
+MOST_SHIFT_MM = 45.0  # that a structure moves towards its position in the other map
+SURROUNDINGS_MM = 45.0  # within which the surroundings of a structure move with it
 STAY_WEIGHT = 0.3  # of staying in place, where no structure is near
 COARSE_STEP = 3  # voxels between the points where displacements and windows are computed
 
@@ -44,13 +44,13 @@ StructureKey = tuple[int, int]
 
 @dataclass(frozen=True, eq=False)
 class SidedStructure:
-    """A structure of an anatomy on one side of the body.
+    """Structure of an anatomy on one side of the body.
 
     Attributes:
-        codes: of the anatomy, the largest first.
+        codes: its codes in the anatomy, the largest first.
         centre: (3,) LPS mm.
         radius_mm: from the centre to its farthest voxel.
-        complete: whether the map shows all of it; the centre of what the map's ends cut tells little.
+        complete: whether the map shows all of it; the centre of a structure that the map's ends cut is unreliable.
     """
 
     codes: tuple[int, ...]
@@ -60,7 +60,7 @@ class SidedStructure:
 
 
 def find_structures(anatomy: Anatomy) -> dict[StructureKey, SidedStructure]:
-    """The structures of an anatomy that may be found in another one, by number and side."""
+    """Find the structures of an anatomy that may occur in another one, by number and side."""
     counts, centres = _count_and_centre(anatomy)
     left_counts = _count_left_of(anatomy, float(np.median(centres[counts > 0, 0])))
     labels = [layer.label for layer in anatomy.layers]
@@ -77,12 +77,12 @@ def find_structures(anatomy: Anatomy) -> dict[StructureKey, SidedStructure]:
 
 
 def _side(left_share: float) -> int:
-    """-1 right, 0 both, 1 left, by the share of a label's voxels that lie left of the body's middle."""
+    """Return -1 right, 0 both, 1 left, by the fraction of a label's voxels that lie left of the body's middle."""
     return int(left_share >= ONE_SIDED) - int(left_share <= 1 - ONE_SIDED)
 
 
 def _count_and_centre(anatomy: Anatomy) -> tuple[np.ndarray, np.ndarray]:
-    """Voxels (codes,) and centres (codes, 3) in LPS mm of every code, from every second voxel."""
+    """Count the voxels (codes,) and compute the centres (codes, 3) in LPS mm of every code, from every second voxel."""
     codes = anatomy.codes[::2, ::2, ::2]
     number = len(anatomy.layers)
     flat = codes.ravel()
@@ -97,7 +97,7 @@ def _count_and_centre(anatomy: Anatomy) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _count_left_of(anatomy: Anatomy, middle: float) -> np.ndarray:
-    """(codes,) of the voxels that `_count_and_centre` counts, those to the left of x = middle, LPS mm."""
+    """Count (codes,) the voxels of `_count_and_centre` that lie to the left of x = middle, LPS mm."""
     codes = anatomy.codes[::2, ::2, ::2]
     k, j, i = (2.0 * axis for axis in np.ogrid[tuple(map(slice, codes.shape))])
     x_per_voxel = anatomy.grid.axes[0]  # mm along x of a step along i, j, k
@@ -106,7 +106,7 @@ def _count_left_of(anatomy: Anatomy, middle: float) -> np.ndarray:
 
 
 def _describe(anatomy: Anatomy, codes: tuple[int, ...], counts: np.ndarray, centres: np.ndarray) -> SidedStructure:
-    """Centre, radius and completeness of the structure that these codes make up together."""
+    """Compute centre, radius and completeness of the structure that these codes make up together."""
     centre = np.average(centres[list(codes)], axis=0, weights=counts[list(codes)])
     mask = np.isin(anatomy.codes[::4, ::4, ::4], codes)
     offsets = anatomy.grid.index_to_point(np.argwhere(mask)[:, ::-1] * 4.0) - centre
@@ -125,7 +125,10 @@ def rearrange_structures(
     """Displace points (3, D, H, W) of one anatomy, LPS mm, so that its structures lie where another one has them.
 
     Args:
-        share: how much of the way; negative: away from it. Points are unchanged when the two have too little in common.
+        share: the fraction of the way; negative: away from it.
+
+    Returns:
+        Displaced points (3, D, H, W) LPS mm; unchanged where the two anatomies have too little in common.
     """
     common = sorted(key for key in own.keys() & other.keys() if own[key].complete and other[key].complete)
     if len(common) < FEWEST_IN_COMMON:
@@ -145,9 +148,10 @@ def rearrange_structures(
 
 
 def _limited_shifts(own_centres: np.ndarray, other_centres: np.ndarray, share: float) -> np.ndarray:
-    """(N, 3) mm: a share of the way from own centres to the other's, less the median (how the two bodies lie).
+    """Compute shifts (N, 3) mm: a fraction of the way from own centres to the other's, less the median (the bodies'
+    offset).
 
-    The whole way counts as MOST_SHIFT_MM where it is longer.
+    The whole way is limited to MOST_SHIFT_MM.
     """
     shifts = other_centres - own_centres
     shifts = shifts - np.median(shifts, axis=0)
@@ -157,17 +161,17 @@ def _limited_shifts(own_centres: np.ndarray, other_centres: np.ndarray, share: f
 
 @dataclass(frozen=True, eq=False)
 class OrganExchange:
-    """Show another anatomy's organ in place of the own one.
+    """Replace an organ of one anatomy by that of another.
 
     Attributes:
         own: the organ that is replaced.
-        removed: (own codes so far,) bool, what is replaced.
-        rigid: (own codes so far,) bool, what stays where the other organ would grow into it.
-        added: (codes of the other,) bool, the other organ.
-        code_offset: what the other's codes are raised by.
+        removed: (own codes so far,) bool, the codes that are replaced.
+        rigid: (own codes so far,) bool, the codes that stay where the other organ would overlap them.
+        added: (codes of the other,) bool, the codes of the other organ.
+        code_offset: the number added to the other's codes.
         other_codes_at: LPS points (3, ...) -> codes of the other.
         scale, other_centre: own points p lie at (p - own.centre) / scale + other_centre in the other, LPS mm.
-        radius_mm: within which of own.centre the other organ lies.
+        radius_mm: radius around own.centre that contains the other organ.
     """
 
     own: SidedStructure
@@ -181,7 +185,7 @@ class OrganExchange:
     radius_mm: float
 
     def apply(self, codes: Tensor, points: Tensor) -> Tensor:
-        """Codes (D, H, W) with the other organ in them; points (3, D, H, W) LPS mm."""
+        """Return codes (D, H, W) with the other organ in them; points (3, D, H, W) LPS mm."""
         codes = torch.where(self.removed[codes], 0, codes)
         window = self._window(points)
         if window is None:
@@ -197,7 +201,7 @@ class OrganExchange:
         return codes
 
     def _window(self, points: Tensor) -> Window | None:
-        """The part of points (3, D, H, W) that the other organ may reach; None where there is none."""
+        """Return the part of points (3, D, H, W) that the other organ may reach; None where there is none."""
         centre = to_tensor(self.own.centre, points.device).view(3, 1, 1, 1)
         step = COARSE_STEP
         near = (points[:, ::step, ::step, ::step] - centre).square().sum(0) < self.radius_mm**2
@@ -208,7 +212,8 @@ class OrganExchange:
 
 
 def _slice_around(near: Tensor) -> slice:
-    """The voxels from one coarse step before the first true entry of `near` (coarse points,) to one after the last."""
+    """Return the voxels from one coarse step before the first true entry of `near` (coarse points,) to one after the
+    last."""
     places = near.nonzero()
     first, last = int(places[0]), int(places[-1])
     return slice(max(first - 1, 0) * COARSE_STEP, (last + 1) * COARSE_STEP + 1)

@@ -1,7 +1,7 @@
-"""Synthesise patients from label maps, on the fly in torch: shape, contrast, content and view at random, labels known.
+"""Synthesise patients from label maps, on the fly in torch: shape, contrast, content and view are random, labels known.
 
-Training on such scans carries over to real ones when all of these are drawn wide (Hoffmann et al. 2021, SynthMorph,
-doi:10.1109/TMI.2021.3116879; Billot et al. 2023, SynthSeg, doi:10.1016/j.media.2023.102789).
+Training on such scans carries over to real ones when all of these are drawn from wide ranges (Hoffmann et al. 2021,
+SynthMorph, doi:10.1109/TMI.2021.3116879; Billot et al. 2023, SynthSeg, doi:10.1016/j.media.2023.102789).
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from .scanner import round_field_of_view, simulate_scanner
 from .source import Source
 from .tissue import MATERIAL_INDEX, fill_lumen, random_contrast, random_lesions, random_texture, to_half_voxels
 
-REARRANGED = 0.6  # share of patients whose structures lie nearer to, or farther from, where another anatomy has them
-REARRANGED_SHARE = (-0.6, 1.0)  # of the way there; negative: away from it
+REARRANGED = 0.6  # share of patients whose structures move towards, or away from, their positions in another anatomy
+REARRANGED_SHARE = (-0.6, 1.0)  # fraction of the way there; negative: away from it
 ARMS = 0.12  # share of patients whose arms hang beside the trunk
 ROUND_VIEW = 0.15  # share of scans with a round field of view
 
@@ -40,7 +40,7 @@ MESENTERY_THRESHOLD = (0.2, 2.0)  # of noise of unit variance: from much mesente
 
 @dataclass(frozen=True)
 class Sample:
-    """A scan drawn at random, with its labels.
+    """Scan drawn at random, with its labels.
 
     Attributes:
         values: (3, D, H, W) float32 as `Scan.values`: HU, body, view.
@@ -54,17 +54,17 @@ class Sample:
 
 
 class PatientSource(Source):
-    """A source that draws patients: the sampler of training for label maps."""
+    """Source that draws patients: the sampler of training for label maps."""
 
     def draw(self, shape: tuple[int, int, int], seed: int) -> Sample:
-        """The scan of this seed; see `synthesise`."""
+        """Synthesise the scan of this seed; see `synthesise`."""
         return synthesise(self, shape, seed)
 
 
 def synthesise(
     source: Source, shape: tuple[int, int, int], seed: int, spacing_mm: float = SEMANTIC_SPACING_MM
 ) -> Sample:
-    """The scan of this seed: the same voxels for the same anatomy, shape, spacing, seed, device and version.
+    """Synthesise a scan; the result is reproducible for the same anatomy, shape, spacing, seed, device and version.
 
     Args:
         shape: (D, H, W) voxels of `spacing_mm`, axes along LPS.
@@ -92,9 +92,10 @@ def synthesise(
 
 
 def _paint(organs: RandomOrgans, points: Tensor, rng: np.random.Generator, noise: Noise) -> tuple[Tensor, Tensor]:
-    """HU and body (bool) on half voxels (2D, 2H, 2W), of points (3, D, H, W) LPS mm.
+    """Paint HU and body (bool) on half voxels (2D, 2H, 2W), of points (3, D, H, W) LPS mm.
 
-    Edges are painted on half voxels, so that voxels at an edge mix what they show; what is smooth is computed a voxel.
+    Edges are painted on half voxels, so that voxels at an edge mix tissues by volume; smooth fields are computed on
+    whole voxels.
     """
     shape = tuple(points.shape[1:])
     fine_points = functional.interpolate(points[None], scale_factor=2, mode="trilinear", align_corners=False)[0]
@@ -114,14 +115,14 @@ def _paint(organs: RandomOrgans, points: Tensor, rng: np.random.Generator, noise
 
 
 def _random_fat(shape: tuple[int, ...], rng: np.random.Generator, noise: Noise) -> Tensor:
-    """Thickness (D, H, W) in mm of the fat under the skin, thicker here and thinner there."""
+    """Draw the thickness (D, H, W) in mm of the fat under the skin, which varies over the body."""
     mean, variation = rng.uniform(*FAT_MM), rng.uniform(*FAT_VARIATION_MM)
     thickness = mean + variation * noise.smooth(shape, FAT_GRAIN_MM)[0]
     return thickness.clamp(min=LEAST_FAT_MM)
 
 
 def _heights(source: Source, points: Tensor, fat: Tensor) -> tuple[Tensor, Tensor]:
-    """Heights (2D, 2H, 2W) in mm above the trunk's wall, and above the fat (D, H, W; mm) that lies on it."""
+    """Compute heights (2D, 2H, 2W) in mm above the trunk's wall, and above the fat (D, H, W; mm) that lies on it."""
     height = source.height_above_wall(points)
     both = torch.stack([height, height - fat])[None]
     above_wall, above_fat = functional.interpolate(both, scale_factor=2, mode="trilinear")[0]
@@ -131,7 +132,7 @@ def _heights(source: Source, points: Tensor, fat: Tensor) -> tuple[Tensor, Tenso
 def _between_labels(
     above_wall: Tensor, above_fat: Tensor, shape: tuple[int, ...], rng: np.random.Generator, noise: Noise
 ) -> Tensor:
-    """Materials (2D, 2H, 2W) where the map says nothing: fat with mesentery in it, the muscle wall, fat, skin."""
+    """Draw materials (2D, 2H, 2W) where the map has no label: fat with mesentery in it, the muscle wall, fat, skin."""
     wall = -rng.uniform(*WALL_MM)
     field = noise.smooth(shape, rng.uniform(*MESENTERY_GRAIN_MM))[0]
     mesentery = to_half_voxels(field > rng.uniform(*MESENTERY_THRESHOLD))
@@ -145,7 +146,7 @@ def _between_labels(
 def _add_arms(
     source: Source, points: Tensor, material: Tensor, body: Tensor, fat_mm: float, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Material and body, with arms where there was no body."""
+    """Add arms where there was no body; return material and body."""
     outside = ~body
     for name, mask in arms(points, source.height_above_wall, source.frame.centre, fat_mm, rng).items():
         material = torch.where(outside & mask, MATERIAL_INDEX[name], material)

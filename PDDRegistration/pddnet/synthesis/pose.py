@@ -1,4 +1,4 @@
-"""Random pose, the spatial augmentation: rigid turn, scale, smooth deformable displacements, breathing, organ sizes."""
+"""Draw a random pose, the spatial augmentation: rotation, scale, smooth displacements, breathing, organ sizes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RESIZED_RADIUS_MM = (25.0, 60.0)
 
 
 def random_pose(frame: Frame, shape: tuple[int, int, int], rng: np.random.Generator, noise: Noise) -> Tensor:
-    """(3, D, H, W) LPS mm of the anatomy that each voxel of a scan of `shape` shows."""
+    """Draw a pose: the points (3, D, H, W) LPS mm of the anatomy that the voxels of a scan of `shape` show."""
     points = _affine(_around_zero(shape, noise), rng)
     centre = _random_centre(frame, rng)
     points = _deformable(points, rng, noise)
@@ -41,14 +41,14 @@ def random_pose(frame: Frame, shape: tuple[int, int, int], rng: np.random.Genera
 
 
 def _around_zero(shape: tuple[int, int, int], noise: Noise) -> Tensor:
-    """(3, D, H, W) x, y, z in mm of the voxels around their middle."""
+    """Return x, y, z (3, D, H, W) in mm of the voxels around their middle."""
     axes = [(torch.arange(n, device=noise.device) - (n - 1) / 2) * noise.spacing_mm for n in shape]
     z, y, x = torch.meshgrid(*axes, indexing="ij")
     return torch.stack([x, y, z])
 
 
 def _affine(points: Tensor, rng: np.random.Generator) -> Tensor:
-    """Turn (rigid) and scale points (3, D, H, W) about zero."""
+    """Rotate (rigidly) and scale points (3, D, H, W) about zero."""
     angles = rng.normal(0, ROTATION_RAD)
     scale = np.exp(rng.normal(0, LOG_SCALE) + rng.normal(0, LOG_SCALE_PER_AXIS, 3))
     matrix = to_tensor(Rotation.from_rotvec(angles).as_matrix() / scale, points.device)
@@ -56,7 +56,7 @@ def _affine(points: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 def _random_centre(frame: Frame, rng: np.random.Generator) -> np.ndarray:
-    """(3,) LPS mm of the anatomy that the middle of the view shows."""
+    """Draw the point (3,) LPS mm of the anatomy that the middle of the view shows."""
     if rng.random() < ABDOMINAL_VIEWS:
         height = rng.normal(frame.abdomen, CENTRE_AROUND_ABDOMEN_MM)
     else:
@@ -68,7 +68,7 @@ def _random_centre(frame: Frame, rng: np.random.Generator) -> np.ndarray:
 
 
 def _deformable(points: Tensor, rng: np.random.Generator, noise: Noise) -> Tensor:
-    """Points (3, D, H, W) plus smooth random displacements on three scales."""
+    """Add smooth random displacements on three scales to points (3, D, H, W)."""
     shape = tuple(points.shape[1:])
     strength = rng.uniform(*DEFORMATION_STRENGTH)
     for cell_mm, size_mm in DEFORMATIONS_MM:
@@ -77,14 +77,14 @@ def _deformable(points: Tensor, rng: np.random.Generator, noise: Noise) -> Tenso
 
 
 def _breathing(points: Tensor, frame: Frame, rng: np.random.Generator) -> Tensor:
-    """Points (3, D, H, W) of which those in front of the spine move along it, as in breathing."""
+    """Move those of the points (3, D, H, W) that lie in front of the spine along it, as in breathing."""
     x, y, z = points
     in_front = torch.sigmoid((float(frame.centre[1]) + SPINE_MARGIN_MM - y) / BREATHING_EDGE_MM)
     return torch.stack([x, y, z + rng.normal(0, BREATHING_MM) * in_front])
 
 
 def _resize_organ(points: Tensor, frame: Frame, rng: np.random.Generator) -> Tensor:
-    """Points (3, D, H, W) in which one label's surroundings are larger or smaller than usual."""
+    """Enlarge or shrink the surroundings of one label, in points (3, D, H, W)."""
     centre = frame.centres[rng.integers(len(frame.centres))]
     offset = points - to_tensor(centre, points.device).view(3, 1, 1, 1)
     radius = rng.uniform(*RESIZED_RADIUS_MM)

@@ -1,4 +1,4 @@
-"""`RandomOrgans`: what each label code shows in one random patient: own organs, missing ones, exchanged ones."""
+"""Draw what each label code shows in one random patient: own organs, missing ones, exchanged ones (`RandomOrgans`)."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ class RandomOrgans:
     Attributes:
         source: the anatomy.
         structure_of_code: (codes,) int64; 0 where an organ is missing.
-        material_of_code: (codes,) int64; -1 where a code shows what surrounds it, as a missing organ does.
+        material_of_code: (codes,) int64; -1 where a code is painted as its surroundings, as a missing organ is.
         missing: (codes,) bool.
-        own_code: (codes,) int64, the anatomy's code that each stands for: itself, or the exchanged organ's own one.
-        exchanges: in the order in which they apply.
+        own_code: (codes,) int64, the anatomy's code that each stands for: itself, or that of the organ that was
+            replaced.
+        exchanges: the organ exchanges, in the order in which they apply.
     """
 
     source: Source
@@ -59,7 +60,7 @@ class RandomOrgans:
         return organs
 
     def exchange_one(self, other: Source, rng: np.random.Generator) -> RandomOrgans:
-        """With one organ taken from another anatomy, a little aside, larger or smaller; itself where none can be."""
+        """Exchange one organ for another anatomy's, slightly shifted and resized; return itself where none can be."""
         common = sorted(self.source.structures.keys() & other.structures.keys())
         common = [key for key in common if key[0] in EXCHANGEABLE and other.structures[key].complete]
         if not common:
@@ -94,7 +95,7 @@ class RandomOrgans:
         )
 
     def codes_at(self, points: Tensor) -> Tensor:
-        """The codes (D, H, W) int64 that LPS points (3, D, H, W) in mm show."""
+        """Return the codes (D, H, W) int64 at LPS points (3, D, H, W) in mm."""
         codes = self.source.codes_at(points)
         for exchange in self.exchanges:
             codes = exchange.apply(codes, points)

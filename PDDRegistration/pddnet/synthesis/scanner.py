@@ -19,7 +19,7 @@ ROUND_VIEW_RADIUS = (0.42, 0.6)  # of the larger of a slice's sides, in voxels
 
 
 def simulate_scanner(hu: Tensor, rng: np.random.Generator, noise: Noise) -> Tensor:
-    """HU (D, H, W) as a scanner would show them: with slices of up to 9 mm, blur, noise and streaks."""
+    """Simulate a scanner on HU (D, H, W): slices of up to 9 mm, blur, noise and streaks."""
     hu = _thick_slices(hu, rng.uniform(*SLICE_THICKNESS_MM), noise.spacing_mm)
     if rng.random() < BLURRED:
         padded = functional.pad(hu[None, None], (1,) * 6, mode="replicate")
@@ -32,7 +32,7 @@ def simulate_scanner(hu: Tensor, rng: np.random.Generator, noise: Noise) -> Tens
 
 
 def _thick_slices(hu: Tensor, thickness_mm: float, spacing_mm: float) -> Tensor:
-    """HU (D, H, W) averaged over slices of `thickness_mm` and interpolated back; unchanged where those are thinner."""
+    """Average HU (D, H, W) over slices of `thickness_mm` and interpolate back; unchanged where those are thinner."""
     if thickness_mm <= spacing_mm:
         return hu
     count = max(round(hu.shape[0] * spacing_mm / thickness_mm), FEWEST_SLICES)
@@ -41,7 +41,7 @@ def _thick_slices(hu: Tensor, thickness_mm: float, spacing_mm: float) -> Tensor:
 
 
 def round_field_of_view(shape: tuple[int, int, int], rng: np.random.Generator, device: torch.device) -> Tensor:
-    """(D, H, W) float: 1 within a cylinder along the body, else 0."""
+    """Return a round field of view (D, H, W) float: 1 within a cylinder along the body, else 0."""
     y, x = torch.meshgrid(*[torch.arange(n, device=device) - (n - 1) / 2 for n in shape[1:]], indexing="ij")
     radius = rng.uniform(*ROUND_VIEW_RADIUS) * max(shape[1:])
     return ((x.square() + y.square()) < radius**2).float().expand(shape)

@@ -1,4 +1,4 @@
-"""`Source`: an anatomy on a device, looked up at points: which label lies there, and how far the trunk's wall is."""
+"""Look up an anatomy at points, on a device: the label there, and the height above the trunk's wall (`Source`)."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ LEVEL_PERCENTILES = (3, 97)  # of the labels' heights: views centred on the very
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """Where the views of an anatomy are centred, LPS mm.
+    """Frame in which the views of an anatomy are centred, LPS mm.
 
     Attributes:
-        centre: (3,) median of the labels' centres.
+        centre: (3,), the median of the labels' centres.
         levels: lowest and highest z of a view's centre.
         abdomen: z around which most views are centred.
-        centres: (N, 3), those of all labels.
+        centres: (N, 3), the centres of all labels.
     """
 
     centre: np.ndarray
@@ -41,7 +41,7 @@ class Frame:
 
     @classmethod
     def around(cls, centres: np.ndarray, abdominal_heights: np.ndarray) -> Frame:
-        """From the labels' centres (N, 3) and the heights z of those in the upper abdomen (may be empty)."""
+        """Make the frame of the labels' centres (N, 3) and the heights z of those in the upper abdomen, if any."""
         centre = np.median(centres, axis=0)
         low, high = np.percentile(centres[:, 2], LEVEL_PERCENTILES)
         abdomen = abdominal_heights.mean() if len(abdominal_heights) else centre[2]
@@ -49,17 +49,17 @@ class Frame:
 
 
 class Source:
-    """An anatomy whose label codes, materials and wall can be looked up at any point.
+    """Anatomy whose label codes, materials and wall can be looked up at any point.
 
     Attributes:
         codes: (D, H, W) uint8, indices into `anatomy.layers`.
-        structure_of_code, material_of_code: (codes,) int64; material -1 where a code shows what surrounds it.
+        structure_of_code, material_of_code: (codes,) int64; material -1 where a code is painted as its surroundings.
         structures: its structures by side, for organ exchange.
         others: the sources that lend it organs and their arrangement.
     """
 
     def __init__(self, anatomy: Anatomy, device: torch.device | str = "cpu") -> None:
-        """Move an anatomy to a device; raises InputError where its structures are too small to be found."""
+        """Move an anatomy to a device; raise InputError where its structures are too small to be found."""
         self.anatomy = anatomy
         self.frame = _frame(anatomy)
         self.device = torch.device(device)
@@ -76,7 +76,7 @@ class Source:
         self.others: Sequence[Source] = []
 
     def codes_at(self, points: Tensor) -> Tensor:
-        """The codes at LPS points (3, ...) in mm: those of the nearest voxel, 0 outside; int64 (...)."""
+        """Look up the codes at LPS points (3, ...) in mm: those of the nearest voxel, 0 outside; int64 (...)."""
         index = continuous_indices(points, self.anatomy.grid).round_()
         k, j, i = (x.clamp_(-1, n).int() + 1 for x, n in zip(index, self.codes.shape, strict=True))
         _, rows, columns = self._codes_with_rim.shape
@@ -84,25 +84,25 @@ class Source:
         return self._codes_with_rim.flatten().index_select(0, flat).view(points.shape[1:]).long()
 
     def in_view(self, points: Tensor) -> Tensor:
-        """1 where the map reaches along the body, else 0, at LPS points (3, ...) in mm; float (...)."""
+        """Return 1 where the map extends along the body, else 0, at LPS points (3, ...) in mm; float (...)."""
         level = continuous_indices(points, self.anatomy.grid)[0]
         return ((level >= 0) & (level <= len(self.codes) - 1)).float()
 
     def height_above_wall(self, points: Tensor) -> Tensor:
-        """Height (...) in mm above the trunk's wall at LPS points (3, ...) in mm; negative inside the trunk."""
+        """Compute the height (...) in mm above the trunk's wall at LPS points (3, ...) in mm; negative inside."""
         index = continuous_indices(points, self.anatomy.height_grid)
         return sample(self.height, index)[0]
 
 
 def continuous_indices(points: Tensor, grid: Grid) -> Tensor:
-    """Continuous indices (3, ...) in the order D, H, W of LPS points (3, ...) in mm."""
+    """Convert LPS points (3, ...) in mm to continuous indices (3, ...) in the order D, H, W."""
     to_index = to_tensor(np.linalg.inv(grid.axes), points.device)
     origin = to_tensor(grid.origin, points.device).view(3, *[1] * (points.dim() - 1))
     return torch.einsum("ij,j...->i...", to_index, points - origin).flip(0)
 
 
 def _frame(anatomy: Anatomy) -> Frame:
-    """The frame of an anatomy; raises InputError where none of its labels has a centre."""
+    """Make the frame of an anatomy; raise InputError where none of its labels has a centre."""
     centres = {code: anatomy.centre(code) for code in range(1, len(anatomy.layers))}
     found = {code: centre for code, centre in centres.items() if centre is not None}
     if not found:

@@ -1,4 +1,4 @@
-"""HU of synthesised tissue: contrast phase, texture, bowel content, lesions."""
+"""Draw the HU of synthesised tissue: contrast phase, texture, bowel content, lesions."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ METAL_HU = 2500.0
 
 
 def random_contrast(rng: np.random.Generator, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Mean HU and texture (HU) of every material (materials,) in one patient's scan."""
+    """Draw mean HU and texture (HU) of every material (materials,) in one patient's scan."""
     table = np.array(list(MATERIAL_HU.values()))
     native, deviation, texture = table[:, 0], table[:, 3], table[:, 4]
     mean = table[:, :3] @ rng.dirichlet(PHASE_WEIGHTS) + rng.normal(0, 1, len(table)) * deviation
@@ -81,14 +81,15 @@ def random_contrast(rng: np.random.Generator, device: torch.device) -> tuple[Ten
 
 
 def random_texture(shape: tuple[int, ...], noise: Noise) -> Tensor:
-    """(2D, 2H, 2W) noise of about unit variance on half voxels: fine, plus grains of 8 and 24 mm; shape (D, H, W)."""
+    """Draw texture (2D, 2H, 2W) of about unit variance on half voxels: fine, plus grains of 8 and 24 mm; shape (D, H,
+    W)."""
     fine = 0.9 * noise.white(*(2 * n for n in shape))
     grains = 0.8 * noise.smooth(shape, cell_mm=8)[0] + 0.6 * noise.smooth(shape, cell_mm=24)[0]
     return fine + to_half_voxels(grains)
 
 
 def fill_lumen(hu: Tensor, lumen: Tensor, points: Tensor, rng: np.random.Generator, noise: Noise) -> Tensor:
-    """HU (2D, 2H, 2W) with stomach and bowel filled: gas in front, fluid behind, stool or contrast medium between.
+    """Fill stomach and bowel in HU (2D, 2H, 2W): gas in front, fluid behind, stool or contrast medium between.
 
     Args:
         lumen: (2D, 2H, 2W) bool. points: (3, D, H, W) LPS mm.
@@ -105,7 +106,7 @@ def fill_lumen(hu: Tensor, lumen: Tensor, points: Tensor, rng: np.random.Generat
 
 
 def random_lesions(points: Tensor, rng: np.random.Generator) -> Tensor:
-    """(D, H, W) HU to add: a few balls anywhere, as cysts, masses and metal; points (3, D, H, W) LPS mm."""
+    """Draw lesions (D, H, W), HU to add: a few balls anywhere, as cysts, masses, metal; points (3, D, H, W) LPS mm."""
     hu = torch.zeros_like(points[0])
     for _ in range(rng.integers(0, MOST_LESIONS + 1)):
         k, j, i = (int(rng.integers(n)) for n in hu.shape)
@@ -117,5 +118,5 @@ def random_lesions(points: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 def to_half_voxels(x: Tensor) -> Tensor:
-    """(D, H, W) -> (2D, 2H, 2W), every voxel eight times."""
+    """Repeat every voxel eight times: (D, H, W) -> (2D, 2H, 2W)."""
     return x[:, None, :, None, :, None].expand(-1, 2, -1, 2, -1, 2).reshape([2 * n for n in x.shape])

@@ -1,4 +1,4 @@
-"""A training's checkpoint: everything it needs to go on as if it had never stopped, as arrays in one .npz file."""
+"""Read and write a training's checkpoint: all it needs to resume as if it had never stopped, as one .npz file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 def write_state(path: Path, net: nn.Module, average: nn.Module, adam: torch.optim.AdamW, **numbers: float) -> None:
-    """Write the network, its running average, the optimiser's moments and some numbers; whole or not at all."""
+    """Write the network, its running average, the optimiser's moments and some numbers; completely or not at all."""
     arrays: dict[str, Any] = {f"net.{name}": to_array(value) for name, value in net.state_dict().items()}
     arrays |= {f"average.{name}": to_array(value) for name, value in average.state_dict().items()}
     for name, parameter in net.named_parameters():
@@ -33,10 +33,10 @@ def write_state(path: Path, net: nn.Module, average: nn.Module, adam: torch.opti
 
 
 def read_state(path: Path, net: nn.Module, average: nn.Module, adam: torch.optim.AdamW) -> dict[str, float]:
-    """Put what `write_state` wrote back into the three; returns the numbers.
+    """Restore the state of the three from a file that `write_state` wrote; return the numbers.
 
     Raises:
-        InputError: the file is damaged or of another network.
+        InputError: the file is damaged or belongs to another network.
     """
     try:
         arrays = read_arrays(path)

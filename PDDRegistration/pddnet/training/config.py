@@ -1,4 +1,4 @@
-"""The configuration of `pddnet train`: one JSON file, checked before anything starts. torch-free."""
+"""Read the configuration of `pddnet train`: one JSON file, checked before anything starts. It needs no torch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KINDS = ("anatomies", "virtual patients", "labelled scans", "unlabelled scans") 
 
 @dataclass(frozen=True)
 class ScanFiles:
-    """The files of a labelled scan: the scan, its label map, and the name of each label number."""
+    """Files of a labelled scan: the scan, its label map, and the name of each label number."""
 
     image: Path
     labels: Path
@@ -35,11 +35,12 @@ class PairSettings:
         control: mm between control points.
         reach: the largest displacement in mm along each axis.
         steps: how many displacements there are per axis.
-        channels: features per point; the paper has 16.
-        spacing: mm between the features that are compared; the paper has 6 mm.
-        smoothness: weight of the diffusion penalty, whose value `losses.diffusion` explains: the paper's 1.5.
-        non_local: whether labels are compared over all displacements by their probability, as in the paper, or only
-            where the expected one leads.
+        channels: features per point; 16 in Heinrich 2019.
+        spacing: mm between the features that are compared; 6 mm in Heinrich 2019.
+        smoothness: weight of the diffusion penalty, explained in `registration_loss.diffusion`: 1.5 in Heinrich
+            2019.
+        non_local: whether labels are compared over all displacements, weighted by their probability, as in Heinrich
+            2019, or only at the expected displacement.
     """
 
     view: tuple[int, int, int] = (48, 56, 72)
@@ -54,29 +55,30 @@ class PairSettings:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """A training: what it learns from, for how long, and where its files go. Paths are relative to the file.
+    """Configuration of a training: its data, duration and output files. Paths are relative to the file.
 
     Attributes:
-        out: the folder of its files: checkpoint, log, plot, best weights.
-        network: "semantic" names structures; "pdd", the paper's own, learns features from pairs of scans.
+        out: the folder of the output files: checkpoint, log, plot, best weights.
+        network: "semantic" segments structures; "pdd", the network of Heinrich 2019, learns features from pairs of
+            scans.
         anatomies: label maps (NAME.nii.gz with NAME.json beside it) to synthesise patients from.
-        donors: label maps that only lend organs and their arrangement: too little is labelled to paint a patient.
+        donors: label maps that only lend organs and their arrangement: too few labels to paint a patient.
         virtual: how many of the project's own virtual patients take part as anatomies.
         scans: the folder to train on: CASE/ct.nii.gz with CASE/labels.nii.gz, and labels.json (label number -> name)
-            beside them or in the folder. What is named "unknown" is neither learned from nor measured.
-        validation: such a folder to choose the best weights by.
-        unlabelled: a folder of CASE/ct.nii.gz; the network's own surest guesses are their labels. That lowered the Dice
-            when the bundled weights were trained (see the model card).
-        shares: how often an anatomy, a virtual patient, a labelled and an unlabelled scan are drawn (see KINDS), all of
-            a kind together.
+            beside them or in the folder. Labels named "unknown" are neither learned from nor measured.
+        validation: such a folder, on which the best weights are chosen.
+        unlabelled: a folder of CASE/ct.nii.gz; the network's own most confident predictions are their labels. That
+            lowered the Dice when the bundled weights were trained (see the model card).
+        shares: how often an anatomy, a virtual patient, a labelled and an unlabelled scan are drawn (see KINDS), in
+            total for each kind.
         width: channels of the semantic network's first level.
-        pairs: settings of pdd-net alone.
+        pairs: settings of pdd-net only.
         iterations: training steps.
-        learning_rate: of the optimiser.
-        seed: of all that is drawn at random.
+        learning_rate: the learning rate of the optimiser.
+        seed: the seed of everything that is drawn at random.
         validate_every: iterations between two validations.
-        seconds_kept: at most so much work is lost by a kill.
-        data: for the model card: where the data come from, and their terms.
+        seconds_kept: seconds between checkpoints: at most this much work is lost by a kill.
+        data: for the model card: the origin of the data, and their terms.
     """
 
     out: Path
@@ -102,7 +104,8 @@ def read_config(path: Path) -> TrainingConfig:
     """Read the configuration in a JSON file.
 
     Raises:
-        InputError: it cannot be read, holds an unknown name or a value of the wrong kind, or nothing to learn from.
+        InputError: the file cannot be read, holds an unknown name or a value of the wrong kind, or nothing to learn
+            from.
     """
     try:
         given = json.loads(path.read_text(encoding="utf-8"))
@@ -131,7 +134,7 @@ def _check_names(given: dict[str, Any], settings: type) -> None:
 
 
 def _value(name: str, value: Any, folder: Path) -> Any:
-    """A setting as the configuration holds it; paths are relative to `folder`. Raises ValueError."""
+    """Convert a setting to the type of its field; paths are relative to `folder`. Raise ValueError."""
     if name in ("out", "scans", "validation", "unlabelled", "data"):
         text = _text(name, value)
         return text if name == "data" else folder / text
@@ -181,7 +184,7 @@ def _number(name: str, value: Any) -> int | float:
 
 
 def _pairs(given: Any) -> PairSettings:
-    """The settings of pdd-net; raises ValueError."""
+    """Convert the settings of pdd-net; raise ValueError."""
     if not isinstance(given, dict):
         raise ValueError(f"'pairs' must be a table of names and values, not {given!r}")
     _check_names(given, PairSettings)
@@ -217,7 +220,7 @@ def _is_amount(value: Any) -> bool:
 
 
 def labelled_scans(folder: Path) -> tuple[list[ScanFiles], list[str]]:
-    """The labelled scans of a folder by case, and a sentence for each case that cannot be used.
+    """List the labelled scans of a folder by case, and a sentence for each case that cannot be used.
 
     Raises:
         InputError: the folder is missing.

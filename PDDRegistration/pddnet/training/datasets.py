@@ -1,4 +1,4 @@
-"""Data sets of single scans and of couples: scans drawn by number, synthesised or augmented, in worker processes."""
+"""Draw single scans and couples of scans by number, synthesised or augmented, in worker processes."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ LARGEST_SEED = 2**62
 
 
 class SampleSource(Protocol):
-    """A sampler: draws scans with their labels, a label map's (`PatientSource`) or a real scan's (`ScanSource`)."""
+    """Sampler of scans with their labels, from a label map (`PatientSource`) or from a real scan (`ScanSource`)."""
 
     annotated: frozenset[int]
     """The structures (numbers of the common table) that its labels tell apart."""
 
     def draw(self, shape: tuple[int, int, int], seed: int) -> Sample:
-        """The scan of this seed, of `shape` (D, H, W)."""
+        """Draw the scan of this seed, of `shape` (D, H, W)."""
         ...
 
 
 class ScanDataset(IterableDataset[tuple[Tensor, ...]]):
-    """Endless (values, structures, annotated) from number `first` on: number n is the same whenever it is drawn.
+    """Endless batches (values, structures, annotated) from number `first` on: number n is always the same.
 
     values (3, D, H, W) as `Scan.values`, structures (D, H, W) int64, annotated (structures,) bool.
     """
@@ -43,7 +43,7 @@ class ScanDataset(IterableDataset[tuple[Tensor, ...]]):
         self._first = first
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
-        """Draw, in one of n worker processes, every n-th item; the loader takes turns and restores the order."""
+        """Draw, in one of n worker processes, every n-th item; the loader restores the order."""
         worker = get_worker_info()
         skipped, step = (worker.id, worker.num_workers) if worker else (0, 1)
         for number in itertools.count(self._first + skipped, step):
@@ -56,15 +56,18 @@ class ScanDataset(IterableDataset[tuple[Tensor, ...]]):
         return sample.values, sample.structures, annotation_mask(source.annotated)
 
     def draw_source(self, rng: np.random.Generator) -> SampleSource:
-        """Draw a source, by the shares."""
+        """Draw a source, with the shares as probabilities."""
         return self._sources[rng.choice(len(self._sources), p=self._shares)]
 
 
 class TwoScanDataset(ScanDataset):
-    """Endless (values, structures, annotated) as of `ScanDataset`, of two scans of one shape: (2, 3, D, H, W)..."""
+    """Endless batches of two independent scans of one shape; registration pairs are in `pair_datasets.py`.
+
+    values (2, 3, D, H, W), structures (2, D, H, W) and annotated (2, structures), as of `ScanDataset`.
+    """
 
     def draw_item(self, rng: np.random.Generator) -> tuple[Tensor, ...]:
-        """Draw one couple."""
+        """Draw one couple of scans."""
         shape = draw_view_size(rng)
         sources = [self.draw_source(rng) for _ in range(2)]
         samples = [source.draw(shape, int(rng.integers(LARGEST_SEED))) for source in sources]
@@ -76,14 +79,14 @@ class TwoScanDataset(ScanDataset):
 
 
 def annotation_mask(annotated: frozenset[int]) -> Tensor:
-    """(structures,) bool: true for what is told apart, the background among it."""
+    """Return a mask (structures,) bool: true for the distinguished structures, including the background."""
     mask = torch.zeros(len(STRUCTURES), dtype=torch.bool)
     mask[[0, *annotated]] = True
     return mask
 
 
 def draw_view_size(rng: np.random.Generator) -> tuple[int, int, int]:
-    """Draw the voxels of a view along D, H, W, at most MOST_VOXELS in all."""
+    """Draw the number of voxels of a view along D, H, W, at most MOST_VOXELS in all."""
     while True:
         depth, height, width = (int(rng.choice(sizes)) for sizes in VIEW_SIZES)
         if depth * height * width <= MOST_VOXELS:

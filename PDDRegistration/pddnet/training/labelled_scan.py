@@ -1,4 +1,4 @@
-"""`LabelledScan`: a scan and its structures; how two of them are brought together, and Dice between them."""
+"""Hold a scan and its structures, bring two of them together, and measure the Dice between them (`LabelledScan`)."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ FEWEST_VOXELS = 20  # of a structure whose centre counts
 
 @dataclass(frozen=True)
 class LabelledScan:
-    """A scan and its structures (D, H, W) on the scan's grid, int64; -1 where nothing is known."""
+    """Scan and its structures (D, H, W) on the scan's grid, int64; -1 where nothing is known."""
 
     scan: Scan
     structures: Tensor
 
     @classmethod
     def from_sample(cls, values: Tensor, structures: Tensor, shift: npt.ArrayLike = (0.0, 0.0, 0.0)) -> LabelledScan:
-        """A drawn view (3, D, H, W) whose centre lies `shift` (3,) LPS mm from the origin."""
+        """Make a scan of a drawn view (3, D, H, W) whose centre lies `shift` (3,) LPS mm from the origin."""
         depth, height, width = structures.shape
         shape = (depth, height, width)
         origin = np.asarray(shift, np.float64) - (np.array(shape[::-1]) - 1) / 2 * SEMANTIC_SPACING_MM
@@ -38,25 +38,25 @@ class LabelledScan:
 
     @classmethod
     def on_device(cls, scan: Scan, structures: np.ndarray, device: torch.device) -> LabelledScan:
-        """A scan and its structures (D, H, W), moved to a device."""
+        """Move a scan and its structures (D, H, W) to a device."""
         scan = dataclasses.replace(scan, values=scan.values.to(device), features=scan.features.to(device))
         return cls(scan, to_tensor(structures, device).long())
 
     def translate(self, shift: np.ndarray) -> LabelledScan:
-        """The same, `shift` (3,) LPS mm away."""
+        """Return the scan translated by `shift` (3,) LPS mm."""
         grids = {name: getattr(self.scan, name) for name in ("grid", "box", "features_grid")}
         grids = {name: dataclasses.replace(grid, origin=grid.origin + shift) for name, grid in grids.items()}
         return LabelledScan(dataclasses.replace(self.scan, **grids), self.structures)
 
     def keep_structures(self, common: Tensor) -> LabelledScan:
-        """With the background in place of structures that are not told apart in both; common (structures,) bool."""
+        """Replace the structures that are not distinguished in both by the background; common (structures,) bool."""
         known = self.structures.clamp(min=0)
         kept = torch.where(common[known], known, 0)
         return LabelledScan(self.scan, torch.where(self.structures < 0, -1, kept))
 
 
 def content_similarity(fixed: LabelledScan, moving: LabelledScan) -> float:
-    """How much of their structures both views show: the smaller volumes over the larger ones, 0..1."""
+    """Measure how much of their structures both views show: the smaller volumes over the larger ones, 0..1."""
     fixed_counts, moving_counts = (_counts_and_centres(side)[0] for side in (fixed, moving))
     return float(
         np.minimum(fixed_counts, moving_counts).sum() / max(np.maximum(fixed_counts, moving_counts).sum(), 1.0)
@@ -64,9 +64,11 @@ def content_similarity(fixed: LabelledScan, moving: LabelledScan) -> float:
 
 
 def centre_offset(fixed: LabelledScan, moving: LabelledScan) -> np.ndarray:
-    """(3,) LPS mm to translate the moving scan by, so that the centres of its structures lie on those of the fixed one.
+    """Return the translation (3,) LPS mm of the moving scan that aligns the centres of its structures with those of the
+    fixed one.
 
-    A structure counts by the root of how much both show of it. Without a common one, the views' centres do.
+    A structure is weighted by the square root of the number of voxels that both show. Without a common structure, the
+    centres of the views are aligned.
     """
     fixed_counts, fixed_centres = _counts_and_centres(fixed)
     moving_counts, moving_centres = _counts_and_centres(moving)
@@ -78,7 +80,7 @@ def centre_offset(fixed: LabelledScan, moving: LabelledScan) -> np.ndarray:
 
 
 def _counts_and_centres(side: LabelledScan) -> tuple[np.ndarray, np.ndarray]:
-    """Voxels (structures - 1,) and centres (structures - 1, 3) in LPS mm of every structure but the background."""
+    """Return voxel counts (structures - 1,) and centres (structures - 1, 3) in LPS mm, without the background."""
     labels = to_array(side.structures).astype(np.int64).ravel()
     labels = np.where(labels < 0, 0, labels)
     counts = np.bincount(labels, minlength=len(STRUCTURES)).astype(float)
@@ -89,7 +91,7 @@ def _counts_and_centres(side: LabelledScan) -> tuple[np.ndarray, np.ndarray]:
 
 
 def dice_after_warp(fixed: LabelledScan, moving: LabelledScan, displacement: Tensor, common: Tensor) -> list[float]:
-    """Dice of every common structure that the fixed scan shows, with the moving labels warped to it.
+    """Compute the Dice of every common structure that the fixed scan shows, with the moving labels warped to it.
 
     Args:
         displacement: (3, D, H, W) on the fixed scan's grid, fixed to moving, in mm along its array axes.
@@ -109,7 +111,7 @@ def dice_after_warp(fixed: LabelledScan, moving: LabelledScan, displacement: Ten
 
 
 def _structures_at(side: LabelledScan, points: np.ndarray) -> np.ndarray:
-    """Structures at LPS points (..., 3): those of the nearest voxel, -1 beyond the scan or its view."""
+    """Look up structures at LPS points (..., 3): those of the nearest voxel, -1 beyond the scan or its view."""
     grid = side.scan.grid
     index = np.rint(grid.point_to_index(points)).astype(np.int64)
     inside = ((index >= 0) & (index < grid.size)).all(-1)

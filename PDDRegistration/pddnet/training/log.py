@@ -1,4 +1,4 @@
-"""`TrainingLog`: log.csv with loss, Dice and validation by iteration, and its plot."""
+"""Log loss, Dice and validation by iteration in log.csv, and plot them (`TrainingLog`)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NAN = float("nan")
 
 
 class TrainingLog:
-    """The log of a training in its folder. A row tells loss and Dice, or a validation; what it does not tell is nan."""
+    """Log of a training in its folder. A row holds loss and Dice, or a validation; the other values are nan."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "log.csv"
@@ -28,14 +28,14 @@ class TrainingLog:
             writer.writerow([iteration, f"{loss:.4f}", f"{dice:.4f}", f"{validation:.4f}"])
 
     def rows(self) -> list[dict[str, str]]:
-        """All rows, none where there is no log."""
+        """Read all rows; return none where there is no log."""
         if not self.path.exists():
             return []
         with self.path.open(newline="") as file:
             return list(csv.DictReader(file))
 
     def drop_after(self, iteration: int) -> None:
-        """Drop the rows that a kill made untrue: those after the checkpoint's iteration, all where that is 0."""
+        """Drop the rows that a kill invalidated: those after the checkpoint's iteration, all where that is 0."""
         rows = [row for row in self.rows() if int(row["iteration"]) <= iteration]
         with self.path.open("w", newline="") as file:
             writer = csv.DictWriter(file, COLUMNS)
@@ -43,7 +43,7 @@ class TrainingLog:
             writer.writerows(rows)
 
     def draw(self) -> None:
-        """Draw the log as log.svg beside it."""
+        """Plot the log as log.svg in the same folder."""
         rows = self.rows()
         curves = {name: [(float(row["iteration"]), float(row[name])) for row in rows] for name in COLUMNS[1:]}
         self.plot_path.write_text(course(curves, "Training: loss, Dice, Dice on validation scans"))

@@ -1,6 +1,6 @@
-"""The training loop: draws batches, takes steps, validates, keeps a checkpoint, a log, a plot and the best weights.
+"""Run the training loop: draw batches, take steps, validate, keep a checkpoint, a log, a plot and the best weights.
 
-What differs from network to network is a `tasks.task.Task`.
+A `tasks.task.Task` holds what differs between the networks.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Report = Callable[[float, str], None]
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a training ended: after how many iterations, with which weights, and the best validation."""
+    """Outcome of a training: the number of iterations, the weights file, and the best validation."""
 
     iterations: int
     weights: Path
@@ -39,12 +39,12 @@ def train(
     config: TrainingConfig, *, init: Path | None = None, minutes: float | None = None, device: str = "auto",
     report: Report = lambda share, text: None, warn: Warn = lambda text: None,
 ) -> Outcome:  # fmt: skip
-    """Train, or go on with a training that was stopped.
+    """Train a network, or resume a training that was stopped.
 
     Args:
-        init: weights to start from instead of random ones; a checkpoint in `config.out` goes before them.
-        minutes: stop after so many; the next call goes on from there.
-        report, warn: told of the progress, and of every file that was left out.
+        init: weights to start from instead of random ones; a checkpoint in `config.out` takes precedence.
+        minutes: stop after so many minutes; the next call resumes from there.
+        report, warn: called with the progress, and with a sentence on every file that was left out.
 
     Raises:
         InputError: nothing is left to learn from, or a checkpoint or weights file cannot be used.
@@ -79,9 +79,9 @@ def train(
 
 
 def _draw_batches(sources: TrainingSources, run: TrainingRun, device: torch.device) -> Iterator[tuple[Tensor, ...]]:
-    """Endless batches on the device, from `run.number` on.
+    """Draw endless batches on the device, from `run.number` on.
 
-    What the network guesses for unlabelled scans is guessed anew whenever it has been validated.
+    The network's predictions for unlabelled scans are renewed after each validation.
     """
     while True:
         drawn, shares = sources.guess(run.average.eval())
@@ -93,5 +93,5 @@ def _draw_batches(sources: TrainingSources, run: TrainingRun, device: torch.devi
 
 
 def _worker_processes() -> int:
-    """How many processes draw scans: as many as cores but the one that trains."""
+    """Return how many processes draw scans: one for each core but the one that trains."""
     return max(1, (os.cpu_count() or 2) - 1)

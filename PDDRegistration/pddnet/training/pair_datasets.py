@@ -1,4 +1,4 @@
-"""The data set of pairs for pdd-net: fixed and moving scan, laid upon each other by their structures."""
+"""Draw pairs for pdd-net: fixed and moving scan, aligned by their structures."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ MOST_TRIES = 3  # moving scans that are drawn for that; then the most similar on
 class PairDataset(ScanDataset):
     """Endless (values, structures, common, shift): two scans of one source or two, fixed and moving.
 
-    values (2, 3, D, H, W) and structures (2, D, H, W); common (structures,) bool, what is told apart in both; shift
-    (3,) LPS mm of the moving view from the fixed one, with which their structures lie about upon each other.
+    values (2, 3, D, H, W) and structures (2, D, H, W); common (structures,) bool, the structures distinguished in both;
+    shift (3,) LPS mm of the moving view from the fixed one, which aligns their structures approximately.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Plot the course of a training as an SVG, without any library."""
+"""Plot the course of a training as an SVG, without a plotting library."""
 
 from __future__ import annotations
 

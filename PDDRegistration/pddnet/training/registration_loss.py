@@ -1,4 +1,4 @@
-"""The losses of pdd-net: the non-local label loss and the diffusion penalty (Heinrich 2019, section 2)."""
+"""Compute the losses of pdd-net: the non-local label loss and the diffusion penalty (Heinrich 2019, section 2)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LEAST_IN_VIEW = 1e-3  # share in view, below which nothing is known
 
 @dataclass(frozen=True)
 class LabelMap:
-    """Labels (D, H, W; whole numbers from 0) on a lattice, and how much each voxel counts (D, H, W; 0 out of view)."""
+    """Labels (D, H, W; whole numbers from 0) on a lattice, and the weight of each voxel (D, H, W; 0 out of view)."""
 
     labels: Tensor
     weight: Tensor
@@ -30,10 +30,10 @@ class LabelMap:
 
 
 def class_weights(fixed: LabelMap, moving: LabelMap, classes: int) -> Tensor:
-    """Weights (classes): sqrt(1 / frequency) over its mean, and BACKGROUND_WEIGHT for label 0.
+    """Compute class weights (classes): sqrt(1 / frequency) over its mean, and BACKGROUND_WEIGHT for label 0.
 
     Small structures count more. Frequencies are those in both views together. A structure that one of them lacks has
-    nothing to match: 0, and it takes no part in the mean.
+    nothing to match: its weight is 0, and the mean excludes it.
     """
 
     counts = torch.stack([_frequencies(labels, classes) for labels in (fixed, moving)])
@@ -47,20 +47,20 @@ def class_weights(fixed: LabelMap, moving: LabelMap, classes: int) -> Tensor:
 def label_loss(
     distribution: DisplacementDistribution, fixed: LabelMap, moving: LabelMap, control: Grid, weights: Tensor
 ) -> Tensor:
-    """The non-local label loss: mean over classes c and control points k of
+    """Compute the non-local label loss: the mean over classes c and control points k of
 
         weights[c] * (sum_d p_k(d) onehot_c(moving)(k + d) - onehot_c(fixed)(k))^2
 
-    with one-hot maps sampled trilinearly. Only what both views show counts: the sum runs over displacements into the
-    moving view, over their probability; and a control point counts as much as the fixed view shows it, times that
-    probability, which is no way to lower the loss.
+    with one-hot maps sampled trilinearly. Only the overlap of the views counts: the sum runs over displacements into
+    the moving view and is divided by their probability; a control point is weighted by its share in the fixed view
+    times that probability, which is no way to lower the loss.
 
     Args:
-        fixed, moving: on lattices along the axes of `control`; nothing is shown beyond them.
-        weights: (C) of the labels 0..C-1; classes of weight 0 take no part.
+        fixed, moving: on lattices along the axes of `control`; they show nothing beyond their edges.
+        weights: (C), those of the labels 0..C-1; classes of weight 0 are excluded.
 
     Returns:
-        (): the loss, 0 where the views share nothing.
+        (): the loss, 0 where the views do not overlap.
     """
 
     cost = distribution.cost
@@ -69,7 +69,7 @@ def label_loss(
     fixed_maps, moving_maps = _OneHotMaps.of(fixed, control, cost), _OneHotMaps.of(moving, control, cost)
 
     def expected(classes: Tensor) -> Tensor:
-        """(c, nD, nH, nW): the sum above for some classes, of weight times one-hot."""
+        """Compute (c, nD, nH, nW): the sum above for some classes, of weight times one-hot."""
         total = torch.zeros((), device=cost.device)
         for p, offset in zip(slabs, distribution.offsets[0], strict=True):
             across = offset, *distribution.offsets[1:]
@@ -93,8 +93,8 @@ def label_loss(
 def _squared_gap(
     moving_labels: Tensor, moving_in_view: Tensor, fixed_labels: Tensor, fixed_in_view: Tensor, weights: Tensor
 ) -> Tensor:
-    """(): the squared difference between moving and fixed labels (c, nD, nH, nW), each as a share of what is in view
-    (1, nD, nH, nW), averaged over what both views show, and summed over the labels by their weights (c)."""
+    """Return the squared difference () between moving and fixed labels (c, nD, nH, nW), each divided by its share in
+    view (1, nD, nH, nW), averaged over the overlap of both views, and summed over the labels by their weights (c)."""
     counts = fixed_in_view * moving_in_view.detach()
     gap = moving_labels / moving_in_view.clamp(min=LEAST_IN_VIEW) - fixed_labels / fixed_in_view.clamp(
         min=LEAST_IN_VIEW
@@ -103,7 +103,7 @@ def _squared_gap(
 
 
 def warped_label_loss(field: Tensor, fixed: LabelMap, moving: LabelMap, control: Grid, weights: Tensor) -> Tensor:
-    """The label loss at the expected displacement alone, as after a warp; `label_loss` improves on it.
+    """Compute the label loss at the expected displacement alone, as after a warp; `label_loss` improves on it.
 
     Args:
         field: (3, nD, nH, nW) in mm along the array axes, on `control`; the rest as in `label_loss`.
@@ -124,11 +124,11 @@ def warped_label_loss(field: Tensor, fixed: LabelMap, moving: LabelMap, control:
 
 
 def diffusion(field: Tensor, control: Grid) -> Tensor:
-    """The diffusion penalty (): squared slope of a field, averaged over components and pairs of neighbours, summed
-    over the axes.
+    """Compute the diffusion penalty (): squared slope of a field, averaged over components and pairs of neighbours,
+    summed over the axes.
 
-    Slopes are mm per mm, so the value means the same on every grid. The published one takes plain differences in parts
-    of half the volume: on n points per axis its weight of 1.5 is 1.5 * (2 / n)^2 here, 0.006 for 32.
+    Slopes are mm per mm, so the value means the same on every grid. The published penalty takes plain differences in
+    units of half the volume: on n points per axis its weight of 1.5 is 1.5 * (2 / n)^2 here, 0.006 for 32.
 
     Args:
         field: (3, nD, nH, nW) in mm, on `control`.
@@ -162,18 +162,18 @@ class _OneHotMaps:
         return cls(labels, weight.to(like.dtype), (d + 1, h + 1, w + 1), (z, y, x))
 
     def at_points(self, classes: Tensor) -> Tensor:
-        """The maps (c, nD, nH, nW) at the control points."""
+        """Look up the maps (c, nD, nH, nW) at the control points."""
         return interpolate(self._maps(classes), self.where)
 
     def displaced(self, offsets: Tensor, classes: Tensor) -> Tensor:
-        """The maps (c, points) at the control points, in the order of their grid, plus offsets (3, points) in mm."""
+        """Look up the maps (c, points) at the control points, in their grid's order, plus offsets (3, points) in mm."""
 
         at = torch.stack(torch.meshgrid(*self.where, indexing="ij")).flatten(1)
         at = at + offsets / to_tensor(np.array(self.spacing), offsets.device).view(3, 1)
         return sample(self._maps(classes), at)
 
     def gather(self, p: Tensor, classes: Tensor, offsets: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-        """(c, nD, nH, nW): the sum of p (nH, nW, LH, LW, nD) times the maps, for one displacement along D.
+        """Compute (c, nD, nH, nW): the sum of p (nH, nW, LH, LW, nD) times the maps, for one displacement along D.
 
         offsets: (), (LH), (LW) in mm.
         """
@@ -192,5 +192,5 @@ class _OneHotMaps:
 
 
 def _frequencies(labels: LabelMap, classes: int) -> Tensor:
-    """(classes): how much of the view each label fills, in voxels."""
+    """Count the voxels (classes) of the view that each label fills, by their weights."""
     return labels.weight.new_zeros(classes).index_add_(0, labels.labels.flatten().long(), labels.weight.flatten())

@@ -1,4 +1,4 @@
-"""`TrainingRun`: the network that learns, its running average, optimiser and files; one step, one validation."""
+"""Hold the network that learns, its running average, optimiser and files; take steps and validate (`TrainingRun`)."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ AVERAGE_WARM_UP = 20  # steps: the average follows faster at first, or it would 
 
 @dataclass
 class TrainingRun:
-    """The state of a training and its files.
+    """State of a training and its files.
 
     Attributes:
-        net: what learns.
+        net: the network that learns.
         average: the running average of its weights, which is validated and saved.
-        number: batches drawn so far, also those that taught nothing.
+        number: batches drawn so far, also those without a loss.
         best: Dice of the best validation; nan before the first.
-        loss_sum, dice_sum, count: of the steps since the last row of the log.
+        loss_sum, dice_sum, count: sums over the steps since the last row of the log, and their number.
     """
 
     config: TrainingConfig
@@ -74,32 +74,32 @@ class TrainingRun:
 
     @property
     def checkpoint(self) -> Path:
-        """The file that a stopped training goes on from."""
+        """Return the path of the checkpoint, from which a stopped training resumes."""
         return self.config.out / "checkpoint.npz"
 
     @property
     def weights(self) -> Path:
-        """The file of the best weights."""
+        """Return the path of the best weights."""
         return self.config.out / "best.npz"
 
     @property
     def log(self) -> TrainingLog:
-        """Its log.csv."""
+        """Return the training's log.csv."""
         return TrainingLog(self.config.out)
 
     @property
     def finished(self) -> bool:
-        """Whether all iterations are done."""
+        """Return whether all iterations are done."""
         return self.number >= self.config.iterations
 
     def learning_rate(self) -> float:
-        """The rate of the next step: a linear warm-up, then polynomial decay."""
+        """Return the learning rate of the next step: a linear warm-up, then polynomial decay."""
         done = self.number / self.config.iterations
         warm_up = min(1.0, (self.number + 1) / WARM_UP_STEPS)
         return self.config.learning_rate * warm_up * (1 - done) ** DECAY_POWER
 
     def step(self, *batch: Tensor) -> None:
-        """Learn from one batch, as the task draws them."""
+        """Take one optimiser step on a batch of the task's data set."""
         rate = self.learning_rate()
         self.number += 1
         if least_known_voxels(*batch[:2]) < LEAST_BODY_VOXELS:
@@ -125,7 +125,7 @@ class TrainingRun:
         self.count += 1
 
     def _update_average(self) -> None:
-        """Move the running average towards the weights; what layers count of their inputs is copied."""
+        """Move the running average towards the weights; the layers' integer buffers are copied."""
         keep = min(AVERAGE_DECAY, self.number / (self.number + AVERAGE_WARM_UP))
         means, values = self.average.state_dict(), self.net.state_dict()
         for name, mean in means.items():
@@ -135,7 +135,7 @@ class TrainingRun:
                 mean.copy_(values[name])
 
     def write_log(self, seconds_left: float) -> str:
-        """Write a row of the log with the means since the last one; returns the line to show."""
+        """Write a row of the log with the means since the last one; return the line to show."""
         loss, dice = (total / self.count if self.count else float("nan") for total in (self.loss_sum, self.dice_sum))
         self.loss_sum, self.dice_sum, self.count = 0.0, 0.0, 0
         self.log.add(self.number, loss=loss, dice=dice)
@@ -152,20 +152,20 @@ class TrainingRun:
         self.task.save(self.average, self.weights, self._metadata())
 
     def _metadata(self) -> dict[str, Any]:
-        """What the weights file tells of the training."""
+        """Return the metadata of the training for the weights file."""
         settings = {key: _as_text(value) for key, value in vars(self.config).items() if key not in ("out", "data")}
         training = {"version": __version__, "iterations": self.number, "settings": settings}
         return {"data": self.config.data, "training": training, "validation_dice": self.best}
 
     def write_checkpoint(self) -> None:
-        """Write all that a later call needs to go on."""
+        """Write everything that a later call needs to resume."""
         write_state(self.checkpoint, self.net, self.average, self.adam, number=self.number, best=self.best)
 
 
 def least_known_voxels(values: Tensor, structures: Tensor) -> int:
-    """Voxels of the body of which something is known, in the scan of a batch that has the fewest.
+    """Count the body voxels with a known structure, in the scan of a batch that has the fewest.
 
-    values (..., 3, D, H, W), structures (..., D, H, W), -1 where nothing is known.
+    values (..., 3, D, H, W), structures (..., D, H, W), -1 where unknown.
     """
     body = values.select(-4, 1) > 0.5
     known = body & (structures >= 0)
@@ -173,7 +173,7 @@ def least_known_voxels(values: Tensor, structures: Tensor) -> int:
 
 
 def _as_text(value: object) -> str:
-    """A setting for the weights' metadata: of a path its last part alone, because weights are given to others."""
+    """Format a setting for the weights' metadata: of a path only its last part, because weights are given to others."""
     if isinstance(value, tuple):
         return ", ".join(map(_as_text, value))
     if dataclasses.is_dataclass(value):
@@ -182,7 +182,7 @@ def _as_text(value: object) -> str:
 
 
 def _has_bfloat16(device: torch.device) -> bool:
-    """Whether the device computes in bfloat16: several times faster in training; registration stays in float32."""
+    """Return whether the device has bfloat16: several times faster in training; registration stays in float32."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported()
     supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)

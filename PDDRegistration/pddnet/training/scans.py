@@ -1,4 +1,4 @@
-"""`ScanSource`: a real scan that training draws augmented copies from, with its labels or with a network's guesses."""
+"""Draw augmented copies of a real scan for training, with its labels or with a network's predictions (`ScanSource`)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ..tensor.lattice import sample
 from ..tensor.scan import Scan, prepare
 from .config import ScanFiles
 
-LEAST_PROBABILITY = 0.7  # of a guess that is learned from
+LEAST_PROBABILITY = 0.7  # of a prediction that is learned from
 FEWEST_STRUCTURES = 4  # that an unlabelled scan must show to be learned from
 SOFT_TISSUE_SHIFT_HU = 15.0  # standard deviation, one for all soft tissue of a copy; air and compact bone stay
 TINTED = 1 / 3  # share of copies whose structures are brighter or darker each
@@ -38,10 +38,10 @@ the structures that its labels tell apart."""
 
 
 class ScanSource:
-    """Draws copies of a scan by seed: the sampler of training for real scans."""
+    """Sampler of training for real scans: draws copies of a scan by seed."""
 
     def __init__(self, scan: Scan, structures: np.ndarray, annotated: frozenset[int]) -> None:
-        """Take the parts of an `AnnotatedScan`."""
+        """Store the parts of an `AnnotatedScan`."""
         self.scan = scan
         self.annotated = annotated
         self._structures = structures
@@ -51,16 +51,16 @@ class ScanSource:
 
     @classmethod
     def read(cls, case: ScanFiles) -> ScanSource:
-        """Raises InputError, naming the file, when the scan or its labels cannot be used."""
+        """Read a scan and its labels; raise InputError, naming the file, when one of them cannot be used."""
         return cls(*read_labelled(case))
 
     @classmethod
     def from_guess(cls, scan: Scan, net: SemanticNet) -> ScanSource | None:
-        """Make a source of a scan in voxels of SEMANTIC_SPACING_MM, with what the network is sure of as labels.
+        """Make a source of a scan in voxels of SEMANTIC_SPACING_MM, labelled with the network's confident predictions.
 
-        None where that is too little.
+        Return None where these are too few.
 
-        Vertebrae count as unknown: the network may well be sure and one level off.
+        Vertebrae count as unknown: the network may be confident and still one level off.
         """
         found = probabilities(net, scan.values.to(next(net.parameters()).device))
         probability, best = (to_array(x) for x in found.max(0))
@@ -71,7 +71,8 @@ class ScanSource:
         return cls(scan, structures, frozenset(range(1, len(STRUCTURES))))
 
     def draw(self, shape: tuple[int, int, int], seed: int) -> Sample:
-        """Augment: a copy of `shape` (D, H, W) in a random pose, with other soft tissue contrast and scanner noise."""
+        """Augment the scan: return a copy of `shape` (D, H, W) in a random pose, with other soft tissue contrast and
+        scanner noise."""
         rng = np.random.default_rng(seed)
         noise = Noise(seed, torch.device("cpu"), SEMANTIC_SPACING_MM)
         points = random_pose(self._frame, shape, rng, noise)
@@ -89,7 +90,8 @@ class ScanSource:
         return Sample(torch.stack([hu, (body > 0.5).float(), (view > 0.5).float()]), structures)
 
     def _random_tint(self, structures: Tensor, rng: np.random.Generator) -> Tensor | float:
-        """HU to add to each structure (D, H, W): as if more or less contrast medium had come there; mostly none."""
+        """Draw HU to add to each structure (D, H, W): as if it had taken up more or less contrast medium; mostly
+        none."""
         if rng.random() > TINTED:
             return 0.0
         tints = rng.normal(0, TINT_HU, len(STRUCTURES))
@@ -97,7 +99,7 @@ class ScanSource:
 
 
 def read_unlabelled(folder: Path) -> tuple[list[Scan], list[str]]:
-    """The scans of a folder, each on a lattice of SEMANTIC_SPACING_MM, and a sentence for each that cannot be used.
+    """Read the scans of a folder, on lattices of SEMANTIC_SPACING_MM, and a sentence for each that cannot be used.
 
     Raises:
         InputError: the folder is missing.
@@ -114,13 +116,13 @@ def read_unlabelled(folder: Path) -> tuple[list[Scan], list[str]]:
 
 
 def read_labelled(case: ScanFiles) -> AnnotatedScan:
-    """Read a scan and its labels; raises InputError, naming the file, when one of them cannot be used."""
+    """Read a scan and its labels; raise InputError, naming the file, when one of them cannot be used."""
     image = read_volume(case.image)[0]
     return annotate(image, read_labels(case.labels, image.grid)[0], case.names)
 
 
 def annotate(image: Image, labels: Image, names: dict[int, str]) -> AnnotatedScan:
-    """A scan with the structures that its label map shows; -1 where the map says UNKNOWN. names: label -> name."""
+    """Return a scan with the structures of its label map; -1 where the map says UNKNOWN. names: label -> name."""
     scan = _on_training_lattice(image)
     nearest = labels.resample(scan.grid, labels=True).array
     structures = np.zeros(nearest.shape, np.int64)
@@ -137,7 +139,7 @@ def _on_training_lattice(image: Image) -> Scan:
 
 
 def dice_by_structure(found: Tensor, structures: np.ndarray, annotated: frozenset[int]) -> dict[str, float]:
-    """Dice of every annotated structure where something is known; found (structures, D, H, W) probabilities."""
+    """Compute the Dice of every annotated structure, over known voxels; found (structures, D, H, W) probabilities."""
     truth = to_tensor(structures).long()
     best = torch.where(truth < 0, -1, found.argmax(0))
     result = {}

@@ -1,4 +1,4 @@
-"""The loss of the semantic network: cross-entropy and soft Dice, where every map tells only some structures apart."""
+"""Compute the loss of the semantic network: cross-entropy and soft Dice, with partially annotated maps."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ DICE_SMOOTHING = 10.0  # voxels, added above and below in the Dice: it jumps les
 
 
 def segmentation_loss(logits: Tensor, structures: Tensor, annotated: Tensor) -> tuple[Tensor, float]:
-    """Cross-entropy, weighted by 1 / sqrt(frequency), plus one minus the mean soft Dice of the structures present.
+    """Compute cross-entropy, weighted by 1 / sqrt(frequency), plus 1 minus the mean soft Dice of present structures.
 
-    A structure that the map does not tell apart counts as background (Fang and Yan 2020, target adaptive loss,
+    A structure that the map does not distinguish counts as background (Fang and Yan 2020, target adaptive loss,
     doi:10.1109/TMI.2020.3001036): to predict it there is neither right nor wrong.
 
     Args:
         logits: (C, N) of N voxels and C structures.
         structures: (N,) int64.
-        annotated: (C,) bool, what the map tells apart, the background among it.
+        annotated: (C,) bool, the structures that the map distinguishes, including the background.
 
     Returns:
         The loss (), and the mean Dice.

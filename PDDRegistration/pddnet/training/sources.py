@@ -1,4 +1,4 @@
-"""The sources that a training draws from, read from its configuration: anatomies, virtual patients, scans."""
+"""Read the sources that a training draws from, as its configuration names them: anatomies, virtual patients, scans."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ Warn = Callable[[str], None]
 
 @dataclass(frozen=True)
 class TrainingSources:
-    """All that a training can draw scans from.
+    """Sources that a training can draw scans from.
 
     Attributes:
         shares: how often each kind is drawn (see `config.KINDS`).
         labelled: sources by kind: anatomies, virtual patients, labelled scans.
-        unlabelled: scans that become sources when there is a network to guess their labels.
+        unlabelled: scans that become sources once a network can predict their labels.
     """
 
     shares: tuple[float, float, float, float]
@@ -44,10 +44,10 @@ class TrainingSources:
 
     @classmethod
     def read(cls, config: TrainingConfig, warn: Warn) -> TrainingSources:
-        """Read what the configuration names; bad files are told to `warn` and left out.
+        """Read the sources that the configuration names; bad files are reported to `warn` and left out.
 
         Raises:
-            InputError: nothing is left to learn from.
+            InputError: no source is left to learn from.
         """
         scans, problems = read_unlabelled(config.unlabelled) if config.unlabelled else ([], [])
         for problem in problems:
@@ -55,7 +55,7 @@ class TrainingSources:
         return cls(config.shares, _read_labelled_sources(config, warn), scans)
 
     def guess(self, net: nn.Module) -> tuple[list[SampleSource], list[float]]:
-        """All sources, and how often each is drawn; unlabelled scans have the labels that `net` is sure of.
+        """Return all sources and their shares; unlabelled scans are labelled with `net`'s confident predictions.
 
         Only the configuration of a `SemanticNet` can name unlabelled scans.
         """
@@ -68,7 +68,7 @@ class TrainingSources:
 def _read_labelled_sources(
     config: TrainingConfig, warn: Warn
 ) -> tuple[list[SampleSource], list[SampleSource], list[SampleSource]]:
-    """Anatomies, virtual patients and labelled scans; the anatomies and donors lend each other organs."""
+    """Read anatomies, virtual patients and labelled scans; the anatomies and donors lend each other organs."""
     seeds = range(FIRST_VIRTUAL_SEED, FIRST_VIRTUAL_SEED + config.virtual)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         maps = _read_anatomies(pool, config.anatomies, warn)
@@ -85,7 +85,7 @@ def _read_labelled_sources(
 
 
 def _read_anatomies(pool: Executor, paths: tuple[Path, ...], warn: Warn) -> list[PatientSource]:
-    """Read label maps at the same time, in the order of their paths."""
+    """Read label maps in parallel, in the order of their paths."""
     sources = []
     for result in [pool.submit(read_anatomy, path) for path in paths]:
         try:
@@ -96,20 +96,20 @@ def _read_anatomies(pool: Executor, paths: tuple[Path, ...], warn: Warn) -> list
 
 
 def virtual_anatomy(seed: int) -> Anatomy:
-    """The label map of a virtual patient, to synthesise scans from."""
+    """Return the label map of a virtual patient, to synthesise scans from."""
     labels = phantom.virtual_patient(seed, phantom.full_view(seed, VIRTUAL_SPACING_MM)).labels
     return Anatomy.of(f"virtual patient {seed}", labels, phantom.LABELS)
 
 
 def read_validation(config: TrainingConfig, warn: Warn) -> list[AnnotatedScan]:
-    """The scans to validate on; bad files are told to `warn` and left out."""
+    """Read the scans to validate on; bad files are reported to `warn` and left out."""
     if config.validation is None:
         return []
     return [read_labelled(case) for case in _usable_cases(config.validation, warn)]
 
 
 def _usable_cases(folder: Path, warn: Warn) -> list[ScanFiles]:
-    """The cases of a folder that can be read and show a structure of the common table."""
+    """List the cases of a folder that can be read and show a structure of the common table."""
     cases, problems = labelled_scans(folder)
     usable = []
     for case in cases:

@@ -1,7 +1,8 @@
-"""`WorkerFolder`: the private folder through which a worker and its client pass arrays.
+"""Manage the private folder through which a worker and its client pass arrays (`WorkerFolder`).
 
 It holds patient data, so it must not stay behind. The process that made a folder holds a lock on a file in it until it
-ends, in whatever way. A folder whose lock is free is abandoned. Process numbers would tell less: they are used again.
+ends, in whatever way. A folder whose lock is free is abandoned. Process numbers would be less reliable: they are used
+again.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ _PAUSE_SECONDS = 0.02  # between two attempts
 
 
 class WorkerFolder:
-    """A folder that only this user may read. Its maker, the worker, or a later `sweep` removes it."""
+    """Folder that only this user may read. Its maker, the worker, or a later `sweep` removes it."""
 
     def __init__(self, parent: str | Path) -> None:
-        """Raises OSError where the parent is missing or cannot be written."""
+        """Make the folder; raise OSError where the parent is missing or cannot be written."""
         self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent)).resolve()
         self._lock = (self.path / _LOCK).open("ab")
         if fcntl is not None:
@@ -59,7 +60,7 @@ def sweep(parent: str | Path) -> None:
 
 
 def _is_abandoned(lock: Path) -> bool:
-    """Whether nobody holds the lock; OSError where it is held, or there is none (not such a folder)."""
+    """Return whether nobody holds the lock; raise OSError where it is held, or missing (not such a folder)."""
     if fcntl is None:
         lock.unlink()
         return True

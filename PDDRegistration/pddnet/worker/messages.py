@@ -1,4 +1,4 @@
-"""Turn values into messages between a worker and its client, and back.
+"""Convert values to messages between a worker and its client, and back.
 
 A message is JSON; arrays are files in the private folder, to which it refers. Both sides `pack` what they send and
 `unpack` what they receive: an `Image`, a `DisplacementField`, a numpy array, a `Grid` or a SimpleITK transform comes
@@ -24,10 +24,10 @@ _KINDS = {Image: "image", DisplacementField: "field", np.ndarray: "array", sitk.
 
 
 def pack(value: Any, folder: Path, prefix: str) -> Any:
-    """Turn a value into strict JSON; each array is written once, to `<prefix>-<number>.*` in the folder.
+    """Convert a value to strict JSON; each array is written once, to `<prefix>-<number>.*` in the folder.
 
     Raises:
-        InputError: a file cannot be written; none of the files stays.
+        InputError: a file cannot be written; the files written so far are deleted.
     """
     written: dict[int, dict[str, Any]] = {}
 
@@ -54,7 +54,7 @@ def pack(value: Any, folder: Path, prefix: str) -> Any:
 
 
 def unpack(value: Any, folder: Path) -> Any:
-    """Turn what `pack` returned into the value. The files are deleted, even if one of them cannot be read."""
+    """Convert a packed value back. The files are deleted, even if one of them cannot be read."""
     read: dict[str, Any] = {}
 
     def unpacked(item: Any) -> Any:
@@ -106,7 +106,7 @@ def _read(item: dict[str, Any], folder: Path) -> Any:
 
 
 def _files(value: Any) -> list[str]:
-    """The names of all files that a packed value refers to."""
+    """List the names of all files that a packed value refers to."""
     if isinstance(value, list):
         return [name for part in value for name in _files(part)]
     if not isinstance(value, dict):

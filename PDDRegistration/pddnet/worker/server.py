@@ -1,6 +1,6 @@
 """Serve requests of an application in a long-lived process: register, warp, measure.
 
-Requests come by standard input, answers go out by standard output: JSON, one ASCII line each. Arrays travel as files
+Requests arrive on standard input, answers leave on standard output: JSON, one ASCII line each. Arrays travel as files
 in a private folder (`messages`).
 
     in    {"do": "register" | "warp" | "evaluate" | "warm", "id": 1, ...}   see `tasks`
@@ -52,7 +52,7 @@ _NO_MEMORY = (
 
 
 def arguments(parent: str | Path, folder: str | Path, idle: float = IDLE) -> list[str]:
-    """The arguments with which a Python runs the worker of the pddnet in `parent`, even if another one is installed."""
+    """Return the arguments for Python to run the worker of the pddnet in `parent`, even if another one is installed."""
     return ["-c", _START, str(parent), str(folder), str(idle)]
 
 
@@ -88,7 +88,7 @@ def _take_channels() -> tuple[BinaryIO, BinaryIO]:
 
 
 class _Server:
-    """Answers requests one after the other.
+    """Answer requests one after the other.
 
     The main thread computes; another one listens, so that a cancellation or the end of the client is noticed at once.
     """
@@ -117,7 +117,7 @@ class _Server:
             self._end()
 
     def _take(self, line: bytes) -> bool:
-        """Take one line of input and return whether to go on; an empty one means that standard input is closed."""
+        """Take one line of input and return whether to go on; an empty line means that standard input is closed."""
         try:
             message = json.loads(line) if line else {"do": "quit"}
             do, number = str(message["do"]), int(message.get("id", 0))
@@ -160,7 +160,7 @@ class _Server:
             _free()
 
     def _progress(self, number: int) -> Callable[[float, str], None]:
-        """The progress callback of one request. It raises Cancelled where the client cancelled the request."""
+        """Make the progress callback of one request. It raises Cancelled where the client cancelled the request."""
         last: tuple[str, float] = ("", 0.0)
 
         def report(fraction: float, stage: str) -> None:
@@ -194,7 +194,7 @@ class _Server:
 
 
 def _free() -> None:
-    """Give memory back between requests, the GPU's too: the application draws with it."""
+    """Free memory between requests, the GPU's too: the application draws with it."""
     give_back()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():

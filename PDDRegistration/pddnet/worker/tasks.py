@@ -1,4 +1,4 @@
-"""What the worker computes: one function per request, by the code of the command. torch is imported when needed.
+"""Compute what the client requests, one function each, by the code of the command; torch is imported when needed.
 
 Every function takes `progress(fraction, stage)`, which may raise `Cancelled`, and the request's fields by keyword, and
 returns the answer's fields. Transforms map fixed to moving points in LPS mm.
@@ -40,7 +40,7 @@ _SIMILARITY_STARTS = 0.97
 
 
 def warm(progress: Progress) -> dict[str, Any]:
-    """Import torch and say what it computes with.
+    """Import torch and report its version and the device that it computes with.
 
     Returns:
         torch (its version), threads, and cuda: None, or the name, memory_free and memory_total (bytes) of the GPU.
@@ -75,20 +75,21 @@ def register(
     """Register as `pddnet register` does, then warp and measure.
 
     Args:
-        adjust: settings that replace the preset's, see `preset_overrides.adjusted`.
+        adjust: settings that replace the preset's values, see `preset_overrides.adjusted`.
         fixed_labels, moving_labels: label maps that guide the registration; give both or neither.
-        warp, warp_labels: volumes and label maps of the moving space to bring to the fixed grid, by name.
+        warp, warp_labels: volumes and label maps of the moving space to resample on the fixed grid, by name.
         evaluate: pairs of label maps, {"fixed": ..., "moving": ...} by name, that are only measured.
-        outputs: of `run.outputs.OUTPUTS` those that are computed on request only: jacobian (the determinant, an
-            `Image`) and inverse (moving to fixed points, a `DisplacementField` on a grid over the moving scan).
+        outputs: which outputs of `run.outputs.OUTPUTS` to compute, of those that are computed on request only:
+            jacobian (the determinant, an `Image`) and inverse (moving to fixed points, a `DisplacementField` on a grid
+            over the moving scan).
 
     Returns:
         report (as `--report` writes it), field, spread, warped and warped_labels (images by name), evaluation (a label
-        section by name, see `report.label_section`), the outputs on request (None where not asked for), cuda (as
-        `warm` says it).
+        section by name, see `report.label_section`), the outputs on request (None where not requested), cuda (as in
+        `warm`).
 
     Raises:
-        InputError, TorchMissing, Cancelled, MemoryError: as `pipeline.register`.
+        InputError, TorchMissing, Cancelled, MemoryError: as for `pipeline.register`.
         TypeError: there is no such output.
     """
     if unknown := outputs.keys() - {output.answer for output in run_outputs.OUTPUTS if output.on_request}:
@@ -149,7 +150,7 @@ def warp(
     """Warp volumes and label maps of the moving space to a grid of the fixed space, by any transform, without torch.
 
     Returns:
-        warped, warped_labels: images by name, in their own scalar types; outside air, or label 0.
+        warped, warped_labels: images by name, in their own scalar types; padded outside with air, or label 0.
     """
     warped, warped_labels = _warped(progress, grid, as_transform(transform), images or {}, labels or {})
     return {"warped": warped, "warped_labels": warped_labels}
@@ -172,15 +173,15 @@ def evaluate(
 
     Args:
         labels: pairs of label maps, {"fixed": ..., "moving": ...} by name.
-        grid: where to compare them; without, on each fixed label map's own grid.
+        grid: the grid to compare them on; without, each fixed label map's own.
         fixed: the fixed volume, for the transform's Jacobian and its inverse inside the body.
         moving: the moving volume, to compare it with the fixed one without and with the transform.
-        inverse: moving to fixed points; without, `transform` is inverted here.
+        inverse: the transform of moving to fixed points; without, `transform` is inverted here.
         names, fixed_points, moving_points: corresponding landmarks, (N, 3) LPS mm.
 
     Returns:
         evaluation (a label section by name), tre_mm, jacobian, inverse_error_mm and similarity; see
-        `report.tre_section` and `measuring`. What was not asked for is None.
+        `report.tre_section` and `measuring`. Sections that were not requested are None.
     """
     itk = as_transform(transform)
     evaluation = _compared(progress, itk, labels or {}, grid)
@@ -214,7 +215,7 @@ TASKS: dict[str, Callable[..., dict[str, Any]]] = {
 
 
 def as_transform(value: Transform | None) -> sitk.Transform | None:
-    """ITK's transform from one, from a displacement field, or from a (4, 4) matrix in LPS mm.
+    """Convert a transform, a displacement field, or a (4, 4) matrix in LPS mm to ITK's transform.
 
     Raises:
         InputError: the matrix has another shape.
@@ -229,14 +230,14 @@ def as_transform(value: Transform | None) -> sitk.Transform | None:
 
 
 def _checked(fixed: Image, moving: Image) -> RunInputs:
-    """The two volumes, fit to be registered, with warnings about what had to be replaced."""
+    """Check the two volumes, and return them fit to be registered, with warnings about what had to be replaced."""
     moving, warnings = check_volume(moving, "moving volume")
     fixed, more = check_volume(fixed, "fixed volume")
     return RunInputs(fixed, moving, warnings=warnings + more)
 
 
 def _add_guides(inputs: RunInputs, side: str, grid: Grid, mask: Image | None, labels: Image | None) -> None:
-    """Bring the mask and the label map of one side to the grid of its scan, and note warnings."""
+    """Resample the mask and the label map of one side on the grid of its scan, and note warnings."""
     if mask is not None:
         fitted, more = fit_mask(mask, grid, f"{side} mask")
         setattr(inputs, f"{side}_mask", fitted)
@@ -248,7 +249,7 @@ def _add_guides(inputs: RunInputs, side: str, grid: Grid, mask: Image | None, la
 
 
 def _outputs(progress: Progress, run: FinishedRun, clock: Clock, wanted: dict[str, bool]) -> dict[str, Any]:
-    """The outputs of the table, by their keys in the answer; None for those that were not asked for."""
+    """Compute the outputs of the table, by their keys in the answer; None for those that were not requested."""
     answer: dict[str, Any] = {}
     for output in run_outputs.OUTPUTS:
         if not output.answer:
@@ -278,7 +279,7 @@ def _warped(
 
 
 def _evaluated(progress: Progress, run: FinishedRun, pairs: dict[str, dict[str, Image]]) -> dict[str, Any]:
-    """A label section for each pair of label maps."""
+    """Measure each pair of label maps; return a label section for each."""
     sections = {}
     for name, pair in pairs.items():
         progress(_MEASURE_STARTS, "measure")
@@ -289,7 +290,7 @@ def _evaluated(progress: Progress, run: FinishedRun, pairs: dict[str, dict[str, 
 def _target_errors(
     transform: sitk.Transform, fixed: np.ndarray, moving: np.ndarray, names: list[str] | None
 ) -> dict[str, Any]:
-    """Target registration errors at landmarks (N, 3) LPS mm, without and with the transform."""
+    """Measure target registration errors at landmarks (N, 3) LPS mm, without and with the transform."""
     before = metrics.tre(fixed, moving, lambda points: points)
     after = metrics.tre(fixed, moving, lambda points: transform_quality.moved(transform, points))
     return report.tre_section(names or [str(i + 1) for i in range(len(before))], before, after)
@@ -298,7 +299,7 @@ def _target_errors(
 def _compared(
     progress: Progress, transform: sitk.Transform, pairs: dict[str, dict[str, Image]], grid: Grid | None
 ) -> dict[str, Any]:
-    """A label section for each pair, on `grid` or on the fixed map's own; progress after every label."""
+    """Measure each pair of label maps, on `grid` or on the fixed map's own; report progress after every label."""
     sections: dict[str, Any] = {}
     share = _JACOBIAN_STARTS / max(len(pairs), 1)
 

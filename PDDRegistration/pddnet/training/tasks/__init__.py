@@ -1,1 +1,1 @@
-"""What can be trained: the semantic network and pdd-net."""
+"""Define what can be trained: the semantic network and pdd-net."""

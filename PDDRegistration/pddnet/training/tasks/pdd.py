@@ -1,4 +1,4 @@
-"""Train pdd-net (Heinrich 2019, section 2): a pair of scans a step, by where the moving labels come to lie."""
+"""Train pdd-net (Heinrich 2019, section 2) on a pair of scans per step, by warped against fixed labels."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from ..scans import AnnotatedScan
 
 @dataclass(frozen=True)
 class PDDTask:
-    """`Task` for `PDDNet`."""
+    """`Task` that trains `PDDNet`."""
 
     config: TrainingConfig
     half = False  # costs are differences of similar features
 
     def network(self) -> PDDNet:
-        """See Task."""
+        """Make the network; see `Task`."""
         return PDDNet(self.config.pairs.channels, self.config.pairs.spacing)
 
     def load(self, path: Path) -> PDDNet:
-        """See Task."""
+        """Read the weights of a file; see `Task`."""
         net = load(path)
         for name in ("channels", "spacing"):
             value = getattr(net.features, name)
@@ -46,17 +46,17 @@ class PDDTask:
         return net
 
     def parameter_groups(self, net: PDDNet) -> list[dict[str, Any]]:
-        """See Task; the paper decays no weights."""
+        """List the network's parameters for the optimiser, without weight decay, as in Heinrich 2019; see `Task`."""
         return [{**group, "weight_decay": 0.0} for group in net.groups(1.0)]
 
     def dataset(self, sources: list[SampleSource], shares: list[float], first: int) -> PairDataset:
-        """See Task."""
+        """Make the data set of endless batches; see `Task`."""
         return PairDataset(sources, shares, self.config.seed, first, self.config.pairs.view)
 
     def loss(
         self, net: PDDNet, values: Tensor, structures: Tensor, common: Tensor, shift: Tensor
     ) -> tuple[Tensor, float] | None:
-        """See Task: the label loss plus the weighted diffusion penalty."""
+        """Compute the loss: the label loss plus the weighted diffusion penalty; see `Task`."""
         fixed = LabelledScan.from_sample(values[0], structures[0])
         moving = LabelledScan.from_sample(values[1], structures[1], to_array(shift))
         fixed_map, moving_map = _label_map(fixed), _label_map(moving)
@@ -75,7 +75,8 @@ class PDDTask:
         return loss, float(np.mean(scores)) if scores else 0.0
 
     def dice_scores(self, net: PDDNet, scans: list[AnnotatedScan]) -> list[float]:
-        """See Task: every scan as fixed one with the next as moving one, laid upon it by its structures."""
+        """Compute the Dice of every structure, with every scan as fixed scan once and the next as moving scan, aligned
+        to it by its structures; see `Task`."""
         device = next(net.parameters()).device
         scores: list[float] = []
         for fixed_scan, moving_scan in zip(scans, [*scans[1:], *scans[:1]], strict=True):
@@ -94,11 +95,11 @@ class PDDTask:
         return scores
 
     def save(self, net: PDDNet, path: Path, metadata: dict[str, Any]) -> None:
-        """See Task."""
+        """Write the weights file; see `Task`."""
         save(net, path, metadata)
 
     def _match(self, net: PDDNet, fixed: LabelledScan, moving: LabelledScan) -> tuple[Grid, DisplacementDistribution]:
-        """The control points over the fixed scan, and the distribution of displacements there."""
+        """Return the control points over the fixed scan, and the distribution of displacements there."""
         pairs = self.config.pairs
         control = fixed.scan.box.isotropic(pairs.control)
         steps = torch.linspace(-pairs.reach, pairs.reach, pairs.steps, device=fixed.structures.device)
@@ -106,6 +107,6 @@ class PDDTask:
 
 
 def _label_map(side: LabelledScan) -> LabelMap:
-    """The labels for the loss: only voxels in view count, of which something is known."""
+    """Return the labels for the loss: only voxels in view with a known structure count."""
     weight = (side.scan.view > 0.5) & (side.structures >= 0)
     return LabelMap(side.structures.clamp(min=0), weight.float(), side.scan.grid)

@@ -1,4 +1,4 @@
-"""Train the semantic network, which segments structures: two scans a step, compared with their labels by voxel."""
+"""Train the semantic network, which segments structures, on two scans per step, compared with their labels by voxel."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ WEIGHT_DECAY = 1e-4
 
 @dataclass(frozen=True)
 class SemanticTask:
-    """`Task` for `SemanticNet`."""
+    """`Task` that trains `SemanticNet`."""
 
     config: TrainingConfig
     half = True  # a segmentation: its logits need no more digits
 
     def network(self) -> SemanticNet:
-        """See Task."""
+        """Make the network; see `Task`."""
         return SemanticNet(self.config.width)
 
     def load(self, path: Path) -> SemanticNet:
-        """See Task."""
+        """Read the weights of a file; see `Task`."""
         net = load(path)
         if net.width != self.config.width:
             raise InputError(f"{path}: its width is {net.width}; set 'width' to that")
         return net
 
     def parameter_groups(self, net: SemanticNet) -> list[dict[str, Any]]:
-        """See Task."""
+        """List the network's parameters for the optimiser; see `Task`."""
         return [{"params": net.parameters(), "lr": 1.0, "weight_decay": WEIGHT_DECAY}]
 
     def dataset(self, sources: list[SampleSource], shares: list[float], first: int) -> TwoScanDataset:
-        """See Task."""
+        """Make the data set of endless batches; see `Task`."""
         return TwoScanDataset(sources, shares, self.config.seed, first)
 
     def loss(self, net: SemanticNet, values: Tensor, structures: Tensor, annotated: Tensor) -> tuple[Tensor, float]:
-        """See Task: the mean of two scans' segmentation losses, and of their Dice."""
+        """Compute the loss: the mean of two scans' segmentation losses, and of their Dice; see `Task`."""
         logits = net(torch.stack([inputs(scan) for scan in values]))
         with torch.autocast(values.device.type, enabled=False):
             (first, first_dice), (second, second_dice) = (
@@ -55,7 +55,7 @@ class SemanticTask:
         return (first + second) / 2, (first_dice + second_dice) / 2
 
     def dice_scores(self, net: SemanticNet, scans: list[AnnotatedScan]) -> list[float]:
-        """See Task."""
+        """Compute the Dice of every structure; see `Task`."""
         device = next(net.parameters()).device
         scores: list[float] = []
         for scan, structures, annotated in scans:
@@ -64,12 +64,12 @@ class SemanticTask:
         return scores
 
     def save(self, net: SemanticNet, path: Path, metadata: dict[str, Any]) -> None:
-        """See Task."""
+        """Write the weights file; see `Task`."""
         save(net, path, metadata)
 
 
 def _scan_loss(logits: Tensor, values: Tensor, structures: Tensor, annotated: Tensor) -> tuple[Tensor, float]:
-    """`segmentation_loss` of one scan, within the body, where something is known."""
+    """Compute the `segmentation_loss` of one scan, within the body, where a structure is known."""
     known = (values[1] > 0.5) & (structures >= 0)
     inside = known.flatten().nonzero()[:, 0]
     return segmentation_loss(logits.flatten(1).index_select(1, inside), structures.flatten()[inside], annotated)
