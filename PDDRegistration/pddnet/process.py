@@ -50,8 +50,7 @@ def restore_garbage_collection() -> None:
         return
     gc.set_threshold(*_thresholds)
     _thresholds = ()
-    gc.freeze()  # followed by unfreeze: moves torch's objects to the oldest generation, so none is visited at once
-    gc.unfreeze()
+    gc.freeze()  # torch's million objects live as long as the process: no search for garbage visits them
 
 
 def keep() -> None:
@@ -68,6 +67,7 @@ def keep() -> None:
 
 def give_back() -> None:
     """Collect garbage, and return free memory to the system."""
+    gc.unfreeze()  # also what was garbage when torch was loaded
     gc.collect()
     libc = _glibc()
     if libc is not None:

@@ -77,5 +77,9 @@ def test_garbage_is_looked_for_as_before_once_torch_is_loaded() -> None:
         assert gc.get_threshold()[0] > 100 * before[0]
         process.restore_garbage_collection()
         assert gc.get_threshold() == before
+        assert gc.get_freeze_count() > 0  # what torch made is not searched
+        process.give_back()
+        assert gc.get_freeze_count() == 0
     finally:
         gc.set_threshold(*before)
+        gc.unfreeze()
