@@ -32,8 +32,8 @@ from .discrete import DisplacedMask, FeatureMap, centred, match
 from .inference import DisplacementDistribution, mean_field, min_convolution
 
 FIRST_INVERSE_TEMPERATURE = 100.0  # before training: the softmax prefers several displacements, not just one
-# Factor on the learning rate of the offsets, in mm: the published offsets are in normalised coordinates (fractions of
-# half the volume); with this factor a step of Adam moves offsets in mm equally far.
+# Factor on the learning rate of the offsets, which are in mm: the published ones are fractions of half the volume, 100
+# to 200 mm in a trunk, and a step of Adam should move both about as far.
 OFFSET_RATE_MM = 100.0
 MARGIN_MM = 24.0  # around the body's box: the features are informative up to there
 CELLS_AT_ONCE = 1 << 23  # cells of the cost tensor whose intermediate results are kept at a time in training
