@@ -13,7 +13,7 @@ from benchmarks.console import line, table, title
 from benchmarks.logistic import fit, left_out
 from benchmarks.scores import auroc, auroc_interval, interval, spearman
 from benchmarks.validation_pairs import KINDS
-from pddnet.matching.verdict import inputs, judge
+from pddnet.matching.verdict import judge, risk_inputs
 
 SPLITS = Path(__file__).with_name("splits.json")
 WRONG_MM = 20.0  # limit of the median error at the landmarks
@@ -119,7 +119,7 @@ def _ranking(rows: list[Row]) -> None:
     title(f"AUROC for 'median error above {WRONG_MM:.0f} mm' (or no anatomy in common), 95 % bootstrap interval")
     target = np.array([wrong(row) for row in rows])
     shared = np.array([row["kind"] != "none" for row in rows])
-    measures = [inputs(row["measures"]) for row in rows]
+    measures = [risk_inputs(row["measures"]) for row in rows]
     columns = {"risk": np.array([row["risk"] for row in rows])}
     for name in measures[0]:
         sign = -1 if name in LOWER_IS_WORSE else 1
@@ -173,7 +173,7 @@ def fitted(rows: list[Row]) -> None:
     if len(set(target.tolist())) < 2:
         print("right and wrong pairs are needed")
         return
-    values = np.array([[inputs(row["measures"])[name] for name in INPUTS] for row in rows])
+    values = np.array([[risk_inputs(row["measures"])[name] for name in INPUTS] for row in rows])
     signs = np.array([-1 if name in LOWER_IS_WORSE else 1 for name in INPUTS])
     logits = left_out(values, target, [row["scans"] for row in rows], signs)
     known = np.isfinite(logits)
