@@ -16,6 +16,8 @@ from pddnet.core.image import Image
 if TYPE_CHECKING:
     from host.host import Host
 
+pytestmark = pytest.mark.slow
+
 GRID = grids((28, 30, 33))["left-handed oblique"]
 WAVES = Waves()
 FOLD = 10.0  # mm: half the width of the slab in which space is turned inside out

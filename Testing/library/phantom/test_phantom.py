@@ -14,6 +14,8 @@ from pddnet.core.grid import Grid
 from pddnet.core.image import Image
 from pddnet.phantom.phantom import LABELS, Patient, full_view, random_view, virtual_patient
 
+pytestmark = pytest.mark.slow
+
 SEEDS = (0, 1, 2, 3)
 NUMBERS = {name: number for number, name in LABELS.items()}
 # Millilitres: what adults have, widened for coarse voxels.
