@@ -17,7 +17,7 @@ MOVING ?=
 help:
 	@echo "make demo      register the sample pair (or FIXED=a.nii.gz MOVING=b.nii.gz) into demo/"
 	@echo "make test      format check, lint, types, all tests"
-	@echo "make test-fast lint and the quick tests: two minutes of CPU time at most"
+	@echo "make test-fast lint and the quick tests, some minutes"
 	@echo "make coverage  all tests, and which lines of pddnet they run, also in child processes"
 	@echo "make docs      the documentation site, into docs/_build/html"
 	@echo "make gui       the Slicer module in a window with the sample pair, in a stand-in for Slicer"
