@@ -20,6 +20,9 @@ SOFT_TISSUE_HU = (-200.0, 300.0)
 BODY_THRESHOLD_HU = -350.0
 """Threshold of the body: skin, fat and muscle lie above it, air and lung below."""
 
+SURROUNDING_AIR_HU = -950.0
+"""Voxels of a few mm in the air around the patient lie mostly below it, those of a lung, also of a diseased one, above."""
+
 NOISY_AIR_HU = -900.0
 """Upper limit of air: measured air stays below it despite the noise."""
 

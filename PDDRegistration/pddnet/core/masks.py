@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 from scipy import ndimage
 
-from .hounsfield import AIR_HU, BODY_THRESHOLD_HU, NOISY_AIR_HU
+from .hounsfield import AIR_HU, BODY_THRESHOLD_HU, NOISY_AIR_HU, SURROUNDING_AIR_HU
 from .image import Image
 
 CLEANED_AIR = 0.9  # share of the air: if more of it has one value, this value is cleaned air, not padding
@@ -30,10 +30,11 @@ def view_mask(image: Image) -> Image:
     return Image(~_connected_to_sides(padding, in_plane), image.grid)
 
 
-def body_mask(image: Image, threshold: float = BODY_THRESHOLD_HU) -> Image:
+def body_mask(image: Image, threshold: float = BODY_THRESHOLD_HU, *, hu: bool = True) -> Image:
     """Mark the patient (bool) without table and surrounding air: the largest part above `threshold`, holes filled.
 
-    Meant for grids of 2-6 mm. Lungs and gas count as body. Empty where nothing exceeds the threshold.
+    Meant for grids of 2-6 mm. Lungs and gas count as body; in HU also where a crop cuts them open, which only their
+    values then tell from the surrounding air. Empty where nothing exceeds the threshold.
     """
     radius = max(round(EROSION_MM / float(image.grid.spacing.min())), 1)
     above = image.array > threshold
@@ -48,7 +49,16 @@ def body_mask(image: Image, threshold: float = BODY_THRESHOLD_HU) -> Image:
     in_plane = np.zeros((3, 3, 3), bool)  # holes are filled slice by slice, as the first slice may cut the lungs open
     np.moveaxis(in_plane, axial, 0)[1] = ndimage.generate_binary_structure(2, 1)
     outside = _connected_to_sides(~body, {0, 1, 2} - {axial}, in_plane)
-    return Image(~outside, image.grid)
+    return Image(~_mostly(image.array < SURROUNDING_AIR_HU, outside) if hu else ~outside, image.grid)
+
+
+def _mostly(marked: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Keep the connected parts of a mask of whose voxels at least half are marked."""
+    parts, count = ndimage.label(mask)
+    shares = np.bincount(parts[marked], minlength=count + 1) / np.bincount(parts.ravel(), minlength=count + 1).clip(1)
+    kept = shares >= 0.5
+    kept[0] = False  # label 0 is everything outside the mask
+    return kept[parts]
 
 
 def _connected_to_sides(mask: np.ndarray, axes: Iterable[int], neighbours: np.ndarray | None = None) -> np.ndarray:

@@ -63,7 +63,7 @@ def describe(scan: Scan, carried: Tensor, spacing: float, dense: Sequence[DenseF
         dense = (MIND,)
     factor, lattice = matched_lattice(scan.grid, spacing)
     weight = scan.view
-    parts = [each.describe(scan) for each in dense]
+    parts = [each.describe(scan.extended(each.reach)) for each in dense]
     if factor > 1:
         sums = [block_means(part * weight, [factor] * 3) for part in parts]
         weight = block_means(weight, [factor] * 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ from ..core.hounsfield import BODY_THRESHOLD_HU, FEATURE_RANGE_HU, HIGHEST_HU, P
 from ..core.image import Image
 from ..core.masks import body_mask, view_mask
 from .convert import to_tensor
-from .lattice import interpolate, mesh, resample, sample, spatial_shape
+from .lattice import HALF, along_axes, averages, interpolate, mesh, resample, sample, spatial_shape
 from .pools import block_means, dilated
 
 MEASURED_HU_RANGE = (PADDING_HU, HIGHEST_HU)  # clipped to it before voxels are averaged: metal would dominate the mean
@@ -25,6 +26,7 @@ OTHER_BODY_THRESHOLD = -900.0  # of intensities that are scaled to -1000..0: the
 OTHER_PERCENTILES = (0.5, 99.5)  # of intensities that are not HU; these two become the ends of their range
 STRAIGHT = 1e-3  # voxels: the largest shift off an axis, by rotation or shear, that sampling along the axes ignores
 BODY_MARGIN_MM = 12.0  # of air around the body that is still informative: it shows the skin
+LEAST_SHARE_AROUND = 1e-4  # of a neighbourhood in view; one voxel of 9^3 is more
 SMALLEST_BODY = 0.005  # share of the volume with its air; with less, everything counts as body
 
 
@@ -93,6 +95,20 @@ class Scan:
     def near_body(self, target: Grid) -> Tensor:
         """Dilate the body on `target`, a lattice with the same axes: (D, H, W), 1 up to about a voxel around it."""
         return dilated(resample(self.values[1:2], self.grid, target)[0])
+
+    def extended(self, reach: int) -> Scan:
+        """Fill `reach` voxels beyond the view with the mean of the voxels in view around them.
+
+        Features of a neighbourhood would otherwise see air where the view ends, elsewhere in each of two scans.
+        """
+        in_view = self.view > HALF
+        if bool(in_view.all()):
+            return self
+        kept = in_view.to(self.view.dtype)
+        sums = along_axes(torch.stack([self.hu * kept, kept]), [averages(n, reach, kept) for n in kept.shape])
+        near = ~in_view & (sums[1] > LEAST_SHARE_AROUND)
+        hu = torch.where(near, sums[0] / sums[1].clamp(min=LEAST_SHARE_AROUND), self.hu)
+        return dataclasses.replace(self, values=torch.stack([hu, self.body, self.view]))
 
     def _in_view(self, values: Tensor, inside: Tensor) -> Tensor:
         """Set sampled values (3, ...) to air, outside body and view, where `inside` is False."""
@@ -169,7 +185,7 @@ def prepare(
     tick()
     view = _view(coarse, mask)
     tick()
-    body = body_mask(coarse, BODY_THRESHOLD_HU if hu else OTHER_BODY_THRESHOLD).array
+    body = body_mask(coarse, BODY_THRESHOLD_HU if hu else OTHER_BODY_THRESHOLD, hu=hu).array
     body_not_found = bool(body.mean() < SMALLEST_BODY)
     if body_not_found:
         body = np.ones_like(view)
