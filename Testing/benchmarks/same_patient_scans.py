@@ -25,6 +25,7 @@ INVERSE_ROUNDS, INVERSE_ERROR_MM = 60, 0.02
 FIXED_MARGIN_MM, MOVING_MARGIN_MM = (8.0, 8.0, 8.0), (4.0, 14.0, 24.0)  # around the part that both scans show
 POINTS = 4000
 VIEW_MARGIN = 2.0  # voxels: points must lie so far within the moving scan
+NOISE_SIGMA_VOXELS = (0.3, 0.6, 0.6)
 LUNG_HU, LEAST_LUNG_ML = -500, 300
 HIGHEST_HU = 2000
 
@@ -183,7 +184,7 @@ def _second_scan(patient: _Patient, motion: _Motion, pair: SamePatient, rng: np.
     array = _kernel(array, pair.blur_mm, grid.spacing)
     if pair.slice_mm > grid.spacing[2]:
         array, grid = _thick(array, grid, pair.slice_mm)
-    noisy = array + rng.normal(0, pair.noise_hu, array.shape) if pair.noise_hu else array
+    noisy = array + _noise(array.shape, pair.noise_hu, rng) if pair.noise_hu else array
     return Image(np.rint(np.clip(noisy, PADDING_HU, HIGHEST_HU)).astype(np.int16), grid)
 
 
@@ -221,7 +222,7 @@ def _kernel(array: np.ndarray, blur_mm: float, spacing: np.ndarray) -> np.ndarra
 def _changed(patient: _Patient, motion: _Motion, pair: SamePatient, rng: np.random.Generator) -> np.ndarray:
     """Change the tissue as another date does: density of the lung, contrast agent, a lesion filled."""
     scan = patient.scan
-    hu = scan.array.astype(np.float32)
+    hu = _denoised(scan)
     if pair.amplitude_mm:
         hu = _lung_density(hu, scan.grid, motion)
     if pair.contrast:
@@ -232,6 +233,18 @@ def _changed(patient: _Patient, motion: _Motion, pair: SamePatient, rng: np.rand
     if pair.lesion_mm:
         hu = np.where(_lesion(patient, pair, scan.grid.points()), 10.0, hu).astype(np.float32)
     return hu
+
+
+def _denoised(scan: Image) -> np.ndarray:
+    """Smooth the noise away, edges kept: the noise of the first date must not come back in the second."""
+    smooth = sitk.CurvatureFlow(sitk.Cast(scan.to_sitk(), sitk.sitkFloat32), timeStep=0.0625, numberOfIterations=8)
+    return sitk.GetArrayFromImage(smooth)
+
+
+def _noise(shape: tuple[int, ...], noise_hu: float, rng: np.random.Generator) -> np.ndarray:
+    """Draw noise with the short-range correlation that a reconstruction kernel gives it."""
+    noise = ndimage.gaussian_filter(rng.standard_normal(shape, np.float32), NOISE_SIGMA_VOXELS)
+    return noise_hu / noise.std() * noise
 
 
 def _lung_density(hu: np.ndarray, grid: Grid, motion: _Motion) -> np.ndarray:
