@@ -22,10 +22,13 @@ from ..tensor.convert import to_array, to_tensor
 from ..tensor.execution import ALONE, Work
 from ..tensor.gather import Lookup
 from ..tensor.lattice import HALF
+from ..tensor.pools import dilated
 from ..tensor.scan import Scan
 from .affine_search import OVERLAP_POWER
 
-SAMPLES = 40_000  # voxels that are compared
+SAMPLES = 40_000  # points that are compared
+# Multiples of these numbers, without their whole part, fill a cube evenly (R3 sequence, Roberts 2018).
+SPREAD = 1.2207440846057596 ** -np.arange(1.0, 4.0)
 ITERATIONS = 40
 DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-3, 1e-6, 1e3  # relative to the diagonal of the normal equations
 
@@ -105,7 +108,8 @@ class ContrastFit:
             for each in (fixed, moving)
         ]
         self._moving = Lookup(contrast[1][None], moving.compared[None])
-        shown = fixed.scan.body * fixed.compared > HALF
+        # with the air at the skin: the skin's inner side alone would draw the map inwards, as interpolation blurs it
+        shown = dilated(dilated(fixed.scan.body)) * fixed.compared > HALF
         points, self._fixed = _picked(contrast[0], shown, fixed.scan.grid)
         self._middle = points.mean(0) if len(points) else fixed.scan.box.centre
         self._offsets = to_tensor(points - self._middle, contrast[0].device)  # (N, 3) mm in LPS
@@ -171,9 +175,13 @@ class ContrastFit:
 
 
 def _picked(values: Tensor, shown: Tensor, grid: Grid) -> tuple[np.ndarray, Tensor]:
-    """Pick about SAMPLES evenly spread voxels that are shown: their points (N, 3) in LPS mm, and values (N,)."""
+    """Pick about SAMPLES evenly spread points where `shown`: (N, 3) in LPS mm, and their interpolated values (N,).
+
+    They lie between the voxels' centres, as the points that they are mapped to: interpolation blurs both alike.
+    """
     voxels = torch.nonzero(shown)
     count = min(len(voxels), SAMPLES)
     voxels = voxels[torch.linspace(0, max(len(voxels) - 1, 0), count, device=voxels.device).round().long()]
-    d, h, w = voxels.T
-    return grid.index_to_point(to_array(voxels.flip(1).float()).astype(float)), values[d, h, w]
+    places = to_array(voxels.float()).astype(float) + np.outer(np.arange(count), SPREAD) % 1.0 - 0.5
+    found = Lookup(values[None]).values_and_slopes(to_tensor(places.T, values.device))[0]
+    return grid.index_to_point(places[:, ::-1]), found[:, 0, 0]

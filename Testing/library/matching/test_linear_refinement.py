@@ -81,20 +81,20 @@ def test_it_finds_a_map_from_millimetres_away(kind: str, axes: tuple[str, str]) 
     start = projected(Affine(np.eye(3), np.zeros(3)), kind, MIDDLE)
     assert _gap(start, kind) > 8.0
     found = refine_linear(_levels(_pair(kind, *axes)), [start], kind, ALONE)
-    assert _gap(found, kind) < 0.3
+    assert _gap(found, kind) < 0.4
     if kind == "rigid":
         assert found.matrix @ found.matrix.T == pytest.approx(np.eye(3), abs=1e-9)
 
 
-def test_what_moved_otherwise_does_not_drag_it() -> None:
-    """A third of the body lies 6 mm elsewhere."""
+def test_what_moved_otherwise_hardly_drags_it() -> None:
+    """A third of the body lies 18 mm elsewhere: the mean of all would be 5 mm off."""
     fixed, moving = _pair("rigid", "oblique", "coronal")
     back = np.linalg.inv(TRUE["rigid"])
     there = (moving.grid.points() - _true("rigid").shift) @ back.T
     side = there[..., 0] > MIDDLE[0] + 15.0
-    array = np.where(side, _tissue(there + [0.0, 4.0, -4.5]), moving.array).astype(np.float32)
+    array = np.where(side, _tissue(there + [0.0, 12.0, -13.5]), moving.array).astype(np.float32)
     found = refine_linear(_levels((fixed, Image(array, moving.grid))), [Affine.identity()], "rigid", ALONE)
-    assert _gap(found, "rigid") < 0.6
+    assert _gap(found, "rigid") < 1.2
 
 
 def test_the_best_of_several_starts_is_refined() -> None:
