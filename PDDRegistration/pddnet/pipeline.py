@@ -14,6 +14,7 @@ from .core.affine import Affine
 from .core.grid import Grid
 from .core.image import Image
 from .core.linear import DEFORMABLE, LinearTransform, check_transform_type
+from .core.masks import masks_shift
 from .core.presets import Preset, Refinement, find_preset
 from .core.result import Progress, Registration
 from .errors import InputError
@@ -219,7 +220,8 @@ class _Job:
         field = prepared[0].values.new_zeros((3, *lattice.shape))
         if not self.align:
             return Alignment(Affine.identity(), []), field
-        return find_alignment(prepared, features, similarity, self.preset, work), field
+        shift = masks_shift(self.fixed_mask, self.moving_mask)
+        return find_alignment(prepared, features, similarity, self.preset, work, shift), field
 
     def _find_linear(self, affine: Affine, device: torch.device, work: Work) -> tuple[LinearTransform, Affine]:
         """Return the linear result, and the start of its kind; an initial transform's start is not doubted."""
