@@ -226,7 +226,7 @@ def format_verdict(report: dict[str, Any]) -> str:
 def _linear_line(transform_type: str, linear: dict[str, Any]) -> str:
     shift = " ".join(_number(mm, 1) for mm in linear["translation_mm"])
     angle, scale = _number(linear["rotation_degrees"], 1), _number(linear["scale"], 3)
-    return f"{transform_type:9} moves by {shift} mm (LPS), turns by {angle} degrees, scales by {scale}"
+    return f"linear    {transform_type}: shift {shift} mm (LPS), turn {angle} degrees, scale {scale}"
 
 
 def unique(lines: Iterable[str]) -> list[str]:

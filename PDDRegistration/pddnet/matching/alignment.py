@@ -21,7 +21,7 @@ SCORE_SLACK = 0.03  # the affine fit uses finer features than the score; if the 
 SAME_PLACE_MM = 12.0  # candidates that lie closer together count as one
 ELSEWHERE_MM = 25.0  # candidates farther apart count as different places: about the height of a vertebra
 MOST_CANDIDATES = 5  # candidates that are compared at the working resolution
-LEAST_SCORE_IN_MASKS = 0.35  # with less, two masks hide too much: chance decides between the places
+LEAST_SEEN_IN_MASKS = 0.35  # fine score: with less, two masks hide too much, and chance decides between the places
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def find_alignment(
     if not candidates:
         return Alignment(_centre_on_centre(fixed.box, moving.box), [])
     best = candidates[0]
-    if masks_shift is not None and best.score < LEAST_SCORE_IN_MASKS:
+    if masks_shift is not None and best.fine_score < LEAST_SEEN_IN_MASKS:
         return Alignment(Affine(np.eye(3), masks_shift), candidates)
     if not preset.affine_fit:
         return Alignment(best.affine, candidates)
@@ -82,7 +82,7 @@ def ranked(candidates: list[Candidate], similarity: Similarity, box: Grid, work:
         work.tick()
         fine_score = similarity(candidate.affine)[0] * candidate.overlap**OVERLAP_POWER
         score = (candidate.score + fine_score) / 2
-        result.append(dataclasses.replace(candidate, score=score, coarse_score=candidate.score))
+        result.append(dataclasses.replace(candidate, score=score, coarse_score=candidate.score, fine_score=fine_score))
     return sorted(result, key=lambda candidate: -candidate.score)
 
 
