@@ -78,7 +78,7 @@ class LinearTransform:
         return float(np.degrees(np.arctan2(np.linalg.norm(across), np.trace(turn) - 1.0)))
 
     @property
-    def scale(self) -> float:
+    def scaling(self) -> float:
         """Return the factor on lengths; of an affine map their geometric mean over all directions."""
         return _scale(self.affine.matrix)
 

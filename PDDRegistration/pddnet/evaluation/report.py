@@ -90,7 +90,7 @@ def linear_section(linear: LinearTransform | None) -> dict[str, Any] | None:
         "centre_lps_mm": linear.centre.tolist(),
         "translation_mm": linear.translation_mm.tolist(),
         "rotation_degrees": linear.rotation_degrees,
-        "scale": linear.scale,
+        "scale": linear.scaling,
     }
 
 

@@ -11,6 +11,7 @@ from ..core.affine import Affine
 from ..core.grid import Grid
 from ..core.presets import Preset
 from ..tensor.execution import Work
+from ..tensor.scan import Scan
 from .affine_fit import refit_affine
 from .affine_search import OVERLAP_POWER, Candidate, align, distinct, score_affine
 from .coarse_scan import coarsen
@@ -21,6 +22,7 @@ SCORE_SLACK = 0.03  # the affine fit uses finer features than the score; if the 
 SAME_PLACE_MM = 12.0  # candidates that lie closer together count as one
 ELSEWHERE_MM = 25.0  # candidates farther apart count as different places: about the height of a vertebra
 MOST_CANDIDATES = 5  # candidates that are compared at the working resolution
+MOST_SHOWN = 0.5  # share of a body: masks that show more are of a region, and their centres need not correspond
 LEAST_SEEN_IN_MASKS = 0.35  # fine score: with less, two masks hide too much, and chance decides between the places
 
 
@@ -63,7 +65,7 @@ def find_alignment(
     if not candidates:
         return Alignment(_centre_on_centre(fixed.box, moving.box), [])
     best = candidates[0]
-    if masks_shift is not None and best.fine_score < LEAST_SEEN_IN_MASKS:
+    if masks_shift is not None and _hidden(fixed, moving) and best.fine_score < LEAST_SEEN_IN_MASKS:
         return Alignment(Affine(np.eye(3), masks_shift), candidates)
     if not preset.affine_fit:
         return Alignment(best.affine, candidates)
@@ -84,6 +86,11 @@ def ranked(candidates: list[Candidate], similarity: Similarity, box: Grid, work:
         score = (candidate.score + fine_score) / 2
         result.append(dataclasses.replace(candidate, score=score, coarse_score=candidate.score, fine_score=fine_score))
     return sorted(result, key=lambda candidate: -candidate.score)
+
+
+def _hidden(*scans: Scan) -> bool:
+    """Return whether masks hide most of every body."""
+    return all(float((scan.body * scan.view).sum()) < MOST_SHOWN * float(scan.body.sum()) for scan in scans)
 
 
 def _centre_on_centre(fixed: Grid, moving: Grid) -> Affine:

@@ -67,7 +67,7 @@ def test_its_numbers() -> None:
     for kind, scale in (("rigid", 1.0), ("similarity", np.cbrt(np.linalg.det(SHEARED.matrix)))):
         result = _result(kind)
         assert result.rotation_degrees == pytest.approx(angle)
-        assert result.scale == pytest.approx(scale)
+        assert result.scaling == pytest.approx(scale)
         assert result.translation_mm == pytest.approx(SHEARED.points(CENTRE) - CENTRE)
     assert LinearTransform(Affine.identity(), "rigid", CENTRE).rotation_degrees == 0.0
     half = LinearTransform(Affine(np.diag([1.0, -1.0, -1.0]), np.zeros(3)), "rigid", CENTRE)
