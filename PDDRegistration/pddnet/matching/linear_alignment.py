@@ -21,6 +21,7 @@ from .alignment import find_alignment
 from .feature_types import FeatureScans, coarse_features
 from .linear_refinement import LEVELS, MaskedScan, refine_linear
 from .similarity import Similarity
+from .verdict import MOST_SIMILARITY_LOSS
 
 LEAST_WEIGHT = 1.0  # voxels that both scans show: with fewer, the whole fixed body counts
 
@@ -57,7 +58,18 @@ class LinearSearch:
         starts = [start, *(self._other_starts(coarse) if align else ())]
         starts = [projected(each, self.transform_type, centre) for each in starts]
         found = refine_linear(scans, starts, self.transform_type, self.work)
+        if not self._masked and self._resembles_less(found, starts[0], coarse):
+            found = starts[0]
         return LinearTransform(found, self.transform_type, centre), starts[0]
+
+    @property
+    def _masked(self) -> bool:
+        return self.fixed_mask is not None or self.moving_mask is not None
+
+    def _resembles_less(self, found: Affine, start: Affine, pair: MaskedPair) -> bool:
+        """Return whether tissues lie on each other less than at the start, as between patients of different shape."""
+        similarity = Similarity(pair[0].scan, pair[1].scan, coarse_features(self.preset))
+        return similarity(found)[0] < similarity(start)[0] - MOST_SIMILARITY_LOSS
 
     def _scans(self, spacing_mm: float) -> MaskedPair:
         return (
@@ -73,7 +85,7 @@ class LinearSearch:
 
     def _other_starts(self, pair: MaskedPair) -> Iterator[Affine]:
         """Yield the alignment of the whole scans where a mask hides part of them, and the masks' centres aligned."""
-        if self.fixed_mask is None and self.moving_mask is None:
+        if not self._masked:
             return
         whole = pair[0].scan, pair[1].scan
         similarity = Similarity(*whole, coarse_features(self.preset))

@@ -22,6 +22,7 @@ from pddnet.core.masks import body_mask
 from pddnet.core.presets import PRESETS
 from pddnet.core.result import Registration
 from pddnet.io.volumes import read_labels, read_volume
+from pddnet.matching import linear_alignment
 from pddnet.phantom.labels import DISCS, FIRST_VERTEBRA, LEFT_HIP, RIBS, RIGHT_HIP, SACRUM
 from pddnet.phantom.phantom import full_view, virtual_patient
 from pddnet.pipeline import register
@@ -258,3 +259,14 @@ def test_an_initial_transform_gives_its_linear_part() -> None:
     assert found.linear is not None
     assert np.abs(found.linear.translation_mm - samples.SHIFT).max() < 0.6
     assert found.linear.affine.matrix @ found.linear.affine.matrix.T == pytest.approx(np.eye(3), abs=1e-9)
+
+
+def test_what_resembles_less_than_the_start_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As between patients of another shape, whose outlines fit better than their organs."""
+    fixed, moving = samples.small_pair()
+    away = Affine(np.eye(3), samples.SHIFT + [9.0, 0.0, 0.0])
+    monkeypatch.setattr(linear_alignment, "refine_linear", lambda *_: away)
+    start = sitk.TranslationTransform(3, samples.SHIFT.tolist())
+    found = register(fixed, moving, "mind", transform_type="rigid", initial_transform=start)
+    assert found.linear is not None
+    assert found.linear.translation_mm == pytest.approx(samples.SHIFT, abs=1e-3)
