@@ -1,7 +1,7 @@
 """Refine a linear map to below a voxel: a robust least-squares fit of the local contrast of two scans.
 
 Gauss-Newton steps with the damping of Levenberg and Marquardt reduce the differences of the local contrast at some ten
-thousand voxels. Large differences get little weight (Geman and McClure 1987), so that what moved otherwise, such as
+thousand points. Large differences get little weight (Geman and McClure 1987), so that what moved otherwise, such as
 organs that breathe, does not drag the rest.
 """
 
@@ -31,9 +31,7 @@ SAMPLES = 40_000  # points that are compared
 SPREAD = 1.2207440846057596 ** -np.arange(1.0, 4.0)
 ITERATIONS = 40
 DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-3, 1e-6, 1e3  # relative to the diagonal of the normal equations
-
-
-LEAST_SHARE = 0.01  # of the voxels in view: with less, the cost would be arbitrarily large
+LEAST_SHARE = 0.01  # of the points in view: with less, the cost would be arbitrarily large
 
 
 def _unit(row: int, column: int) -> np.ndarray:
@@ -82,6 +80,8 @@ def refine_linear(
 ) -> Affine:
     """Refine the starts, and return what fits best; never a map that fits worse than a start.
 
+    Where there is nothing to compare it is the first start.
+
     Args:
         scans: the fixed and the moving scan, by the spacing of `LEVELS`.
         starts: one or more maps of the kind `transform_type`, fixed to moving points, LPS mm, as is the result.
@@ -89,6 +89,8 @@ def refine_linear(
     found = list(starts)
     for level in LEVELS:
         fit = ContrastFit(*scans[level.spacing_mm], transform_type, level)
+        if not fit.count:
+            return starts[0]
         found = [fit.fit(affine, work) for affine in found]
         if level.blur_mm:  # blurred, a wrong place may fit best, and a good start may be left
             found += starts
@@ -101,7 +103,7 @@ class ContrastFit:
     """Fit of linear maps of one kind to the local contrast of two scans, at one level."""
 
     def __init__(self, fixed: MaskedScan, moving: MaskedScan, transform_type: str, level: Level) -> None:
-        """Describe both scans, and pick the voxels of the fixed one."""
+        """Describe both scans, and pick the points of the fixed one."""
         self._type, self._level, self._grid = transform_type, level, moving.scan.grid
         contrast = [
             local_contrast(each.scan.hu, each.scan.view, each.scan.grid, level.window_mm, blur_mm=level.blur_mm)
@@ -111,9 +113,10 @@ class ContrastFit:
         # with the air at the skin: the skin's inner side alone would draw the map inwards, as interpolation blurs it
         shown = dilated(dilated(fixed.scan.body)) * fixed.compared > HALF
         points, self._fixed = _picked(contrast[0], shown, fixed.scan.grid)
-        self._middle = points.mean(0) if len(points) else fixed.scan.box.centre
+        self.count = len(points)
+        self._middle = points.mean(0) if self.count else fixed.scan.box.centre
         self._offsets = to_tensor(points - self._middle, contrast[0].device)  # (N, 3) mm in LPS
-        self._reach_mm = max(float(np.sqrt(np.square(points - self._middle).sum() / max(len(points), 1))), 1.0)
+        self._reach_mm = max(float(np.sqrt(np.square(points - self._middle).sum() / max(self.count, 1))), 1.0)
         self._generators = to_tensor(GENERATORS[transform_type], contrast[0].device)
         self._to_index = np.linalg.inv(self._grid.axes)
 
@@ -157,7 +160,7 @@ class ContrastFit:
         moving, slopes, weight = self._sampled(affine)
         difference, total = moving - self._fixed, weight.sum().clamp(min=1.0)
         squares = (difference / self._level.tolerance).square()
-        share = max(float(total) / len(weight), LEAST_SHARE)
+        share = max(float(total) / self.count, LEAST_SHARE)
         cost = float((weight * squares / (1 + squares)).sum() / total) / share**OVERLAP_POWER
         robust = weight / (1 + squares).square() / total
         arms = self._offsets @ to_tensor(affine.matrix.T, slopes.device)
@@ -181,7 +184,9 @@ def _picked(values: Tensor, shown: Tensor, grid: Grid) -> tuple[np.ndarray, Tens
     """
     voxels = torch.nonzero(shown)
     count = min(len(voxels), SAMPLES)
-    voxels = voxels[torch.linspace(0, max(len(voxels) - 1, 0), count, device=voxels.device).round().long()]
+    if not count:
+        return np.zeros((0, 3)), values.new_zeros(0)
+    voxels = voxels[torch.linspace(0, len(voxels) - 1, count, device=voxels.device).round().long()]
     places = to_array(voxels.float()).astype(float) + np.outer(np.arange(count), SPREAD) % 1.0 - 0.5
     found = Lookup(values[None]).values_and_slopes(to_tensor(places.T, values.device))[0]
     return grid.index_to_point(places[:, ::-1]), found[:, 0, 0]

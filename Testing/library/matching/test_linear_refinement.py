@@ -123,3 +123,12 @@ def test_only_voxels_in_the_mask_are_compared() -> None:
     fit = ContrastFit(*scans[LEVELS[-1].spacing_mm], "rigid", LEVELS[-1])
     assert fit.score(_true("rigid")) > 0.75
     assert _gap(refine_linear(scans, [Affine.identity()], "rigid", ALONE), "rigid") < 0.5
+
+
+def test_a_mask_beside_the_body_changes_nothing() -> None:
+    """There is nothing to compare."""
+    scans = {}
+    for spacing, (here, there) in _levels(_pair("rigid", "oblique", "coronal")).items():
+        scans[spacing] = (MaskedScan(here.scan, torch.zeros_like(here.compared)), there)
+    found = refine_linear(scans, [_true("rigid")], "rigid", ALONE)
+    assert _gap(found, "rigid") == pytest.approx(0.0)
