@@ -211,7 +211,7 @@ def test_real_noise_and_texture_are_no_harder() -> None:
     found = register(fixed, moving, MIND, transform_type="rigid", fixed_mask=hip)
     gap, angle = _errors(found, true, _some(hip.array > 0, fixed.grid))
     assert gap < 0.5
-    assert angle < 0.3
+    assert angle < 0.5
 
 
 # --- what does not need a whole patient ---
