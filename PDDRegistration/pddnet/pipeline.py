@@ -13,6 +13,8 @@ from . import tensor  # noqa: F401  raises `TorchMissing` where torch cannot be 
 from .core.affine import Affine
 from .core.grid import Grid
 from .core.image import Image
+from .core.linear import DEFORMABLE, LinearTransform, check_transform_type
+from .core.masks import masks_shift
 from .core.presets import Preset, Refinement, find_preset
 from .core.result import Progress, Registration
 from .errors import InputError
@@ -27,6 +29,7 @@ from .matching.feature_types import (
     carried_features,
     coarse_features,
 )
+from .matching.linear_alignment import LinearSearch
 from .matching.measures import folding_percent, measure
 from .matching.progress import Ticker, expected_shares
 from .matching.refinement import refine_field
@@ -54,6 +57,7 @@ def register(
     moving: Image,
     preset: Preset | str = "default",
     *,
+    transform_type: str = DEFORMABLE,
     fixed_mask: Image | None = None,
     moving_mask: Image | None = None,
     fixed_labels: Image | None = None,
@@ -69,6 +73,7 @@ def register(
     Args:
         fixed, moving: any geometry; Hounsfield units unless the preset says otherwise. Not changed.
         preset: a preset or its name.
+        transform_type: deformable, rigid, similarity or affine; all but the first are linear, without the stages.
         fixed_mask, moving_mask: where each scan may be trusted (nonzero), on any grid.
         fixed_labels, moving_labels: label maps that guide the matching; pass them only for that purpose.
         initial_transform: fixed to moving points (LPS mm); it replaces the alignment.
@@ -84,13 +89,15 @@ def register(
         MemoryError: neither the GPU nor the CPU has enough memory.
     """
     preset = find_preset(preset) if isinstance(preset, str) else preset
+    if check_transform_type(transform_type) != DEFORMABLE:
+        preset = dataclasses.replace(preset, stages=(), refinement=None, fitted_risk=False)
     smallest = max((stage.control_spacing_mm for stage in preset.stages), default=preset.field_spacing_mm)
     fixed, fixed_warnings = check_volume(fixed, "fixed volume", smallest=smallest)
     moving, moving_warnings = check_volume(moving, "moving volume", smallest=smallest)
     chosen = choose_device(device)
     semantic_weights, pdd_weights = _by_kind(weights, preset)
     features = FeatureSettings(preset, fixed_labels, moving_labels, semantic_weights, pdd_weights)
-    job = _Job(fixed, moving, preset, fixed_mask, moving_mask, initial_transform, align, features)
+    job = _Job(fixed, moving, preset, transform_type, fixed_mask, moving_mask, initial_transform, align, features)
     return _run_in_memory(job, chosen, progress, fixed_warnings + moving_warnings)
 
 
@@ -134,6 +141,7 @@ class _Job:
     fixed: Image
     moving: Image
     preset: Preset
+    transform_type: str
     fixed_mask: Image | None
     moving_mask: Image | None
     initial_transform: sitk.Transform | None
@@ -152,8 +160,13 @@ class _Job:
         fixed = prepared[0].warped(lattice, Affine.identity())
         similarity = Similarity(fixed, prepared[1], coarse_features(self.preset))
         alignment, field = self._align(prepared, features, similarity, lattice, work)
-        affine = alignment.affine
+        affine, linear = alignment.affine, None
+        if self.transform_type != DEFORMABLE:
+            ticker.stage("refine")
+            linear, affine = self._find_linear(affine, device, work)
+            field = field.new_zeros(field.shape)
         similarity_before = similarity(affine, field)[0]
+        affine = affine if linear is None else linear.affine
         steps, field = self._match(features.scans, affine, field, lattice, work, ticker)
         folding_before = folding_percent(field, fixed)  # before folds are removed: folding is a sign of a wrong match
         if self.preset.refinement:
@@ -182,11 +195,13 @@ class _Job:
             seconds=ticker.seconds,
             inverse_consistency=measured.inverse_consistency,
             warnings=(*warnings, *_without_body(prepared)),
+            linear=linear,
         )
 
     def _expected_shares(self) -> dict[str, float]:
         features = {each.stage: each.share for each in carried_features(self.features) if each.stage}
-        return expected_shares(features, len(self.preset.stages), refined=self.preset.refinement is not None)
+        refined = self.preset.refinement is not None or self.transform_type != DEFORMABLE
+        return expected_shares(features, len(self.preset.stages), refined=refined)
 
     def _prepare(self, device: torch.device, work: Work) -> ScanPair:
         def prepared(image: Image, mask: Image | None) -> Scan:
@@ -205,7 +220,14 @@ class _Job:
         field = prepared[0].values.new_zeros((3, *lattice.shape))
         if not self.align:
             return Alignment(Affine.identity(), []), field
-        return find_alignment(prepared, features, similarity, self.preset, work), field
+        shift = masks_shift(self.fixed_mask, self.moving_mask)
+        return find_alignment(prepared, features, similarity, self.preset, work, shift), field
+
+    def _find_linear(self, affine: Affine, device: torch.device, work: Work) -> tuple[LinearTransform, Affine]:
+        """Return the linear result, and the start of its kind; an initial transform's start is not doubted."""
+        masks = self.fixed_mask, self.moving_mask
+        search = LinearSearch(self.fixed, self.moving, *masks, self.transform_type, self.preset, device, work)
+        return search.run(affine, align=self.align and self.initial_transform is None)
 
     def _match(
         self, scans: ScanPair, affine: Affine, field: Tensor, lattice: Grid, work: Work, ticker: Ticker

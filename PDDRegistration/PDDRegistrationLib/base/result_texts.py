@@ -48,6 +48,7 @@ def summaryText(report: dict[str, Any]) -> str:
     if verdict["status"] == "failed":
         title = f'<span style="color:{warningColour()}">{title}</span>'
     lines = [f"<b>{title}</b>", *(f"&bull; {html.escape(reason)}" for reason in verdict["reasons"])]
+    lines += [html.escape(line) for line in linearLines(report)]
     lines.append(
         _("Folding in {folding} % of the body; {seconds} s on {device}, preset {preset}").format(
             folding=numberText(jacobian["folding_percent"], 2),
@@ -60,6 +61,23 @@ def summaryText(report: dict[str, Any]) -> str:
     lines += [html.escape(line) for line in organLines(report.get("organs", []), **how)]
     lines += [_("Note: {warning}").format(warning=html.escape(warning)) for warning in report["warnings"]]
     return "<br>".join(lines)
+
+
+def linearLines(report: dict[str, Any]) -> list[str]:
+    """Say how a linear result moves the body; nothing of a deformable one, or of one from an older version."""
+    linear = report.get("linear")
+    if not linear:
+        return []
+    text = _("The middle of the body moves by {shift} mm; turned by {angle} degrees, scaled by {scale} ({kind})")
+    shift = sum(mm**2 for mm in linear["translation_mm"]) ** 0.5
+    return [
+        text.format(
+            shift=numberText(shift, 1),
+            angle=numberText(linear["rotation_degrees"], 1),
+            scale=numberText(linear["scale"], 3),
+            kind=report["transform_type"],
+        )
+    ]
 
 
 def organLines(organs: list[dict[str, Any]], guided: bool = False, started: bool = False) -> list[str]:

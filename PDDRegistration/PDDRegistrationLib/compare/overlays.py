@@ -16,7 +16,7 @@ from pddnet.core.image import Image
 
 from ..scene.geometry import imageData, matrixFromArray, matrixFromGrid
 from ..scene.scene_changes import SceneChanges
-from ..scene.transforms import fieldFromGridTransform
+from ..scene.transforms import displacementsOf
 
 TITLES = {
     "jacobian": _("Jacobian\n(magenta: folded)"),
@@ -58,10 +58,10 @@ def jacobianInSteps(field: DisplacementField, result: np.ndarray) -> Iterator[No
 
 
 class Overlays:
-    """Hold the maps of one grid transform: hidden nodes, made when they are first requested and removed by `close`."""
+    """Hold the maps of one grid or linear transform: hidden nodes, made when first requested and removed by `close`."""
 
     def __init__(self, transform: slicer.vtkMRMLTransformNode, uncertainty: Image | None = None) -> None:
-        """Take a grid transform; uncertainty: standard deviation of the displacement in mm, LPS, on any grid."""
+        """Take a grid or linear transform; uncertainty: standard deviation of the displacement, mm, on any grid."""
         self._transform, self._uncertainty = transform, uncertainty
         self._changes = SceneChanges()
         self._volumes: dict[str, slicer.vtkMRMLScalarVolumeNode] = {}
@@ -80,19 +80,19 @@ class Overlays:
         """Call `onReady` with the volume: at once if it is quick or known, else later, unless another is requested.
 
         Raises:
-            InputError: the transform is not a grid transform stored from parent.
+            InputError: the transform is neither linear nor a grid transform stored from parent.
         """
         self.cancel()
         if kind in self._volumes:
             onReady(self._volumes[kind])
         elif kind == "jacobian":
-            field = fieldFromGridTransform(self._transform)
+            field = displacementsOf(self._transform)
             self._steps = self._jacobian(field, onReady)
             self._timer.start()
         elif kind == "uncertainty" and self._uncertainty is not None:
             onReady(self._add(kind, self._uncertainty))
         else:
-            onReady(self._add(kind, magnitude(fieldFromGridTransform(self._transform))))
+            onReady(self._add(kind, magnitude(displacementsOf(self._transform))))
 
     def cancel(self) -> None:
         """Stop computing the map that was requested last."""

@@ -21,7 +21,7 @@ from ..worker.client import Worker
 from ..worker.failure import Failure
 from ..worker.scene_job import NodesOfRun, SceneJob
 from .matched_segments import MatchedLabelMaps
-from .outputs import OUTPUTS, TRANSFORM, MovingScan, outputName
+from .outputs import OUTPUTS, TRANSFORM, MovingScan, nodeClassOf, outputName
 from .run_inputs import guidingLabels, masksOf, startOf
 from .selection import Selection
 
@@ -33,7 +33,7 @@ REPORT = "PDDRegistration.Report"
 class Result:
     """Result of a run: nodes of the scene, uncertainty and report."""
 
-    transform: slicer.vtkMRMLGridTransformNode
+    transform: slicer.vtkMRMLTransformNode  # a grid transform, or a linear one where that was asked for
     volume: slicer.vtkMRMLScalarVolumeNode  # resampled, or the moving volume under the transform
     segmentation: slicer.vtkMRMLSegmentationNode | None
     uncertainty: Image  # standard deviation of the displacement, mm, LPS
@@ -65,6 +65,7 @@ class RegistrationJob(SceneJob[Result]):
         fixed = imageFromVolume(chosen.fixedVolume)
         moving = imageFromVolume(chosen.movingVolume, chosen.ignored(chosen.movingVolume))
         request: dict[str, Any] = {"do": "register", "preset": chosen.preset, "device": chosen.device}
+        request["transform_type"] = chosen.transformType
         request |= {"fixed": fixed, "moving": moving} | masksOf(chosen, fixed.grid, moving.grid)
         if chosen.adjust:
             request["adjust"] = dict(chosen.adjust)
@@ -123,9 +124,10 @@ class RegistrationJob(SceneJob[Result]):
             "started": chosen.initialTransform is not None or chosen.fixedPoints is not None,
         }
 
-    def _newTransform(self, scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLGridTransformNode:
+    def _newTransform(self, scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLTransformNode:
         name = outputName(TRANSFORM, self.selection.fixedVolume, self.selection.movingVolume)
-        return scene.AddNewNodeByClass(TRANSFORM.nodeClass, scene.GenerateUniqueName(name))
+        kind = nodeClassOf(TRANSFORM, self.selection.transformType)
+        return scene.AddNewNodeByClass(kind, scene.GenerateUniqueName(name))
 
     def _fill(self, transform: slicer.vtkMRMLTransformNode, answer: dict[str, Any]) -> None:
         nodes = {**self.selection.outputs, TRANSFORM.field: transform}

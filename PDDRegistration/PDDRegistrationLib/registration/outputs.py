@@ -10,21 +10,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
 from pddnet.core.image import Image
+from pddnet.core.linear import DEFORMABLE
 
 from ..scene.output_nodes import fillMap
 from ..scene.placement import setRegistrationReferences
 from ..scene.segmentations import SegmentLabels, segmentationFromLabels
-from ..scene.transforms import gridTransformFromField
+from ..scene.transforms import gridTransformFromField, linearTransformFromMatrix
 from ..scene.volumes import updateVolumeFromImage
 
 if TYPE_CHECKING:
     from .selection import Selection
 
-GRID_TRANSFORM = "vtkMRMLGridTransformNode"
+GRID_TRANSFORM, LINEAR_TRANSFORM = "vtkMRMLGridTransformNode", "vtkMRMLLinearTransformNode"
 VOLUME = "vtkMRMLScalarVolumeNode"
 SEGMENTATION = "vtkMRMLSegmentationNode"
 
@@ -59,7 +61,7 @@ class Output:
     """
 
     field: str
-    nodeClass: str
+    nodeClass: str  # of transforms that of deformable ones, see `nodeClassOf`
     name: str
     nameWithoutInputs: str
     request: Callable[[MovingScan], dict[str, Any]]
@@ -72,7 +74,10 @@ def _requestNothing(moving: MovingScan) -> dict[str, Any]:
 
 
 def _fillTransform(node: slicer.vtkMRMLTransformNode, answer: dict[str, Any], moving: MovingScan) -> None:
-    gridTransformFromField(answer["field"], node)
+    if answer["matrix"] is None:
+        gridTransformFromField(answer["field"], node)
+    else:
+        linearTransformFromMatrix(answer["matrix"], node)
     setRegistrationReferences(node, moving.selection.fixedVolume, moving.selection.movingVolume)
 
 
@@ -102,7 +107,10 @@ def _requestInverse(moving: MovingScan) -> dict[str, Any]:
 
 
 def _fillInverse(node: slicer.vtkMRMLTransformNode, answer: dict[str, Any], moving: MovingScan) -> None:
-    gridTransformFromField(answer["inverse"], node)
+    if answer["matrix"] is None:
+        gridTransformFromField(answer["inverse"], node)
+    else:
+        linearTransformFromMatrix(np.linalg.inv(answer["matrix"]), node)
 
 
 def _requestJacobian(moving: MovingScan) -> dict[str, Any]:
@@ -162,6 +170,12 @@ OUTPUTS = (
 )
 OUTPUT_FIELDS = tuple(output.field for output in OUTPUTS)
 TRANSFORM = OUTPUTS[0]
+
+
+def nodeClassOf(output: Output, transformType: str) -> str:
+    """Return the class of an output's node, in a run that finds transforms of this type."""
+    isLinear = output.nodeClass == GRID_TRANSFORM and transformType != DEFORMABLE
+    return LINEAR_TRANSFORM if isLinear else output.nodeClass
 
 
 def outputName(

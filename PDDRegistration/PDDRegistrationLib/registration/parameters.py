@@ -5,6 +5,7 @@ from __future__ import annotations
 from slicer import (
     vtkMRMLGridTransformNode,
     vtkMRMLLabelMapVolumeNode,
+    vtkMRMLLinearTransformNode,
     vtkMRMLMarkupsFiducialNode,
     vtkMRMLScalarVolumeNode,
     vtkMRMLSegmentationNode,
@@ -19,18 +20,18 @@ from ..base.parameter_node import ParameterNodeClass
 class RegistrationParameters(ParameterNodeClass):
     """Chosen nodes and settings, with the field names of `selection.Selection`; scenes are saved with these names.
 
-    Preset, device and inverseConsistency are plain strings, numbers have no range: a scene of another version may hold
-    values that are unknown here. 0 (of optimisationSteps -1) and '' leave a setting to the preset.
+    Preset, device, transformType and inverseConsistency are plain strings, numbers have no range: a scene of another
+    version may hold values that are unknown here. 0 (of optimisationSteps -1) and '' leave a setting to the preset.
     """
 
     fixedVolume: vtkMRMLScalarVolumeNode | None
     movingVolume: vtkMRMLScalarVolumeNode | None
     fixedSegmentation: vtkMRMLSegmentationNode | None
     movingSegmentation: vtkMRMLSegmentationNode | None
-    outputTransform: vtkMRMLGridTransformNode | None
+    outputTransform: vtkMRMLGridTransformNode | vtkMRMLLinearTransformNode | None
     outputVolume: vtkMRMLScalarVolumeNode | None
     outputSegmentation: vtkMRMLSegmentationNode | None
-    outputInverse: vtkMRMLGridTransformNode | None
+    outputInverse: vtkMRMLGridTransformNode | vtkMRMLLinearTransformNode | None
     outputJacobian: vtkMRMLScalarVolumeNode | None
     outputSpread: vtkMRMLScalarVolumeNode | None
     fixedMask: vtkMRMLSegmentationNode | vtkMRMLLabelMapVolumeNode | None
@@ -43,6 +44,7 @@ class RegistrationParameters(ParameterNodeClass):
     movingPoints: vtkMRMLMarkupsFiducialNode | None
     preset: str = "default"
     device: str = "auto"
+    transformType: str = "deformable"  # or rigid, similarity, affine
     captureRange: float = 0.0  # mm
     controlSpacing: float = 0.0  # mm
     smoothness: float = 0.0  # times the preset's

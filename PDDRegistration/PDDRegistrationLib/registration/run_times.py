@@ -7,6 +7,7 @@ from typing import Any
 
 import slicer
 
+from pddnet.core.linear import DEFORMABLE
 from pddnet.core.presets import PRESETS
 
 KEY = "PDDRegistration/LastRun"
@@ -21,8 +22,8 @@ class LastRun:
 
 
 def rememberRun(report: dict[str, Any]) -> None:
-    """Store the time of a run for the next session; runs with changed settings are not stored."""
-    if report["preset"] in PRESETS:
+    """Store the time of a run for the next session; linear runs and changed settings are not stored."""
+    if report["preset"] in PRESETS and report["transform_type"] == DEFORMABLE:
         settings = slicer.app.userSettings()
         settings.setValue(f"{KEY}/{report['preset']}", f"{report['seconds']['total']:.3f} {report['device']}")
 

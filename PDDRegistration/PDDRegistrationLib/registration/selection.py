@@ -9,13 +9,14 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
+from pddnet.core.linear import DEFORMABLE, check_transform_type
 from pddnet.core.preset_overrides import adjusted
 from pddnet.core.presets import find_preset
 from pddnet.errors import InputError
 
 from ..scene.nodes import isUnder, nodesOfClass
 from ..scene.placement import registrationParent
-from .outputs import GRID_TRANSFORM, OUTPUT_FIELDS, OUTPUTS, OutputNodes
+from .outputs import GRID_TRANSFORM, LINEAR_TRANSFORM, OUTPUT_FIELDS, OUTPUTS, OutputNodes, nodeClassOf
 
 
 class OutputTaken(InputError):
@@ -28,7 +29,8 @@ class Selection(OutputNodes):
 
     fixedMask, movingMask: the valid region of each scan; of a segmentation the segment with the ID ...MaskSegment, or
     all. initialTransform, or the pairs of fixedPoints and movingPoints: the initial alignment, instead of a search.
-    guide: whether the segmentations guide the registration. adjust: see `pddnet.core.preset_overrides.adjusted`.
+    transformType: deformable, rigid, similarity or affine. guide: whether the segmentations guide the registration.
+    adjust: see `pddnet.core.preset_overrides.adjusted`.
     """
 
     fixedVolume: slicer.vtkMRMLScalarVolumeNode
@@ -37,6 +39,7 @@ class Selection(OutputNodes):
     movingSegmentation: slicer.vtkMRMLSegmentationNode | None = None
     preset: str = "default"
     device: str = "auto"
+    transformType: str = DEFORMABLE
     fixedMask: slicer.vtkMRMLNode | None = None
     movingMask: slicer.vtkMRMLNode | None = None
     fixedMaskSegment: str = ""
@@ -79,11 +82,12 @@ class Selection(OutputNodes):
         if self.fixedVolume is None or self.movingVolume is None:
             raise InputError(_("Choose a fixed and a moving volume."))
         adjusted(find_preset(self.preset), **self.adjust)
+        check_transform_type(self.transformType)
         self._checkOutputs()
         self._checkStart()
         if self.guide and (self.fixedSegmentation is None or self.movingSegmentation is None):
             raise InputError(_("Choose a fixed and a moving segmentation to guide with, or do not guide."))
-        self._checkGridTransforms()
+        self._checkClasses()
         self._checkInverse()
         self._checkTransform()
 
@@ -114,11 +118,17 @@ class Selection(OutputNodes):
         if self.initialTransform is not None:
             raise InputError(_("Start from points or from a transform, not from both; clear one of them."))
 
-    def _checkGridTransforms(self) -> None:
+    def _checkClasses(self) -> None:
+        """Check that the nodes for transforms can hold those of the chosen type."""
+        texts = {
+            GRID_TRANSFORM: _("{name} is no grid transform; choose another output."),
+            LINEAR_TRANSFORM: _("{name} is no linear transform; choose another output."),
+        }
         for output in OUTPUTS:
-            node = getattr(self, output.field)
-            if output.nodeClass == GRID_TRANSFORM and node is not None and not node.IsA(GRID_TRANSFORM):
-                raise InputError(_("{name} is no grid transform; choose another output.").format(name=node.GetName()))
+            node, kind = getattr(self, output.field), nodeClassOf(output, self.transformType)
+            if kind in texts and node is not None and not node.IsA(kind):
+                error = OutputTaken if output.field == "outputTransform" else InputError
+                raise error(texts[kind].format(name=node.GetName()))
 
     def _checkInverse(self) -> None:
         """Check that no input lies under the output of the inverse, whose content is replaced."""
@@ -149,6 +159,6 @@ class Selection(OutputNodes):
                 raise OutputTaken(text.format(node=node.GetName(), transform=transform.GetName()))
 
 
-_SETTINGS = ("preset", "device", "fixedMaskSegment", "movingMaskSegment", "guide", "adjust")
+_SETTINGS = ("preset", "device", "transformType", "fixedMaskSegment", "movingMaskSegment", "guide", "adjust")
 NODES = tuple(entry.name for entry in fields(Selection) if entry.name not in _SETTINGS)
 """The fields that hold nodes."""

@@ -24,6 +24,7 @@ from .geometry import (
     gridFromMatrix,
     imageData,
     linearMatrix,
+    linearTransform,
     matrixFromArray,
     movedPoints,
     transformBetween,
@@ -54,6 +55,42 @@ def gridTransformFromField(field: DisplacementField, transformNode: slicer.vtkMR
     transformNode.SetAndObserveTransformNodeID(None)
     transformNode.SetAndObserveTransformFromParent(transform)
     transformNode.EndModify(modifying)
+
+
+def linearTransformFromMatrix(matrix: np.ndarray, transformNode: slicer.vtkMRMLTransformNode) -> None:
+    """Store a (4, 4) matrix, LPS mm, in the node as a linear transform: from parent, fixed to moving.
+
+    The node's own parent is removed, as the matrix maps world to world.
+    """
+    turn = np.diag([*RAS_LPS, 1.0])
+    modifying = transformNode.StartModify()
+    transformNode.SetAndObserveTransformNodeID(None)
+    transformNode.SetAndObserveTransformFromParent(linearTransform(turn @ matrix @ turn))
+    transformNode.EndModify(modifying)
+
+
+def displacementsOf(transformNode: slicer.vtkMRMLTransformNode) -> DisplacementField:
+    """Return the displacements of a grid transform, or of a linear one over the fixed volume that it registers.
+
+    The node's parents are left out: LPS mm, from parent, float32.
+
+    Raises:
+        InputError: it is neither, or does not say what it registers.
+    """
+    linear = transformNode.GetTransformFromParent()
+    fixed = transformNode.GetNodeReference(transformNode.GetFixedNodeReferenceRole())
+    if fixed is None or linear is None or not linear.IsA("vtkLinearTransform"):
+        return fieldFromGridTransform(transformNode)
+    bounds = [0.0] * 6
+    fixed.GetRASBounds(bounds)
+    corners = RAS_LPS * np.reshape(bounds, (3, 2)).T
+    size = np.abs(corners[1] - corners[0])
+    cells = np.maximum(np.ceil(size / SAMPLED_EVERY).astype(int), 1)
+    origin = corners.mean(axis=0) - (cells - 1) / 2 * SAMPLED_EVERY
+    grid = Grid(tuple(cells[::-1]), np.full(3, SAMPLED_EVERY), origin, np.eye(3))
+    points = grid.points()
+    moved = RAS_LPS * movedPoints(linear, RAS_LPS * points)
+    return DisplacementField((moved - points).astype(np.float32), grid)
 
 
 def fieldFromGridTransform(transformNode: slicer.vtkMRMLTransformNode) -> DisplacementField:

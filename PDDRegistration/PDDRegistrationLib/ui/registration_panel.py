@@ -264,6 +264,7 @@ def selectionOf(parameters: RegistrationParameters) -> Selection:
         **{name: getattr(parameters, name) for name in NODES},
         preset=parameters.preset,
         device=parameters.device,
+        transformType=parameters.transformType,
         fixedMaskSegment=parameters.fixedMaskSegment,
         movingMaskSegment=parameters.movingMaskSegment,
         guide=parameters.guide,

@@ -27,7 +27,8 @@ class RunLog:
         self._began, self._stage = self._clock(), ""
         names = (selection.movingVolume.GetName(), selection.fixedVolume.GetName())
         self._write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')}  {names[0]} to {names[1]}")
-        self._write(f"preset {selection.preset}, device {selection.device}{_settings(selection.adjust)}")
+        how = f"{selection.transformType}, preset {selection.preset}, device {selection.device}"
+        self._write(f"{how}{_settings(selection.adjust)}")
         for side in ("fixed", "moving"):
             self._write(f"{side}: {_nodeText(request[side])}")
         used = [name for name in ("initial_transform", "fixed_mask", "moving_mask", "fixed_labels") if name in request]

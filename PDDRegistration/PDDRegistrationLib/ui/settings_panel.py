@@ -1,5 +1,5 @@
-"""Handle the widgets of preset, device and advanced settings, and show the time of the last run and the GPU
-(`SettingsPanel`)."""
+"""Handle the widgets of transform type, preset, device and advanced settings, and show the time of the last run and
+the GPU (`SettingsPanel`)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
+from pddnet.core.linear import DEFORMABLE, TRANSFORM_TYPES
 from pddnet.core.preset_overrides import LIMITS
 from pddnet.core.presets import DEVICES, PRESETS, Preset
 
@@ -17,6 +18,12 @@ from ..registration.run_times import lastRun
 from ..worker.failure import Failure
 
 DEVICE_NAMES = {"auto": _("automatic"), "cpu": _("CPU"), "cuda": _("GPU (CUDA)")}
+TRANSFORM_NAMES = {
+    "deformable": _("deformable"),
+    "rigid": _("rigid: shift and turn"),
+    "similarity": _("similarity: shift, turn and scale"),
+    "affine": _("affine: also scale per axis and shear"),
+}
 WAYS = {"": None, "both": True, "one": False}
 NUMBERS = {  # parameter: widget, keyword of `pddnet.core.preset_overrides.adjusted`, value that leaves it to the preset
     "captureRange": ("captureRangeSpinBox", "capture_range", 0.0),
@@ -46,6 +53,8 @@ class SettingsPanel:
         self._parameters: RegistrationParameters | None = None
         for name in PRESETS:
             ui.presetComboBox.addItem(name, name)
+        for name in TRANSFORM_TYPES:
+            ui.transformTypeComboBox.addItem(TRANSFORM_NAMES[name], name)
         for name in DEVICES:
             ui.deviceComboBox.addItem(DEVICE_NAMES[name], name)
         for way in WAYS:
@@ -56,6 +65,7 @@ class SettingsPanel:
             signal = "valueChanged(int)" if name == "optimisationSteps" else "valueChanged(double)"
             box.connect(signal, lambda value, name=name: self._set(name, value))
         combos = {"preset": ui.presetComboBox, "device": ui.deviceComboBox}
+        combos["transformType"] = ui.transformTypeComboBox
         combos["inverseConsistency"] = ui.inverseConsistencyComboBox
         for name, box in combos.items():
             box.connect(
@@ -80,7 +90,8 @@ class SettingsPanel:
 
     def mend(self, parameters: RegistrationParameters) -> str:
         """Replace values that do not exist in this version or machine by defaults; return a sentence on it, or ''."""
-        known = {"preset": tuple(PRESETS), "device": DEVICES, "inverseConsistency": tuple(WAYS)}
+        known = {"preset": tuple(PRESETS), "device": DEVICES, "transformType": TRANSFORM_TYPES}
+        known["inverseConsistency"] = tuple(WAYS)
         values = {name: getattr(parameters, name) for name in known}
         unknown = {name: value for name, value in values.items() if value not in known[name]}
         text = _("The scene asks for the {kind} '{value}', which does not exist here; '{usual}' is used instead.")
@@ -105,6 +116,7 @@ class SettingsPanel:
     def _fill(self, parameters: RegistrationParameters) -> None:
         for name, box in self._combos.items():
             box.setCurrentIndex(max(box.findData(getattr(parameters, name)), 0))
+        self.ui.advancedCollapsibleButton.enabled = parameters.transformType == DEFORMABLE
         preset = PRESETS[parameters.preset]
         self.ui.presetNote.text, self.ui.presetNote.toolTip = presetTexts(preset)
         texts = _presetValues(preset)

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from ..core.linear import TRANSFORM_TYPES, check_transform_type
 from ..core.preset_overrides import adjusted
 from ..core.presets import DEVICES, PRESETS, Preset, find_preset
 from ..errors import InputError
@@ -49,6 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     inputs.add_argument("--moving-points", metavar="Q", help="the landmarks of the same names in the moving scan")
     how = parser.add_argument_group("how")
     how.add_argument("--preset", default="default", help=f"{', '.join(PRESETS)} (default: %(default)s)")
+    kinds = f"{', '.join(TRANSFORM_TYPES)} (default: %(default)s)"
+    how.add_argument("--transform-type", default=TRANSFORM_TYPES[0], metavar="TYPE", help=kinds)
     how.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
     how.add_argument(
         "--weights", metavar="W.npz", help="of your own training, of either network, or the bundled pdd.npz"
@@ -114,6 +117,7 @@ def _preset(args: argparse.Namespace) -> Preset:
 
 def _check_arguments(args: argparse.Namespace) -> None:
     _preset(args)
+    check_transform_type(args.transform_type)
     if bool(args.fixed_points) != bool(args.moving_points):
         raise InputError("--fixed-points and --moving-points belong together; give both or neither")
     if args.fixed_points and (args.initial_transform or args.no_alignment):
@@ -146,6 +150,7 @@ def _read(args: argparse.Namespace) -> RunInputs:
     moving, more = volumes.read_volume(args.moving)
     inputs = RunInputs(fixed, moving, warnings=warnings + more)
     inputs.guided, inputs.align = args.guide_with_labels, not args.no_alignment
+    inputs.transform_type = args.transform_type
     for kind, read in (("labels", volumes.read_labels), ("mask", volumes.read_mask)):
         for side, image in (("fixed", fixed), ("moving", moving)):
             path = getattr(args, f"{side}_{kind}")

@@ -61,6 +61,22 @@ def _mostly(marked: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return kept[parts]
 
 
+def mask_centre(mask: Image) -> np.ndarray | None:
+    """Return the mean position of the mask's nonzero voxels, (3,) LPS mm; None where there are none."""
+    counts = [np.count_nonzero(mask.array, axis=others) for others in ((0, 1), (0, 2), (1, 2))]  # along i, j, k
+    total = counts[0].sum()
+    if not total:
+        return None
+    return mask.grid.index_to_point([np.arange(len(along)) @ along / total for along in counts])
+
+
+def masks_shift(fixed: Image | None, moving: Image | None) -> np.ndarray | None:
+    """Return the shift from the centre of a fixed to that of a moving mask, (3,) LPS mm; None without either."""
+    centres = [None if mask is None else mask_centre(mask) for mask in (fixed, moving)]
+    here, there = centres
+    return None if here is None or there is None else there - here
+
+
 def _connected_to_sides(mask: np.ndarray, axes: Iterable[int], neighbours: np.ndarray | None = None) -> np.ndarray:
     """Keep the parts of a mask, connected by `neighbours` (3, 3, 3), that touch either end of one of the axes."""
     parts, count = ndimage.label(mask, neighbours)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
-from .field import DisplacementField
+import SimpleITK as sitk
+
+from .field import IMAGE_ENDINGS, DisplacementField
 from .grid import Grid
 from .hounsfield import PADDING_HU
 from .image import Image
+from .linear import DEFORMABLE, LinearTransform
 
 Progress = Callable[[float, str], None]
 """Callback with (fraction done 0..1, stage); it may raise `Cancelled` to stop the run."""
@@ -35,7 +39,7 @@ class Verdict:
 class Registration:
     """Result of one run: the transform, its uncertainty and the verdict."""
 
-    field: DisplacementField  # fixed -> moving, LPS mm, alignment included
+    field: DisplacementField  # fixed -> moving, LPS mm, alignment included; of a linear result its samples
     uncertainty: Image  # mm, standard deviation of the displacement, on the field's grid
     verdict: Verdict
     fixed_grid: Grid
@@ -44,6 +48,27 @@ class Registration:
     seconds: dict[str, float]  # per stage, in order
     inverse_consistency: float | None  # mm between the directions, mean over the body; last stage with both
     warnings: tuple[str, ...] = ()
+    linear: LinearTransform | None = None  # the result itself, where a linear one was asked for
+
+    @property
+    def transform_type(self) -> str:
+        """Return the kind of the result, one of `linear.TRANSFORM_TYPES`."""
+        return DEFORMABLE if self.linear is None else self.linear.transform_type
+
+    def to_sitk(self) -> sitk.Transform:
+        """Convert to ITK's transform, fixed to moving points, LPS mm."""
+        return self.field.to_sitk() if self.linear is None else self.linear.to_sitk()
+
+    def write(self, path: str | Path) -> None:
+        """Write the transform; a linear one as such, but sampled in a displacement image (.nii.gz, .nii, .nrrd, .mha).
+
+        Raises:
+            RuntimeError: SimpleITK cannot write there.
+        """
+        if self.linear is None or str(path).lower().endswith(IMAGE_ENDINGS):
+            self.field.write(path)
+        else:
+            sitk.WriteTransform(self.linear.to_sitk(), str(path))
 
     def warp(self, image: Image, *, labels: bool = False, fill: float | None = None) -> Image:
         """Warp a moving volume or label map onto the fixed grid, in its own scalar type.
@@ -52,13 +77,13 @@ class Registration:
         """
         if fill is None:
             fill = 0 if labels else max(PADDING_HU, float(image.array.min()))
-        return self.field.warp(image, self.fixed_grid, fill=fill, labels=labels)
+        return image.resample(self.fixed_grid, self.to_sitk(), fill=fill, labels=labels)
 
     def inverse(self, moving_grid: Grid | None = None) -> tuple[DisplacementField, float]:
         """Invert the field to moving -> fixed, on an isotropic grid over the moving scan (default: the field's own).
 
         Returns:
-            the inverse field and its residual in mm, see `DisplacementField.invert`.
+            the inverse field and its residual in mm, see `DisplacementField.invert`; 0 for a linear result.
         """
         grid = moving_grid.isotropic(float(self.field.grid.spacing[0])) if moving_grid else self.field.grid
-        return self.field.invert(grid)
+        return self.field.invert(grid) if self.linear is None else (self.linear.inverse.sampled(grid), 0.0)

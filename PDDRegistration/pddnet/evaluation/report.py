@@ -15,6 +15,7 @@ import SimpleITK as sitk
 from .. import __version__
 from ..core.grid import Grid
 from ..core.image import Image
+from ..core.linear import LinearTransform
 from ..core.result import Registration
 from .metrics import LABEL_METRICS, label_table
 from .transform_quality import jacobian_in_body
@@ -55,6 +56,8 @@ def registration_report(
             "risk": verdict.risk,
             "measures": dict(verdict.measures),
         },
+        "transform_type": result.transform_type,
+        "linear": linear_section(result.linear),
         "preset": result.preset,
         "device": result.device,
         "seconds": stages,
@@ -71,6 +74,23 @@ def registration_report(
         "inputs": inputs or {},
         "outputs": outputs or {},
         "versions": versions(),
+    }
+
+
+def linear_section(linear: LinearTransform | None) -> dict[str, Any] | None:
+    """Describe a linear result: fixed to moving points, LPS mm; None of a deformable one.
+
+    Returns:
+        matrix (4 x 4), centre_lps_mm (about which it turns), translation_mm (of that centre), rotation_degrees, scale.
+    """
+    if linear is None:
+        return None
+    return {
+        "matrix": linear.matrix.tolist(),
+        "centre_lps_mm": linear.centre.tolist(),
+        "translation_mm": linear.translation_mm.tolist(),
+        "rotation_degrees": linear.rotation_degrees,
+        "scale": linear.scaling,
     }
 
 
@@ -193,6 +213,7 @@ def format_verdict(report: dict[str, Any]) -> str:
     """Format verdict, reasons, time and folding in a few lines."""
     verdict, jacobian = report["verdict"], report["jacobian"]
     lines = [f"verdict   {verdict['status']}", *(f"          - {reason}" for reason in verdict["reasons"])]
+    lines += [_linear_line(report["transform_type"], report["linear"])] if report.get("linear") else []
     lines += [
         f"time      {report['seconds']['total']:.1f} s on {report['device']}, preset {report['preset']}",
         f"folding   {_number(jacobian['folding_percent'], 3)} % of the {jacobian['region']}"
@@ -200,6 +221,12 @@ def format_verdict(report: dict[str, Any]) -> str:
         f"inverse   consistent to {_number(report['inverse_consistency_mm'], 2)} mm on average",
     ]
     return "\n".join(lines)
+
+
+def _linear_line(transform_type: str, linear: dict[str, Any]) -> str:
+    shift = " ".join(_number(mm, 1) for mm in linear["translation_mm"])
+    angle, scale = _number(linear["rotation_degrees"], 1), _number(linear["scale"], 3)
+    return f"linear    {transform_type}: shift {shift} mm (LPS), turn {angle} degrees, scale {scale}"
 
 
 def unique(lines: Iterable[str]) -> list[str]:

@@ -16,12 +16,13 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
-from ..core.field import DisplacementField
+from ..core.field import IMAGE_ENDINGS, DisplacementField
 from ..core.image import Image
+from ..core.linear import LinearTransform
 from ..errors import InputError
 from .nifti_headers import refuse_shadowed
 from .quiet import quiet
-from .transforms import check_field, write_field
+from .transforms import check_field, check_linear, write_field, write_linear
 from .volumes import check_whole
 
 IMAGES = (".nii.gz", ".nii", ".nrrd", ".mha")  # one file each: a pair of files could not be renamed as one
@@ -90,6 +91,14 @@ class OutputFiles:
     def write_field(self, name: str, field: DisplacementField) -> None:
         """Write a transform or displacement image, if wanted. Raises InputError where it cannot be written whole."""
         self._write(name, lambda path: write_field(field, path), lambda path: check_field(path, field))
+
+    def write_linear(self, name: str, linear: LinearTransform) -> None:
+        """Write a linear transform, if wanted. Raises InputError where it cannot be written whole."""
+        self._write(name, lambda path: write_linear(linear, path), lambda path: check_linear(path, linear))
+
+    def holds_image(self, name: str) -> bool:
+        """Tell whether an output that is wanted has a format of volumes, which holds a transform's samples only."""
+        return self._targets[name].name.lower().endswith(IMAGE_ENDINGS)
 
     def write_text(self, name: str, text: str) -> None:
         """Write a text file in UTF-8, if wanted. Raises InputError where it cannot be written whole."""

@@ -1,4 +1,7 @@
-"""Transform files: reads any ITK transform, writes displacement fields, and checks both. Errors are one sentence."""
+"""Transform files: reads any ITK transform, writes and checks displacement fields and linear maps.
+
+Errors are one sentence.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..core.field import IMAGE_ENDINGS, DisplacementField
+from ..core.linear import LinearTransform
 from ..errors import InputError
 from .nifti_headers import check_header
 from .quiet import quiet
@@ -64,6 +68,30 @@ def check_field(path: Path, field: DisplacementField) -> None:
     transform = sitk.DisplacementFieldTransform(sitk.ReadTransform(str(path)))
     written = sitk.GetArrayViewFromImage(transform.GetDisplacementField())
     if written.shape != field.array.shape or not np.allclose(written, field.array, atol=1e-3, equal_nan=True):
+        raise InputError(f"{path}: what was written differs")
+
+
+def write_linear(linear: LinearTransform, path: Path) -> None:
+    """Write a linear transform as ITK's transform of its kind, if the disk holds it.
+
+    Raises:
+        OSError, RuntimeError: it cannot be written.
+    """
+    if path.name.endswith(_HDF5_ENDINGS):
+        _reserve(path, _HDF5_HEADER_BYTES)
+    sitk.WriteTransform(linear.to_sitk(), str(path))
+
+
+def check_linear(path: Path, linear: LinearTransform) -> None:
+    """Read a linear transform back that was just written, see `check_field`.
+
+    Raises:
+        InputError: the file differs from the transform.
+    """
+    written = sitk.ReadTransform(str(path))
+    corners = linear.centre + 100.0 * np.vstack([np.zeros(3), np.eye(3)])  # mm
+    moved = [written.TransformPoint(point) for point in corners.tolist()]
+    if not np.allclose(moved, linear.affine.points(corners), atol=1e-3, equal_nan=True):
         raise InputError(f"{path}: what was written differs")
 
 

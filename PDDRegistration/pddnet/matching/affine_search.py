@@ -44,6 +44,7 @@ class Candidate:
     score: float
     overlap: float  # share of the smaller body that the other scan shows
     coarse_score: float = 0.0  # the score at COARSE_SPACING_MM, once `ranked` has averaged `score` with a finer one
+    fine_score: float = 0.0  # the finer one
 
 
 def align(

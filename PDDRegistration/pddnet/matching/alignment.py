@@ -11,6 +11,7 @@ from ..core.affine import Affine
 from ..core.grid import Grid
 from ..core.presets import Preset
 from ..tensor.execution import Work
+from ..tensor.scan import Scan
 from .affine_fit import refit_affine
 from .affine_search import OVERLAP_POWER, Candidate, align, distinct, score_affine
 from .coarse_scan import coarsen
@@ -21,6 +22,8 @@ SCORE_SLACK = 0.03  # the affine fit uses finer features than the score; if the 
 SAME_PLACE_MM = 12.0  # candidates that lie closer together count as one
 ELSEWHERE_MM = 25.0  # candidates farther apart count as different places: about the height of a vertebra
 MOST_CANDIDATES = 5  # candidates that are compared at the working resolution
+MOST_SHOWN = 0.5  # share of a body: masks that show more are of a region, and their centres need not correspond
+LEAST_SEEN_IN_MASKS = 0.35  # fine score: with less, two masks hide too much, and chance decides between the places
 
 
 @dataclass(frozen=True)
@@ -39,24 +42,31 @@ class Alignment:
 
 
 def find_alignment(
-    prepared: ScanPair, features: FeatureScans, similarity: Similarity, preset: Preset, work: Work
-) -> Alignment:
+    prepared: ScanPair, features: FeatureScans, similarity: Similarity, preset: Preset, work: Work,
+    masks_shift: np.ndarray | None = None,
+) -> Alignment:  # fmt: skip
     """Find the affine map; where no overlap is large enough, align the centres of the two bodies instead.
+
+    Two masks, such as those of one organ, may show too little for a search: then their centres are aligned.
 
     Args:
         prepared: fixed and moving scan, whose coarse features are compared.
         features: the same scans with the features they carry, for the extra starts and the affine fit.
         similarity: compares the two scans at the working resolution, to rank the candidates.
+        masks_shift: (3,) LPS mm from the centre of the fixed mask to that of the moving one, where both are masked.
     """
     fixed, moving = prepared
     axes, describe = fixed.grid.direction, coarse_features(preset).describe
     fixed_coarse, moving_coarse = coarsen(fixed, axes, describe), coarsen(moving, axes, describe)
-    structure_shifts = [shift for find in features.find_shifts if (shift := find()) is not None]
-    found = align(fixed_coarse, moving_coarse, work, extra_shifts=structure_shifts)
+    shifts = [shift for find in features.find_shifts if (shift := find()) is not None]
+    shifts += [] if masks_shift is None else [masks_shift]
+    found = align(fixed_coarse, moving_coarse, work, extra_shifts=shifts)
     candidates = ranked(found, similarity, fixed.box, work)
     if not candidates:
         return Alignment(_centre_on_centre(fixed.box, moving.box), [])
     best = candidates[0]
+    if masks_shift is not None and _hidden(fixed, moving) and best.fine_score < LEAST_SEEN_IN_MASKS:
+        return Alignment(Affine(np.eye(3), masks_shift), candidates)
     if not preset.affine_fit:
         return Alignment(best.affine, candidates)
     fitted = score_affine(fixed_coarse, moving_coarse, refit_affine(*features.scans, best.affine, preset, work))
@@ -74,8 +84,13 @@ def ranked(candidates: list[Candidate], similarity: Similarity, box: Grid, work:
         work.tick()
         fine_score = similarity(candidate.affine)[0] * candidate.overlap**OVERLAP_POWER
         score = (candidate.score + fine_score) / 2
-        result.append(dataclasses.replace(candidate, score=score, coarse_score=candidate.score))
+        result.append(dataclasses.replace(candidate, score=score, coarse_score=candidate.score, fine_score=fine_score))
     return sorted(result, key=lambda candidate: -candidate.score)
+
+
+def _hidden(*scans: Scan) -> bool:
+    """Return whether masks hide most of every body."""
+    return all(float((scan.body * scan.view).sum()) < MOST_SHOWN * float(scan.body.sum()) for scan in scans)
 
 
 def _centre_on_centre(fixed: Grid, moving: Grid) -> Affine:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from ..core.field import DisplacementField
 from ..core.image import Image
+from ..core.linear import LinearTransform
 from ..io.atomic_outputs import IMAGES, REPORTS, TRANSFORMS, OutputFiles
 from .registration import FinishedRun
 
@@ -43,6 +44,7 @@ class Output(OutputFile):
     """Output that is computed from a finished run: an image or a transform."""
 
     content: Callable[[FinishedRun], Image | DisplacementField]
+    linear: Callable[[LinearTransform], LinearTransform] | None = None  # the same of a linear result, for its own files
     needs: str = ""  # an option of an input without which it cannot be computed
     needs_for: str = ""  # name of that input, for the message
     answer: str = ""  # its key in the worker's answer; empty: the worker warps images that the request names
@@ -66,6 +68,7 @@ OUTPUTS: tuple[Output, ...] = (
         endings=TRANSFORMS,
         required=True,
         content=lambda run: run.registration.field,
+        linear=lambda found: found,
         answer="field",
     ),
     Output(
@@ -93,6 +96,7 @@ OUTPUTS: tuple[Output, ...] = (
         help="the inverse transform, moving to fixed",
         endings=TRANSFORMS,
         content=lambda run: run.inverse,
+        linear=lambda found: found.inverse,
         answer="inverse",
         on_request=True,
         stage="invert",
@@ -134,7 +138,7 @@ def write_outputs(files: OutputFiles, run: FinishedRun) -> None:
     """
     wanted = [output for output in OUTPUTS if output.key in files]
     with ThreadPoolExecutor(1) as beside:
-        contents = [beside.submit(output.content, run) for output in wanted]
+        contents = [beside.submit(_content, output, files, run) for output in wanted]
         beside.submit(lambda: run.determinant)  # the report needs it in any case
         try:
             for output, content in zip(wanted, contents, strict=True):
@@ -144,8 +148,18 @@ def write_outputs(files: OutputFiles, run: FinishedRun) -> None:
             raise
 
 
-def _write(files: OutputFiles, key: str, content: Image | DisplacementField) -> None:
+def _content(output: Output, files: OutputFiles, run: FinishedRun) -> Image | DisplacementField | LinearTransform:
+    """Compute what goes into the file of an output: of a linear result the transform itself, if the format holds it."""
+    found = run.registration.linear
+    if output.linear and found is not None and not files.holds_image(output.key):
+        return output.linear(found)
+    return output.content(run)
+
+
+def _write(files: OutputFiles, key: str, content: Image | DisplacementField | LinearTransform) -> None:
     if isinstance(content, Image):
         files.write_image(key, content)
+    elif isinstance(content, LinearTransform):
+        files.write_linear(key, content)
     else:
         files.write_field(key, content)

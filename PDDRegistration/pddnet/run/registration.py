@@ -11,6 +11,7 @@ import SimpleITK as sitk
 
 from ..core.field import DisplacementField
 from ..core.image import Image
+from ..core.linear import DEFORMABLE
 from ..core.presets import Preset
 from ..core.result import Progress, Registration
 from ..evaluation import report
@@ -30,6 +31,7 @@ class RunInputs:
     moving_labels: Image | None = None
     guided: bool = False  # whether the label maps guide the registration
     initial_transform: sitk.Transform | None = None  # fixed to moving points, LPS mm
+    transform_type: str = DEFORMABLE  # see `core.linear.TRANSFORM_TYPES`
     align: bool = True  # whether to search for the alignment where no initial transform is given
     warnings: list[str] = field(default_factory=list)
 
@@ -66,7 +68,7 @@ class FinishedRun:
         return report.measured_labels(
             fixed,
             moving,
-            self.registration.field.to_sitk(),
+            self.registration.to_sitk(),
             start=self.inputs.initial_transform,
             guided=self.inputs.guided,
         )
@@ -130,6 +132,7 @@ def register(
         inputs.fixed,
         inputs.moving,
         preset,
+        transform_type=inputs.transform_type,
         fixed_mask=inputs.fixed_mask,
         moving_mask=inputs.moving_mask,
         fixed_labels=inputs.fixed_labels if inputs.guided else None,

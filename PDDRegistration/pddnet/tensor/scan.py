@@ -215,10 +215,12 @@ def _scaled(image: Image, spacing: float) -> Image:
 def _view(coarse: Image, mask: Image | None) -> np.ndarray:
     """Return the view (D, H, W) bool: what the scanner measured, where the mask trusts it."""
     view = view_mask(coarse).array
-    if mask is None:
-        return view
-    trusted = Image((mask.array != 0).astype(np.uint8), mask.grid)
-    return view & (trusted.resample(coarse.grid, labels=True).array > 0)
+    return view if mask is None else view & inside(mask, coarse.grid)
+
+
+def inside(mask: Image, grid: Grid) -> np.ndarray:
+    """Return where on `grid` a mask is nonzero: (D, H, W) bool."""
+    return Image((mask.array != 0).astype(np.uint8), mask.grid).resample(grid, labels=True).array > 0
 
 
 def _bounding_box(grid: Grid, mask: np.ndarray) -> Grid:

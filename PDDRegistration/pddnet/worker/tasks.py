@@ -16,6 +16,7 @@ from ..core.field import DisplacementField
 from ..core.grid import Grid
 from ..core.hounsfield import PADDING_HU
 from ..core.image import Image
+from ..core.linear import DEFORMABLE, check_transform_type
 from ..core.preset_overrides import adjusted
 from ..core.presets import find_preset
 from ..core.result import Progress
@@ -61,6 +62,7 @@ def register(
     preset: str = "default",
     adjust: dict[str, Any] | None = None,
     device: str = "auto",
+    transform_type: str = DEFORMABLE,
     align: bool = True,
     initial_transform: Transform | None = None,
     fixed_mask: Image | None = None,
@@ -75,6 +77,7 @@ def register(
     """Register as `pddnet register` does, then warp and measure.
 
     Args:
+        transform_type: deformable, rigid, similarity or affine; all but the first are linear.
         adjust: settings that replace the preset's values, see `preset_overrides.adjusted`.
         fixed_labels, moving_labels: label maps that guide the registration; give both or neither.
         warp, warp_labels: volumes and label maps of the moving space to resample on the fixed grid, by name.
@@ -84,9 +87,9 @@ def register(
             over the moving scan).
 
     Returns:
-        report (as `--report` writes it), field, spread, warped and warped_labels (images by name), evaluation (a label
-        section by name, see `report.label_section`), the outputs on request (None where not requested), cuda (as in
-        `warm`).
+        report (as `--report` writes it), field, matrix ((4, 4) LPS mm of a linear result, else None), spread, warped
+        and warped_labels (images by name), evaluation (a label section by name, see `report.label_section`), the
+        outputs on request (None where not requested), cuda (as in `warm`).
 
     Raises:
         InputError, TorchMissing, Cancelled, MemoryError: as for `pipeline.register`.
@@ -97,11 +100,13 @@ def register(
     clock = Clock()
     progress(0.0, "start")
     settings = adjusted(find_preset(preset), **(adjust or {}))
+    check_transform_type(transform_type)
     check_device(device)
     clock.lap("start")
 
     inputs = _checked(fixed, moving)
     inputs.initial_transform, inputs.align = as_transform(initial_transform), align
+    inputs.transform_type = transform_type
     inputs.check_start()
     _add_guides(inputs, "fixed", inputs.fixed.grid, fixed_mask, fixed_labels)
     _add_guides(inputs, "moving", inputs.moving.grid, moving_mask, moving_labels)
@@ -116,7 +121,7 @@ def register(
         device=device,
     )
 
-    transform = run.registration.field.to_sitk()
+    transform, linear = run.registration.to_sitk(), run.registration.linear
     progress(_WARP_STARTS, "warp")
     # The moving volume as it was registered: without NaN.
     volumes = {name: inputs.moving if image is moving else image for name, image in (warp or {}).items()}
@@ -131,6 +136,7 @@ def register(
 
     return {
         **answer,
+        "matrix": None if linear is None else linear.matrix,
         "report": run.report(clock, inverse=outputs.get("inverse", False)),
         "warped": warped,
         "warped_labels": warped_labels,

@@ -13,6 +13,7 @@ import pytest
 from helpers.paths import LIBRARY
 from pddnet.core.grid import Grid
 from pddnet.core.image import Image
+from pddnet.core.linear import TRANSFORM_TYPES
 
 if TYPE_CHECKING:
     from host.host import Host
@@ -36,7 +37,7 @@ def selectors() -> dict[str, dict[str, str]]:
 
 
 def test_table_selection_parameters_and_panel_have_the_same_outputs() -> None:
-    from PDDRegistrationLib.registration.outputs import OUTPUT_FIELDS, OUTPUTS, OutputNodes
+    from PDDRegistrationLib.registration.outputs import OUTPUT_FIELDS, OUTPUTS, OutputNodes, nodeClassOf
     from PDDRegistrationLib.registration.parameters import RegistrationParameters
 
     assert tuple(field.name for field in fields(OutputNodes)) == OUTPUT_FIELDS
@@ -45,7 +46,8 @@ def test_table_selection_parameters_and_panel_have_the_same_outputs() -> None:
     for output in OUTPUTS:
         widget = selectors()[f"{output.field}Selector"]
         assert widget["SlicerParameterName"] == output.field
-        assert widget["nodeTypes"] == output.nodeClass
+        kinds = dict.fromkeys(nodeClassOf(output, kind) for kind in TRANSFORM_TYPES)
+        assert widget["nodeTypes"] == "".join(kinds)
         assert widget["baseName"] == output.nameWithoutInputs
 
 
@@ -53,7 +55,7 @@ def test_selection_and_parameters_have_the_same_nodes() -> None:
     from PDDRegistrationLib.registration.parameters import RegistrationParameters
     from PDDRegistrationLib.registration.selection import NODES
 
-    settings = ("fixedMaskSegment", "movingMaskSegment", "guide", "preset", "device")
+    settings = ("fixedMaskSegment", "movingMaskSegment", "guide", "preset", "device", "transformType")
     advanced = ("captureRange", "controlSpacing", "smoothness", "optimisationSteps", "inverseConsistency")
     assert set(RegistrationParameters.allParameters) == {*NODES, *settings, *advanced}  # scenes store these names
 

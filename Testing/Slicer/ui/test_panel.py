@@ -260,8 +260,8 @@ def test_choices_survive_leaving_the_module_and_coming_back(scene: Scene):
 
 
 def test_only_what_fits_can_be_chosen(scene: Scene):
-    """No label maps and vectors as scans, no linear transform as the result; outputs can be made in the panel."""
-    for kind in ("LabelMapVolume", "VectorVolume", "LinearTransform"):
+    """No label maps and vectors as scans, no B-spline as the result; outputs can be made in the panel."""
+    for kind in ("LabelMapVolume", "VectorVolume", "BSplineTransform"):
         scene.add(f"vtkMRML{kind}Node", "unfit")
     assert scene.ui.fixedVolumeSelector.nodes() == scene.ui.movingVolumeSelector.nodes() == (scene.fixed, scene.moving)
     assert scene.ui.outputTransformSelector.nodes() == ()
