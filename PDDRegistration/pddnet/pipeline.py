@@ -32,6 +32,7 @@ from .matching.progress import Ticker, expected_shares
 from .matching.refinement import refine_field
 from .matching.similarity import Similarity, agreement
 from .matching.stage import StageResult, deform
+from .matching.structure_report import compare_structures
 from .matching.verdict import judge
 from .tensor.affine_field import join, margin, split
 from .tensor.convert import to_array
@@ -171,6 +172,7 @@ class _Job:
         }
         joined = join(affine, field, lattice, self._field_grid(field, lattice))
         uncertainty = resample(measured.uncertainty[None], lattice, joined.grid)[0]
+        structures = compare_structures(*features.scans, joined, work)
         ticker.close()
         return Registration(
             field=joined,
@@ -182,6 +184,7 @@ class _Job:
             seconds=ticker.seconds,
             inverse_consistency=measured.inverse_consistency,
             warnings=(*warnings, *_without_body(prepared)),
+            structures=structures,
         )
 
     def _expected_shares(self) -> dict[str, float]:

@@ -9,6 +9,7 @@ from .field import DisplacementField
 from .grid import Grid
 from .hounsfield import PADDING_HU
 from .image import Image
+from .structures import StructureFit
 
 Progress = Callable[[float, str], None]
 """Callback with (fraction done 0..1, stage); it may raise `Cancelled` to stop the run."""
@@ -44,6 +45,7 @@ class Registration:
     seconds: dict[str, float]  # per stage, in order
     inverse_consistency: float | None  # mm between the directions, mean over the body; last stage with both
     warnings: tuple[str, ...] = ()
+    structures: tuple[StructureFit, ...] = ()  # those the network names; empty where the preset does not use it
 
     def warp(self, image: Image, *, labels: bool = False, fill: float | None = None) -> Image:
         """Warp a moving volume or label map onto the fixed grid, in its own scalar type.
