@@ -172,12 +172,16 @@ class _Job:
         }
         joined = join(affine, field, lattice, self._field_grid(field, lattice))
         uncertainty = resample(measured.uncertainty[None], lattice, joined.grid)[0]
-        structures = compare_structures(*features.scans, joined, work)
+        structures = compare_structures(*features.scans, joined, affine, work)
         ticker.close()
         return Registration(
             field=joined,
             uncertainty=Image(to_array(uncertainty), joined.grid),
-            verdict=judge(measures, fitted=self.preset.fitted_risk and self.features.pdd_weights is None),
+            verdict=judge(
+                measures,
+                fitted=self.preset.fitted_risk and self.features.pdd_weights is None,
+                structures=structures,
+            ),
             fixed_grid=self.fixed.grid,
             preset=self.preset.name,
             device=str(device),

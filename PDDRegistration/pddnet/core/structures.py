@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,6 +69,6 @@ class StructureFit:
         return None if self.shift_lps_mm is None else math.hypot(*self.shift_lps_mm)
 
 
-def worst_first(fits: tuple[StructureFit, ...]) -> tuple[StructureFit, ...]:
+def worst_first(fits: Iterable[StructureFit]) -> tuple[StructureFit, ...]:
     """Sort by verdict, the worst first, then by the length of the shift."""
     return tuple(sorted(fits, key=lambda fit: (VERDICTS.index(fit.verdict), -(fit.shift_mm or 0.0), fit.name)))

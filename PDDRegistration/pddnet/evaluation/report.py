@@ -145,7 +145,7 @@ def structure_summary(fits: tuple[StructureFit, ...]) -> str:
 def _first(texts: list[str]) -> list[str]:
     """Return the first few texts, and how many more there are."""
     rest = len(texts) - MOST_NAMED
-    return [*texts[:MOST_NAMED], f"{rest} more"] if rest > 1 else list(texts)
+    return [*texts[:MOST_NAMED], f"{rest} more"] if rest > 0 else list(texts)
 
 
 def tre_section(names: list[str], before: np.ndarray, after: np.ndarray) -> dict[str, Any]:

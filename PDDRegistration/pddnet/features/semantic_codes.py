@@ -41,6 +41,7 @@ _CHANNELS = (
 )
 _VERTEBRAE_PER_TURN = 8  # levels per full turn of the angle that encodes a level
 _VERTEBRA_LENGTH = 0.6  # length of a vertebra's embedding: low, because the network may be one level off
+_LAST_BITS = 63  # of a float32, which hold the number of a structure
 EMBEDDING_SIZE = len(_CHANNELS) + 2
 SIGNED_CHANNELS = slice(0, len(_CHANNELS))  # where a structure is 1 or -1; vertebrae are in the other channels
 
@@ -142,14 +143,26 @@ def segmented(net: SemanticNet, features: Tensor, table: Tensor, work: Work = AL
     found = flat.new_empty(size + 2 * VOXELS_PER_BLOCK, flat.shape[1])
     blocks = max(work.at_once(flat.device) // (VOXELS_PER_BLOCK * len(table)), 1)  # at once
 
+    numbers = torch.arange(len(table), dtype=torch.int32, device=flat.device)[:, None]
+
     def fill(start: int) -> None:
         piece = slice(start, start + blocks)
         logits = net.block_logits(flat[:, piece]).reshape(len(table), -1)
-        largest, winner = logits.max(0)
-        weights = (logits - largest).exp_()
+        weights = (logits - logits.amax(0)).exp_()
         total = weights.sum(0)
         found[:size, piece] = (table.T @ weights).div_(total).view(size, -1)
-        found[size:, piece] = torch.stack([winner.to(total.dtype), 1 / total]).view(2 * VOXELS_PER_BLOCK, -1)
+        winner = _likeliest(weights, numbers).to(total.dtype)
+        found[size:, piece] = torch.stack([winner, 1 / total]).view(2 * VOXELS_PER_BLOCK, -1)
 
     work.each(fill, ((start,) for start in range(0, flat.shape[1], blocks)), flat.device)
     return found.view(-1, *features.shape[1:])
+
+
+def _likeliest(weights: Tensor, numbers: Tensor) -> Tensor:
+    """Return the number of the largest of the weights (structures, N), which are not negative: (N,) int32.
+
+    It stands in for argmax, which takes four times as long: the last bits of each weight say its number, and bits of
+    floats that are not negative are ordered as their values are. Of equal weights the first one wins.
+    """
+    marked = (weights.view(torch.int32) & ~_LAST_BITS).bitwise_or_(_LAST_BITS - numbers)
+    return _LAST_BITS - (marked.amax(0) & _LAST_BITS)

@@ -70,8 +70,8 @@ def fixed_patient(**moves: tuple[float, float, float]) -> Scan:
     return patient(FIXED, Affine.identity(), moves)
 
 
-def compared(fixed: Scan, moving: Scan, field: DisplacementField = FIELD) -> dict[str, StructureFit]:
-    return {fit.name: fit for fit in compare_structures(fixed, moving, field)}
+def compared(fixed: Scan, moving: Scan) -> dict[str, StructureFit]:
+    return {fit.name: fit for fit in compare_structures(fixed, moving, FIELD, TO_MOVING)}
 
 
 def verdicts(fits: dict[str, StructureFit]) -> dict[str, str]:
@@ -179,4 +179,4 @@ def test_a_spine_that_is_a_level_off_is_doubtful_only() -> None:
 
 def test_without_the_network_there_is_nothing_to_report() -> None:
     scan = dataclasses.replace(fixed_patient(), named=None)
-    assert compare_structures(scan, fixed_patient(), FIELD) == ()
+    assert compare_structures(scan, fixed_patient(), FIELD, TO_MOVING) == ()
