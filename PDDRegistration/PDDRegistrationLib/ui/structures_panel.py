@@ -21,7 +21,7 @@ COLUMNS: tuple[tuple[str, str, Callable[[dict[str, Any]], str]], ...] = (
         lambda row: row["name"],
     ),
     (_("Overlap"), _("Dice, 0 to 1, within what both scans show"), lambda row: numberText(row["dice"], 2)),
-    (_("Shift"), _("Between the centres after the registration, mm"), lambda row: numberText(row["shift_mm"], 0)),
+    (_("Shift (mm)"), _("Between the centres after the registration"), lambda row: numberText(row["shift_mm"], 0)),
     (_("Verdict"), _("Point at it for the reason"), lambda row: VERDICTS[row["verdict"]]),
 )
 """Title, explanation and text of each column; a row is one of the report's table of structures."""
@@ -61,6 +61,7 @@ class StructuresPanel:
                 item.setToolTip(_detail(row))
                 self._table.setItem(number, place, item)
         self._table.resizeColumnsToContents()
+        self._table.resizeRowsToContents()
         self._rows, self._table.visible = rows, bool(rows)
 
     def _onChosen(self, row: int, column: int) -> None:
