@@ -74,8 +74,18 @@ def _surface(mask: np.ndarray) -> np.ndarray:
         return np.empty((0, 3))
     box = boxes[0]  # the mask's bounding box: an erosion of the whole volume takes long
     part = mask[box]
-    surface = part & ~ndimage.binary_erosion(part)
-    return np.argwhere(surface) + [along.start for along in box]
+    return np.argwhere(part & ~_inner(part)) + [along.start for along in box]
+
+
+def _inner(mask: np.ndarray) -> np.ndarray:
+    """Find the voxels whose six face neighbours all lie in the mask; several times as fast as scipy's erosion."""
+    inner = np.zeros_like(mask)
+    here, low, high = slice(1, -1), slice(None, -2), slice(2, None)
+    middle = mask[here, here, here].copy()
+    for side in (low, high):
+        middle &= mask[side, here, here] & mask[here, side, here] & mask[here, here, side]
+    inner[here, here, here] = middle
+    return inner
 
 
 def hausdorff95(a_to_b: np.ndarray, b_to_a: np.ndarray) -> float:
