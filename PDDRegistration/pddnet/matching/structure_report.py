@@ -179,9 +179,8 @@ def _why_not(pair: _Pair, number: int, fixed_ml: float, moving_ml: float, certai
             return f"not seen in the {side} scan"
     voxel_ml = float(np.prod(pair.grid.spacing)) / 1000.0
     shown = [float(voxels[number]) * voxel_ml for voxels in pair.voxels]
-    if shown[0] < max(LEAST_ML, LEAST_SHARE * fixed_ml) or shown[1] < max(
-        LEAST_ML, LEAST_SHARE * moving_ml / pair.growth
-    ):
+    seen = shown[0] >= LEAST_SHARE * fixed_ml and shown[1] * pair.growth >= LEAST_SHARE * moving_ml
+    if min(shown) < LEAST_ML or not seen:
         return "too little of it within both views"
     if certainty < LEAST_CERTAINTY:
         return "the network is unsure of it"
