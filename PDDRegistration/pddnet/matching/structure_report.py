@@ -26,7 +26,7 @@ LEAST_CERTAINTY = 0.6  # mean probability; with less, the network does not know 
 MOST_RATIO = 3.0  # between the two volumes within what both scans show
 
 # A structure that gains ASTRAY_GAIN of Dice when it is moved back by its shift, of ASTRAY_MM or more, is astray. Chosen
-# by `benchmarks.structures`: of 444 structures of registered pairs none is, and of the same ones, moved by 30 mm for the
+# by `benchmarks.structures`: of 444 structures of registered pairs none is; of the same ones, moved by 30 mm for the
 # purpose, 2 % are still called ok, by 20 mm 19 %.
 ASTRAY_MM, ASTRAY_GAIN = 15.0, 0.1
 NO_DICE = 0.05  # the outlines do not meet at all
