@@ -24,7 +24,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "phantom": _BASE,
         "tensor": {*_BASE, "process"},
         "features": {*_BASE, "io", "tensor"},
-        "matching": {*_TENSOR, "features"},
+        "matching": {*_TENSOR, "evaluation", "features"},
         "synthesis": {*_TENSOR, "features", "phantom"},
         "pipeline": _METHOD,
         "training": {*_METHOD, "phantom", "synthesis"},

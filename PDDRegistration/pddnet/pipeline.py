@@ -35,6 +35,7 @@ from .matching.progress import Ticker, expected_shares
 from .matching.refinement import refine_field
 from .matching.similarity import Similarity, agreement
 from .matching.stage import StageResult, deform
+from .matching.structure_report import compare_structures
 from .matching.verdict import judge
 from .tensor.affine_field import join, margin, split
 from .tensor.convert import to_array
@@ -184,11 +185,16 @@ class _Job:
         }
         joined = join(affine, field, lattice, self._field_grid(field, lattice))
         uncertainty = resample(measured.uncertainty[None], lattice, joined.grid)[0]
+        structures = compare_structures(*features.scans, joined, affine, work)
         ticker.close()
         return Registration(
             field=joined,
             uncertainty=Image(to_array(uncertainty), joined.grid),
-            verdict=judge(measures, fitted=self.preset.fitted_risk and self.features.pdd_weights is None),
+            verdict=judge(
+                measures,
+                fitted=self.preset.fitted_risk and self.features.pdd_weights is None,
+                structures=structures,
+            ),
             fixed_grid=self.fixed.grid,
             preset=self.preset.name,
             device=str(device),
@@ -196,6 +202,7 @@ class _Job:
             inverse_consistency=measured.inverse_consistency,
             warnings=(*warnings, *_without_body(prepared)),
             linear=linear,
+            structures=structures,
         )
 
     def _expected_shares(self) -> dict[str, float]:

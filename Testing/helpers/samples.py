@@ -12,6 +12,7 @@ from pddnet.core.field import DisplacementField
 from pddnet.core.grid import Grid
 from pddnet.core.image import Image
 from pddnet.core.result import Registration, Verdict
+from pddnet.core.structures import StructureFit
 
 SHIFT = np.array([7.0, -13.0, 9.0])  # mm, LPS: fixed -> moving of the stand-in; every axis differs
 SLOPE = np.array([2.0, 3.0, -5.0])  # HU per mm of `ramp`
@@ -86,6 +87,20 @@ def write_pair(folder: Path) -> dict[str, str]:
     return {name: str(save(image, folder / f"{name}.nii.gz")) for name, image in images.items()}
 
 
+FITS = (  # of the stand-in: one of each verdict
+    StructureFit("liver", "ok", "", (-30.0, 20.0, -290.0), 1400.0, 1500.0, 0.93, (1.0, 2.0, -2.0), 1.25, 0.92),
+    StructureFit("bladder", "not compared", "not seen in the moving scan", None, 90.0, 0.0, None, None, None, 0.9),
+    StructureFit(
+        "left kidney", "astray", "lies 3 cm away from its fellow", (31.0, 42.0, -280.0),
+        160.0, 170.0, 0.41, (6.0, -13.0, 26.0), 9.5, 0.88,
+    ),
+    StructureFit(
+        "colon", "doubtful", "its outlines differ", (5.0, 9.0, -310.0),
+        700.0, 900.0, 0.4, (8.0, 4.0, 1.0), 12.0, 0.8,
+    ),
+)  # fmt: skip
+
+
 def fake_register(status: str = "ok", calls: list[dict] | None = None) -> Callable[..., Registration]:
     """A stand-in for `pipeline.register` that always finds SHIFT, and notes how it was called."""
 
@@ -101,6 +116,7 @@ def fake_register(status: str = "ok", calls: list[dict] | None = None) -> Callab
         reasons = () if status == "ok" else ("the views hardly overlap",)
         verdict = Verdict(status, reasons, 0.25, {"overlap": float("nan"), "peak_ratio": np.float32(1.5)})
         seconds = {"align": 0.5, "deform": 1.0}
-        return Registration(field, spread, verdict, fixed.grid, "default", "cpu", seconds, 0.2, ("from the run",))
+        warnings = ("from the run",)
+        return Registration(field, spread, verdict, fixed.grid, "default", "cpu", seconds, 0.2, warnings, FITS)
 
     return register

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from scipy import ndimage
 
 from helpers import samples
 from pddnet import pipeline
@@ -18,9 +19,11 @@ from pddnet.core.grid import Grid
 from pddnet.core.image import Image
 from pddnet.core.presets import PRESETS, Stage
 from pddnet.core.result import Registration
+from pddnet.core.structures import VERDICTS
 from pddnet.errors import Cancelled, InputError
 from pddnet.matching import alignment
 from pddnet.matching.stage import StageResult
+from pddnet.phantom.labels import LEFT_KIDNEY
 from pddnet.phantom.phantom import full_view, virtual_patient
 from pddnet.pipeline import register
 
@@ -335,3 +338,38 @@ def test_the_multimodal_preset_finds_an_inverted_contrast(pair: tuple[Image, Ima
     error = np.linalg.norm(result.field.transform_points(inside) - inside - shift, axis=-1)
     assert len(inside) > 30
     assert np.median(error) < 6
+
+
+# --- structures ---
+
+
+def test_structures_are_reported_and_change_nothing(
+    pair: tuple[Image, Image], result: Registration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The transform is the same, bit by bit, where nothing is compared afterwards."""
+    assert {"liver", "left kidney"} <= {fit.name for fit in result.structures}
+    assert all(fit.verdict in VERDICTS for fit in result.structures)
+    monkeypatch.setattr(pipeline, "compare_structures", lambda *inputs: ())
+    without = register(*pair, QUICK)
+    assert without.structures == ()
+    assert np.array_equal(without.field.array, result.field.array)
+    assert register(*pair, IDLE, align=False).structures == ()
+
+
+@pytest.mark.slow
+def test_an_organ_that_was_moved_is_named_alone() -> None:
+    """A kidney is cut out of a virtual patient and put back 29 mm away; the transform is the identity."""
+    patient = virtual_patient(3, full_view(3, 4.0))
+    there = np.argwhere(ndimage.binary_dilation(patient.labels.array == LEFT_KIDNEY))
+    grid = patient.image.grid
+    shift = np.array([8.0, -12.0, -24.0])  # LPS mm
+    moved = grid.index_to_point(there[:, ::-1]) + shift
+    array = patient.image.array.copy()
+    array[tuple(there.T)] = -100
+    array[tuple(np.rint(grid.point_to_index(moved)).astype(int)[:, ::-1].T)] = patient.image.array[tuple(there.T)]
+    seen = dataclasses.replace(IDLE, semantic=PRESETS["default"].semantic)
+    found = register(patient.image, Image(array, grid), seen, align=False)
+    astray = [fit for fit in found.structures if fit.verdict == "astray"]
+    assert [fit.name for fit in astray] == ["left kidney"]
+    assert np.allclose(astray[0].shift_lps_mm, shift, atol=5.0)
+    assert any("left kidney" in reason for reason in found.verdict.reasons)

@@ -57,6 +57,8 @@ def summaryText(report: dict[str, Any]) -> str:
             preset=html.escape(report["preset"]),
         )
     )
+    if report.get("structures"):
+        lines.append(_("Structures: {summary}").format(summary=html.escape(report["structures"]["summary"])))
     how = {name: bool(report.get(name)) for name in ("guided", "started")}
     lines += [html.escape(line) for line in organLines(report.get("organs", []), **how)]
     lines += [_("Note: {warning}").format(warning=html.escape(warning)) for warning in report["warnings"]]

@@ -27,6 +27,7 @@ from .masks_and_landmarks_panel import MasksAndLandmarksPanel
 from .run_log import MOST_LINES, RunLog
 from .run_report import privateNames, runReport, saveRunReport
 from .settings_panel import SettingsPanel, adjustOf
+from .structures_panel import StructuresPanel
 from .time_left import TimeLeft
 
 
@@ -46,6 +47,7 @@ class RegistrationPanel:
         self._timeLeft = TimeLeft()
         self._settings = SettingsPanel(ui, lambda: logic.worker)
         self._start = MasksAndLandmarksPanel(ui, compare.showAfter)
+        self._structures = StructuresPanel(ui.structuresTable)
         ui.logText.maximumBlockCount = MOST_LINES
         self._log = RunLog(ui.logText.appendPlainText)
         ui.copyLogButton.connect("clicked(bool)", self._onCopyLogClicked)
@@ -171,7 +173,7 @@ class RegistrationPanel:
             return
         self._job, self._jobParameters, self._timeLeft = job, parameters, TimeLeft()
         self._log.begin(job.selection, job.request)
-        showText(self.ui.verdictLabel, "")
+        self._showReport(None)
         self.ui.progressBar.value, self.ui.progressBar.format = 0, "%p %"
         self.ui.progressBar.visible = True
         showText(self.ui.statusLabel, _("Starting"))
@@ -233,11 +235,15 @@ class RegistrationPanel:
             _filled(parameters.outputVolume),
             _filled(parameters.outputSegmentation),
         )
-        report = reportOf(transform)
         try:
-            showText(self.ui.verdictLabel, summaryText(report) if report else "")
+            self._showReport(reportOf(transform))
         except (LookupError, TypeError, ValueError, AttributeError):  # another version wrote it
-            showText(self.ui.verdictLabel, "")
+            self._showReport(None)
+
+    def _showReport(self, report: dict[str, Any] | None) -> None:
+        """Show the verdict and the structures of a report; None for nothing."""
+        showText(self.ui.verdictLabel, summaryText(report) if report else "")
+        self._structures.show(report)
 
     def _uncertaintyOf(self, transform: slicer.vtkMRMLTransformNode | None) -> Image | None:
         """Return the uncertainty of the last result; None for other transforms, which do not store it."""

@@ -13,6 +13,7 @@ from .grid import Grid
 from .hounsfield import PADDING_HU
 from .image import Image
 from .linear import DEFORMABLE, LinearTransform
+from .structures import StructureFit
 
 Progress = Callable[[float, str], None]
 """Callback with (fraction done 0..1, stage); it may raise `Cancelled` to stop the run."""
@@ -49,6 +50,7 @@ class Registration:
     inverse_consistency: float | None  # mm between the directions, mean over the body; last stage with both
     warnings: tuple[str, ...] = ()
     linear: LinearTransform | None = None  # the result itself, where a linear one was asked for
+    structures: tuple[StructureFit, ...] = ()  # those the network names; empty where the preset does not use it
 
     @property
     def transform_type(self) -> str:

@@ -41,7 +41,9 @@ def dice30(values: Iterable[float]) -> float:
     return mean(rising[:count])
 
 
-def surface_distances(a: np.ndarray, b: np.ndarray, spacing: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+def surface_distances(
+    a: np.ndarray, b: np.ndarray, spacing: npt.ArrayLike, most: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Measure from every surface voxel of a to the surface of b, and from b's to a's, in mm.
 
     A surface voxel is one of the mask with a face neighbour outside the mask; the volume's border counts as outside.
@@ -50,6 +52,7 @@ def surface_distances(a: np.ndarray, b: np.ndarray, spacing: npt.ArrayLike) -> t
     Args:
         a, b: (D, H, W) masks on one grid, neither empty.
         spacing: (3,) mm along i, j, k, as in `Grid`.
+        most: how many voxels of either surface to measure from, evenly spread over it; None for all of them.
 
     Raises:
         ValueError: a mask is empty.
@@ -60,7 +63,8 @@ def surface_distances(a: np.ndarray, b: np.ndarray, spacing: npt.ArrayLike) -> t
     from scipy.spatial import cKDTree  # a registration without label maps need not wait for it
 
     trees = [cKDTree(p) for p in points]
-    return trees[1].query(points[0])[0], trees[0].query(points[1])[0]
+    starts = [p[:: max(len(p) // most, 1)] if most else p for p in points]
+    return trees[1].query(starts[0])[0], trees[0].query(starts[1])[0]
 
 
 def _surface(mask: np.ndarray) -> np.ndarray:
@@ -70,8 +74,18 @@ def _surface(mask: np.ndarray) -> np.ndarray:
         return np.empty((0, 3))
     box = boxes[0]  # the mask's bounding box: an erosion of the whole volume takes long
     part = mask[box]
-    surface = part & ~ndimage.binary_erosion(part)
-    return np.argwhere(surface) + [along.start for along in box]
+    return np.argwhere(part & ~_inner(part)) + [along.start for along in box]
+
+
+def _inner(mask: np.ndarray) -> np.ndarray:
+    """Find the voxels whose six face neighbours all lie in the mask; several times as fast as scipy's erosion."""
+    inner = np.zeros_like(mask)
+    here, low, high = slice(1, -1), slice(None, -2), slice(2, None)
+    middle = mask[here, here, here].copy()
+    for side in (low, high):
+        middle &= mask[side, here, here] & mask[here, side, here] & mask[here, here, side]
+    inner[here, here, here] = middle
+    return inner
 
 
 def hausdorff95(a_to_b: np.ndarray, b_to_a: np.ndarray) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import platform
@@ -17,9 +18,11 @@ from ..core.grid import Grid
 from ..core.image import Image
 from ..core.linear import LinearTransform
 from ..core.result import Registration
+from ..core.structures import ASTRAY, DOUBTFUL, NOT_COMPARED, OK, StructureFit, worst_first
 from .metrics import LABEL_METRICS, label_table
 from .transform_quality import jacobian_in_body
 
+MOST_NAMED = 4  # structures of one verdict in the sentence
 _TRE_SUMMARIES: dict[str, Callable[[np.ndarray], np.floating]] = {"mean": np.mean, "median": np.median, "max": np.max}
 
 
@@ -65,6 +68,7 @@ def registration_report(
         "inverse_consistency_mm": result.inverse_consistency,
         "inverse_residual_mm": inverse_residual,
         "labels": labels,
+        "structures": structure_section(result.structures) if result.structures else None,
         "grids": {
             "fixed": grid_section(fixed.grid),
             "moving": grid_section(moving_grid),
@@ -135,6 +139,33 @@ def measured_labels(
     after = moving.resample(fixed.grid, transform, labels=True)
     table = label_table(fixed, before, after, progress)
     return label_section(table, before="identity" if start is None else "initial transform", guided=guided)
+
+
+def structure_section(fits: tuple[StructureFit, ...]) -> dict[str, Any]:
+    """Build the report's section of the structures that the network names: a sentence, and a row each, worst first."""
+    table = [dataclasses.asdict(fit) | {"shift_mm": fit.shift_mm} for fit in worst_first(fits)]
+    return {"summary": structure_summary(fits), "table": table}
+
+
+def structure_summary(fits: tuple[StructureFit, ...]) -> str:
+    """Say in one line which structures lie astray: 'left kidney astray by 3 cm; spleen doubtful; 21 of 23 ok'."""
+    rows = worst_first(fits)
+    compared = [fit for fit in rows if fit.verdict != NOT_COMPARED]
+    if not compared:
+        return "none could be compared"
+    astray = [f"{fit.name} astray by {(fit.shift_mm or 0.0) / 10:.0f} cm" for fit in rows if fit.verdict == ASTRAY]
+    doubtful = [fit.name for fit in rows if fit.verdict == DOUBTFUL]
+    parts = _first(astray)
+    if doubtful:
+        parts.append(f"{', '.join(_first(doubtful))} doubtful")
+    ok = sum(fit.verdict == OK for fit in compared)
+    return "; ".join([*parts, f"{ok} of {len(compared)} ok"])
+
+
+def _first(texts: list[str]) -> list[str]:
+    """Return the first few texts, and how many more there are."""
+    rest = len(texts) - MOST_NAMED
+    return [*texts[:MOST_NAMED], f"{rest} more"] if rest > 0 else list(texts)
 
 
 def tre_section(names: list[str], before: np.ndarray, after: np.ndarray) -> dict[str, Any]:
@@ -220,6 +251,8 @@ def format_verdict(report: dict[str, Any]) -> str:
         f" (std of log Jacobian {_number(jacobian['sdlogj'], 3)})",
         f"inverse   consistent to {_number(report['inverse_consistency_mm'], 2)} mm on average",
     ]
+    if report["structures"]:
+        lines.append(f"organs    {report['structures']['summary']}")
     return "\n".join(lines)
 
 

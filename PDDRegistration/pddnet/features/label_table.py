@@ -14,6 +14,7 @@ SOFT = (
     "pancreas", "adrenal_gland", "bladder", "psoas", "heart", "lung", "colon", "small_bowel", "erector_spinae",
     "gluteus",
 )  # fmt: skip
+PAIRED = ("kidney", "adrenal_gland", "psoas", "lung", "erector_spinae", "gluteus", "rib", "hip", "femur")
 BONES = ("rib", "sternum", "sacrum", "hip", "femur")
 STRUCTURES = (
     "background",

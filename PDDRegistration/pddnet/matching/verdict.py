@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from ..core.result import Verdict
+from ..core.structures import ASTRAY, StructureFit, worst_first
 
 DOUBTFUL_RISK, FAILED_RISK = 0.25, 0.75  # probability of a wrong result
 
@@ -16,6 +18,8 @@ LEAST_SIMILARITY = 0.35  # far below the mean of the validation, 0.585
 MOST_SIMILARITY_LOSS = 0.02  # a deformation must not lower the similarity; less than this is interpolation
 MOST_FOLDING_PERCENT = 1.0  # of the body: single nodes may fold, a whole region is a sign of a wrong match
 MOST_INCONSISTENCY_MM = 15.0  # mean between the two directions: about one control spacing of the coarse stages
+
+MOST_NAMED = 4  # structures in the reason that names those astray
 
 # Below these limits the verdict is failed, whatever the risk: hardly any overlap, or no similarity.
 NO_OVERLAP = 0.02
@@ -35,7 +39,7 @@ RISK_WEIGHTS: dict[str, tuple[float, float]] = {
 COMPARABLE = ("similarity",)  # measures whose values do not depend on the stages used
 
 
-def judge(measures: dict[str, float], *, fitted: bool = True) -> Verdict:
+def judge(measures: dict[str, float], *, fitted: bool = True, structures: Sequence[StructureFit] = ()) -> Verdict:
     """Judge a run by its measures.
 
     Args:
@@ -46,9 +50,10 @@ def judge(measures: dict[str, float], *, fitted: bool = True) -> Verdict:
             stage that has both directions) and agreement (cosine of the semantic codes, -1..1).
         fitted: whether the run used stages like those of the pairs that the risk was fitted to; otherwise only the
             COMPARABLE measures count, besides the reasons.
+        structures: compared one by one, see `structure_report`; those astray are a reason.
     """
     risk = _risk(measures if fitted else {name: measures[name] for name in COMPARABLE if name in measures})
-    reasons = list(_reasons(measures))
+    reasons = [*_reasons(measures), *_astray(structures)]
     status = "ok"
     if risk >= DOUBTFUL_RISK or reasons:
         status = "doubtful"
@@ -109,3 +114,11 @@ def _reasons(m: dict[str, float]) -> list[str]:
         ),
     )
     return [text for wrong, text in checks if wrong]
+
+
+def _astray(structures: Sequence[StructureFit]) -> list[str]:
+    """Name the structures that lie astray, the farthest first, in one sentence."""
+    astray = [fit for fit in worst_first(structures) if fit.verdict == ASTRAY]
+    named = [f"{fit.name} by {fit.shift_mm or 0.0:.0f} mm" for fit in astray[:MOST_NAMED]]
+    more = [f"{len(astray) - MOST_NAMED} more"] if len(astray) > MOST_NAMED else []
+    return [f"structures lie astray: {', '.join([*named, *more])}"] if named else []

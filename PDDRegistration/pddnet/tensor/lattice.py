@@ -67,6 +67,13 @@ def resample(x: Tensor, source: Grid, target: Grid) -> Tensor:
     return interpolate(x, positions(target, source, x.device))
 
 
+def nearest(x: Tensor, source: Grid, target: Grid) -> Tensor:
+    """Take the nearest voxel of (C, D, H, W) on the grid `source` for every node of `target`; the border outside."""
+    for dim, at in enumerate(positions(target, source, x.device), 1):
+        x = x.index_select(dim, at.round().long().clamp(0, x.shape[dim] - 1))
+    return x
+
+
 def mesh(lattice: Grid, device: torch.device | str = "cpu") -> Tensor:
     """Return the positions of the nodes (3, D, H, W), in mm along D, H, W from the lattice's first node."""
     spacing = lattice.spacing[::-1]

@@ -17,6 +17,7 @@ from ..core.grid import Grid
 from ..core.hounsfield import BODY_THRESHOLD_HU, FEATURE_RANGE_HU, HIGHEST_HU, PADDING_HU
 from ..core.image import Image
 from ..core.masks import body_mask, view_mask
+from ..core.structures import StructureMap
 from .convert import to_tensor
 from .lattice import HALF, along_axes, averages, interpolate, mesh, resample, sample, spatial_shape
 from .pools import block_means, dilated
@@ -43,6 +44,7 @@ class Scan:
     box: Grid  # the body's bounding box, with voxels of `grid`
     features_grid: Grid
     body_not_found: bool  # the whole volume counts as body
+    named: StructureMap | None = None  # what the network sees; reported after the run, never compared
 
     @property
     def hu(self) -> Tensor:

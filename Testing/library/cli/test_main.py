@@ -123,9 +123,16 @@ def test_the_report_and_the_table_say_what_came_out(tmp_path: Path, calls: list[
     assert small["dice_after"] > 0.8
     assert small["hd95_before"] == pytest.approx(np.linalg.norm(SHIFT), abs=4)
     assert small["hd95_after"] < 5  # a voxel of the fixed grid is 4 mm high
+    rows = report["structures"]["table"]
+    assert [row["name"] for row in rows] == ["left kidney", "colon", "liver", "bladder"]
+    assert rows[0]["shift_mm"] == pytest.approx(np.sqrt(6**2 + 13**2 + 26**2))
+    assert rows[0]["shift_lps_mm"] == [6.0, -13.0, 26.0]
+    assert rows[0]["expected_error_mm"] is None
+    assert rows[3]["centre_lps_mm"] is None
     out, err = capsys.readouterr()
     assert err == ""
     assert "verdict   ok" in out
+    assert "organs    left kidney astray by 3 cm; colon doubtful; 1 of 3 ok" in out
     assert f"3            0.000  {small['dice_after']:.3f}" in out
     assert "before: identity" in out
     assert "warning   from the run" in out

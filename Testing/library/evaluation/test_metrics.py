@@ -91,6 +91,17 @@ def test_surface_distances_agree_with_simpleitk(seed):
     assert np.allclose(np.sort(b_to_a), np.sort(directed(contour(b), contour(a))), atol=1e-4)
 
 
+def test_a_part_of_the_surface_has_about_the_same_mean_distance():
+    a, b = blobs(1), blobs(101)
+    all_of_them, some = metrics.surface_distances(a, b, SPACING), metrics.surface_distances(a, b, SPACING, 100)
+    assert len(all_of_them[0]) > 400
+    assert 100 <= len(some[0]) < 200
+    assert set(some[0]) <= set(all_of_them[0])
+    assert metrics.average_surface_distance(*some) == pytest.approx(
+        metrics.average_surface_distance(*all_of_them), rel=0.1
+    )
+
+
 def test_dice_and_hausdorff_agree_with_simpleitk():
     a, b = cube((30, 30, 30), (5, 6, 7), (12, 8, 9)), cube((30, 30, 30), (8, 9, 4), (9, 11, 13))
     images = [Image(mask.astype(np.uint8), grid((30, 30, 30))).to_sitk() for mask in (a, b)]

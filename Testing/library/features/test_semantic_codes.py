@@ -23,8 +23,9 @@ from pddnet.features.guide import with_label_codes
 from pddnet.features.label_table import LEVELS, NUMBER, STRUCTURES
 from pddnet.features.semantic_codes import (
     EMBEDDING_SIZE,
+    _surer,
     class_embedding,
-    expected_embedding,
+    segmented,
     with_semantic_codes,
 )
 from pddnet.features.semantic_net import (
@@ -185,8 +186,13 @@ def test_any_size_gets_probabilities_of_its_own_shape(net: SemanticNet, shape: t
 def test_expected_codes_are_the_table_weighted_by_the_probabilities(net: SemanticNet) -> None:
     torch.manual_seed(5)
     x, table = torch.randn(1, 3, 8, 16, 24), torch.randn(len(STRUCTURES), 4)
-    found = depth_to_space(expected_embedding(net, net.block_features(x)[0], table)[None])[0]
-    assert torch.allclose(found, torch.einsum("se,sdhw->edhw", table, net(x)[0].softmax(0)), atol=1e-5)
+    found = depth_to_space(segmented(net, net.block_features(x)[0], table)[None])[0]
+    probability, likeliest = net(x)[0].softmax(0).max(0)
+    expected = torch.einsum("se,sdhw->edhw", table, net(x)[0].softmax(0))
+    assert torch.allclose(found[:4], expected, atol=1e-5)
+    assert len(likeliest.unique()) > 5
+    assert torch.equal(found[4], likeliest.float())
+    assert torch.allclose(found[5], probability, atol=1e-5)
 
 
 def test_padding_stands_at_the_far_ends_and_is_no_body() -> None:
@@ -224,6 +230,30 @@ def test_codes_lie_where_the_structure_is_on_an_oblique_grid(spacings_mm: tuple[
     assert dense.sum() > 100
     assert np.abs(found[:, dense] - 3.0 * class_embedding()[NUMBER["liver"]][:, None]).max() < 0.15
     assert np.abs(found[:, inside & (label == 0)]).max() < 0.15
+
+
+@pytest.mark.parametrize("spacings_mm", [(SEMANTIC_SPACING_MM,), PRESETS["default"].network_spacings_mm])
+def test_what_is_named_lies_where_the_structure_is_on_an_oblique_grid(spacings_mm: tuple[float, ...]) -> None:
+    named = with_semantic_codes(_scan(ct(oblique_grid())), Threshold(), 3.0, spacings_mm).named
+    assert named is not None
+    points = named.numbers.grid.points()
+    label = label_at(points, edge=7.0)
+    away = np.linalg.norm((points - MIDDLE) / [1.0, 0.9, 1.3], axis=-1)
+    inside = oblique_grid().contains(points) & (away < 80)
+    dense = inside & np.isin(label, (2, 3, 5, 6, 9, 11))
+    assert dense.sum() > 500
+    assert (named.numbers.array[dense] == NUMBER["liver"]).mean() > 0.999
+    assert (named.numbers.array[inside & (label == 0)] == 0).mean() > 0.999
+    assert named.certainty[dense].min() > 0.99
+
+
+def test_two_segmentations_that_disagree_are_half_as_sure() -> None:
+    """The surer one wins: 5 twice; 5 before 7; 7 before 5; nothing before 7."""
+    before, sums = torch.tensor([5.0, 5.0, 5.0, 0.0]), torch.tensor([0.9, 0.8, 0.6, 0.0])
+    other, probability = torch.tensor([5.0, 7.0, 7.0, 7.0]), torch.tensor([0.7, 0.5, 0.9, 0.4])
+    winner, total = _surer(before, sums, other, probability)
+    assert winner.tolist() == [5, 5, 7, 7]
+    assert torch.allclose(total, torch.tensor([1.6, 0.8, 0.9, 0.4]))
 
 
 def test_how_the_scan_is_stored_does_not_matter(net: SemanticNet) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from pddnet.cli.main import main
 from pddnet.core.affine import Affine
 from pddnet.core.image import Image
 from pddnet.core.presets import INVERSE_TEMPERATURE, PRESETS, Stage
+from pddnet.core.result import Verdict
 from pddnet.errors import InputError
 from pddnet.features import semantic_net
 from pddnet.features.guide import with_label_codes
@@ -173,7 +175,12 @@ def test_the_verdict_was_not_fitted_to_other_features(
     pair: tuple[Image, Image], weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     judged, judge = [], pipeline.judge
-    monkeypatch.setattr(pipeline, "judge", lambda m, *, fitted: judged.append(fitted) or judge(m, fitted=fitted))
+
+    def noted(measures: dict[str, float], *, fitted: bool, **more: Any) -> Verdict:
+        judged.append(fitted)
+        return judge(measures, fitted=fitted, **more)
+
+    monkeypatch.setattr(pipeline, "judge", noted)
     fitted = dataclasses.replace(PLAIN, fitted_risk=True)
     for given in (None, weights):
         register(*pair, fitted, align=False, device="cpu", weights=given)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
+from helpers.samples import FITS
 from pddnet.matching.verdict import judge
 
 GOOD = {
@@ -18,6 +21,19 @@ def test_a_good_run_is_ok_without_reasons() -> None:
     assert verdict.reasons == ()
     assert verdict.risk < 0.25
     assert verdict.measures == GOOD
+
+
+def test_structures_astray_are_a_reason_that_names_them_the_farthest_first() -> None:
+    """The others are none: colon and bladder of two people differ."""
+    liver, bladder, kidney, colon = FITS
+    assert judge(GOOD, structures=(liver, bladder, colon)).reasons == ()
+    farther = dataclasses.replace(kidney, name="spleen", shift_lps_mm=(0.0, 0.0, -40.0))
+    verdict = judge(GOOD, structures=(liver, kidney, farther, colon))
+    assert (verdict.status, verdict.risk) == ("doubtful", judge(GOOD).risk)
+    assert verdict.reasons == ("structures lie astray: spleen by 40 mm, left kidney by 30 mm",)
+    many = judge(GOOD, structures=[kidney] * 6).reasons[0]
+    assert many.count("left kidney") == 4
+    assert many.endswith("by 30 mm, 2 more")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import torch
 from helpers.geometry import grids, sitk_field, sitk_image, sitk_points
 from pddnet.core.field import DisplacementField
 from pddnet.core.grid import Grid
-from pddnet.tensor.lattice import compose, from_lps, interpolate, mesh, positions, resample, sample, to_lps
+from pddnet.tensor.lattice import compose, from_lps, interpolate, mesh, nearest, positions, resample, sample, to_lps
 
 KINDS = ["left-handed oblique", "permuted oblique", "coronal"]
 OFFSET = np.array([3.7, 2.2, 5.9])  # mm along i, j, k
@@ -60,6 +60,19 @@ def test_outside_the_border_value_holds(lattice: Grid) -> None:
     result = resample(volume, lattice, around)
     expected = torch.nn.functional.pad(volume[None], (3,) * 6, mode="replicate")[0]
     assert torch.allclose(result, expected, atol=1e-4)
+
+
+def test_nearest_is_simpleitks_and_holds_the_border_outside(lattice: Grid) -> None:
+    inner = _beside(lattice, (7, 6, 8), (1.7, 3.3, 2.9))
+    volume = torch.cat([_volume(lattice), _volume(lattice, 2)])
+    result = nearest(volume, lattice, inner)
+    for channel, values in enumerate(volume):
+        image = sitk_image(values.numpy(), lattice)
+        expected = [image.EvaluateAtPhysicalPoint(p, sitk.sitkNearestNeighbor) for p in inner.points().reshape(-1, 3)]
+        assert np.allclose(result[channel].flatten().numpy(), expected)
+    around = _beside(lattice, (15, 18, 21), lattice.spacing, -3 * lattice.spacing)
+    expected = torch.nn.functional.pad(volume[None], (3,) * 6, mode="replicate")[0]
+    assert torch.equal(nearest(volume, lattice, around), expected)
 
 
 def test_positions_are_itks_continuous_indices(lattice: Grid) -> None:

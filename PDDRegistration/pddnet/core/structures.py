@@ -1,0 +1,74 @@
+"""Define what is known of structures: named in one scan (`StructureMap`), compared in two (`StructureFit`)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from .image import Image
+
+OK, DOUBTFUL, ASTRAY, NOT_COMPARED = "ok", "doubtful", "astray", "not compared"
+VERDICTS = (ASTRAY, DOUBTFUL, OK, NOT_COMPARED)
+"""Verdicts on one structure, the worst first."""
+
+Vector = tuple[float, float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class StructureMap:
+    """Structures that a network names in one scan.
+
+    Attributes:
+        numbers: (D, H, W) uint8 on the scan's lattice, the structure of the highest probability; 0: none.
+        certainty: (D, H, W) float16, its probability, 0..1.
+    """
+
+    numbers: Image
+    certainty: np.ndarray
+
+
+@dataclass(frozen=True)
+class StructureFit:
+    """How well one structure of the moving scan, warped, lies on its fellow in the fixed scan.
+
+    Overlap and distances compare the segmentations of the network, within what both scans show; None where the
+    structure is not compared.
+
+    Attributes:
+        name: for people, such as 'left kidney' or 'vertebra L1'.
+        verdict: 'ok', 'doubtful', 'astray' or 'not compared'.
+        reason: why it is not ok, a few words.
+        centre_lps_mm: its middle in the fixed scan, or in the warped moving scan where the fixed one lacks it; None
+            where it lies outside of the fixed body.
+        fixed_ml, moving_ml: its volume in either scan, as far as that scan shows it.
+        dice: overlap, 0..1.
+        shift_lps_mm: from its centroid in the fixed scan to that in the warped moving scan.
+        surface_mm: mean distance of the surfaces, both ways.
+        certainty: mean probability of its voxels in the scan where the network is less sure, 0..1.
+        expected_error_mm: reserved for an estimate of the registration's error at this structure.
+    """
+
+    name: str
+    verdict: str
+    reason: str
+    centre_lps_mm: Vector | None
+    fixed_ml: float
+    moving_ml: float
+    dice: float | None
+    shift_lps_mm: Vector | None
+    surface_mm: float | None
+    certainty: float
+    expected_error_mm: float | None = None
+
+    @property
+    def shift_mm(self) -> float | None:
+        """Return the length of the shift, mm."""
+        return None if self.shift_lps_mm is None else math.hypot(*self.shift_lps_mm)
+
+
+def worst_first(fits: Iterable[StructureFit]) -> tuple[StructureFit, ...]:
+    """Sort by verdict, the worst first, then by the length of the shift."""
+    return tuple(sorted(fits, key=lambda fit: (VERDICTS.index(fit.verdict), -(fit.shift_mm or 0.0), fit.name)))
