@@ -15,12 +15,13 @@ from .core.grid import Grid
 from .core.image import Image
 from .core.linear import DEFORMABLE, LinearTransform, check_transform_type
 from .core.masks import masks_shift
-from .core.presets import Preset, Refinement, find_preset
+from .core.presets import Preset, find_preset
 from .core.result import Progress, Registration
 from .errors import InputError
 from .io.validation import check_volume
 from .io.weights_file import PDD, SEMANTIC, read_weights
 from .matching.alignment import Alignment, find_alignment
+from .matching.deformation import Deformation, Deformed
 from .matching.feature_types import (
     FeatureScans,
     FeatureSettings,
@@ -30,19 +31,16 @@ from .matching.feature_types import (
     coarse_features,
 )
 from .matching.linear_alignment import LinearSearch
-from .matching.measures import folding_percent, measure
+from .matching.measures import measure
 from .matching.progress import Ticker, expected_shares
-from .matching.refinement import refine_field
 from .matching.similarity import Similarity, agreement
-from .matching.stage import StageResult, deform
 from .matching.structure_report import compare_structures
 from .matching.verdict import judge
 from .tensor.affine_field import join, margin, split
 from .tensor.convert import to_array
 from .tensor.device import choose_device, free_memory
 from .tensor.execution import Work
-from .tensor.folding import remove_folding
-from .tensor.lattice import compose, resample
+from .tensor.lattice import resample
 from .tensor.scan import Scan, prepare
 
 if TYPE_CHECKING:
@@ -91,7 +89,7 @@ def register(
     """
     preset = find_preset(preset) if isinstance(preset, str) else preset
     if check_transform_type(transform_type) != DEFORMABLE:
-        preset = dataclasses.replace(preset, stages=(), refinement=None, fitted_risk=False)
+        preset = dataclasses.replace(preset, stages=(), refinement=None, one_patient=None, fitted_risk=False)
     smallest = max((stage.control_spacing_mm for stage in preset.stages), default=preset.field_spacing_mm)
     fixed, fixed_warnings = check_volume(fixed, "fixed volume", smallest=smallest)
     moving, moving_warnings = check_volume(moving, "moving volume", smallest=smallest)
@@ -161,25 +159,25 @@ class _Job:
         fixed = prepared[0].warped(lattice, Affine.identity())
         similarity = Similarity(fixed, prepared[1], coarse_features(self.preset))
         alignment, field = self._align(prepared, features, similarity, lattice, work)
-        affine, linear = alignment.affine, None
-        if self.transform_type != DEFORMABLE:
+        if self.transform_type == DEFORMABLE:
+            affine, linear = alignment.affine, None
+            deformation = Deformation(
+                (self.fixed, self.moving), prepared, features, similarity, fixed, lattice, self.preset,
+                self.features.guided, ticker, work,
+            )  # fmt: skip
+            deformed = deformation.run(affine, field)
+        else:
             ticker.stage("refine")
-            linear, affine = self._find_linear(affine, device, work)
-            field = field.new_zeros(field.shape)
-        similarity_before = similarity(affine, field)[0]
-        affine = affine if linear is None else linear.affine
-        steps, field = self._match(features.scans, affine, field, lattice, work, ticker)
-        folding_before = folding_percent(field, fixed)  # before folds are removed: folding is a sign of a wrong match
-        if self.preset.refinement:
-            ticker.stage("refine")
-            field = self._refine(features.scans, self.preset.refinement, affine, field, lattice, work)
+            linear, start = self._find_linear(alignment.affine, device, work)
+            affine = linear.affine
+            measures = {"similarity_before": similarity(start)[0], "unfolded_percent": 0.0}
+            deformed = Deformed(field.new_zeros(field.shape), [], measures)
+        field = deformed.field
         ticker.stage("finish")
-        field = remove_folding(field, lattice, work)
-        measured = measure(fixed, similarity, affine, field, steps, work)
+        measured = measure(fixed, similarity, affine, field, deformed.steps, work)
         measures = {
             **measured.measures,
-            "similarity_before": similarity_before,
-            "unfolded_percent": folding_before,
+            **deformed.measures,
             **self._agreement(features, affine, field, lattice),
             **({"peak_ratio": alignment.peak_ratio(prepared[0].box)} if alignment.candidates else {}),
         }
@@ -200,15 +198,21 @@ class _Job:
             device=str(device),
             seconds=ticker.seconds,
             inverse_consistency=measured.inverse_consistency,
-            warnings=(*warnings, *_without_body(prepared)),
+            warnings=(*warnings, *_without_body(prepared), *deformed.warnings),
             linear=linear,
             structures=structures,
         )
 
     def _expected_shares(self) -> dict[str, float]:
         features = {each.stage: each.share for each in carried_features(self.features) if each.stage}
-        refined = self.preset.refinement is not None or self.transform_type != DEFORMABLE
-        return expected_shares(features, len(self.preset.stages), refined=refined)
+        preset, linear = self.preset, self.transform_type != DEFORMABLE
+        detail = preset.one_patient.stages if preset.one_patient else ()
+        return expected_shares(
+            features,
+            max(len(preset.stages), len(detail)),
+            refined=preset.refinement is not None or linear,
+            detailed=preset.one_patient is not None,
+        )
 
     def _prepare(self, device: torch.device, work: Work) -> ScanPair:
         def prepared(image: Image, mask: Image | None) -> Scan:
@@ -235,25 +239,6 @@ class _Job:
         masks = self.fixed_mask, self.moving_mask
         search = LinearSearch(self.fixed, self.moving, *masks, self.transform_type, self.preset, device, work)
         return search.run(affine, align=self.align and self.initial_transform is None)
-
-    def _match(
-        self, scans: ScanPair, affine: Affine, field: Tensor, lattice: Grid, work: Work, ticker: Ticker
-    ) -> tuple[list[StageResult], Tensor]:
-        """Run the stages of the preset; return their results, and the field composed of all of them."""
-        steps = []
-        for number, stage in enumerate(self.preset.stages):
-            ticker.stage(f"match {number + 1}")
-            step = deform(*scans, scans[0].box, affine, field, lattice, stage, self.preset, work)
-            field = compose(field, resample(step.field, step.control, lattice), lattice)
-            steps.append(step)
-        return steps, field
-
-    def _refine(
-        self, scans: ScanPair, settings: Refinement, affine: Affine, field: Tensor, lattice: Grid, work: Work
-    ) -> Tensor:
-        """Refine the field, after removing its folds: a descent that begins within a fold ends within it."""
-        field = remove_folding(field, lattice, work)
-        return refine_field(*scans, affine, field, lattice, settings, self.preset, work)
 
     def _agreement(self, features: FeatureScans, affine: Affine, field: Tensor, lattice: Grid) -> dict[str, float]:
         if features.structures is None:

@@ -101,7 +101,7 @@ PAIRS: tuple[SamePatient, ...] = (
     _P(scan="lidc_0001", kind=LUNG, **_STILL, noise_hu=20, seed=7),
     _P(scan="cort_liver", kind="liver", box=((0.08, 0.62), (0.1, 0.9), (0.4, 0.85)), amplitude_mm=15),
     _P(scan="crlm_1004", kind="liver", box=((0.08, 0.65), (0.1, 0.9), (0.2, 0.95)), amplitude_mm=12, contrast=True),
-    _P(scan="acrin_flt_breast_001", kind="hip", box=((0.05, 0.5), (0.15, 0.95), (0.0, 0.35)), amplitude_mm=0, degrees=6),
+    _P(scan="acrin_flt_breast_001", kind="hip", box=((0.05, 0.5), (0.15, 0.95), (0, 0.35)), amplitude_mm=0, degrees=6),
     _P(scan="ts_example", kind="hip", box=((0.5, 0.97), (0.1, 0.95), (0.0, 0.4)), amplitude_mm=0, degrees=4),
     _P(scan="ts_example", kind="slab", box=((0, 1), (0, 1), (0.55, 0.7)), amplitude_mm=6),
     _P(scan="lidc_0004", kind="slab", box=((0, 1), (0, 1), (0.45, 0.6)), amplitude_mm=12),

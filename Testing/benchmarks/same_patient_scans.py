@@ -154,7 +154,9 @@ def _diaphragm(patient: _Patient) -> float:
 
 
 def _inside_the_wall(body: Image, grid: Grid) -> np.ndarray:
-    depth_mm = ndimage.distance_transform_edt(np.pad(body.array, ((1, 1), (0, 0), (0, 0)), mode="edge"), body.grid.spacing[::-1])
+    depth_mm = ndimage.distance_transform_edt(
+        np.pad(body.array, ((1, 1), (0, 0), (0, 0)), mode="edge"), body.grid.spacing[::-1]
+    )
     inside = (depth_mm[1:-1] > WALL_MM).astype(np.float32)
     inside = ndimage.gaussian_filter(inside, WALL_SIGMA_MM / body.grid.spacing[::-1])
     index = np.moveaxis(body.grid.point_to_index(grid.points()), -1, 0)[::-1]
@@ -173,10 +175,17 @@ def _second_scan(patient: _Patient, motion: _Motion, pair: SamePatient, rng: np.
     hu = _changed(patient, motion, pair, rng)
     fine = Grid(grid.shape, grid.spacing, grid.origin, grid.direction)
     points = fine.points()
-    coarse = Grid(np.maximum(np.ceil(fine.extent / LATTICE_MM).astype(int) + 1, 2)[::-1], [LATTICE_MM] * 3, fine.origin, fine.direction)
+    coarse = Grid(
+        np.maximum(np.ceil(fine.extent / LATTICE_MM).astype(int) + 1, 2)[::-1],
+        [LATTICE_MM] * 3,
+        fine.origin,
+        fine.direction,
+    )
     back = motion.back(coarse.points()) - coarse.points()
     at = np.moveaxis(coarse.point_to_index(points), -1, 0)[::-1]
-    moved = points + np.stack([ndimage.map_coordinates(back[..., c], at, order=1, mode="nearest") for c in range(3)], -1)
+    moved = points + np.stack(
+        [ndimage.map_coordinates(back[..., c], at, order=1, mode="nearest") for c in range(3)], -1
+    )
     spline = ndimage.spline_filter(hu, order=3, mode="nearest", output=np.float32)
     index = np.moveaxis(patient.scan.grid.point_to_index(moved), -1, 0)[::-1]
     array = ndimage.map_coordinates(spline, index, order=3, mode="nearest", prefilter=False)
@@ -282,7 +291,9 @@ def _truth(
     points = points + rng.uniform(-0.5, 0.5, points.shape) * region.grid.spacing
     moved = motion.forward(points)
     index = moving.grid.point_to_index(moved)
-    seen = ((index >= VIEW_MARGIN) & (index <= moving.grid.size - 1 - VIEW_MARGIN)).all(-1) & fixed.grid.contains(points)
+    seen = ((index >= VIEW_MARGIN) & (index <= moving.grid.size - 1 - VIEW_MARGIN)).all(-1) & fixed.grid.contains(
+        points
+    )
     seen &= patient.scan.grid.contains(points)
     if pair.lesion_mm:
         seen &= ~_lesion(patient, pair, points)

@@ -117,6 +117,8 @@ def fake_register(status: str = "ok", calls: list[dict] | None = None) -> Callab
         verdict = Verdict(status, reasons, 0.25, {"overlap": float("nan"), "peak_ratio": np.float32(1.5)})
         seconds = {"align": 0.5, "deform": 1.0}
         warnings = ("from the run",)
-        return Registration(field, spread, verdict, fixed.grid, "default", "cpu", seconds, 0.2, warnings, FITS)
+        return Registration(
+            field, spread, verdict, fixed.grid, "default", "cpu", seconds, 0.2, warnings, structures=FITS
+        )
 
     return register

@@ -21,7 +21,7 @@ BODY_THRESHOLD_HU = -350.0
 """Threshold of the body: skin, fat and muscle lie above it, air and lung below."""
 
 SURROUNDING_AIR_HU = -950.0
-"""Voxels of a few mm in the air around the patient lie mostly below it, those of a lung, also of a diseased one, above."""
+"""Most voxels of a few mm in the air around the patient lie below it, those of a lung, even a diseased one, above."""
 
 NOISY_AIR_HU = -900.0
 """Upper limit of air: measured air stays below it despite the noise."""

@@ -37,6 +37,29 @@ class Refinement:
 
 
 @dataclass(frozen=True)
+class ContrastLevel:
+    """Settings of one level of the refinement by local contrast, see `matching/contrast_refinement.py`."""
+
+    spacing_mm: float  # of the voxels that are compared
+    control_spacing_mm: float
+    window_mm: float  # standard deviation of the window of the local contrast
+    iterations: int
+
+
+@dataclass(frozen=True)
+class OnePatient:
+    """Settings for two scans of one patient, which look alike in detail: they replace the preset's stages.
+
+    The scans count as one patient's where, once aligned, their local correlation (see `matching/resemblance.py`)
+    reaches `least_resemblance`; None: they are known to be.
+    """
+
+    stages: tuple[Stage, ...]
+    levels: tuple[ContrastLevel, ...]
+    least_resemblance: float | None = 0.4
+
+
+@dataclass(frozen=True)
 class Preset:
     """Settings of a registration."""
 
@@ -44,6 +67,7 @@ class Preset:
     purpose: str
     stages: tuple[Stage, ...]
     refinement: Refinement | None = None  # after the last stage
+    one_patient: OnePatient | None = None  # None: two scans of one patient are treated as any other pair
     hu: bool = True  # Hounsfield units; otherwise intensities scaled by their own range
     semantic: float = 0.0  # weight of the semantic features beside MIND; 0: the network is not used
     network_spacings_mm: tuple[float, ...] = (
@@ -87,6 +111,27 @@ _PAPER = Stage(
     smoothness=0.005,
     control_points_per_axis=32,
 )
+_CONTRAST_LEVELS = (
+    ContrastLevel(spacing_mm=4.0, control_spacing_mm=12.0, window_mm=6.0, iterations=6),
+    ContrastLevel(spacing_mm=2.0, control_spacing_mm=6.0, window_mm=4.0, iterations=4),
+)
+_BREATHING = Stage(  # organs move far along the body's axis
+    control_spacing_mm=16.0,
+    capture_range_mm=40.0,
+    displacements_per_axis=11,
+    feature_spacing_mm=8.0,
+    smoothness=0.005,
+    both_ways=True,
+)
+_DETAIL = Stage(  # vessels of the lung and trabecular bone need features of 4 mm
+    control_spacing_mm=16.0,
+    capture_range_mm=24.0,
+    displacements_per_axis=9,
+    feature_spacing_mm=4.0,
+    smoothness=0.01,
+    both_ways=True,
+)
+_ONE_PATIENT = OnePatient((_DETAIL,), _CONTRAST_LEVELS)
 
 PRESETS: dict[str, Preset] = {
     preset.name: preset
@@ -96,15 +141,33 @@ PRESETS: dict[str, Preset] = {
             "CT of one patient or of different patients",
             (_FAR, _NEAR, _FINE),
             refinement=Refinement(),
+            one_patient=_ONE_PATIENT,
             semantic=_SEMANTIC,
             affine_fit=False,
             fitted_risk=True,
+        ),
+        Preset(
+            "followup",
+            "one patient at two dates: small motion, in fine detail",
+            (),
+            one_patient=replace(_ONE_PATIENT, least_resemblance=None),
+            semantic=_SEMANTIC,
+            affine_fit=False,
+        ),
+        Preset(
+            "breathing",
+            "one patient in two phases of breathing: up to 40 mm",
+            (),
+            one_patient=OnePatient((_BREATHING, _DETAIL), _CONTRAST_LEVELS, least_resemblance=None),
+            semantic=_SEMANTIC,
+            affine_fit=False,
         ),
         Preset(
             "mind",
             "as default, without the network that names structures",
             (_COARSE, _FINE_MIND),
             _REFINE_MIND,
+            one_patient=_ONE_PATIENT,
         ),
         Preset(
             "fast",

@@ -18,7 +18,9 @@ NOISE_HU = 60.0  # contrast that is weaker is not amplified: twice the noise of 
 REACH = 3.0  # standard deviations after which the window ends
 
 
-def local_contrast(intensity: Tensor, view: Tensor, grid: Grid, window_mm: float, *, blur_mm: float = 0.0) -> Tensor:
+def local_contrast(
+    intensity: Tensor, view: Tensor, grid: Grid, window_mm: float, *, blur_mm: float = 0.0, noise: float = NOISE_HU
+) -> Tensor:
     """Compute the local contrast (D, H, W); it is 0 where nothing but noise is.
 
     Args:
@@ -27,6 +29,7 @@ def local_contrast(intensity: Tensor, view: Tensor, grid: Grid, window_mm: float
         grid: of the voxels, anisotropic or not.
         window_mm: standard deviation of the Gaussian window, the same in all directions of space.
         blur_mm: standard deviation of a Gaussian that smooths the intensity before.
+        noise: contrast that is weaker is not amplified, in the unit of the intensity.
     """
     values = intensity.clamp(*CONTRAST_RANGE_HU)
     if blur_mm:
@@ -35,7 +38,7 @@ def local_contrast(intensity: Tensor, view: Tensor, grid: Grid, window_mm: float
     mean = _means(values[None], view, windows)[0]
     centred = values - mean
     variance = _means(centred.square()[None], view, windows)[0]
-    return centred / (variance + NOISE_HU**2).sqrt()
+    return centred / (variance + noise**2).sqrt()
 
 
 def _means(x: Tensor, view: Tensor, windows: list[Tensor]) -> Tensor:

@@ -48,6 +48,11 @@ class FeatureSettings:
     semantic_weights: Path | None = None  # None: the bundled ones
     pdd_weights: Path | None = None  # None: the features of pdd-net are not used
 
+    @property
+    def guided(self) -> bool:
+        """Return whether label maps guide the matching."""
+        return self.fixed_labels is not None and self.moving_labels is not None
+
 
 @dataclass(frozen=True)
 class CoarseFeatures:
@@ -121,7 +126,7 @@ COARSE: tuple[CoarseFeatures, ...] = (
 )
 
 GUIDING_LABELS = CarriedFeatures(
-    used=lambda settings: settings.fixed_labels is not None and settings.moving_labels is not None,
+    used=lambda settings: settings.guided,
     append=_append_label_codes,
 )
 SEMANTIC_CODES = CarriedFeatures(

@@ -10,13 +10,16 @@ INTERVAL = 0.2  # s between two calls of the callback
 HALFWAY_TICKS = 40.0  # ticks after which a stage is assumed half done: their total number is unknown
 
 
-def expected_shares(features: dict[str, float], matchings: int, *, refined: bool) -> dict[str, float]:
+def expected_shares(
+    features: dict[str, float], matchings: int, *, refined: bool, detailed: bool = False
+) -> dict[str, float]:
     """List the stages of a run, in order, with the expected share of the time of each (in any unit).
 
     Args:
         features: the stages that compute features, with their shares.
         matchings: number of stages of discrete matching.
         refined: whether a refinement follows them.
+        detailed: whether one by local contrast may follow.
     """
     return {
         "prepare": 1.0,
@@ -24,6 +27,7 @@ def expected_shares(features: dict[str, float], matchings: int, *, refined: bool
         "align": 2.0,
         **{f"match {number + 1}": 4.0 for number in range(matchings)},
         **({"refine": 3.0} if refined else {}),
+        **({"detail": 4.0} if detailed else {}),
         "finish": 1.0,
     }
 
@@ -43,10 +47,10 @@ class Ticker:
         self.seconds: dict[str, float] = {}
 
     def stage(self, name: str) -> None:
-        """End the previous stage and begin this one."""
+        """End the previous stage and begin this one; those between them count as done."""
         self.close()
-        if self._stage:
-            self._base += self._shares[self._stage]
+        names = list(self._shares)
+        self._base = sum(self._shares[before] for before in names[: names.index(name)])
         self._stage, self._ticks, self._started = name, 0, time.perf_counter()
         self._call(self._base)
 

@@ -200,6 +200,19 @@ def prepare(
     return Scan(stack, none, coarse.grid, box, coarse.grid, body_not_found)
 
 
+def prepare_finer(image: Image, spacing: float, scan: Scan, *, hu: bool = True) -> Scan:
+    """Coarsen a volume to a smaller spacing (mm) than that of `scan`, whose body and view hold; no carried features."""
+    image = image.canonical()
+    fine = _measured(image, spacing) if hu else _scaled(image, spacing)
+    body, view = resample(scan.values[1:], scan.grid, fine.grid)
+    values = to_tensor(fine.array, body.device).clamp(*FEATURE_RANGE_HU)
+    values = torch.where(dilated(body) > HALF, values, values.new_tensor(FEATURE_RANGE_HU[0]))
+    none = scan.features.new_zeros((0, *fine.grid.shape))
+    return dataclasses.replace(
+        scan, values=torch.stack([values, body, view]), features=none, grid=fine.grid, features_grid=fine.grid
+    )
+
+
 def _measured(image: Image, spacing: float) -> Image:
     """Clip a volume in HU and average it to about `spacing` mm; float32."""
     coarse = image.clip(*MEASURED_HU_RANGE).coarsen(spacing)

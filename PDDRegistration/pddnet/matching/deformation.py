@@ -1,0 +1,118 @@
+"""Deform: run the stages of a preset, or those for two scans of one patient, and keep them only if they helped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
+
+from torch import Tensor
+
+from ..core.affine import Affine
+from ..core.grid import Grid
+from ..core.image import Image
+from ..core.presets import OnePatient, Preset, Stage
+from ..tensor.execution import Work
+from ..tensor.folding import remove_folding
+from ..tensor.lattice import compose, resample
+from ..tensor.scan import Scan, prepare_finer
+from .contrast_refinement import refine_by_contrast
+from .feature_types import FeatureScans, ScanPair
+from .measures import folding_percent
+from .progress import Ticker
+from .refinement import refine_field
+from .resemblance import resemblance
+from .similarity import Similarity
+from .stage import StageResult, deform
+
+NOT_BETTER = "the deformation made the scans less alike and was left out; what stands is the alignment alone"
+
+
+@dataclass(frozen=True)
+class Deformed:
+    """Field u (3, D, H, W) after all stages, in mm along the lattice's axes, and what was measured on the way."""
+
+    field: Tensor
+    steps: list[StageResult]
+    measures: dict[str, float]
+    warnings: list[str] = dataclass_field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Deformation:
+    """Scans and settings of the deformable part of a run."""
+
+    images: tuple[Image, Image]  # fixed, moving: read once more for voxels finer than those of the prepared scans
+    prepared: ScanPair
+    features: FeatureScans
+    similarity: Similarity
+    fixed_view: Scan  # the fixed scan on the lattice
+    lattice: Grid
+    preset: Preset
+    guided: bool  # by label maps: they, not the resemblance, then say what lies where
+    ticker: Ticker
+    work: Work
+
+    def run(self, affine: Affine, start: Tensor) -> Deformed:
+        """Deform from x -> affine(x + start(x)); return the start itself where no stage made the scans more alike."""
+        before, similarity_before = self._resemblance(affine, start), self.similarity(affine, start)[0]
+        settings = self.preset.one_patient
+        one_patient = settings is not None and self._is_one_patient(settings, before)
+        if settings is not None and one_patient:
+            steps, u = self._match(self.prepared, settings.stages, affine, start)
+        else:
+            steps, u = self._match(self.features.scans, self.preset.stages, affine, start)
+        unfolded = folding_percent(u, self.fixed_view)  # before folds are removed: folding is a sign of a wrong match
+        if not one_patient and self.preset.refinement:
+            self.ticker.stage("refine")
+            # a descent that begins within a fold ends within it
+            u = remove_folding(u, self.lattice, self.work)
+            u = refine_field(
+                *self.features.scans, affine, u, self.lattice, self.preset.refinement, self.preset, self.work
+            )
+            one_patient = settings is not None and self._is_one_patient(settings, self._resemblance(affine, u))
+        if settings is not None and one_patient:
+            self.ticker.stage("detail")
+            u = self._follow_contrast(settings, affine, u)
+        u = remove_folding(u, self.lattice, self.work)
+        after = self._resemblance(affine, u)
+        measures = {"similarity_before": similarity_before, "unfolded_percent": unfolded}
+        measures |= {"resemblance_before": before, "resemblance": after}
+        if after < before and self.similarity(affine, u)[0] < similarity_before:
+            return Deformed(start, [], measures | {"resemblance": before}, [NOT_BETTER])
+        return Deformed(u, steps, measures)
+
+    def _resemblance(self, affine: Affine, u: Tensor) -> float:
+        return resemblance(*self.prepared, affine, u, self.lattice)
+
+    def _is_one_patient(self, settings: OnePatient, found: float) -> bool:
+        if settings.least_resemblance is None:
+            return True
+        return not self.guided and found >= settings.least_resemblance
+
+    def _match(
+        self, scans: ScanPair, stages: tuple[Stage, ...], affine: Affine, start: Tensor
+    ) -> tuple[list[StageResult], Tensor]:
+        """Run stages of discrete matching; return their results, and the field composed of all of them."""
+        steps, u = [], start
+        for number, stage in enumerate(stages):
+            self.ticker.stage(f"match {number + 1}")
+            step = deform(*scans, scans[0].box, affine, u, self.lattice, stage, self.preset, self.work)
+            u = compose(u, resample(step.field, step.control, self.lattice), self.lattice)
+            steps.append(step)
+        return steps, u
+
+    def _follow_contrast(self, settings: OnePatient, affine: Affine, u: Tensor) -> Tensor:
+        u = remove_folding(u, self.lattice, self.work)
+        for level in settings.levels:
+            scans = self._with_voxels_of(level.spacing_mm)
+            u = refine_by_contrast(*scans, affine, u, self.lattice, level, self.work)
+        return u
+
+    def _with_voxels_of(self, spacing_mm: float) -> ScanPair:
+        if spacing_mm >= self.preset.working_spacing_mm:
+            return self.prepared
+        fixed, moving = (
+            prepare_finer(image, spacing_mm, scan, hu=self.preset.hu)
+            for image, scan in zip(self.images, self.prepared, strict=True)
+        )
+        return fixed, moving
