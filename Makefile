@@ -12,7 +12,7 @@ FIXED ?=
 MOVING ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast coverage docs system-deps gui screenshots format bench validate alignment figures clean
+.PHONY: help demo test test-fast coverage docs system-deps gui screenshots format bench validate same-patient alignment figures clean
 
 help:
 	@echo "make demo      register the sample pair (or FIXED=a.nii.gz MOVING=b.nii.gz) into demo/"
@@ -25,6 +25,7 @@ help:
 	@echo "make system-deps install what drawing without a screen needs; make test and test-fast do so, too"
 	@echo "make bench     speed and memory, against the published operations and on a whole pair"
 	@echo "make validate  errors at landmarks and the verdict on over 100 pairs (a quarter of an hour or more)"
+	@echo "make same-patient errors on pairs of one patient at two dates, whole scans and crops (half an hour)"
 	@echo "make alignment the alignment alone on 50 crops of one patient and 18 of two"
 	@echo "make figures   the demo, its picture copied to Resources/demo.png"
 	@echo "make format    format and mend what ruff can"
@@ -75,6 +76,9 @@ bench: $(READY)
 
 validate: $(READY)
 	@$(RUN) benchmarks.validate
+
+same-patient: $(READY)
+	@$(RUN) benchmarks.same_patient
 
 alignment: $(READY)
 	@$(RUN) benchmarks.alignment_crops

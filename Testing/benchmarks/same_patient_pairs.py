@@ -55,6 +55,11 @@ class SamePatient:
         return not (self.moves or self.noise_hu)
 
     @property
+    def whole(self) -> bool:
+        """Whether both scans show all of the scan they are made from."""
+        return self.kind == WHOLE
+
+    @property
     def moves(self) -> bool:
         """Whether anything moves between the scans."""
         return bool(self.amplitude_mm or self.random_mm or self.degrees or any(self.shift_mm))

@@ -74,7 +74,7 @@ class _Patient:
         else:
             shares = np.array(pair.box).T
             part = box[0] + shares * (box[1] - box[0])
-        return cls(scan, body, lung, part, pair.kind != "whole", region)
+        return cls(scan, body, lung, part, not pair.whole, region)
 
 
 def _lungs(hu: np.ndarray, body: np.ndarray, grid: Grid) -> np.ndarray:
