@@ -56,23 +56,14 @@ class Deformation:
         """Deform from x -> affine(x + start(x)); return the start itself where no stage made the scans more alike."""
         before, similarity_before = self._resemblance(affine, start), self.similarity(affine, start)[0]
         settings = self.preset.one_patient
-        one_patient = settings is not None and self._is_one_patient(settings, before)
-        if settings is not None and one_patient:
+        if settings is not None and self._is_one_patient(settings, before):
             steps, u = self._match(self.prepared, settings.stages, affine, start)
+            unfolded = folding_percent(u, self.fixed_view)  # before it is smoothed: folding shows a wrong match
+            u = self._follow_contrast(settings, affine, u)
         else:
             steps, u = self._match(self.features.scans, self.preset.stages, affine, start)
-        unfolded = folding_percent(u, self.fixed_view)  # before folds are removed: folding is a sign of a wrong match
-        if not one_patient and self.preset.refinement:
-            self.ticker.stage("refine")
-            # a descent that begins within a fold ends within it
-            u = remove_folding(u, self.lattice, self.work)
-            u = refine_field(
-                *self.features.scans, affine, u, self.lattice, self.preset.refinement, self.preset, self.work
-            )
-            one_patient = settings is not None and self._is_one_patient(settings, self._resemblance(affine, u))
-        if settings is not None and one_patient:
-            self.ticker.stage("detail")
-            u = self._follow_contrast(settings, affine, u)
+            unfolded = folding_percent(u, self.fixed_view)
+            u = self._refine(affine, u)
         u = remove_folding(u, self.lattice, self.work)
         after = self._resemblance(affine, u)
         measures = {"similarity_before": similarity_before, "unfolded_percent": unfolded}
@@ -101,7 +92,18 @@ class Deformation:
             steps.append(step)
         return steps, u
 
+    def _refine(self, affine: Affine, u: Tensor) -> Tensor:
+        """Refine the field, after removing its folds: a descent that begins within a fold ends within it."""
+        if self.preset.refinement is None:
+            return u
+        self.ticker.stage("refine")
+        u = remove_folding(u, self.lattice, self.work)
+        return refine_field(
+            *self.features.scans, affine, u, self.lattice, self.preset.refinement, self.preset, self.work
+        )
+
     def _follow_contrast(self, settings: OnePatient, affine: Affine, u: Tensor) -> Tensor:
+        self.ticker.stage("detail")
         u = remove_folding(u, self.lattice, self.work)
         for level in settings.levels:
             scans = self._with_voxels_of(level.spacing_mm)
