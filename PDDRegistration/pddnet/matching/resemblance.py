@@ -34,9 +34,9 @@ def local_correlation(fixed: Scan, moving: Scan, affine: Affine, field: Tensor, 
     f = fixed.warped(box, Affine.identity())
     m = moving.warped(box, affine, resample(field, lattice, box))
     weight = f.view * m.view
-    x, y = (each.hu.clamp(*CONTRAST_RANGE_HU) * weight for each in (f, m))
+    x, y = (each.hu.clamp(*CONTRAST_RANGE_HU) for each in (f, m))
     windows = [averages(n, REACH, weight) for n in box.shape]
-    sums = along_axes(torch.stack([weight, x, y, x * x, y * y, x * y]), windows)
+    sums = along_axes(torch.stack([torch.ones_like(x), x, y, x * x, y * y, x * y]) * weight, windows)
     share = sums[0]
     mean_x, mean_y, xx, yy, xy = sums[1:] / share.clamp(min=LEAST_SHARE_IN_VIEW)
     variance_x, variance_y = xx - mean_x.square(), yy - mean_y.square()
