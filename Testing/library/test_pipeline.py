@@ -17,7 +17,7 @@ from pddnet.core.affine import Affine
 from pddnet.core.field import DisplacementField
 from pddnet.core.grid import Grid
 from pddnet.core.image import Image
-from pddnet.core.presets import PRESETS, Stage
+from pddnet.core.presets import PRESETS, Preset, Stage
 from pddnet.core.result import Registration
 from pddnet.core.structures import VERDICTS
 from pddnet.errors import Cancelled, InputError
@@ -35,6 +35,7 @@ QUICK = dataclasses.replace(
     network_spacings_mm=(4.0,),  # the network, most of the time of a run, is asked once
 )
 IDLE = dataclasses.replace(QUICK, stages=(), semantic=0.0)  # ends where it starts: nothing is matched
+DETAILED = dataclasses.replace(QUICK, stages=(), one_patient=PRESETS["followup"].one_patient, semantic=0.0)
 REFINED = dataclasses.replace(QUICK, refinement=PRESETS["default"].refinement)
 TURN = np.array(sitk.Euler3DTransform((0, 0, 0), 0.2, -0.15, 0.3).GetMatrix()).reshape(3, 3)
 
@@ -230,10 +231,18 @@ def test_progress_rises_and_ends_in_the_last_stage() -> None:
     assert fractions == sorted(fractions)
     assert 0 <= fractions[0] <= fractions[-1] <= 1
     assert list(dict.fromkeys(stage for _, stage in seen)) == ["prepare", "structures", "align", "match 1", "finish"]
+    seen.clear()
+    register(*samples.small_pair(), DETAILED, progress=lambda fraction, stage: seen.append((fraction, stage)))
+    assert list(dict.fromkeys(stage for _, stage in seen)) == ["prepare", "align", "match 1", "detail", "finish"]
+    assert [fraction for fraction, _ in seen] == sorted(fraction for fraction, _ in seen)
 
 
-@pytest.mark.parametrize("stage", ["prepare", "align", "match 1", "refine", "finish"])
-def test_it_can_be_cancelled_in_every_stage(stage: str) -> None:
+@pytest.mark.parametrize(
+    ("preset", "stage"),
+    [*((REFINED, stage) for stage in ("prepare", "align", "match 1", "refine", "finish")), (DETAILED, "detail")],
+    ids=lambda value: value if isinstance(value, str) else value.name,
+)
+def test_it_can_be_cancelled_in_every_stage(preset: Preset, stage: str) -> None:
     pair = samples.small_pair()
     before = [image.array.copy() for image in pair]
 
@@ -242,7 +251,7 @@ def test_it_can_be_cancelled_in_every_stage(stage: str) -> None:
             raise Cancelled(stage)
 
     with pytest.raises(Cancelled):
-        register(*pair, REFINED, progress=stop)
+        register(*pair, preset, progress=stop)
     for image, array in zip(pair, before, strict=True):
         assert np.array_equal(image.array, array)
 
