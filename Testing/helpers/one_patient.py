@@ -22,7 +22,7 @@ PARTS = {  # of the moving scan, LPS mm: corners. Each is cut on all sides
     "lung": ((-140.0, -130.0, -90.0), (-20.0, 10.0, 5.0)),
     "vertebra": ((-70.0, -95.0, -245.0), (45.0, 25.0, -160.0)),
 }
-MARGIN_MM = 8.0  # around a part, painted for the fixed scan, which shows a little less than the part
+MARGIN_MM = 12.0  # painted around a part, for the fixed scan, whose box is turned
 _TURN = rotation(3, -4, 5) @ np.diag([-1.0, 1.0, 1.0])
 
 
@@ -39,16 +39,26 @@ def _noisy(array: np.ndarray, grid: Grid, seed: int) -> Image:
 
 @cache
 def pair(part: str) -> tuple[Image, Image]:
-    """The fixed scan, warped by SimpleITK from a finely painted one, oblique and left-handed; and the moving scan."""
+    """The fixed scan, warped by SimpleITK from a finely painted one, oblique and left-handed; and the moving scan.
+
+    Every voxel is the mean of eight samples: a boundary between single ones would stand up to half a voxel aside.
+    """
     low, high = (np.array(corner) for corner in PARTS[part])
+    painted = _grid(low - MARGIN_MM, high + MARGIN_MM, (1.25, 1.25, 1.5), np.eye(3))
+    fine = sitk_image(virtual_patient(SEED, painted, noise=0).image.array.astype(np.float32), painted)
     moving = _grid(low, high, (2.5, 2.5, 3.0), np.eye(3))
-    painted = _grid(low - MARGIN_MM, high + MARGIN_MM, (2.0, 2.0, 2.5), np.eye(3))
-    fine = virtual_patient(SEED, painted, noise=0).image
     fixed = _grid(low - TRUTH.shift + 4, high - TRUTH.shift - 4, (2.2, 2.4, 3.1), _TURN)
-    blank = sitk_image(np.zeros(fixed.shape, np.float32), fixed)
-    warped = sitk.Resample(sitk_image(fine.array.astype(np.float32), painted), blank, truth(), sitk.sitkLinear, -1000.0)
-    seen = virtual_patient(SEED, moving, noise=0).image
-    return _noisy(sitk.GetArrayFromImage(warped), fixed, 1), _noisy(seen.array, moving, 2)
+    return _seen(fine, fixed, truth(), 1), _seen(fine, moving, sitk.Transform(), 2)
+
+
+def _seen(fine: sitk.Image, grid: Grid, transform: sitk.Transform, seed: int) -> Image:
+    """Scan what `fine` shows at transform(x) for x on a grid."""
+    shape = tuple(2 * n for n in grid.shape)
+    eighths = Grid(shape, grid.spacing / 2, grid.index_to_point([-0.25] * 3), grid.direction)
+    blank = sitk_image(np.zeros(shape, np.float32), eighths)
+    array = sitk.GetArrayFromImage(sitk.Resample(fine, blank, transform, sitk.sitkLinear, -1000.0))
+    d, h, w = grid.shape
+    return _noisy(array.reshape(d, 2, h, 2, w, 2).mean((1, 3, 5)), grid, seed)
 
 
 def truth() -> sitk.DisplacementFieldTransform:

@@ -300,6 +300,30 @@ def test_unusable_volumes_are_refused_by_name(pair: tuple[Image, Image]) -> None
         register(*pair, "best")
 
 
+@pytest.mark.parametrize("side", ["fixed", "moving"])
+def test_a_mask_that_trusts_nothing_is_refused_by_name(side: str) -> None:
+    fixed, moving = samples.small_pair()
+    scan = {"fixed": fixed, "moving": moving}[side]
+    empty = Image(np.zeros(scan.grid.shape, np.uint8), scan.grid)
+    aside = Image(np.ones(scan.grid.shape, np.uint8), dataclasses.replace(scan.grid, origin=scan.grid.origin + 900.0))
+    for mask in (empty, aside):
+        with pytest.raises(InputError, match=f"{side} mask: the mask is empty inside the scan"):
+            register(fixed, moving, DETAILED, **{f"{side}_mask": mask})
+
+
+@pytest.mark.parametrize("preset", [QUICK, DETAILED], ids=["plain", "detailed"])
+def test_a_start_beside_everything_fails_in_words_and_numbers(preset: Preset) -> None:
+    fixed, moving = samples.small_pair()
+    far = sitk.TranslationTransform(3, (900.0, 0.0, 0.0))
+    spot = np.zeros(fixed.grid.shape, np.uint8)
+    spot[9, 11, 13] = 1
+    for settings in ({"initial_transform": far}, {"fixed_mask": Image(spot, fixed.grid)}):
+        found = register(fixed, moving, dataclasses.replace(preset, semantic=0.0), **settings)
+        assert found.verdict.status == "failed"
+        assert any("do not resemble each other" in reason for reason in found.verdict.reasons)
+        assert np.isfinite(found.field.array).all()
+
+
 @pytest.mark.slow
 def test_two_stages_both_ways_bring_landmarks_together() -> None:
     first, second = (virtual_patient(seed, full_view(seed, 5.0)) for seed in (3, 8))
