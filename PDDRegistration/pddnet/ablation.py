@@ -58,7 +58,7 @@ def configurations(preset: Preset) -> dict[str, Preset | None]:
     stages = preset.stages
     found: dict[str, Preset | None] = {
         "before": None,
-        "alignment alone": replace(preset, stages=(), refinement=None),
+        "alignment alone": replace(preset, stages=(), refinement=None, one_patient=None),
         "no mean field": replace(preset, regularised=False),
         "no optimisation": replace(preset, stages=tuple(replace(stage, iterations=0) for stage in stages)),
         "one direction": replace(preset, stages=tuple(replace(stage, both_ways=False) for stage in stages)),

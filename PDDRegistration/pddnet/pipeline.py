@@ -41,7 +41,7 @@ from .tensor.convert import to_array
 from .tensor.device import choose_device, free_memory
 from .tensor.execution import Work
 from .tensor.lattice import resample
-from .tensor.scan import Scan, prepare
+from .tensor.scan import Scan, inside, prepare
 
 if TYPE_CHECKING:
     import torch
@@ -90,14 +90,22 @@ def register(
     preset = find_preset(preset) if isinstance(preset, str) else preset
     if check_transform_type(transform_type) != DEFORMABLE:
         preset = dataclasses.replace(preset, stages=(), refinement=None, one_patient=None, fitted_risk=False)
-    smallest = max((stage.control_spacing_mm for stage in preset.stages), default=preset.field_spacing_mm)
+    smallest = max((stage.control_spacing_mm for stage in preset.usual_stages), default=preset.field_spacing_mm)
     fixed, fixed_warnings = check_volume(fixed, "fixed volume", smallest=smallest)
     moving, moving_warnings = check_volume(moving, "moving volume", smallest=smallest)
+    _check_mask(fixed_mask, fixed, "fixed mask")
+    _check_mask(moving_mask, moving, "moving mask")
     chosen = choose_device(device)
     semantic_weights, pdd_weights = _by_kind(weights, preset)
     features = FeatureSettings(preset, fixed_labels, moving_labels, semantic_weights, pdd_weights)
     job = _Job(fixed, moving, preset, transform_type, fixed_mask, moving_mask, initial_transform, align, features)
     return _run_in_memory(job, chosen, progress, fixed_warnings + moving_warnings)
+
+
+def _check_mask(mask: Image | None, scan: Image, name: str) -> None:
+    """Raise InputError if a mask trusts nothing of its scan."""
+    if mask is not None and not inside(mask, scan.grid).any():
+        raise InputError(f"{name}: the mask is empty inside the scan; draw it again or leave it out")
 
 
 def _by_kind(weights: Path | None, preset: Preset) -> tuple[Path | None, Path | None]:

@@ -281,7 +281,7 @@ def test_every_configuration_lacks_what_it_says_and_nothing_else(name: str) -> N
     found = configurations(preset)
     assert found.pop("before") is None
     assert found.pop("full") == preset
-    assert found.pop("alignment alone") == replace(preset, stages=(), refinement=None)
+    assert found.pop("alignment alone") == replace(preset, stages=(), refinement=None, one_patient=None)
     assert found.pop("no refinement", None) == (replace(preset, refinement=None) if preset.refinement else None)
     assert found.pop("no mean field") == replace(preset, regularised=False)
     assert found.pop("MIND alone") == replace(preset, semantic=0.0)

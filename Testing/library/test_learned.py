@@ -80,7 +80,7 @@ def test_structures_find_the_place_where_the_search_goes_wrong(
     fixed, moving = patients
     wrong = np.array([0.0, 20.0, 260.0])
     monkeypatch.setattr(affine_search, "best_translations", lambda *given: [wrong])
-    affine_only = dataclasses.replace(find_preset("default"), stages=(), refinement=None)
+    affine_only = dataclasses.replace(find_preset("default"), stages=(), refinement=None, one_patient=None)
     guides = {"fixed_labels": fixed.labels, "moving_labels": moving.labels} if guided else {}
     names = sorted(fixed.landmarks.keys() & moving.landmarks.keys())
     points = [np.array([patient.landmarks[name] for name in names]) for patient in patients]

@@ -17,11 +17,11 @@ from pddnet.core.affine import Affine
 from pddnet.core.field import DisplacementField
 from pddnet.core.grid import Grid
 from pddnet.core.image import Image
-from pddnet.core.presets import PRESETS, Stage
+from pddnet.core.presets import PRESETS, Preset, Stage
 from pddnet.core.result import Registration
 from pddnet.core.structures import VERDICTS
 from pddnet.errors import Cancelled, InputError
-from pddnet.matching import alignment
+from pddnet.matching import alignment, deformation
 from pddnet.matching.stage import StageResult
 from pddnet.phantom.labels import LEFT_KIDNEY
 from pddnet.phantom.phantom import full_view, virtual_patient
@@ -31,9 +31,11 @@ QUICK = dataclasses.replace(
     PRESETS["default"],
     stages=(Stage(24.0, 24.0, 7, 8.0, 0.005, iterations=10),),
     refinement=None,
+    one_patient=None,
     network_spacings_mm=(4.0,),  # the network, most of the time of a run, is asked once
 )
 IDLE = dataclasses.replace(QUICK, stages=(), semantic=0.0)  # ends where it starts: nothing is matched
+DETAILED = dataclasses.replace(QUICK, stages=(), one_patient=PRESETS["followup"].one_patient, semantic=0.0)
 REFINED = dataclasses.replace(QUICK, refinement=PRESETS["default"].refinement)
 TURN = np.array(sitk.Euler3DTransform((0, 0, 0), 0.2, -0.15, 0.3).GetMatrix()).reshape(3, 3)
 
@@ -229,10 +231,18 @@ def test_progress_rises_and_ends_in_the_last_stage() -> None:
     assert fractions == sorted(fractions)
     assert 0 <= fractions[0] <= fractions[-1] <= 1
     assert list(dict.fromkeys(stage for _, stage in seen)) == ["prepare", "structures", "align", "match 1", "finish"]
+    seen.clear()
+    register(*samples.small_pair(), DETAILED, progress=lambda fraction, stage: seen.append((fraction, stage)))
+    assert list(dict.fromkeys(stage for _, stage in seen)) == ["prepare", "align", "match 1", "detail", "finish"]
+    assert [fraction for fraction, _ in seen] == sorted(fraction for fraction, _ in seen)
 
 
-@pytest.mark.parametrize("stage", ["prepare", "align", "match 1", "refine", "finish"])
-def test_it_can_be_cancelled_in_every_stage(stage: str) -> None:
+@pytest.mark.parametrize(
+    ("preset", "stage"),
+    [*((REFINED, stage) for stage in ("prepare", "align", "match 1", "refine", "finish")), (DETAILED, "detail")],
+    ids=lambda value: value if isinstance(value, str) else value.name,
+)
+def test_it_can_be_cancelled_in_every_stage(preset: Preset, stage: str) -> None:
     pair = samples.small_pair()
     before = [image.array.copy() for image in pair]
 
@@ -241,7 +251,7 @@ def test_it_can_be_cancelled_in_every_stage(stage: str) -> None:
             raise Cancelled(stage)
 
     with pytest.raises(Cancelled):
-        register(*pair, REFINED, progress=stop)
+        register(*pair, preset, progress=stop)
     for image, array in zip(pair, before, strict=True):
         assert np.array_equal(image.array, array)
 
@@ -290,6 +300,30 @@ def test_unusable_volumes_are_refused_by_name(pair: tuple[Image, Image]) -> None
         register(*pair, "best")
 
 
+@pytest.mark.parametrize("side", ["fixed", "moving"])
+def test_a_mask_that_trusts_nothing_is_refused_by_name(side: str) -> None:
+    fixed, moving = samples.small_pair()
+    scan = {"fixed": fixed, "moving": moving}[side]
+    empty = Image(np.zeros(scan.grid.shape, np.uint8), scan.grid)
+    aside = Image(np.ones(scan.grid.shape, np.uint8), dataclasses.replace(scan.grid, origin=scan.grid.origin + 900.0))
+    for mask in (empty, aside):
+        with pytest.raises(InputError, match=f"{side} mask: the mask is empty inside the scan"):
+            register(fixed, moving, DETAILED, **{f"{side}_mask": mask})
+
+
+@pytest.mark.parametrize("preset", [QUICK, DETAILED], ids=["plain", "detailed"])
+def test_a_start_beside_everything_fails_in_words_and_numbers(preset: Preset) -> None:
+    fixed, moving = samples.small_pair()
+    far = sitk.TranslationTransform(3, (900.0, 0.0, 0.0))
+    spot = np.zeros(fixed.grid.shape, np.uint8)
+    spot[9, 11, 13] = 1
+    for settings in ({"initial_transform": far}, {"fixed_mask": Image(spot, fixed.grid)}):
+        found = register(fixed, moving, dataclasses.replace(preset, semantic=0.0), **settings)
+        assert found.verdict.status == "failed"
+        assert any("do not resemble each other" in reason for reason in found.verdict.reasons)
+        assert np.isfinite(found.field.array).all()
+
+
 @pytest.mark.slow
 def test_two_stages_both_ways_bring_landmarks_together() -> None:
     first, second = (virtual_patient(seed, full_view(seed, 5.0)) for seed in (3, 8))
@@ -311,13 +345,14 @@ def test_two_stages_both_ways_bring_landmarks_together() -> None:
 
 
 def test_the_directions_disagreement_is_the_last_stages_that_has_both(monkeypatch: pytest.MonkeyPatch) -> None:
-    gaps, real = iter((9.0, 4.0, None)), pipeline.deform
+    gaps, real = iter((9.0, 4.0, None)), deformation.deform
 
     def deform(*args: Any) -> StageResult:
         step, gap = real(*args), next(gaps)
         return dataclasses.replace(step, inconsistency=None if gap is None else torch.full_like(step.uncertainty, gap))
 
-    monkeypatch.setattr(pipeline, "deform", deform)
+    monkeypatch.setattr(deformation, "deform", deform)
+    monkeypatch.setattr(deformation, "resemblance", lambda *_: 0.0)  # else a deformation of mere noise is left out
     stage = dataclasses.replace(
         QUICK.stages[0], control_spacing_mm=40.0, capture_range_mm=8.0, displacements_per_axis=3
     )

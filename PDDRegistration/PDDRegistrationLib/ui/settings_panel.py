@@ -157,9 +157,10 @@ def presetTexts(preset: Preset) -> tuple[str, str]:
 
 def _presetValues(preset: Preset) -> dict[str, str]:
     """Return the preset's values, in the words of the widgets."""
-    first, last = preset.stages[0], preset.stages[-1]
+    stages = preset.usual_stages
+    first, last = stages[0], stages[-1]
     points = _("{count} points per axis").format(count=last.control_points_per_axis)
-    steps = sorted({stage.iterations for stage in preset.stages})
+    steps = sorted({stage.iterations for stage in stages})
     return {
         "captureRange": f"{first.capture_range_mm:g} mm",
         "controlSpacing": f"{last.control_spacing_mm:g} mm" if last.control_points_per_axis is None else points,

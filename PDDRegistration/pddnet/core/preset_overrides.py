@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from ..errors import InputError
-from .presets import Preset, Refinement, Stage
+from .presets import OnePatient, Preset, Refinement, Stage
 
 LIMITS = {
     "capture_range": (4.0, 100.0, "mm"),
@@ -31,9 +31,9 @@ def adjusted(
     Args:
         capture_range: mm, the largest displacement per axis of the first stage; the displacement step is kept. Later
             stages refine its result: their range is only reduced, if it is larger.
-        control_spacing: mm between control points of the last stage; earlier ones and the refinement change by the
+        control_spacing: mm between control points of the last stage; earlier ones and the refinements change by the
             same factor.
-        smoothness: factor on every stage's weight of the diffusion penalty, and the refinement's.
+        smoothness: factor on every stage's weight of the diffusion penalty, and the refinements'.
         iterations: of the instance optimisation, in every stage; 0 omits it.
         both_ways: whether the first stage, and later ones with `both_ways` in the preset, are averaged with the inverse
             of the opposite direction.
@@ -46,27 +46,74 @@ def adjusted(
     numbers = {"capture_range": capture_range, "control_spacing": control_spacing, "smoothness": smoothness}
     for name, value in (numbers | {"iterations": iterations}).items():
         _check(name, value)
-    if not preset.stages or all(value is None for value in (*numbers.values(), iterations, both_ways)):
+    changes = _Changes(capture_range, control_spacing, smoothness, iterations, both_ways)
+    if not preset.usual_stages or changes == _Changes():
         return preset
-    stages, refinement = list(preset.stages), preset.refinement
-    if capture_range is not None:
-        first, *later = stages
-        stages = [_with_range(first, capture_range), *(_within_range(stage, capture_range) for stage in later)]
-    if control_spacing is not None:
-        refinement = refinement and _scaled_spacing(refinement, control_spacing / stages[-1].control_spacing_mm)
-        stages = _spaced(stages, control_spacing)
-    if smoothness is not None:
-        stages = [replace(stage, smoothness=smoothness * stage.smoothness) for stage in stages]
-        refinement = refinement and replace(refinement, smoothness=smoothness * refinement.smoothness)
-    if iterations is not None:
-        stages = [replace(stage, iterations=int(iterations)) for stage in stages]
-    if both_ways is not None:
-        averaged = [both_ways and (stage.both_ways or n == 0) for n, stage in enumerate(stages)]
-        stages = [replace(stage, both_ways=ways) for stage, ways in zip(stages, averaged, strict=True)]
-    if tuple(stages) == preset.stages:
+    factor = changes.spacing_factor(preset.usual_stages)
+    found = replace(
+        preset,
+        stages=changes.of_stages(preset.stages, control_spacing),
+        refinement=preset.refinement and changes.of_refinement(preset.refinement, factor),
+        one_patient=preset.one_patient and changes.of_one_patient(preset.one_patient, factor, alone=not preset.stages),
+    )
+    if found == preset:
         return preset
-    name = f"{preset.name} (changed)"
-    return replace(preset, name=name, stages=tuple(stages), refinement=refinement, fitted_risk=False)
+    return replace(found, name=f"{preset.name} (changed)", fitted_risk=False)
+
+
+@dataclass(frozen=True)
+class _Changes:
+    """What the user sets; None: as the preset says."""
+
+    capture_range: float | None = None
+    control_spacing: float | None = None
+    smoothness: float | None = None
+    iterations: int | None = None
+    both_ways: bool | None = None
+
+    def spacing_factor(self, stages: tuple[Stage, ...]) -> float:
+        """Return the factor on the spacing of all control points; 1 if their number is fixed instead."""
+        last_mm = stages[-1].control_spacing_mm
+        return self.control_spacing / last_mm if self.control_spacing is not None and last_mm else 1.0
+
+    def of_stages(self, before: tuple[Stage, ...], control_spacing: float | None) -> tuple[Stage, ...]:
+        stages = list(before)
+        if stages and self.capture_range is not None:
+            first, *later = stages
+            later = [_within_range(stage, self.capture_range) for stage in later]
+            stages = [_with_range(first, self.capture_range), *later]
+        if stages and control_spacing is not None:
+            stages = _spaced(stages, control_spacing)
+        if self.smoothness is not None:
+            stages = [replace(stage, smoothness=self.smoothness * stage.smoothness) for stage in stages]
+        if self.iterations is not None:
+            stages = [replace(stage, iterations=int(self.iterations)) for stage in stages]
+        if self.both_ways is not None:
+            averaged = [self.both_ways and (stage.both_ways or n == 0) for n, stage in enumerate(stages)]
+            stages = [replace(stage, both_ways=ways) for stage, ways in zip(stages, averaged, strict=True)]
+        return tuple(stages)
+
+    def of_refinement(self, before: Refinement, factor: float) -> Refinement:
+        smoothness = before.smoothness * (1.0 if self.smoothness is None else self.smoothness)
+        return replace(before, smoothness=smoothness, control_spacing_mm=before.control_spacing_mm * factor)
+
+    def of_one_patient(self, before: OnePatient, factor: float, *, alone: bool) -> OnePatient:
+        """Change the stages for one patient; beside others (not `alone`) they never look farther than the preset's."""
+        changes, stages = self, before.stages
+        if not alone and self.capture_range is not None:
+            stages = tuple(_within_range(stage, self.capture_range) for stage in stages)
+            changes = replace(self, capture_range=None)
+        control_spacing = None if self.control_spacing is None else stages[-1].control_spacing_mm * factor
+        smoothness = 1.0 if self.smoothness is None else self.smoothness
+        levels = tuple(
+            replace(
+                level,
+                control_spacing_mm=level.control_spacing_mm * factor,
+                smoothness=level.smoothness * smoothness,
+            )
+            for level in before.levels
+        )
+        return replace(before, stages=changes.of_stages(stages, control_spacing), levels=levels)
 
 
 def _check(name: str, value: float | None) -> None:
@@ -87,10 +134,6 @@ def _with_range(stage: Stage, range_mm: float) -> Stage:
 
 def _within_range(stage: Stage, range_mm: float) -> Stage:
     return _with_range(stage, range_mm) if range_mm < stage.capture_range_mm else stage
-
-
-def _scaled_spacing(refinement: Refinement, factor: float) -> Refinement:
-    return replace(refinement, control_spacing_mm=refinement.control_spacing_mm * factor)
 
 
 def _spaced(stages: list[Stage], control_spacing_mm: float) -> list[Stage]:

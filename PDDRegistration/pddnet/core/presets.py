@@ -44,6 +44,7 @@ class ContrastLevel:
     control_spacing_mm: float
     window_mm: float  # standard deviation of the window of the local contrast
     iterations: int
+    smoothness: float = 1.0  # factor on the weight of the penalty
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,11 @@ class Preset:
     regularised: bool = True  # min-convolution and mean field over the costs; False to measure their contribution
     field_spacing_mm: float = 4.0  # spacing of the transform's grid
     fitted_risk: bool = False  # whether the verdict's risk was fitted to runs with these stages
+
+    @property
+    def usual_stages(self) -> tuple[Stage, ...]:
+        """Return the stages of a run: those for one patient, if the preset is for nothing else."""
+        return self.stages or (self.one_patient.stages if self.one_patient else ())
 
 
 _COARSE = Stage(

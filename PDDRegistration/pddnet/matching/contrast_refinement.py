@@ -60,6 +60,7 @@ class _Fit:
         self._lattice = box.isotropic(spacing_mm, MARGIN_MM)
         self.control = box.isotropic(level.control_spacing_mm, level.control_spacing_mm)
         self._affine, self._work = affine, work
+        self._smoothness = SMOOTHNESS * level.smoothness
         seen = _contrast(fixed, level).warped(self._lattice, Affine.identity())
         work.tick()
         self._moving = _contrast(moving, level)
@@ -79,7 +80,7 @@ class _Fit:
         slopes = (self._slopes + _slopes(contrast, self._lattice)).div_(2)
         weight = self._weight * (view > LEAST_VIEW) / (1 + (difference / TOLERANCE).square()).square()
         self._work.tick()
-        penalty = Diffusion(u, float(self.control.spacing[0]), SMOOTHNESS, YIELD_STRAIN)
+        penalty = Diffusion(u, float(self.control.spacing[0]), self._smoothness, YIELD_STRAIN)
         force = -self._on_control(slopes * (weight * difference)) - penalty.gradient(u)
         products = [self._on_control((slopes[i] * slopes[j] * weight)[None]) for i, j in SYMMETRIC]
         self._work.tick()

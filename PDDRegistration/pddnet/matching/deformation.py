@@ -53,7 +53,10 @@ class Deformation:
     work: Work
 
     def run(self, affine: Affine, start: Tensor) -> Deformed:
-        """Deform from x -> affine(x + start(x)); return the start itself where no stage made the scans more alike."""
+        """Deform from x -> affine(x + start(x)); return the start itself if the scans look less alike afterwards.
+
+        A guided run keeps what the labels ask for, whatever the scans look like.
+        """
         before, similarity_before = self._resemblance(affine, start), self.similarity(affine, start)[0]
         settings = self.preset.one_patient
         if settings is not None and self._is_one_patient(settings, before):
@@ -68,7 +71,8 @@ class Deformation:
         after = self._resemblance(affine, u)
         measures = {"similarity_before": similarity_before, "unfolded_percent": unfolded}
         measures |= {"resemblance_before": before, "resemblance": after}
-        if after < before and self.similarity(affine, u)[0] < similarity_before:
+        worse = after < before and self.similarity(affine, u)[0] < similarity_before
+        if worse and not self.guided:
             return Deformed(start, [], measures | {"resemblance": before}, [NOT_BETTER])
         return Deformed(u, steps, measures)
 

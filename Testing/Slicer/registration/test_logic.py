@@ -181,7 +181,7 @@ def test_a_bad_node_is_an_input_error(logic, pair, change, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"preset": "best"}, "there is no preset 'best'; choose one of default, mind, fast"),
+        ({"preset": "best"}, "there is no preset 'best'; choose one of default, followup, breathing, mind, fast"),
         ({"preset": "fast", "device": "abacus"}, "there is no device 'abacus'; choose one of auto, cpu, cuda"),
     ],
 )

@@ -10,8 +10,9 @@ import SimpleITK as sitk
 from helpers.samples import FIXED, MOVING, body
 from pddnet import pipeline
 from pddnet.core.preset_overrides import LIMITS, adjusted
-from pddnet.core.presets import PRESETS, Preset, Refinement, Stage
+from pddnet.core.presets import PRESETS, ContrastLevel, OnePatient, Preset, Refinement, Stage
 from pddnet.errors import InputError
+from pddnet.matching import deformation
 from pddnet.worker import tasks as worker_tasks
 
 COARSE = Stage(
@@ -99,8 +100,9 @@ def test_values_out_of_bounds_are_named(name: str) -> None:
         adjusted(TWO, **{name: value})
 
 
-def test_a_run_uses_them_and_says_so() -> None:
+def test_a_run_uses_them_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """The worker's register, whose report names the preset; no search and no optimisation give another field."""
+    monkeypatch.setattr(deformation, "resemblance", lambda *_: 0.0)  # else a deformation of mere noise is left out
     fixed, moving = body(FIXED), body(MOVING)
     scans = {"fixed": fixed, "moving": moving, "preset": "fast", "device": "cpu"}
     start = sitk.TranslationTransform(3, (MOVING.centre - FIXED.centre).tolist())
@@ -123,3 +125,33 @@ def test_the_refinement_follows_in_spacing_and_smoothness() -> None:
     assert adjusted(preset, control_spacing=15).refinement == Refinement(9.0, 0.01, 60)
     assert adjusted(preset, smoothness=3).refinement == Refinement(6.0, pytest.approx(0.03), 60)
     assert adjusted(preset, iterations=0).refinement == preset.refinement
+
+
+ONE = OnePatient((FINE,), (ContrastLevel(4.0, 12.0, 6.0, 6), ContrastLevel(2.0, 6.0, 4.0, 4)), None)
+ALONE = Preset("alone", "for tests", (), one_patient=ONE)
+BESIDE = dataclasses.replace(TWO, one_patient=ONE)
+
+
+def test_a_preset_for_one_patient_alone_is_changed_like_any_other() -> None:
+    assert adjusted(ALONE, capture_range=16, control_spacing=10, smoothness=1, iterations=12) is ALONE
+    wider = adjusted(ALONE, capture_range=24)
+    assert wider.name == "alone (changed)"
+    assert wider.one_patient.stages == (dataclasses.replace(FINE, capture_range_mm=24, displacements_per_axis=13),)
+    assert wider.one_patient.levels == ONE.levels
+
+
+@pytest.mark.parametrize("preset", [ALONE, BESIDE])
+def test_the_refinement_by_contrast_follows_in_spacing_and_smoothness(preset: Preset) -> None:
+    changed = adjusted(preset, control_spacing=15, smoothness=3, iterations=2, both_ways=True).one_patient
+    assert changed.stages == (
+        dataclasses.replace(
+            FINE, control_spacing_mm=15.0, smoothness=pytest.approx(0.03), iterations=2, both_ways=True
+        ),
+    )
+    assert changed.levels == (ContrastLevel(4.0, 18.0, 6.0, 6, 3.0), ContrastLevel(2.0, 9.0, 4.0, 4, 3.0))
+
+
+def test_beside_other_stages_those_for_one_patient_never_look_farther() -> None:
+    assert adjusted(BESIDE, capture_range=64).one_patient == ONE
+    (near,) = adjusted(BESIDE, capture_range=8).one_patient.stages
+    assert (near.capture_range_mm, near.displacements_per_axis) == (8, 5)

@@ -15,7 +15,7 @@ from pddnet.core.masks import mask_centre, masks_shift
 from pddnet.core.presets import PRESETS
 from pddnet.pipeline import register
 
-IDLE = dataclasses.replace(PRESETS["mind"], stages=(), refinement=None)  # ends where it starts
+IDLE = dataclasses.replace(PRESETS["mind"], stages=(), refinement=None, one_patient=None)  # ends where it starts
 HERE, THERE = samples.FIXED.centre + [4.0, -5.0, 3.0], samples.MOVING.centre + [-6.0, 2.0, 5.0]
 
 

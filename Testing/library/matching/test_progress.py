@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pddnet.errors import Cancelled
-from pddnet.matching.progress import Ticker
+from pddnet.matching.progress import Ticker, expected_shares
 from pddnet.tensor.execution import Work
 
 
@@ -27,6 +27,14 @@ def test_fractions_follow_the_shares(monkeypatch: pytest.MonkeyPatch) -> None:
     assert seen[501] == (0.25, "b")
     assert 0.25 < seen[502][0] < 0.3
     assert list(ticker.seconds) == ["a", "b"]
+
+
+def test_a_run_by_detail_has_its_stage_before_the_last() -> None:
+    plain = expected_shares({"structures": 2.0}, 2, refined=True)
+    assert list(plain) == ["prepare", "structures", "align", "match 1", "match 2", "refine", "finish"]
+    detailed = expected_shares({"structures": 2.0}, 2, refined=True, detailed=True)
+    assert list(detailed) == [*list(plain)[:-1], "detail", "finish"]
+    assert {name: share for name, share in detailed.items() if name != "detail"} == plain
 
 
 @pytest.mark.parametrize("threads", [1, 3])
