@@ -42,16 +42,16 @@ def remove_folding(field: Tensor, lattice: Grid, work: Work = ALONE, *, border: 
         reach = FIRST_REACH + count // ROUNDS_PER_NODE
         part = _box(folded, 2 * reach + 2)  # the nodes that change, those whose determinant changes, one more
         inner = field[(slice(None), *part)]
-        inner += _closeness(folded[part], reach, field.dtype) * free[part] * (_averaged(inner, 1) - inner)
+        inner += closeness(folded[part], reach, field.dtype) * free[part] * (averaged(inner, 1) - inner)
         inside, core = _core(part, folded.shape)
         folded[inside] = (least_determinant(inner, lattice) < LEAST_DETERMINANT)[core]
     return field
 
 
-def _closeness(folded: Tensor, reach: int, dtype: torch.dtype) -> Tensor:
+def closeness(folded: Tensor, reach: int, dtype: torch.dtype) -> Tensor:
     """Return weights (D, H, W): 1 at the folds, fading to 0 at twice `reach` nodes from them."""
-    within_reach = _averaged(folded[None].to(dtype), reach) > 0
-    return _averaged(within_reach.to(dtype), reach - 1)[0]
+    within_reach = averaged(folded[None].to(dtype), reach) > 0
+    return averaged(within_reach.to(dtype), reach - 1)[0]
 
 
 def _core(part: tuple[slice, ...], shape: tuple[int, ...]) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
@@ -105,7 +105,7 @@ def _dot(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
     return (a[0] * b[0]).addcmul_(a[1], b[1]).addcmul_(a[2], b[2])
 
 
-def _averaged(x: Tensor, radius: int) -> Tensor:
+def averaged(x: Tensor, radius: int) -> Tensor:
     """Average x (C, D, H, W) over (2 radius + 1)^3 nodes, the border repeated."""
     return along_axes(x, [averages(n, radius, x) for n in x.shape[1:]])  # products: torch's pools are slow on a CPU
 
