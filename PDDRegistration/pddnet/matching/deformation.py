@@ -12,7 +12,7 @@ from ..core.grid import Grid
 from ..core.image import Image
 from ..core.presets import OnePatient, Preset, Stage
 from ..tensor.execution import Work
-from ..tensor.folding import remove_folding
+from ..tensor.folding import MOST_DETERMINANT, remove_folding
 from ..tensor.lattice import compose, resample
 from ..tensor.scan import Scan, prepare_finer
 from .contrast_refinement import refine_by_contrast
@@ -65,7 +65,7 @@ class Deformation:
         if not one_patient and self.preset.refinement:
             self.ticker.stage("refine")
             # a descent that begins within a fold ends within it
-            u = remove_folding(u, self.lattice, self.work)
+            u = remove_folding(u, self.lattice, self.work, most=MOST_DETERMINANT)
             u = refine_field(
                 *self.features.scans, affine, u, self.lattice, self.preset.refinement, self.preset, self.work
             )
@@ -73,7 +73,7 @@ class Deformation:
         if settings is not None and one_patient:
             self.ticker.stage("detail")
             u = self._follow_contrast(settings, affine, u)
-        u = remove_folding(u, self.lattice, self.work)
+        u = remove_folding(u, self.lattice, self.work, most=MOST_DETERMINANT)
         after = self._resemblance(affine, u)
         measures = {"similarity_before": similarity_before, "unfolded_percent": unfolded}
         measures |= {"resemblance_before": before, "resemblance": after}
