@@ -17,7 +17,7 @@ from .execution import ALONE, Work
 from .folding import averaged, closeness, least_determinant
 from .lattice import compose, mesh, sample
 
-SQUARINGS = 2  # in the logarithm; each interpolates between nodes, and blurs
+SQUARINGS = 2  # each interpolates between nodes, and blurs, but halves the steps
 LEAST_STEPS = 2  # along v, none longer than a voxel
 LOGARITHM_ROUNDS = 6
 MOST_SMOOTHINGS = 40
@@ -71,7 +71,7 @@ def both_ways(v: Tensor, lattice: Grid, work: Work = ALONE) -> tuple[Tensor, Ten
     The flow itself never folds. Its samples may, where v changes much from node to node.
     """
     for _ in range(MOST_SMOOTHINGS):
-        both = exponential(v, lattice), exponential(-v, lattice)
+        both = exponential(v, lattice, SQUARINGS), exponential(-v, lattice, SQUARINGS)
         work.tick()
         folded = torch.stack([least_determinant(u, lattice) for u in both]).amin(0) < LEAST_DETERMINANT
         if not bool(folded.any()):
