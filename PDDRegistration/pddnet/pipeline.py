@@ -11,12 +11,13 @@ import SimpleITK as sitk
 
 from . import tensor  # noqa: F401  raises `TorchMissing` where torch cannot be loaded
 from .core.affine import Affine
+from .core.field import DisplacementField
 from .core.grid import Grid
 from .core.image import Image
 from .core.linear import DEFORMABLE, LinearTransform, check_transform_type
 from .core.masks import masks_shift
 from .core.presets import Preset, find_preset
-from .core.result import Progress, Registration
+from .core.result import InverseParts, Progress, Registration
 from .errors import InputError
 from .io.validation import check_volume
 from .io.weights_file import PDD, SEMANTIC, read_weights
@@ -36,12 +37,13 @@ from .matching.progress import Ticker, expected_shares
 from .matching.similarity import Similarity, agreement
 from .matching.structure_report import compare_structures
 from .matching.verdict import judge
-from .tensor.affine_field import join, margin, split
+from .tensor.affine_field import fade, join, margin, split
 from .tensor.convert import to_array
 from .tensor.device import choose_device, free_memory
 from .tensor.execution import Work
-from .tensor.lattice import resample
+from .tensor.lattice import resample, to_lps
 from .tensor.scan import Scan, inside, prepare
+from .tensor.velocity import both_ways, logarithm
 
 if TYPE_CHECKING:
     import torch
@@ -63,6 +65,7 @@ def register(
     moving_labels: Image | None = None,
     initial_transform: sitk.Transform | None = None,
     align: bool = True,
+    diffeomorphic: bool = False,
     device: str = "auto",
     weights: Path | None = None,
     progress: Progress | None = None,
@@ -77,6 +80,8 @@ def register(
         fixed_labels, moving_labels: label maps that guide the matching; pass them only for that purpose.
         initial_transform: fixed to moving points (LPS mm); it replaces the alignment.
         align: whether to search for the alignment when no initial transform is given.
+        diffeomorphic: whether the deformation before the affine map is to be the exponential of a stationary velocity
+            field (Arsigny et al. 2006), whose negative gives the inverse; without effect on a linear transform.
         device: auto, cpu or cuda. A GPU that runs out of memory is tried once more in smaller pieces, then the CPU.
         weights: file with weights of your own training. Those of the segmentation network replace the bundled ones, if
             the preset uses it; those of pdd-net add its features to the ones that the preset compares.
@@ -98,7 +103,8 @@ def register(
     chosen = choose_device(device)
     semantic_weights, pdd_weights = _by_kind(weights, preset)
     features = FeatureSettings(preset, fixed_labels, moving_labels, semantic_weights, pdd_weights)
-    job = _Job(fixed, moving, preset, transform_type, fixed_mask, moving_mask, initial_transform, align, features)
+    masks = fixed_mask, moving_mask
+    job = _Job(fixed, moving, preset, transform_type, *masks, initial_transform, align, diffeomorphic, features)
     return _run_in_memory(job, chosen, progress, fixed_warnings + moving_warnings)
 
 
@@ -153,6 +159,7 @@ class _Job:
     moving_mask: Image | None
     initial_transform: sitk.Transform | None
     align: bool
+    diffeomorphic: bool
     features: FeatureSettings
 
     def run(self, device: torch.device, work: Work, progress: Progress | None, warnings: list[str]) -> Registration:
@@ -189,7 +196,12 @@ class _Job:
             **self._agreement(features, affine, field, lattice),
             **({"peak_ratio": alignment.peak_ratio(prepared[0].box)} if alignment.candidates else {}),
         }
-        joined = join(affine, field, lattice, self._field_grid(field, lattice))
+        grid = self._field_grid(field, lattice)
+        inner, inverse = fade(field, lattice, grid), None
+        if self.diffeomorphic and linear is None:
+            inner, back = both_ways(logarithm(inner, grid, work), grid, work)
+            inverse = InverseParts(affine, DisplacementField(to_lps(back, grid), grid))
+        joined = join(affine, inner, grid)
         uncertainty = resample(measured.uncertainty[None], lattice, joined.grid)[0]
         structures = compare_structures(*features.scans, joined, affine, work)
         ticker.close()
@@ -208,6 +220,7 @@ class _Job:
             inverse_consistency=measured.inverse_consistency,
             warnings=(*warnings, *_without_body(prepared), *deformed.warnings),
             linear=linear,
+            inverse_parts=inverse,
             structures=structures,
         )
 

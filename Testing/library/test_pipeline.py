@@ -408,3 +408,28 @@ def test_an_organ_that_was_moved_is_named_alone() -> None:
     assert [fit.name for fit in astray] == ["left kidney"]
     assert np.allclose(astray[0].shift_lps_mm, shift, atol=5.0)
     assert any("left kidney" in reason for reason in found.verdict.reasons)
+
+
+@pytest.mark.slow
+def test_a_diffeomorphic_result_hardly_differs_and_has_its_inverse(
+    pair: tuple[Image, Image], result: Registration, points: np.ndarray
+) -> None:
+    found = register(*pair, QUICK, diffeomorphic=True)
+    assert (found.diffeomorphic, result.diffeomorphic) == (True, False)
+    apart = np.linalg.norm(found.field.transform_points(points) - result.field.transform_points(points), axis=-1)
+    assert 0.0 < apart.mean() < 0.1
+    assert found.field.jacobian_determinant().min() > 0.0
+    inverse, residual = found.inverse(pair[1].grid)
+    landed = found.field.transform_points(points)
+    within = inverse.grid.contains(landed)
+    assert within.sum() > 50
+    error = np.linalg.norm(inverse.transform_points(landed[within]) - points[within], axis=-1)
+    assert error.mean() < 0.1
+    assert error.max() <= residual + 1.0
+    assert residual < 2.0
+
+
+def test_a_linear_result_needs_no_velocity(pair: tuple[Image, Image]) -> None:
+    found = register(*pair, IDLE, transform_type="rigid", diffeomorphic=True)
+    assert found.inverse_parts is None
+    assert found.linear is not None

@@ -65,7 +65,7 @@ class RegistrationJob(SceneJob[Result]):
         fixed = imageFromVolume(chosen.fixedVolume)
         moving = imageFromVolume(chosen.movingVolume, chosen.ignored(chosen.movingVolume))
         request: dict[str, Any] = {"do": "register", "preset": chosen.preset, "device": chosen.device}
-        request["transform_type"] = chosen.transformType
+        request |= {"transform_type": chosen.transformType, "diffeomorphic": chosen.diffeomorphic}
         request |= {"fixed": fixed, "moving": moving} | masksOf(chosen, fixed.grid, moving.grid)
         if chosen.adjust:
             request["adjust"] = dict(chosen.adjust)

@@ -45,6 +45,7 @@ class RegistrationParameters(ParameterNodeClass):
     preset: str = "default"
     device: str = "auto"
     transformType: str = "deformable"  # or rigid, similarity, affine
+    diffeomorphic: bool = False
     captureRange: float = 0.0  # mm
     controlSpacing: float = 0.0  # mm
     smoothness: float = 0.0  # times the preset's

@@ -29,7 +29,8 @@ class Selection(OutputNodes):
 
     fixedMask, movingMask: the valid region of each scan; of a segmentation the segment with the ID ...MaskSegment, or
     all. initialTransform, or the pairs of fixedPoints and movingPoints: the initial alignment, instead of a search.
-    transformType: deformable, rigid, similarity or affine. guide: whether the segmentations guide the registration.
+    transformType: deformable, rigid, similarity or affine. diffeomorphic: whether the deformation is to be the
+    exponential of a velocity field. guide: whether the segmentations guide the registration.
     adjust: see `pddnet.core.preset_overrides.adjusted`.
     """
 
@@ -40,6 +41,7 @@ class Selection(OutputNodes):
     preset: str = "default"
     device: str = "auto"
     transformType: str = DEFORMABLE
+    diffeomorphic: bool = False
     fixedMask: slicer.vtkMRMLNode | None = None
     movingMask: slicer.vtkMRMLNode | None = None
     fixedMaskSegment: str = ""
@@ -159,6 +161,9 @@ class Selection(OutputNodes):
                 raise OutputTaken(text.format(node=node.GetName(), transform=transform.GetName()))
 
 
-_SETTINGS = ("preset", "device", "transformType", "fixedMaskSegment", "movingMaskSegment", "guide", "adjust")
+_SETTINGS = (
+    *("preset", "device", "transformType", "diffeomorphic"),
+    *("fixedMaskSegment", "movingMaskSegment", "guide", "adjust"),
+)
 NODES = tuple(entry.name for entry in fields(Selection) if entry.name not in _SETTINGS)
 """The fields that hold nodes."""

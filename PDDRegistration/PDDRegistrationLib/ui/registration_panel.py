@@ -271,6 +271,7 @@ def selectionOf(parameters: RegistrationParameters) -> Selection:
         preset=parameters.preset,
         device=parameters.device,
         transformType=parameters.transformType,
+        diffeomorphic=parameters.diffeomorphic,
         fixedMaskSegment=parameters.fixedMaskSegment,
         movingMaskSegment=parameters.movingMaskSegment,
         guide=parameters.guide,

@@ -52,6 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--preset", default="default", help=f"{', '.join(PRESETS)} (default: %(default)s)")
     kinds = f"{', '.join(TRANSFORM_TYPES)} (default: %(default)s)"
     how.add_argument("--transform-type", default=TRANSFORM_TYPES[0], metavar="TYPE", help=kinds)
+    how.add_argument(
+        "--diffeomorphic", action="store_true", help="a deformation that never folds, with an exact inverse"
+    )
     how.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
     how.add_argument(
         "--weights", metavar="W.npz", help="of your own training, of either network, or the bundled pdd.npz"
@@ -150,7 +153,7 @@ def _read(args: argparse.Namespace) -> RunInputs:
     moving, more = volumes.read_volume(args.moving)
     inputs = RunInputs(fixed, moving, warnings=warnings + more)
     inputs.guided, inputs.align = args.guide_with_labels, not args.no_alignment
-    inputs.transform_type = args.transform_type
+    inputs.transform_type, inputs.diffeomorphic = args.transform_type, args.diffeomorphic
     for kind, read in (("labels", volumes.read_labels), ("mask", volumes.read_mask)):
         for side, image in (("fixed", fixed), ("moving", moving)):
             path = getattr(args, f"{side}_{kind}")

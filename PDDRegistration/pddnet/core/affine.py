@@ -22,6 +22,12 @@ class Affine:
     def __matmul__(self, inner: Affine) -> Affine:
         return Affine(self.matrix @ inner.matrix, self.matrix @ inner.shift + self.shift)
 
+    @property
+    def inverse(self) -> Affine:
+        """Return the map of moving to fixed points."""
+        back = np.linalg.inv(self.matrix)
+        return Affine(back, -back @ self.shift)
+
     def points(self, points: np.ndarray) -> np.ndarray:
         """Map points (..., 3) in LPS mm."""
         return np.einsum("...j,ij->...i", points, self.matrix) + self.shift

@@ -122,6 +122,14 @@ class DisplacementField:
         array = (landed - target).astype(np.float32).reshape(*grid.shape, 3)
         return DisplacementField(array, grid), float(error.max(initial=0.0))
 
+    def residual_of(self, inverse: DisplacementField) -> float:
+        """Return the largest |T(T^-1(y)) - y| in mm of a given inverse at its nodes y, as `invert` does of its own."""
+        target = inverse.grid.points().reshape(-1, 3)
+        landed = target + inverse.array.reshape(-1, 3)
+        inside = self.grid.contains(landed)
+        error = np.linalg.norm(self.transform_points(landed[inside]) - target[inside], axis=-1)
+        return float(error.max(initial=0.0))
+
     def _solve(self, target: np.ndarray, iterations: int, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
         """Solve T(x) = y for LPS points y (N, 3); return x and the residuals T(x) - y, both (N, 3).
 

@@ -85,10 +85,7 @@ class LinearTransform:
     @property
     def inverse(self) -> LinearTransform:
         """Return the map of moving to fixed points, of the same kind."""
-        back = np.linalg.inv(self.affine.matrix)
-        return LinearTransform(
-            Affine(back, -back @ self.affine.shift), self.transform_type, self.affine.points(self.centre)
-        )
+        return LinearTransform(self.affine.inverse, self.transform_type, self.affine.points(self.centre))
 
     def to_sitk(self) -> sitk.Transform:
         """Convert to ITK's Euler3DTransform, Similarity3DTransform or AffineTransform, about `centre`."""

@@ -32,8 +32,9 @@ class Refinement:
     """Settings of the descent on the feature difference after the last stage, see `matching/refinement.py`."""
 
     control_spacing_mm: float = 8.0
-    smoothness: float = 0.06  # weight of the diffusion penalty
+    smoothness: float = 0.06  # weight of the diffusion penalty on what the descent adds
     iterations: int = 60
+    volume: float = 0.0  # weight of the penalty on the volume change of the whole displacement
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ PRESETS: dict[str, Preset] = {
             "default",
             "CT of one patient or of different patients",
             (_FAR, _NEAR, _FINE),
-            refinement=Refinement(),
+            refinement=Refinement(volume=24.0),
             one_patient=_ONE_PATIENT,
             semantic=_SEMANTIC,
             affine_fit=False,

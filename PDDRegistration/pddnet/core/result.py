@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import SimpleITK as sitk
 
+from .affine import Affine
 from .field import IMAGE_ENDINGS, DisplacementField
 from .grid import Grid
 from .hounsfield import PADDING_HU
@@ -37,6 +39,25 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class InverseParts:
+    """Exact inverse of x -> affine(x + u(x)) for a diffeomorphic u, x + u(x) = exp(v)(x): y -> exp(-v)(affine^-1(y)).
+
+    Attributes:
+        affine: the map that is undone first; fixed to moving points, LPS mm.
+        back: the displacements of exp(-v), on the grid of u, at whose border they are zero; LPS mm.
+    """
+
+    affine: Affine
+    back: DisplacementField
+
+    def sampled(self, grid: Grid) -> DisplacementField:
+        """Sample the inverse at the nodes of a grid of the moving space as a displacement field."""
+        points = grid.points()
+        landed = self.back.transform_points(self.affine.inverse.points(points))
+        return DisplacementField((landed - points).astype(np.float32), grid)
+
+
+@dataclass(frozen=True)
 class Registration:
     """Result of one run: the transform, its uncertainty and the verdict."""
 
@@ -50,12 +71,18 @@ class Registration:
     inverse_consistency: float | None  # mm between the directions, mean over the body; last stage with both
     warnings: tuple[str, ...] = ()
     linear: LinearTransform | None = None  # the result itself, where a linear one was asked for
+    inverse_parts: InverseParts | None = None  # where the result is diffeomorphic
     structures: tuple[StructureFit, ...] = ()  # those the network names; empty where the preset does not use it
 
     @property
     def transform_type(self) -> str:
         """Return the kind of the result, one of `linear.TRANSFORM_TYPES`."""
         return DEFORMABLE if self.linear is None else self.linear.transform_type
+
+    @property
+    def diffeomorphic(self) -> bool:
+        """Tell whether the deformation before the affine map is the exponential of a velocity field."""
+        return self.inverse_parts is not None
 
     def to_sitk(self) -> sitk.Transform:
         """Convert to ITK's transform, fixed to moving points, LPS mm."""
@@ -85,7 +112,13 @@ class Registration:
         """Invert the field to moving -> fixed, on an isotropic grid over the moving scan (default: the field's own).
 
         Returns:
-            the inverse field and its residual in mm, see `DisplacementField.invert`; 0 for a linear result.
+            the inverse field and its residual in mm, see `DisplacementField.invert`; 0 for a linear result. The inverse
+            of a diffeomorphic result comes from its velocity; the residual is what interpolation leaves.
         """
         grid = moving_grid.isotropic(float(self.field.grid.spacing[0])) if moving_grid else self.field.grid
-        return self.field.invert(grid) if self.linear is None else (self.linear.inverse.sampled(grid), 0.0)
+        if self.linear is not None:
+            return self.linear.inverse.sampled(grid), 0.0
+        if self.inverse_parts is None:
+            return self.field.invert(grid)
+        inverse = self.inverse_parts.sampled(grid)
+        return inverse, self.field.residual_of(inverse)

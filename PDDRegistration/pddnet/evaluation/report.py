@@ -61,6 +61,7 @@ def registration_report(
         },
         "transform_type": result.transform_type,
         "linear": linear_section(result.linear),
+        "diffeomorphic": result.diffeomorphic,
         "preset": result.preset,
         "device": result.device,
         "seconds": stages,

@@ -12,7 +12,7 @@ from ..core.grid import Grid
 from ..core.image import Image
 from ..core.presets import OnePatient, Preset, Stage
 from ..tensor.execution import Work
-from ..tensor.folding import remove_folding
+from ..tensor.folding import MOST_DETERMINANT, remove_folding
 from ..tensor.lattice import compose, resample
 from ..tensor.scan import Scan, prepare_finer
 from .contrast_refinement import refine_by_contrast
@@ -67,7 +67,7 @@ class Deformation:
             steps, u = self._match(self.features.scans, self.preset.stages, affine, start)
             unfolded = folding_percent(u, self.fixed_view)
             u = self._refine(affine, u)
-        u = remove_folding(u, self.lattice, self.work)
+        u = remove_folding(u, self.lattice, self.work, most=MOST_DETERMINANT)
         after = self._resemblance(affine, u)
         measures = {"similarity_before": similarity_before, "unfolded_percent": unfolded}
         measures |= {"resemblance_before": before, "resemblance": after}
@@ -101,7 +101,7 @@ class Deformation:
         if self.preset.refinement is None:
             return u
         self.ticker.stage("refine")
-        u = remove_folding(u, self.lattice, self.work)
+        u = remove_folding(u, self.lattice, self.work, most=MOST_DETERMINANT)
         return refine_field(
             *self.features.scans, affine, u, self.lattice, self.preset.refinement, self.preset, self.work
         )

@@ -2,7 +2,8 @@
 
 Not `instance_optimisation.py`, which descends on the cost volume of one stage. ConvexAdam calls this refinement its
 instance optimisation (Siebert et al. 2021, doi:10.1007/978-3-030-97281-3_2): Adam on a coarse grid of displacements,
-which are smoothed by moving averages, with a diffusion penalty.
+which are smoothed by moving averages, with a diffusion penalty. A penalty on the volume change of the whole
+displacement keeps two matches that do not fit together from tearing what lies between them.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from ..tensor.execution import Work
 from ..tensor.gather import Lookup
 from ..tensor.lattice import along_axes, averages, compose, linear_weights, positions, resample
 from ..tensor.scan import Scan
+from ..tensor.volume_change import volume_gradient
 from .discrete import FeatureMap
 from .feature_maps import FeatureMaps
 from .feature_types import dense_features
@@ -48,16 +50,19 @@ def refine_field(
     both = FeatureMaps.of(fixed, moving, around, affine, field, lattice, spacing, work, dense=dense)
     control = fixed.box.isotropic(settings.control_spacing_mm, settings.control_spacing_mm)
     subsets, moving_map = _subsets(both.near_body(0), control), _lookup(both.maps[1])
-    u = field.new_zeros((3, *control.shape))
+    u, before = field.new_zeros((3, *control.shape)), resample(field, lattice, control)
+    smoothing = _smoothing(control, u)
     adam = Adam(u)
     for step in range(settings.iterations if subsets else 0):
         work.tick()
         voxels = subsets[step % len(subsets)]
         gradient = voxels.gradient(voxels.displacements(u), moving_map)
         u.grad = INVERSE_TEMPERATURE * voxels.on_control(gradient) + settings.smoothness * diffusion_gradient(u)
+        if settings.volume:
+            change = volume_gradient(before + along_axes(u, smoothing), control)
+            u.grad += settings.volume * along_axes(change, smoothing)
         adam.step(FIRST_STEP_MM + (LAST_STEP_MM - FIRST_STEP_MM) * step / settings.iterations)
-    smooth = along_axes(u, _smoothing(control, u))
-    return compose(field, resample(smooth, control, lattice), lattice)
+    return compose(field, resample(along_axes(u, smoothing), control, lattice), lattice)
 
 
 def _lookup(feature_map: FeatureMap) -> Lookup:

@@ -33,6 +33,7 @@ class RunInputs:
     initial_transform: sitk.Transform | None = None  # fixed to moving points, LPS mm
     transform_type: str = DEFORMABLE  # see `core.linear.TRANSFORM_TYPES`
     align: bool = True  # whether to search for the alignment where no initial transform is given
+    diffeomorphic: bool = False  # whether the deformation is to be the exponential of a velocity field
     warnings: list[str] = field(default_factory=list)
 
     def check_start(self) -> None:
@@ -139,6 +140,7 @@ def register(
         moving_labels=inputs.moving_labels if inputs.guided else None,
         initial_transform=inputs.initial_transform,
         align=inputs.align,
+        diffeomorphic=inputs.diffeomorphic,
         device=device,
         weights=weights,
         progress=progress,

@@ -42,20 +42,25 @@ def margin(field: Tensor) -> float:
     return min(max(LEAST_MARGIN_MM, SLOPE_OF_FADING * float(max(ends))), MOST_MARGIN_MM)
 
 
-def join(affine: Affine, field: Tensor, lattice: Grid, grid: Grid) -> DisplacementField:
-    """Join x -> affine(x + u(x)) to one displacement field on `grid`, which has the lattice's axes and covers it.
+def fade(field: Tensor, lattice: Grid, grid: Grid) -> Tensor:
+    """Continue u (3, D, H, W) from `lattice` to `grid`, which has the same axes and covers it; mm along these axes.
 
-    u (3, D, H, W) on `lattice`, mm along the array axes, keeps its border value outside the lattice while it fades to
-    zero towards the grid's border: there the transform is the affine map alone. Folds that this causes are smoothed
-    away: they occur beyond parts of the lattice's border where the field compresses space.
+    Outside the lattice u keeps its border value while it fades to zero towards the grid's border. Folds that this
+    causes are smoothed away: they occur beyond parts of the lattice's border where the field compresses space.
     """
-    fading = resample(field, lattice, grid) * _fade(lattice, grid, field.device)
-    inner = remove_folding(fading, grid, border=False)
+    return remove_folding(resample(field, lattice, grid) * _fade(lattice, grid, field.device), grid, border=False)
+
+
+def join(affine: Affine, field: Tensor, grid: Grid) -> DisplacementField:
+    """Join x -> affine(x + u(x)) to one displacement field on `grid`; u (3, D, H, W) on it, mm along its array axes.
+
+    Where u has faded to zero the transform is the affine map alone.
+    """
     axes = grid.direction[:, ::-1]  # of D, H, W
     matrix = to_tensor(axes.T @ affine.matrix @ axes, field.device)
     shift = to_tensor(axes.T @ (affine.points(grid.origin) - grid.origin), field.device).view(3, 1, 1, 1)
     nodes = mesh(grid, field.device)
-    joined = torch.einsum("ij,jdhw->idhw", matrix, nodes + inner) - nodes + shift
+    joined = torch.einsum("ij,jdhw->idhw", matrix, nodes + field) - nodes + shift
     return DisplacementField(to_lps(joined, grid), grid)
 
 

@@ -1,9 +1,10 @@
-"""Compute Jacobian determinants, and remove folding: smooth a field where it folds, so that it can be inverted."""
+"""Compute Jacobian determinants, and bound them: smooth a field where it folds, or stretches more than tissue does."""
 
 from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections.abc import Sequence
 
 import torch
@@ -14,25 +15,35 @@ from .execution import ALONE, Work
 from .lattice import along_axes, averages
 
 LEAST_DETERMINANT = 0.1  # Jacobian determinants below it count as folds
+MOST_DETERMINANT = 8.0  # the twofold along every axis; more is not anatomy, but two matches that do not fit together
 MOST_ROUNDS = 80
 FIRST_REACH = 2  # nodes around a fold that are averaged in the first rounds
 ROUNDS_PER_NODE = 8  # rounds after which the reach grows by one node
 
 
-def remove_folding(field: Tensor, lattice: Grid, work: Work = ALONE, *, border: bool = True) -> Tensor:
+def remove_folding(
+    field: Tensor, lattice: Grid, work: Work = ALONE, *, border: bool = True, most: float = math.inf
+) -> Tensor:
     """Average a field around its folds, repeatedly and in growing regions, until none is left.
 
-    A node is folded where `least_determinant` is below LEAST_DETERMINANT. The averaging fades towards the border of its
-    region: an edge there would be a new fold. A field without folds is returned unchanged; after MOST_ROUNDS the field
-    is returned with the remaining folds.
+    A node is folded where the smallest of its determinants (see `determinant_range`) is below LEAST_DETERMINANT; one
+    whose largest is above `most` is treated alike. The averaging fades towards the border of its region: an edge there
+    would be a new fold. A field without folds is returned unchanged; after MOST_ROUNDS the field is returned with the
+    remaining folds.
 
     Args:
         field: (3, D, H, W) displacements on `lattice`, mm along its array axes.
         border: whether the lattice's outermost nodes may change, too.
+        most: largest determinant that stays, such as MOST_DETERMINANT.
     """
+
+    def out_of_bounds(u: Tensor) -> Tensor:
+        least, greatest = determinant_range(u, lattice)
+        return (least < LEAST_DETERMINANT) | (greatest > most)
+
     free = field.new_full(lattice.shape, float(border))
     free[1:-1, 1:-1, 1:-1] = 1.0
-    folded = least_determinant(field, lattice) < LEAST_DETERMINANT
+    folded = out_of_bounds(field)
     if bool(folded.any()):
         field = field.clone()
     for count in range(MOST_ROUNDS):
@@ -42,16 +53,16 @@ def remove_folding(field: Tensor, lattice: Grid, work: Work = ALONE, *, border: 
         reach = FIRST_REACH + count // ROUNDS_PER_NODE
         part = _box(folded, 2 * reach + 2)  # the nodes that change, those whose determinant changes, one more
         inner = field[(slice(None), *part)]
-        inner += _closeness(folded[part], reach, field.dtype) * free[part] * (_averaged(inner, 1) - inner)
+        inner += closeness(folded[part], reach, field.dtype) * free[part] * (averaged(inner, 1) - inner)
         inside, core = _core(part, folded.shape)
-        folded[inside] = (least_determinant(inner, lattice) < LEAST_DETERMINANT)[core]
+        folded[inside] = out_of_bounds(inner)[core]
     return field
 
 
-def _closeness(folded: Tensor, reach: int, dtype: torch.dtype) -> Tensor:
+def closeness(folded: Tensor, reach: int, dtype: torch.dtype) -> Tensor:
     """Return weights (D, H, W): 1 at the folds, fading to 0 at twice `reach` nodes from them."""
-    within_reach = _averaged(folded[None].to(dtype), reach) > 0
-    return _averaged(within_reach.to(dtype), reach - 1)[0]
+    within_reach = averaged(folded[None].to(dtype), reach) > 0
+    return averaged(within_reach.to(dtype), reach - 1)[0]
 
 
 def _core(part: tuple[slice, ...], shape: tuple[int, ...]) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
@@ -65,12 +76,17 @@ def _core(part: tuple[slice, ...], shape: tuple[int, ...]) -> tuple[tuple[slice,
 def determinant(field: Tensor, lattice: Grid) -> Tensor:
     """Compute the Jacobian determinants (D, H, W) of x + u(x) by central differences; u (3, D, H, W), mm along axes."""
     spacing = [float(s) for s in lattice.spacing[::-1]]
-    d, h, w = _columns([torch.gradient(component, spacing=spacing) for component in field])
-    return _dot(d, _cross(h, w))
+    d, h, w = columns([torch.gradient(component, spacing=spacing) for component in field])
+    return dot(d, cross(h, w))
 
 
 def least_determinant(field: Tensor, lattice: Grid) -> Tensor:
-    """Compute the smallest Jacobian determinant at each node among the eight cells around it: (D, H, W).
+    """Return the smallest Jacobian determinant at each node, see `determinant_range`: (D, H, W)."""
+    return determinant_range(field, lattice)[0]
+
+
+def determinant_range(field: Tensor, lattice: Grid) -> tuple[Tensor, Tensor]:
+    """Compute the smallest and largest Jacobian determinant at each node in the eight cells around it: (D, H, W) each.
 
     Between nodes the field is linear along each axis. Central differences average over two cells, and miss a fold
     within one cell, where no inverse would converge; the determinants at the corners of the cell show it.
@@ -80,9 +96,10 @@ def least_determinant(field: Tensor, lattice: Grid) -> Tensor:
         steps = [component.diff(dim=dim) / float(spacing) for dim, spacing in enumerate(lattice.spacing[::-1])]
         for slopes, end in zip(towards, (0, -1), strict=True):
             slopes.append([_held(step, dim, end) for dim, step in enumerate(steps)])
-    d, h, w = zip(*(_columns(slopes) for slopes in towards), strict=True)
-    areas = [_cross(*sides) for sides in itertools.product(h, w)]
-    return functools.reduce(torch.minimum, (_dot(side, area) for side, area in itertools.product(d, areas)))
+    d, h, w = zip(*(columns(slopes) for slopes in towards), strict=True)
+    areas = [cross(*sides) for sides in itertools.product(h, w)]
+    corners = [dot(side, area) for side, area in itertools.product(d, areas)]
+    return functools.reduce(torch.minimum, corners), functools.reduce(torch.maximum, corners)
 
 
 def _held(steps: Tensor, dim: int, end: int) -> Tensor:
@@ -91,21 +108,23 @@ def _held(steps: Tensor, dim: int, end: int) -> Tensor:
     return torch.cat([at, steps] if end == 0 else [steps, at], dim)
 
 
-def _columns(slopes: Sequence[Sequence[Tensor]]) -> list[list[Tensor]]:
+def columns(slopes: Sequence[Sequence[Tensor]]) -> list[list[Tensor]]:
     """Return the columns of identity plus slopes: from [component][axis] to [axis][component]."""
     return [[slopes[c][axis] + (c == axis) for c in range(3)] for axis in range(3)]
 
 
-def _cross(a: Sequence[Tensor], b: Sequence[Tensor]) -> list[Tensor]:
+def cross(a: Sequence[Tensor], b: Sequence[Tensor]) -> list[Tensor]:
+    """Return the cross products of vectors that are given by their three components."""
     following = ((1, 2), (2, 0), (0, 1))
     return [(a[i] * b[j]).addcmul_(a[j], b[i], value=-1) for i, j in following]
 
 
-def _dot(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
+def dot(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
+    """Return the scalar products of vectors that are given by their three components."""
     return (a[0] * b[0]).addcmul_(a[1], b[1]).addcmul_(a[2], b[2])
 
 
-def _averaged(x: Tensor, radius: int) -> Tensor:
+def averaged(x: Tensor, radius: int) -> Tensor:
     """Average x (C, D, H, W) over (2 radius + 1)^3 nodes, the border repeated."""
     return along_axes(x, [averages(n, radius, x) for n in x.shape[1:]])  # products: torch's pools are slow on a CPU
 

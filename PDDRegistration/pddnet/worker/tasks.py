@@ -64,6 +64,7 @@ def register(
     device: str = "auto",
     transform_type: str = DEFORMABLE,
     align: bool = True,
+    diffeomorphic: bool = False,
     initial_transform: Transform | None = None,
     fixed_mask: Image | None = None,
     moving_mask: Image | None = None,
@@ -78,6 +79,7 @@ def register(
 
     Args:
         transform_type: deformable, rigid, similarity or affine; all but the first are linear.
+        diffeomorphic: whether the deformation is to be the exponential of a velocity field, see `pipeline.register`.
         adjust: settings that replace the preset's values, see `preset_overrides.adjusted`.
         fixed_labels, moving_labels: label maps that guide the registration; give both or neither.
         warp, warp_labels: volumes and label maps of the moving space to resample on the fixed grid, by name.
@@ -106,7 +108,7 @@ def register(
 
     inputs = _checked(fixed, moving)
     inputs.initial_transform, inputs.align = as_transform(initial_transform), align
-    inputs.transform_type = transform_type
+    inputs.transform_type, inputs.diffeomorphic = transform_type, diffeomorphic
     inputs.check_start()
     _add_guides(inputs, "fixed", inputs.fixed.grid, fixed_mask, fixed_labels)
     _add_guides(inputs, "moving", inputs.moving.grid, moving_mask, moving_labels)

@@ -370,7 +370,10 @@ def test_settings_in_place_of_the_presets_reach_the_registration(tmp_path: Path,
         5,
         False,
     )
+    assert not calls[0]["diffeomorphic"]
     assert main(_register(pair, tmp_path, "--control-spacing", "3")) == 2
+    assert main(_register(pair, tmp_path, "--diffeomorphic")) == 0
+    assert calls[1]["diffeomorphic"]
 
 
 def test_a_run_starts_from_points(tmp_path: Path, calls: list[dict], capsys: pytest.CaptureFixture) -> None:

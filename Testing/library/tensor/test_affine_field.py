@@ -10,7 +10,7 @@ import torch
 from helpers import geometry
 from pddnet.core.affine import Affine
 from pddnet.core.field import DisplacementField
-from pddnet.tensor.affine_field import join, margin, split
+from pddnet.tensor.affine_field import fade, join, margin, split
 from pddnet.tensor.folding import determinant
 from pddnet.tensor.lattice import mesh, to_lps
 
@@ -45,7 +45,7 @@ def test_parts_make_the_whole(name: str) -> None:
     moved = affine.points(x + to_lps(rest, lattice))
     assert np.abs(moved - x - bent).max() < 0.01
     grid = lattice.isotropic(6.0, 24.0)
-    whole = join(affine, rest, lattice, grid)
+    whole = join(affine, fade(rest, lattice, grid), grid)
     inside = geometry.node_points(lattice)[2:-2, 2:-2, 2:-2].reshape(-1, 3)
     assert np.abs(whole.transform_points(inside) - field.transform_points(inside)).max() < 0.05
     border = grid.points()[0].reshape(-1, 3)
@@ -58,7 +58,8 @@ def test_the_displacement_comes_before_the_affine_map() -> None:
     step = np.broadcast_to(np.array([3.0, 0.0, -4.0]), (*lattice.shape, 3))
     along = np.einsum("...j,ji->...i", step, lattice.direction)[..., ::-1]
     field = torch.tensor(np.moveaxis(along, -1, 0).astype(np.float32))
-    whole = join(affine, field, lattice, lattice.isotropic(6.0, 24.0))
+    grid = lattice.isotropic(6.0, 24.0)
+    whole = join(affine, fade(field, lattice, grid), grid)
     centre = lattice.centre
     assert np.allclose(whole.transform_points(centre), (centre + [3.0, 0, -4]) * [2, 1, 1] + [0, 5, 0], atol=0.01)
 
@@ -75,7 +76,7 @@ def test_a_displacement_across_the_border_fades_without_folding(name: str) -> No
         room = margin(field)
         assert room == pytest.approx(50.0)
         grid = lattice.isotropic(4.0, room)
-        whole = join(Affine.identity(), field, lattice, grid)
+        whole = join(Affine.identity(), fade(field, lattice, grid), grid)
         outside = ~lattice.isotropic(4.0, 8.0).contains(grid.points())
         assert whole.jacobian_determinant()[outside].min() > 0.0
         assert np.abs(whole.array[0]).max() < 1e-4
@@ -92,7 +93,7 @@ def test_a_turn_at_the_border_does_not_fold_beyond_it(name: str) -> None:
     field = torch.stack([turned[0] - d, torch.zeros_like(d), turned[1] - w])
     assert determinant(field, lattice).min() > 0.05
     grid = lattice.isotropic(4.0, margin(field))
-    whole = join(Affine.identity(), field, lattice, grid)
+    whole = join(Affine.identity(), fade(field, lattice, grid), grid)
     assert whole.jacobian_determinant().min() > 0.0
     inside = lattice.points()[12:-2, 2:-2, 2:-2]
     kept = inside + to_lps(field, lattice)[12:-2, 2:-2, 2:-2]

@@ -10,7 +10,13 @@ from scipy import ndimage
 from helpers.geometry import grids
 from pddnet.core.field import DisplacementField
 from pddnet.core.grid import Grid
-from pddnet.tensor.folding import determinant, least_determinant, remove_folding
+from pddnet.tensor.folding import (
+    MOST_DETERMINANT,
+    determinant,
+    determinant_range,
+    least_determinant,
+    remove_folding,
+)
 from pddnet.tensor.lattice import along_axes, averages, mesh, to_lps
 
 GRIDS = {name: Grid((24, 28, 26), np.full(3, 4.0), grid.origin, grid.direction) for name, grid in grids().items()}
@@ -113,3 +119,23 @@ def test_what_was_folded_everywhere_can_be_inverted() -> None:
     assert least_determinant(field, lattice).min() > 0.1
     _, residual = DisplacementField(to_lps(field, lattice), lattice).invert(lattice.isotropic(1.0, -8.0))
     assert residual < 2.1e-3
+
+
+@every_grid
+def test_an_expansion_beyond_the_bound_is_smoothed_and_the_rest_stays(name: str) -> None:
+    """A bell that stretches its middle 3.4-fold along every axis; one bound allows that, the other does not."""
+    lattice = GRIDS[name]
+    mm = mesh(lattice)
+    middle = torch.tensor([44.0, 56.0, 48.0]).view(3, 1, 1, 1)
+    bell = torch.exp(-((mm - middle) ** 2).sum(0) / (2 * 12.0**2))
+    field = 2.4 * bell * (mm - middle)
+    field = remove_folding(field, lattice)
+    assert determinant_range(field, lattice)[1].max() > 12.0
+    assert remove_folding(field, lattice, most=60.0) is field
+    result = remove_folding(field, lattice, most=MOST_DETERMINANT)
+    least, greatest = determinant_range(result, lattice)
+    assert greatest.max() <= 8.0
+    assert least.min() >= 0.1
+    far = (mm - middle).norm(dim=0) > 50.0
+    assert far.sum() > 3000
+    assert (result - field)[:, far].abs().max() == 0.0
