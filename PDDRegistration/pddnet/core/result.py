@@ -50,6 +50,7 @@ class Registration:
     inverse_consistency: float | None  # mm between the directions, mean over the body; last stage with both
     warnings: tuple[str, ...] = ()
     linear: LinearTransform | None = None  # the result itself, where a linear one was asked for
+    expected_error: Image | None = None  # mm, 80 % of the errors lie below, on the field's grid; None: not of CT
     structures: tuple[StructureFit, ...] = ()  # those the network names; empty where the preset does not use it
 
     @property
