@@ -257,8 +257,7 @@ class _Job:
             return None, {}
         found = expected_error(fixed, features.scans, affine, deformed.field, deformed.steps, work)
         values = resample(found.values[None], lattice, grid)[0]
-        measures = {} if found.median_mm is None else {"expected_error_mm": found.median_mm}
-        return Image(to_array(values), grid), measures
+        return Image(to_array(values), grid), {"expected_error_mm": found.median_mm}
 
     def _field_grid(self, field: Tensor, lattice: Grid) -> Grid:
         """Make the grid of the result: it covers the fixed volume, and the margin that the field needs to fade out."""

@@ -119,7 +119,7 @@ def collect(run: Run, folder: Path) -> None:
         found = _case(run.name, pair, fixed, scans, affine, field, steps)
         aligned = _case(run.name + ALIGNMENT, pair, fixed, scans, affine, torch.zeros_like(field), [])
         cases.extend([found, aligned] if steps else [found])
-        return ExpectedError(torch.zeros(fixed.grid.shape), None)
+        return ExpectedError(torch.zeros(fixed.grid.shape), 0.0)
 
     with patch.object(pipeline, "expected_error", noted):
         result = pipeline.register(pair.fixed, pair.moving, run.preset, initial_transform=run.start(pair))
