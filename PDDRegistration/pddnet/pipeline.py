@@ -23,6 +23,7 @@ from .io.validation import check_volume
 from .io.weights_file import PDD, SEMANTIC, read_weights
 from .matching.alignment import Alignment, find_alignment
 from .matching.deformation import Deformation, Deformed
+from .matching.expected_error import expected_error
 from .matching.feature_types import (
     FeatureScans,
     FeatureSettings,
@@ -203,13 +204,14 @@ class _Job:
             inverse = InverseParts(affine, DisplacementField(to_lps(back, grid), grid))
         joined = join(affine, inner, grid)
         uncertainty = resample(measured.uncertainty[None], lattice, joined.grid)[0]
-        structures = compare_structures(*features.scans, joined, affine, work)
+        error, error_measures = self._expected_error(fixed, features, affine, deformed, lattice, joined.grid, work)
+        structures = compare_structures(*features.scans, joined, affine, work, error)
         ticker.close()
         return Registration(
             field=joined,
             uncertainty=Image(to_array(uncertainty), joined.grid),
             verdict=judge(
-                measures,
+                measures | error_measures,
                 fitted=self.preset.fitted_risk and self.features.pdd_weights is None,
                 structures=structures,
             ),
@@ -221,6 +223,7 @@ class _Job:
             warnings=(*warnings, *_without_body(prepared), *deformed.warnings),
             linear=linear,
             inverse_parts=inverse,
+            expected_error=error,
             structures=structures,
         )
 
@@ -265,6 +268,17 @@ class _Job:
         if features.structures is None:
             return {}
         return {"agreement": agreement(*features.structures, affine, field, lattice)}
+
+    def _expected_error(
+        self, fixed: Scan, features: FeatureScans, affine: Affine, deformed: Deformed, lattice: Grid, grid: Grid,
+        work: Work,
+    ) -> tuple[Image | None, dict[str, float]]:  # fmt: skip
+        """Return the map of the expected error (mm) on `grid`, and its measure; it was learned from CT only."""
+        if not self.preset.hu:
+            return None, {}
+        found = expected_error(fixed, features.scans, affine, deformed.field, deformed.steps, work)
+        values = resample(found.values[None], lattice, grid)[0]
+        return Image(to_array(values), grid), {"expected_error_mm": found.median_mm}
 
     def _field_grid(self, field: Tensor, lattice: Grid) -> Grid:
         """Make the grid of the result: it covers the fixed volume, and the margin that the field needs to fade out."""

@@ -65,7 +65,7 @@ def _registered(fixed: Subject, moving: Subject) -> Compared:
     """Register, and return what the structures were compared by."""
     given: list[Compared] = []
 
-    def noted(fixed: Scan, moving: Scan, field: DisplacementField, affine: Affine, work: object) -> tuple[()]:
+    def noted(fixed: Scan, moving: Scan, field: DisplacementField, affine: Affine, *rest: object) -> tuple[()]:
         given.append((fixed, moving, field, affine))
         return ()
 

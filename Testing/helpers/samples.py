@@ -92,7 +92,7 @@ FITS = (  # of the stand-in: one of each verdict
     StructureFit("bladder", "not compared", "not seen in the moving scan", None, 90.0, 0.0, None, None, None, 0.9),
     StructureFit(
         "left kidney", "astray", "lies 3 cm away from its fellow", (31.0, 42.0, -280.0),
-        160.0, 170.0, 0.41, (6.0, -13.0, 26.0), 9.5, 0.88,
+        160.0, 170.0, 0.41, (6.0, -13.0, 26.0), 9.5, 0.88, 14.5,
     ),
     StructureFit(
         "colon", "doubtful", "its outlines differ", (5.0, 9.0, -310.0),
@@ -118,7 +118,8 @@ def fake_register(status: str = "ok", calls: list[dict] | None = None) -> Callab
         seconds = {"align": 0.5, "deform": 1.0}
         warnings = ("from the run",)
         return Registration(
-            field, spread, verdict, fixed.grid, "default", "cpu", seconds, 0.2, warnings, structures=FITS
-        )
+            field, spread, verdict, fixed.grid, "default", "cpu", seconds, 0.2, warnings,
+            expected_error=Image(np.full(grid.shape, 2.25, np.float32), grid), structures=FITS,
+        )  # fmt: skip
 
     return register

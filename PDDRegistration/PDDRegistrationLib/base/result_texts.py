@@ -57,6 +57,10 @@ def summaryText(report: dict[str, Any]) -> str:
             preset=html.escape(report["preset"]),
         )
     )
+    expected = verdict.get("measures", {}).get("expected_error_mm")
+    if expected is not None:
+        text = _("Expected error: {error} mm at half of the body (80 % of the errors lie below)")
+        lines.append(text.format(error=numberText(expected, 1)))
     if report.get("structures"):
         lines.append(_("Structures: {summary}").format(summary=html.escape(report["structures"]["summary"])))
     how = {name: bool(report.get(name)) for name in ("guided", "started")}

@@ -1,4 +1,4 @@
-"""Show a transform's Jacobian determinant, displacement and uncertainty as colour-mapped volumes with a legend
+"""Show a transform's Jacobian determinant, displacement, uncertainty and expected error in colours with a legend
 (`Overlays`)."""
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ TITLES = {
     "jacobian": _("Jacobian\n(magenta: folded)"),
     "displacement": _("Displacement (mm)"),
     "uncertainty": _("Spread (mm)"),
+    "expectedError": _("Expected error (mm)"),
 }
 COLOURS = 256
 FOLDED = (1.0, 0.0, 1.0)
@@ -60,9 +61,17 @@ def jacobianInSteps(field: DisplacementField, result: np.ndarray) -> Iterator[No
 class Overlays:
     """Hold the maps of one grid or linear transform: hidden nodes, made when first requested and removed by `close`."""
 
-    def __init__(self, transform: slicer.vtkMRMLTransformNode, uncertainty: Image | None = None) -> None:
-        """Take a grid or linear transform; uncertainty: standard deviation of the displacement, mm, on any grid."""
-        self._transform, self._uncertainty = transform, uncertainty
+    def __init__(
+        self,
+        transform: slicer.vtkMRMLTransformNode,
+        uncertainty: Image | None = None,
+        expectedError: Image | None = None,
+    ) -> None:
+        """Take a grid or linear transform; uncertainty: standard deviation of the displacement, expectedError: below
+        which 80 % of the errors lie, both in mm on any grid."""
+        self._transform = transform
+        given = {"uncertainty": uncertainty, "expectedError": expectedError}
+        self._given = {kind: image for kind, image in given.items() if image is not None}  # in fixed space
         self._changes = SceneChanges()
         self._volumes: dict[str, slicer.vtkMRMLScalarVolumeNode] = {}
         self._legends: dict[str, slicer.vtkMRMLDisplayNode] = {}
@@ -73,8 +82,8 @@ class Overlays:
 
     @property
     def kinds(self) -> list[str]:
-        """List the available maps: 'jacobian', 'displacement' and, if known, 'uncertainty'."""
-        return [kind for kind in TITLES if kind != "uncertainty" or self._uncertainty is not None]
+        """List the available maps: 'jacobian', 'displacement' and, if known, 'uncertainty' and 'expectedError'."""
+        return ["jacobian", "displacement", *self._given]
 
     def request(self, kind: str, onReady: OnReady) -> None:
         """Call `onReady` with the volume: at once if it is quick or known, else later, unless another is requested.
@@ -89,8 +98,8 @@ class Overlays:
             field = displacementsOf(self._transform)
             self._steps = self._jacobian(field, onReady)
             self._timer.start()
-        elif kind == "uncertainty" and self._uncertainty is not None:
-            onReady(self._add(kind, self._uncertainty))
+        elif kind in self._given:
+            onReady(self._add(kind, self._given[kind]))
         else:
             onReady(self._add(kind, magnitude(displacementsOf(self._transform))))
 
@@ -138,7 +147,7 @@ class Overlays:
         volume = self._changes.add(self._transform.GetScene(), "vtkMRMLScalarVolumeNode", name)
         volume.SetIJKToRASMatrix(matrixFromArray(matrixFromGrid(image.grid)))
         volume.SetAndObserveImageData(imageData(np.asarray(image.array, np.float32)))
-        if kind != "uncertainty":  # the field lies in the coordinates above the transform
+        if kind not in self._given:  # the field lies in the coordinates above the transform
             volume.SetAndObserveTransformNodeID(self._transform.GetTransformNodeID())
         return volume
 

@@ -1,4 +1,4 @@
-"""Read a transform's displacement, Jacobian determinant and uncertainty under the crosshair (`Probe`)."""
+"""Read displacement, Jacobian determinant, uncertainty and expected error under the crosshair (`Probe`)."""
 
 from __future__ import annotations
 
@@ -19,15 +19,22 @@ STEP = 1.0  # mm, of the derivative where the transform has no voxels
 
 @dataclass(frozen=True)
 class Values:
-    """Values at one point of fixed space: displacement (3,) mm RAS, Jacobian determinant, uncertainty mm if known."""
+    """Values at one point of fixed space: displacement (3,) mm RAS, Jacobian determinant; if known, uncertainty and
+    expected error, mm."""
 
     displacement: np.ndarray
     jacobian: float
     uncertainty: float | None = None
+    expectedError: float | None = None
 
 
-def valuesAt(transform: slicer.vtkMRMLTransformNode, point: np.ndarray, uncertainty: Image | None = None) -> Values:
-    """Evaluate any transform node, with its parents, at a RAS point of the world; uncertainty: an image, LPS mm.
+def valuesAt(
+    transform: slicer.vtkMRMLTransformNode,
+    point: np.ndarray,
+    uncertainty: Image | None = None,
+    expectedError: Image | None = None,
+) -> Values:
+    """Evaluate any transform node, with its parents, at a RAS point of the world; the images are in LPS mm.
 
     The node maps the world to the coordinates under it, fixed to moving. The derivative reaches one voxel of a grid
     transform to either side, as the Jacobian map does, otherwise 1 mm.
@@ -37,7 +44,8 @@ def valuesAt(transform: slicer.vtkMRMLTransformNode, point: np.ndarray, uncertai
     moved = movedPoints(transformBetween(None, transform), np.asarray(point) + offsets)
     slopes = (moved[1:4] - moved[4:]) / 2  # rows: along each step
     jacobian = float(np.linalg.det(slopes) / np.linalg.det(steps))
-    return Values(moved[0] - point, jacobian, None if uncertainty is None else _sample(uncertainty, point))
+    maps = (None if image is None else _sample(image, point) for image in (uncertainty, expectedError))
+    return Values(moved[0] - point, jacobian, *maps)
 
 
 def valuesText(values: Values) -> str:
@@ -54,6 +62,8 @@ def valuesText(values: Values) -> str:
     ]
     if values.uncertainty is not None:
         parts.append(_("spread {value} mm").format(value=f"{values.uncertainty:.1f}"))
+    if values.expectedError is not None:
+        parts.append(_("expected error {value} mm").format(value=f"{values.expectedError:.1f}"))
     return "; ".join(parts)
 
 
@@ -61,9 +71,13 @@ class Probe:
     """Observe the crosshair until `close`; `onText` gets the values as text, empty while the mouse is in no view."""
 
     def __init__(
-        self, transform: slicer.vtkMRMLTransformNode, onText: Callable[[str], None], uncertainty: Image | None = None
+        self,
+        transform: slicer.vtkMRMLTransformNode,
+        onText: Callable[[str], None],
+        uncertainty: Image | None = None,
+        expectedError: Image | None = None,
     ) -> None:
-        self._transform, self._onText, self._uncertainty = transform, onText, uncertainty
+        self._transform, self._onText, self._maps = transform, onText, (uncertainty, expectedError)
         self._crosshair = transform.GetScene().GetFirstNodeByClass("vtkMRMLCrosshairNode")
         self._observer: int | None = None
         if self._crosshair is not None:
@@ -81,7 +95,7 @@ class Probe:
         if self._transform.GetScene() is None or not self._crosshair.GetCursorPositionRAS(point):
             self._onText("")
             return
-        self._onText(valuesText(valuesAt(self._transform, np.array(point), self._uncertainty)))
+        self._onText(valuesText(valuesAt(self._transform, np.array(point), *self._maps)))
 
 
 def _steps(transform: slicer.vtkMRMLTransformNode) -> np.ndarray:

@@ -16,6 +16,8 @@ from .overlays import Overlays
 from .probe import Probe
 from .reveal import Reveal
 
+MAPS = ("uncertainty", "expectedError")  # images, not nodes
+
 
 @dataclass(frozen=True, eq=False)
 class ComparedNodes:
@@ -29,6 +31,7 @@ class ComparedNodes:
     warpedVolume: slicer.vtkMRMLScalarVolumeNode | None = None
     warpedSegmentation: slicer.vtkMRMLSegmentationNode | None = None
     uncertainty: Image | None = None  # standard deviation of the displacement, mm, LPS, on any grid
+    expectedError: Image | None = None  # mm, LPS, on any grid
 
     def isSame(self, other: ComparedNodes) -> bool:
         """Return whether both hold exactly the same objects."""
@@ -37,7 +40,7 @@ class ComparedNodes:
     @property
     def areInScene(self) -> bool:
         """Return whether all of the nodes are still in the scene."""
-        nodes = [getattr(self, field.name) for field in fields(self) if field.name != "uncertainty"]
+        nodes = [getattr(self, field.name) for field in fields(self) if field.name not in MAPS]
         return all(node.GetScene() is not None for node in nodes if node is not None)
 
 
@@ -62,10 +65,10 @@ class CompareSession:
             nodes.warpedSegmentation,
         )
         self.field = FieldDisplay(nodes.transform, nodes.fixedVolume)
-        self.overlays = Overlays(nodes.transform, nodes.uncertainty)
+        self.overlays = Overlays(nodes.transform, nodes.uncertainty, nodes.expectedError)
         self.reveal = Reveal()
         self.overlay = ""
-        self._probe = Probe(nodes.transform, onProbed, nodes.uncertainty)
+        self._probe = Probe(nodes.transform, onProbed, nodes.uncertainty, nodes.expectedError)
         scene = nodes.transform.GetScene()
         changed = slicer.vtkMRMLTransformableNode.TransformModifiedEvent
         self._observers = [

@@ -38,6 +38,7 @@ class Result:
     segmentation: slicer.vtkMRMLSegmentationNode | None
     uncertainty: Image  # standard deviation of the displacement, mm, LPS
     report: dict[str, Any]  # as the command line's --report, and "organs", "guided", "started"
+    expectedError: Image | None = None  # mm, LPS; None where it is not known
     gpu: dict[str, Any] | None = None  # name, memory_free and memory_total (bytes), after the run
 
 
@@ -113,7 +114,7 @@ class RegistrationJob(SceneJob[Result]):
             placeBeside([transform, *chosen.outputs.values()], chosen.movingVolume)
         volume = chosen.outputVolume or chosen.movingVolume
         segmentation = chosen.outputSegmentation or chosen.movingSegmentation
-        return Result(transform, volume, segmentation, answer["spread"], report, answer["cuda"])
+        return Result(transform, volume, segmentation, answer["spread"], report, answer["error"], answer["cuda"])
 
     def _reportOfScene(self, answer: dict[str, Any]) -> dict[str, Any]:
         """Return the report fields that need the scene: names of segments, and what guided or initialised the run."""

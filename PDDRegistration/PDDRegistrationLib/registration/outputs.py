@@ -16,6 +16,7 @@ from slicer.i18n import tr as _
 
 from pddnet.core.image import Image
 from pddnet.core.linear import DEFORMABLE
+from pddnet.errors import InputError
 
 from ..scene.output_nodes import fillMap
 from ..scene.placement import setRegistrationReferences
@@ -41,6 +42,7 @@ class OutputNodes:
     outputInverse: slicer.vtkMRMLTransformNode | None = None
     outputJacobian: slicer.vtkMRMLScalarVolumeNode | None = None
     outputSpread: slicer.vtkMRMLScalarVolumeNode | None = None
+    outputError: slicer.vtkMRMLScalarVolumeNode | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +127,12 @@ def _fillUncertainty(node: slicer.vtkMRMLScalarVolumeNode, answer: dict[str, Any
     fillMap(node, answer["spread"], window=20.0, level=10.0)
 
 
+def _fillExpectedError(node: slicer.vtkMRMLScalarVolumeNode, answer: dict[str, Any], moving: MovingScan) -> None:
+    if answer["error"] is None:
+        raise InputError(_("The expected error is known of CT only: choose no volume for it, or another preset"))
+    fillMap(node, answer["error"], window=20.0, level=10.0)
+
+
 OUTPUTS = (
     Output(
         "outputTransform",
@@ -166,6 +174,14 @@ OUTPUTS = (
         _("PDD spread"),
         _requestNothing,
         _fillUncertainty,
+    ),
+    Output(
+        "outputError",
+        VOLUME,
+        _("{moving} to {fixed} expected error"),
+        _("PDD expected error"),
+        _requestNothing,
+        _fillExpectedError,
     ),
 )
 OUTPUT_FIELDS = tuple(output.field for output in OUTPUTS)

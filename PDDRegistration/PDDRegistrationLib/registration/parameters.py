@@ -34,6 +34,7 @@ class RegistrationParameters(ParameterNodeClass):
     outputInverse: vtkMRMLGridTransformNode | vtkMRMLLinearTransformNode | None
     outputJacobian: vtkMRMLScalarVolumeNode | None
     outputSpread: vtkMRMLScalarVolumeNode | None
+    outputError: vtkMRMLScalarVolumeNode | None
     fixedMask: vtkMRMLSegmentationNode | vtkMRMLLabelMapVolumeNode | None
     movingMask: vtkMRMLSegmentationNode | vtkMRMLLabelMapVolumeNode | None
     fixedMaskSegment: str = ""

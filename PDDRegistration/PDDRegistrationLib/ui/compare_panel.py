@@ -19,6 +19,7 @@ OVERLAYS = {
     "jacobian": _("Jacobian determinant"),
     "displacement": _("Displacement (mm)"),
     "uncertainty": _("Spread (mm)"),
+    "expectedError": _("Expected error (mm)"),
 }
 
 
@@ -55,12 +56,13 @@ class ComparePanel:
         uncertainty: Image | None = None,
         warpedVolume: slicer.vtkMRMLScalarVolumeNode | None = None,
         warpedSegmentation: slicer.vtkMRMLSegmentationNode | None = None,
+        expectedError: Image | None = None,
     ) -> None:
         """Offer the tools for a result; the views stay as they are until `start` or the first tool is used.
 
         Without transform or volumes there is nothing to offer. The same nodes as before change nothing, so this may be
         called whenever the parameter node changes. uncertainty: standard deviation of the displacement in mm, LPS, on
-        any grid. warped...: the resampled moving volume and segmentation, if there are any.
+        any grid; expectedError: likewise. warped...: the resampled moving volume and segmentation, if there are any.
         """
         nodes = ComparedNodes(
             fixedVolume,
@@ -71,6 +73,7 @@ class ComparePanel:
             warpedVolume,
             warpedSegmentation,
             uncertainty,
+            expectedError,
         )
         if self._session is not None and self._session.nodes.isSame(nodes):
             return

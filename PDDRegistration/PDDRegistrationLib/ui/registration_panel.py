@@ -38,7 +38,7 @@ class RegistrationPanel:
         """Connect the widgets `ui`, by name; logic: PDDRegistrationLogic; compare: shows results; afterRun: called
         after each run."""
         self.ui, self.logic, self._compare, self._afterRun = ui, logic, compare, afterRun
-        self._uncertainty: tuple[str, Image] | None = None  # ID of the last result's transform, and its uncertainty
+        self._maps: tuple[str, Image, Image | None] | None = None  # last transform's ID, uncertainty, expected error
         self._parameters: RegistrationParameters | None = None
         self._binding: Binding | None = None
         self._job: RegistrationJob | None = None
@@ -185,7 +185,7 @@ class RegistrationPanel:
         self._log.stage(stage)
 
     def _onFinished(self, result: Result) -> None:
-        self._uncertainty = result.transform.GetID(), result.uncertainty
+        self._maps = result.transform.GetID(), result.uncertainty, result.expectedError
         if self._jobParameters is not None:
             self._jobParameters.outputTransform = result.transform
         self._log.finish(result.report, self.logic.worker.log)
@@ -225,15 +225,17 @@ class RegistrationPanel:
     def _showResult(self, parameters: RegistrationParameters) -> None:
         """Offer the tools to look at the chosen transform, and show the verdict that it carries."""
         transform = parameters.outputTransform
+        uncertainty, expectedError = self._mapsOf(transform)
         self._compare.show(
             transform,
             parameters.fixedVolume,
             parameters.movingVolume,
             parameters.fixedSegmentation,
             parameters.movingSegmentation,
-            self._uncertaintyOf(transform),
+            uncertainty,
             _filled(parameters.outputVolume),
             _filled(parameters.outputSegmentation),
+            expectedError,
         )
         try:
             self._showReport(reportOf(transform))
@@ -245,12 +247,11 @@ class RegistrationPanel:
         showText(self.ui.verdictLabel, summaryText(report) if report else "")
         self._structures.show(report)
 
-    def _uncertaintyOf(self, transform: slicer.vtkMRMLTransformNode | None) -> Image | None:
-        """Return the uncertainty of the last result; None for other transforms, which do not store it."""
-        if self._uncertainty is None or transform is None:
-            return None
-        identifier, uncertainty = self._uncertainty
-        return uncertainty if transform.GetID() == identifier else None
+    def _mapsOf(self, transform: slicer.vtkMRMLTransformNode | None) -> tuple[Image | None, Image | None]:
+        """Return uncertainty and expected error of the last result; None of others, which do not store them."""
+        if self._maps is None or transform is None or transform.GetID() != self._maps[0]:
+            return None, None
+        return self._maps[1:]
 
     def _onCopyLogClicked(self, checked: bool = False) -> None:
         slicer.app.clipboard().setText(self.ui.logText.toPlainText())

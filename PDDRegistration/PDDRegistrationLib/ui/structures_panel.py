@@ -22,6 +22,11 @@ COLUMNS: tuple[tuple[str, str, Callable[[dict[str, Any]], str]], ...] = (
     ),
     (_("Overlap"), _("Dice, 0 to 1, within what both scans show"), lambda row: numberText(row["dice"], 2)),
     (_("Shift (mm)"), _("Between the centres after the registration"), lambda row: numberText(row["shift_mm"], 0)),
+    (
+        _("Error (mm)"),
+        _("Expected error: 80 % of the errors lie below it, as learned from pairs of known error"),
+        lambda row: numberText(row.get("expected_error_mm"), 1),
+    ),
     (_("Verdict"), _("Point at it for the reason"), lambda row: VERDICTS[row["verdict"]]),
 )
 """Title, explanation and text of each column; a row is one of the report's table of structures."""

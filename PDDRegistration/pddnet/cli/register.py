@@ -137,6 +137,8 @@ def _check_labels(args: argparse.Namespace) -> None:
         raise InputError("--fixed-labels needs --moving-labels, to compare with; give both or neither")
     wanted = [output for output in run_outputs.OUTPUTS if getattr(args, output.argument)]
     for output in wanted:
+        if output.only_ct and not _preset(args).hu:
+            raise InputError(f"{output.option} is known of CT only; leave it out, or take another preset")
         if output.needs and not getattr(args, argument_of(output.needs)):
             raise InputError(f"{output.option} needs {output.needs}, {output.needs_for}")
     if args.guide_with_labels and not (args.fixed_labels and args.moving_labels):

@@ -48,7 +48,7 @@ class StructureFit:
         shift_lps_mm: from its centroid in the fixed scan to that in the warped moving scan.
         surface_mm: mean distance of the surfaces, both ways.
         certainty: mean probability of its voxels in the scan where the network is less sure, 0..1.
-        expected_error_mm: reserved for an estimate of the registration's error at this structure.
+        expected_error_mm: mean of the expected error over it in the fixed scan; None where that lacks it, or unknown.
     """
 
     name: str

@@ -252,6 +252,9 @@ def format_verdict(report: dict[str, Any]) -> str:
         f" (std of log Jacobian {_number(jacobian['sdlogj'], 3)})",
         f"inverse   consistent to {_number(report['inverse_consistency_mm'], 2)} mm on average",
     ]
+    expected = verdict["measures"].get("expected_error_mm")
+    if expected is not None:
+        lines.append(f"error     {_number(expected, 1)} mm expected: 80 % of the errors lie below, at half of the body")
     if report["structures"]:
         lines.append(f"organs    {report['structures']['summary']}")
     return "\n".join(lines)

@@ -17,12 +17,13 @@ from ..errors import InputError
 
 FOLDER = Path(__file__).resolve().parents[1] / "weights"
 BUNDLED_SHA256: dict[str, str] = {
+    "expected_error.npz": "9071412166ed58a13eb0f9749a5c1e38f92881ea6ec4a6f0232831df6b103e6a",
     "pdd.npz": "0c29890951d5d82956e2466e8acd76338dd0f17844502ab88d39e53371964978",
     "semantic.npz": "602db9a98015deddaa19ddedd62a10d37384dc2f2868bf291e6aabf6be0c832a",
 }
 FORMAT = 1
-# Kinds of weights: of the network in features/semantic_net.py, and of the one in matching/pdd_net.py.
-SEMANTIC, PDD = "semantic", "pdd"
+# Kinds of weights: of the networks in features/semantic_net.py, matching/pdd_net.py and matching/expected_error.py.
+SEMANTIC, PDD, ERROR = "semantic", "pdd", "expected error"
 _METADATA = "metadata"
 
 
@@ -41,7 +42,7 @@ def read_weights(path: Path, *kinds: str) -> tuple[dict[str, np.ndarray], dict[s
     """Read the arrays (float32) and the metadata of a weights file.
 
     Args:
-        kinds: which networks the weights may belong to, SEMANTIC or PDD, as stated in the metadata.
+        kinds: which networks the weights may belong to, SEMANTIC, PDD or ERROR, as stated in the metadata.
 
     Raises:
         InputError: the file is missing, damaged, of another kind or format, or not the bundled one of its name.

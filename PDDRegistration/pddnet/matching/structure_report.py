@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,7 +39,7 @@ _VERTEBRAE = frozenset(NUMBER[f"vertebra_{level}"] for level in LEVELS)
 
 
 def compare_structures(
-    fixed: Scan, moving: Scan, field: DisplacementField, affine: Affine, work: Work = ALONE
+    fixed: Scan, moving: Scan, field: DisplacementField, affine: Affine, work: Work = ALONE, error: Image | None = None
 ) -> tuple[StructureFit, ...]:
     """Compare every structure that the network names in either scan; empty where no network was used.
 
@@ -49,6 +50,7 @@ def compare_structures(
         fixed, moving: with the structures that `features.semantic_codes.with_semantic_codes` named.
         field: fixed to moving points, LPS mm.
         affine: the alignment within it, from which follows how much larger the moving patient is.
+        error: the expected error, mm, on any grid.
     """
     if fixed.named is None or moving.named is None:
         return ()
@@ -58,9 +60,11 @@ def compare_structures(
     work.tick()
     volumes = [_volumes_ml(image) for image in numbers]
     certainty = np.minimum(*(_certainty(*each) for each in zip(numbers, (fixed.named, moving.named), strict=True)))
+    errors = {} if error is None else _mean_errors(numbers[0], error)
     fits = []
     for number in np.flatnonzero(np.maximum(*volumes) >= LEAST_ML):
-        fits.append(_fit(pair, int(number), float(volumes[0][number]), float(volumes[1][number]), certainty[number]))
+        found = _fit(pair, int(number), float(volumes[0][number]), float(volumes[1][number]), certainty[number])
+        fits.append(dataclasses.replace(found, expected_error_mm=errors.get(int(number))))
         work.tick()
     return tuple(fits)
 
@@ -146,6 +150,14 @@ def _certainty(numbers: Image, named: StructureMap) -> np.ndarray:
     count = np.bincount(values, minlength=NUMBERS)
     sums = np.bincount(values, named.certainty.reshape(-1)[place], minlength=NUMBERS)
     return np.where(count > 0, sums / np.maximum(count, 1), 1.0)
+
+
+def _mean_errors(numbers: Image, error: Image) -> dict[int, float]:
+    """Average the expected error over every structure of the fixed scan: by number, mm."""
+    count = np.bincount(numbers.array.reshape(-1), minlength=NUMBERS)
+    values = error.resample(numbers.grid).array
+    sums = np.bincount(numbers.array.reshape(-1), values.reshape(-1).astype(np.float64), minlength=NUMBERS)
+    return {int(number): float(sums[number] / count[number]) for number in np.flatnonzero(count)}
 
 
 def _fit(pair: _Pair, number: int, fixed_ml: float, moving_ml: float, certainty: float) -> StructureFit:

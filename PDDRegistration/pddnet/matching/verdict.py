@@ -36,6 +36,11 @@ RISK_WEIGHTS: dict[str, tuple[float, float]] = {
     "agreement": (0.8561, -5.453),
 }
 
+# The chance of the same, by the logarithm of the expected error (mm) alone: fitted by `training.error_map --fit`. It
+# holds for every preset, and for linear results. The larger of the two is the risk.
+ERROR_BIAS, ERROR_WEIGHT = -6.194, 1.606
+LEAST_ERROR_MM = 0.1
+
 COMPARABLE = ("similarity",)  # measures whose values do not depend on the stages used
 
 
@@ -47,12 +52,14 @@ def judge(measures: dict[str, float], *, fitted: bool = True, structures: Sequen
             (correlation within the overlap, -1..1), folding_percent, unfolded_percent (of the body, after the matching
             and before folds were smoothed away), spread (mean uncertainty, mm); and where they were measured,
             peak_ratio (score of the best place elsewhere over the score reached), inverse_consistency (mm, of the last
-            stage that has both directions) and agreement (cosine of the semantic codes, -1..1).
+            stage that has both directions), agreement (cosine of the semantic codes, -1..1) and expected_error_mm
+            (median of the expected error over the body that both scans show).
         fitted: whether the run used stages like those of the pairs that the risk was fitted to; otherwise only the
             COMPARABLE measures count, besides the reasons.
         structures: compared one by one, see `structure_report`; those astray are a reason.
     """
     risk = _risk(measures if fitted else {name: measures[name] for name in COMPARABLE if name in measures})
+    risk = max(risk, error_risk(measures))
     reasons = [*_reasons(measures), *_astray(structures)]
     status = "ok"
     if risk >= DOUBTFUL_RISK or reasons:
@@ -76,8 +83,18 @@ def _risk(measures: dict[str, float]) -> float:
     values = risk_inputs(measures)
     # A measure that was not taken counts as typical.
     known = {name: pair for name, pair in RISK_WEIGHTS.items() if name in values}
-    x = BIAS + sum(weight * (values[name] - typical) for name, (typical, weight) in known.items())
-    return 1.0 / (1.0 + math.exp(-max(min(x, 30.0), -30.0)))
+    return _chance(BIAS + sum(weight * (values[name] - typical) for name, (typical, weight) in known.items()))
+
+
+def error_risk(measures: dict[str, float]) -> float:
+    """Return the chance of a median error above 20 mm by the expected error alone; 0 where that was not estimated."""
+    if "expected_error_mm" not in measures:
+        return 0.0
+    return _chance(ERROR_BIAS + ERROR_WEIGHT * math.log(max(measures["expected_error_mm"], LEAST_ERROR_MM)))
+
+
+def _chance(log_odds: float) -> float:
+    return 1.0 / (1.0 + math.exp(-max(min(log_odds, 30.0), -30.0)))
 
 
 def _reasons(m: dict[str, float]) -> list[str]:
@@ -113,7 +130,10 @@ def _reasons(m: dict[str, float]) -> list[str]:
             f"the two directions disagree by {inconsistency:.0f} mm on average",
         ),
     )
-    return [text for wrong, text in checks if wrong]
+    found = [text for wrong, text in checks if wrong]
+    if error_risk(m) >= DOUBTFUL_RISK:
+        found.append(f"errors of about {m['expected_error_mm']:.0f} mm are to be expected")
+    return found
 
 
 def _astray(structures: Sequence[StructureFit]) -> list[str]:

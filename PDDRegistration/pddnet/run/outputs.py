@@ -43,12 +43,13 @@ class OutputFile:
 class Output(OutputFile):
     """Output that is computed from a finished run: an image or a transform."""
 
-    content: Callable[[FinishedRun], Image | DisplacementField]
+    content: Callable[[FinishedRun], Image | DisplacementField | None]
     linear: Callable[[LinearTransform], LinearTransform] | None = None  # the same of a linear result, for its own files
     needs: str = ""  # an option of an input without which it cannot be computed
     needs_for: str = ""  # name of that input, for the message
     answer: str = ""  # its key in the worker's answer; empty: the worker warps images that the request names
     on_request: bool = False  # whether the worker computes it only where the request has `<answer>: true`
+    only_ct: bool = False  # whether it is None with presets that are not for CT
     stage: str = ""  # of the worker's progress, where it takes long
 
 
@@ -120,6 +121,16 @@ OUTPUTS: tuple[Output, ...] = (
         content=lambda run: run.registration.uncertainty,
         answer="spread",
     ),
+    Output(
+        key="error",
+        option="--output-error",
+        metavar="E",
+        help="expected error, mm: 80 %% of the errors lie below; on the transform's grid",
+        endings=IMAGES,
+        content=lambda run: run.registration.expected_error,
+        answer="error",
+        only_ct=True,
+    ),
 )
 REPORT = OutputFile(  # not in the table: it describes all others, so it is written and renamed after them
     key="report",
@@ -148,7 +159,9 @@ def write_outputs(files: OutputFiles, run: FinishedRun) -> None:
             raise
 
 
-def _content(output: Output, files: OutputFiles, run: FinishedRun) -> Image | DisplacementField | LinearTransform:
+def _content(
+    output: Output, files: OutputFiles, run: FinishedRun
+) -> Image | DisplacementField | LinearTransform | None:
     """Compute what goes into the file of an output: of a linear result the transform itself, if the format holds it."""
     found = run.registration.linear
     if output.linear and found is not None and not files.holds_image(output.key):
@@ -156,7 +169,9 @@ def _content(output: Output, files: OutputFiles, run: FinishedRun) -> Image | Di
     return output.content(run)
 
 
-def _write(files: OutputFiles, key: str, content: Image | DisplacementField | LinearTransform) -> None:
+def _write(files: OutputFiles, key: str, content: Image | DisplacementField | LinearTransform | None) -> None:
+    if content is None:
+        raise ValueError(f"the run has no {key} to write")
     if isinstance(content, Image):
         files.write_image(key, content)
     elif isinstance(content, LinearTransform):

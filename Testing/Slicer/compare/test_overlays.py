@@ -49,7 +49,8 @@ def overlays(host: Host):
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLGridTransformNode", "waves")
     gridTransformFromField(WAVES.field(GRID), node)
     uncertainty = Image(np.full((3, 4, 5), 2.5, np.float32), grids((3, 4, 5))["left-handed oblique"])
-    overlays = Overlays(node, uncertainty)
+    expected = Image(uncertainty.array + 1, uncertainty.grid)
+    overlays = Overlays(node, uncertainty, expected)
     yield overlays
     overlays.close()
 
@@ -98,8 +99,8 @@ def test_close_leaves_no_node(host: Host, overlays):
     nodes = slicer.mrmlScene.GetNumberOfNodes()
     for kind in overlays.kinds:
         made(host, overlays, kind)
-    assert overlays.kinds == ["jacobian", "displacement", "uncertainty"]
-    assert slicer.mrmlScene.GetNumberOfNodes() == nodes + 3 * 4  # volume, display, colours, legend
+    assert overlays.kinds == ["jacobian", "displacement", "uncertainty", "expectedError"]
+    assert slicer.mrmlScene.GetNumberOfNodes() == nodes + 4 * 4  # volume, display, colours, legend
     overlays.close()
     assert slicer.mrmlScene.GetNumberOfNodes() == nodes
 
@@ -223,7 +224,8 @@ def test_the_probe_speaks_when_the_crosshair_moves_until_it_is_closed(host: Host
     from PDDRegistrationLib.compare.probe import Probe
 
     texts: list[str] = []
-    probe = Probe(overlays._transform, texts.append, Image(np.full(GRID.shape, 2.5), GRID))
+    maps = (Image(np.full(GRID.shape, value), GRID) for value in (2.5, 4.25))
+    probe = Probe(overlays._transform, texts.append, *maps)
     crosshair = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
     point = inner_points()[7]
     crosshair.SetCursorPositionRAS((point * RAS).tolist())
@@ -231,7 +233,7 @@ def test_the_probe_speaks_when_the_crosshair_moves_until_it_is_closed(host: Host
     number = float(texts[-1].split()[1])
     assert number == pytest.approx(length, abs=0.15)
     assert float(texts[-1].split("Jacobian ")[1].split(";")[0]) == pytest.approx(determinant, abs=0.03)
-    assert texts[-1].endswith("spread 2.5 mm")
+    assert texts[-1].endswith("spread 2.5 mm; expected error 4.2 mm")
     crosshair.SetCursorPositionInvalid()
     assert texts[-1] == ""
     probe.close()

@@ -15,7 +15,7 @@ from helpers.runs import Bench, add_volume, fingerprint
 
 pytestmark = pytest.mark.slow
 
-MAPS = ("outputInverse", "outputJacobian", "outputSpread")
+MAPS = ("outputInverse", "outputJacobian", "outputSpread", "outputError")
 INNER = samples.FIXED.centre + np.array([[5.0, -8, 6], [-9, 3, 7], [11, 6, -12], [0, 0, 0], [-4, -11, -8]])
 
 
@@ -53,8 +53,8 @@ def determinants(transform: Any, points: np.ndarray, step: float = 4.0) -> np.nd
     return np.linalg.det(np.stack(columns, axis=-1))
 
 
-def test_the_three_nodes_hold_what_they_say(bench: Bench):
-    inverse, jacobian, spread = make(bench, *MAPS)
+def test_the_nodes_hold_what_they_say(bench: Bench):
+    inverse, jacobian, spread, error = make(bench, *MAPS)
     bench.run()
     assert bench.status == ""
     forward = bench.parameters.outputTransform.GetTransformFromParent()
@@ -67,7 +67,9 @@ def test_the_three_nodes_hold_what_they_say(bench: Bench):
     values = sampled(spread, INNER)
     assert (values > 0.5).all()
     assert (values < 40).all()  # mm, the preset's reach
-    for volume, window, level in ((jacobian, 2, 1), (spread, 20, 10)):
+    assert (sampled(error, INNER) > 0).all()
+    assert sampled(error, INNER).max() < 40
+    for volume, window, level in ((jacobian, 2, 1), (spread, 20, 10), (error, 20, 10)):
         display = volume.GetDisplayNode()
         assert (display.GetWindow(), display.GetLevel(), display.GetAutoWindowLevel()) == (window, level, 0)
     first = slicer.util.arrayFromVolume(jacobian).copy()
@@ -91,6 +93,7 @@ def test_new_nodes_are_called_after_the_inputs(bench: Bench):
         "outputInverse": "Moving^Patient to Fixed^Patient inverse",
         "outputJacobian": "Moving^Patient to Fixed^Patient Jacobian",
         "outputSpread": "Moving^Patient to Fixed^Patient spread",
+        "outputError": "Moving^Patient to Fixed^Patient expected error",
     }
     nodes = make(bench, *names)
     assert [node.GetName() for node in nodes] == list(names.values())
@@ -118,16 +121,17 @@ def test_they_stand_beside_the_moving_volume(bench: Bench):
 
 
 def test_a_cancelled_run_leaves_them_empty(bench: Bench):
-    inverse, jacobian, spread = make(bench, *MAPS)
+    inverse, jacobian, spread, error = make(bench, *MAPS)
     bench.run(during=lambda stage: clicks.click(bench.ui.applyButton) if stage.startswith("match") else None)
     assert "cancel" in bench.status
     assert jacobian.GetImageData() is None
     assert spread.GetImageData() is None
+    assert error.GetImageData() is None
     assert np.allclose(clicks.moved(inverse.GetTransformFromParent(), INNER), INNER)
     bench.check_inputs_untouched()
 
 
-@pytest.mark.parametrize("output", ["outputJacobian", "outputSpread"])
+@pytest.mark.parametrize("output", ["outputJacobian", "outputSpread", "outputError"])
 def test_one_node_is_not_two_outputs_nor_an_input(bench: Bench, output: str):
     (volume,) = make(bench, "outputVolume")
     bench.choose(**{output: volume})

@@ -82,6 +82,7 @@ def test_the_worker_accepts_what_each_output_asks_for() -> None:
         "outputInverse": ["inverse"],
         "outputJacobian": ["jacobian"],
         "outputSpread": [],
+        "outputError": [],
     }
     assert all(set(request) <= accepted for request in requests.values())
     assert requests["outputVolume"]["warp"]["volume"] is image

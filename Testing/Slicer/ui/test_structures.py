@@ -61,7 +61,7 @@ def reported(**more: Any) -> dict[str, Any]:
 
 
 def texts(table: Any) -> list[list[str]]:
-    return [[table.item(row, column).text() for column in range(4)] for row in range(table.rowCount)]
+    return [[table.item(row, column).text() for column in range(5)] for row in range(table.rowCount)]
 
 
 def middle(colour: str) -> np.ndarray:
@@ -83,13 +83,13 @@ def test_it_lists_the_worst_first_and_says_why(widget: Any, table: Any) -> None:
     choose(widget, reported())
     assert table.visible
     assert texts(table) == [
-        ["left kidney", "0.41", "30", "astray"],
-        ["colon", "0.40", "9", "doubtful"],
-        ["liver", "0.93", "3", "ok"],
-        ["bladder", "-", "-", "not compared"],
+        ["left kidney", "0.41", "30", "14.5", "astray"],
+        ["colon", "0.40", "9", "-", "doubtful"],
+        ["liver", "0.93", "3", "-", "ok"],
+        ["bladder", "-", "-", "-", "not compared"],
     ]
     why = "lies 3 cm away from its fellow; 160 ml in the fixed scan, 170 ml in the moving one; surfaces 9.5 mm apart"
-    assert table.item(0, 3).toolTip() == why
+    assert table.item(0, 4).toolTip() == why
     assert "not seen in the moving scan" in table.item(3, 0).toolTip()
     assert "Structures: left kidney astray by 3 cm; colon doubtful; 1 of 3 ok" in widget.ui.verdictLabel.text
 

@@ -326,6 +326,8 @@ def test_outputs_that_cannot_be(tmp_path: Path, refuse) -> None:
     assert "unknown file extension" in refuse(*good, "--output-volume", tmp_path / "W.h5")
     assert "unknown file extension" in refuse(*good, "--report", tmp_path / "R.txt")
     assert "two outputs" in refuse(*good, "--output-inverse", tmp_path / "." / "T.h5")
+    error = ("--output-error", tmp_path / "E.nii.gz", "--preset", "multimodal")
+    assert "--output-error is known of CT only; leave it out" in refuse(*good, *error)
     (tmp_path / "dir.nii.gz").mkdir()
     assert "is a folder" in refuse(*good, "--output-volume", tmp_path / "dir.nii.gz")
     (tmp_path / "link.nii.gz").symlink_to(pair["F"])

@@ -62,6 +62,7 @@ def test_the_transform_maps_fixed_to_moving_points(tmp_path: Path, calls: list[d
 def test_every_output_holds_what_it_should(tmp_path: Path, calls: list[dict]) -> None:
     pair = write_pair(tmp_path)
     names = {"volume": "W.mha", "labels": "L.nrrd", "inverse": "V.nii.gz", "jacobian": "J.nii", "spread": "U.nii.gz"}
+    names["error"] = "E.nii.gz"
     more = [word for name, file in names.items() for word in (f"--output-{name}", str(tmp_path / file))]
     more += ["--fixed-labels", pair["A"], "--moving-labels", pair["B"], "--report", str(tmp_path / "R.json")]
     assert main(_register(pair, tmp_path, *more)) == 0
@@ -87,6 +88,7 @@ def test_every_output_holds_what_it_should(tmp_path: Path, calls: list[dict]) ->
     assert np.allclose(jacobian, 1, atol=1e-4)
     spread = sitk.ReadImage(str(tmp_path / "U.nii.gz"))
     assert np.allclose(sitk.GetArrayFromImage(spread), 1.5)
+    assert np.allclose(sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "E.nii.gz"))), 2.25)
     assert spread.GetSize() == sitk.ReadImage(str(tmp_path / "J.nii")).GetSize()
 
 
@@ -127,7 +129,7 @@ def test_the_report_and_the_table_say_what_came_out(tmp_path: Path, calls: list[
     assert [row["name"] for row in rows] == ["left kidney", "colon", "liver", "bladder"]
     assert rows[0]["shift_mm"] == pytest.approx(np.sqrt(6**2 + 13**2 + 26**2))
     assert rows[0]["shift_lps_mm"] == [6.0, -13.0, 26.0]
-    assert rows[0]["expected_error_mm"] is None
+    assert rows[0]["expected_error_mm"] == 14.5
     assert rows[3]["centre_lps_mm"] is None
     out, err = capsys.readouterr()
     assert err == ""

@@ -180,3 +180,15 @@ def test_a_spine_that_is_a_level_off_is_doubtful_only() -> None:
 def test_without_the_network_there_is_nothing_to_report() -> None:
     scan = dataclasses.replace(fixed_patient(), named=None)
     assert compare_structures(scan, fixed_patient(), FIELD, TO_MOVING) == ()
+
+
+def test_the_expected_error_of_a_structure_is_its_mean_over_it_in_the_fixed_scan() -> None:
+    """A ramp along an oblique axis has at a ball's mean the value at its middle."""
+    slope, grid = np.array([0.05, -0.03, 0.08]), around(MIDDLE, rotation(8, 3, -12), 6.0)
+    error = Image((30 + (grid.points() - MIDDLE) @ slope).astype(np.float32), grid)
+    moving = patient(MOVING, TO_MOVING, {})
+    fits = compare_structures(fixed_patient(), moving, FIELD, TO_MOVING, error=error)
+    found = {fit.name: fit.expected_error_mm for fit in fits}
+    for name in ("left kidney", "right kidney", "spleen"):
+        assert found[name] == pytest.approx(30 + np.dot(ORGANS[name][1], slope), abs=0.15), name
+    assert {fit.expected_error_mm for fit in compared(fixed_patient(), moving).values()} == {None}

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from helpers.samples import FITS
-from pddnet.matching.verdict import judge
+from pddnet.matching.verdict import error_risk, judge
 
 GOOD = {
     "overlap": 0.9, "peak_ratio": 0.85, "similarity": 0.65, "similarity_before": 0.45, "agreement": 0.9,
@@ -46,6 +46,7 @@ def test_structures_astray_are_a_reason_that_names_them_the_farthest_first() -> 
         ({"folding_percent": 2.3}, "2.3 % of the body"),
         ({"unfolded_percent": 1.4}, "1.4 % of the body and was smoothed"),
         ({"inverse_consistency": 27.0}, "27 mm"),
+        ({"expected_error_mm": 41.0}, "errors of about 41 mm"),
     ],
 )
 def test_every_bad_sign_is_a_reason(change: dict[str, float], words: str) -> None:
@@ -73,3 +74,12 @@ def test_nothing_in_common_is_failed() -> None:
     verdict = judge(GOOD | {"overlap": 0.0, "similarity": 0.0})
     assert verdict.status == "failed"
     assert verdict.reasons
+
+
+def test_the_larger_of_the_two_risks_counts_with_every_preset() -> None:
+    right, wrong = GOOD | {"expected_error_mm": 3.0}, GOOD | {"expected_error_mm": 120.0}
+    assert judge(right) == dataclasses.replace(judge(GOOD), measures=right)
+    assert judge(wrong).risk > 0.75
+    assert judge(wrong).status == "failed"
+    assert judge(wrong, fitted=False).risk == judge(wrong).risk == error_risk(wrong)
+    assert error_risk(GOOD) == 0.0
