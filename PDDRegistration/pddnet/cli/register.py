@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     kinds = f"{', '.join(TRANSFORM_TYPES)} (default: %(default)s)"
     how.add_argument("--transform-type", default=TRANSFORM_TYPES[0], metavar="TYPE", help=kinds)
     how.add_argument(
-        "--diffeomorphic", action="store_true", help="a deformation that never folds, with an exact inverse"
+        "--diffeomorphic", action="store_true", help="a deformation that never folds, with its own inverse"
     )
     how.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
     how.add_argument(

@@ -1,4 +1,4 @@
-"""Write a deformation as the exponential of a stationary velocity field, whose negative gives the exact inverse.
+"""Write a deformation as the exponential of a stationary velocity field, whose negative gives the inverse.
 
 Arsigny et al. 2006 (doi:10.1007/11866565_113): exp(v) is the map that flows along v for one unit of time. It is
 invertible whatever v is, and exp(-v) is its inverse.

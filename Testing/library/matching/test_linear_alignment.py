@@ -90,7 +90,7 @@ MOTIONS = (((5.0, -8.0, 12.0), (17.0, -13.0, 20.0)), ((-15.0, 0.0, 0.0), (-30.0,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("motion", "part"), zip(MOTIONS, (slice(None), slice(20, 100)), strict=True))
+@pytest.mark.parametrize(("motion", "part"), list(zip(MOTIONS, (slice(None), slice(20, 100)), strict=True)))
 def test_a_rigid_motion_is_found_below_half_a_millimetre(
     patient: tuple[Image, Image], motion: tuple[tuple[float, float, float], ...], part: slice
 ) -> None:
