@@ -213,6 +213,7 @@ class _Job:
             verdict=judge(
                 measures | error_measures,
                 fitted=self.preset.fitted_risk and self.features.pdd_weights is None,
+                by_error=deformed.by_detail or linear is not None,
                 structures=structures,
             ),
             fixed_grid=self.fixed.grid,

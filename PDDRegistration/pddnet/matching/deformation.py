@@ -35,6 +35,7 @@ class Deformed:
     steps: list[StageResult]
     measures: dict[str, float]
     warnings: list[str] = dataclass_field(default_factory=list)
+    by_detail: bool = False  # whether the pair was taken for one patient's
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ class Deformation:
         """
         before, similarity_before = self._resemblance(affine, start), self.similarity(affine, start)[0]
         settings = self.preset.one_patient
-        if settings is not None and self._is_one_patient(settings, before):
+        by_detail = settings is not None and self._is_one_patient(settings, before)
+        if settings is not None and by_detail:
             steps, u = self._match(self.prepared, settings.stages, affine, start)
             unfolded = folding_percent(u, self.fixed_view)  # before it is smoothed: folding shows a wrong match
             u = self._follow_contrast(settings, affine, u)
@@ -73,8 +75,8 @@ class Deformation:
         measures |= {"resemblance_before": before, "resemblance": after}
         worse = after < before and self.similarity(affine, u)[0] < similarity_before
         if worse and not self.guided:
-            return Deformed(start, [], measures | {"resemblance": before}, [NOT_BETTER])
-        return Deformed(u, steps, measures)
+            return Deformed(start, [], measures | {"resemblance": before}, [NOT_BETTER], by_detail)
+        return Deformed(u, steps, measures, by_detail=by_detail)
 
     def _resemblance(self, affine: Affine, u: Tensor) -> float:
         return resemblance(*self.prepared, affine, u, self.lattice)

@@ -37,14 +37,16 @@ RISK_WEIGHTS: dict[str, tuple[float, float]] = {
 }
 
 # The chance of the same, by the logarithm of the expected error (mm) alone: fitted by `training.error_map --fit`. It
-# holds for every preset, and for linear results. The larger of the two is the risk.
+# holds for every preset, and for linear results, between scans of one patient. The larger of the two is the risk.
 ERROR_BIAS, ERROR_WEIGHT = -6.194, 1.606
 LEAST_ERROR_MM = 0.1
 
 COMPARABLE = ("similarity",)  # measures whose values do not depend on the stages used
 
 
-def judge(measures: dict[str, float], *, fitted: bool = True, structures: Sequence[StructureFit] = ()) -> Verdict:
+def judge(
+    measures: dict[str, float], *, fitted: bool = True, by_error: bool = True, structures: Sequence[StructureFit] = ()
+) -> Verdict:
     """Judge a run by its measures.
 
     Args:
@@ -56,11 +58,15 @@ def judge(measures: dict[str, float], *, fitted: bool = True, structures: Sequen
             (median of the expected error over the body that both scans show).
         fitted: whether the run used stages like those of the pairs that the risk was fitted to; otherwise only the
             COMPARABLE measures count, besides the reasons.
+        by_error: whether the expected error counts: it tells right from wrong within one patient only.
         structures: compared one by one, see `structure_report`; those astray are a reason.
     """
+    error = error_risk(measures) if by_error else 0.0
     risk = _risk(measures if fitted else {name: measures[name] for name in COMPARABLE if name in measures})
-    risk = max(risk, error_risk(measures))
+    risk = max(risk, error)
     reasons = [*_reasons(measures), *_astray(structures)]
+    if error >= DOUBTFUL_RISK:
+        reasons.append(f"errors of about {measures['expected_error_mm']:.0f} mm are to be expected")
     status = "ok"
     if risk >= DOUBTFUL_RISK or reasons:
         status = "doubtful"
@@ -130,10 +136,7 @@ def _reasons(m: dict[str, float]) -> list[str]:
             f"the two directions disagree by {inconsistency:.0f} mm on average",
         ),
     )
-    found = [text for wrong, text in checks if wrong]
-    if error_risk(m) >= DOUBTFUL_RISK:
-        found.append(f"errors of about {m['expected_error_mm']:.0f} mm are to be expected")
-    return found
+    return [text for wrong, text in checks if wrong]
 
 
 def _astray(structures: Sequence[StructureFit]) -> list[str]:

@@ -83,3 +83,11 @@ def test_the_larger_of_the_two_risks_counts_with_every_preset() -> None:
     assert judge(wrong).status == "failed"
     assert judge(wrong, fitted=False).risk == judge(wrong).risk == error_risk(wrong)
     assert error_risk(GOOD) == 0.0
+
+
+def test_the_expected_error_counts_only_where_it_is_asked_to() -> None:
+    measures = GOOD | {"expected_error_mm": 120.0}
+    within_one_patient, between_two = judge(measures), judge(measures, by_error=False)
+    assert any("errors of about 120 mm" in reason for reason in within_one_patient.reasons)
+    assert between_two.risk < within_one_patient.risk
+    assert (between_two.status, between_two.reasons) == ("ok", ())
