@@ -55,7 +55,7 @@ class _Fit:
 
     def __init__(self, fixed: Scan, moving: Scan, affine: Affine, level: ContrastLevel, work: Work) -> None:
         box = fixed.box
-        own_mm = float(fixed.grid.spacing.prod()) ** (1 / 3)  # voxels finer than the scan's show nothing more
+        own_mm = float(fixed.grid.spacing.min())  # voxels finer than the scan's show nothing more
         spacing_mm = max(level.spacing_mm, own_mm, (float(box.extent.prod()) / MOST_VOXELS) ** (1 / 3))
         self._lattice = box.isotropic(spacing_mm, MARGIN_MM)
         self.control = box.isotropic(level.control_spacing_mm, level.control_spacing_mm)
