@@ -122,22 +122,8 @@ _CONTRAST_LEVELS = (
     ContrastLevel(spacing_mm=4.0, control_spacing_mm=12.0, window_mm=6.0, iterations=6),
     ContrastLevel(spacing_mm=2.0, control_spacing_mm=6.0, window_mm=4.0, iterations=4),
 )
-_BREATHING = Stage(  # organs move far along the body's axis
-    control_spacing_mm=16.0,
-    capture_range_mm=40.0,
-    displacements_per_axis=11,
-    feature_spacing_mm=8.0,
-    smoothness=0.005,
-    both_ways=True,
-)
-_DETAIL = Stage(  # vessels of the lung and trabecular bone need features of 4 mm
-    control_spacing_mm=16.0,
-    capture_range_mm=24.0,
-    displacements_per_axis=9,
-    feature_spacing_mm=4.0,
-    smoothness=0.01,
-    both_ways=True,
-)
+# Vessels of the lung and trabecular bone need features of 4 mm.
+_DETAIL = replace(_COARSE, capture_range_mm=24.0, displacements_per_axis=9, feature_spacing_mm=4.0, smoothness=0.01)
 _ONE_PATIENT = OnePatient((_DETAIL,), _CONTRAST_LEVELS)
 
 PRESETS: dict[str, Preset] = {
@@ -165,7 +151,7 @@ PRESETS: dict[str, Preset] = {
             "breathing",
             "one patient in two phases of breathing: up to 40 mm",
             (),
-            one_patient=OnePatient((_BREATHING, _DETAIL), _CONTRAST_LEVELS, least_resemblance=None),
+            one_patient=OnePatient((_COARSE, _DETAIL), _CONTRAST_LEVELS, least_resemblance=None),
             semantic=_SEMANTIC,
             affine_fit=False,
         ),
