@@ -50,7 +50,9 @@ def reached_part(lattice: Grid, spacing: float, fixed: Scan, moving: Scan, affin
     return Grid(tuple(size[::-1]), lattice.spacing, lattice.index_to_point(start), lattice.direction)
 
 
-def describe(scan: Scan, carried: Tensor, spacing: float, dense: Sequence[DenseFeatures] = DENSE) -> FeatureMap:
+def describe(
+    scan: Scan, carried: Tensor, spacing: float, dense: Sequence[DenseFeatures] = DENSE, *, extended: bool = False
+) -> FeatureMap:
     """Compute the features of a scan on the `matched_lattice` of about `spacing` mm.
 
     Args:
@@ -58,12 +60,13 @@ def describe(scan: Scan, carried: Tensor, spacing: float, dense: Sequence[DenseF
         carried: (E, D, H, W) the features that the scan carries, on the matched lattice.
         dense: feature types computed from the scan and averaged within the view. MIND if there are neither dense nor
             carried features.
+        extended: whether they see the view extended, see `Scan.extended`.
     """
     if not dense and not len(carried):
         dense = (MIND,)
     factor, lattice = matched_lattice(scan.grid, spacing)
     weight = scan.view
-    parts = [each.describe(scan.extended(each.reach)) for each in dense]
+    parts = [each.describe(scan.extended(each.reach) if extended else scan) for each in dense]
     if factor > 1:
         sums = [block_means(part * weight, [factor] * 3) for part in parts]
         weight = block_means(weight, [factor] * 3)
@@ -88,12 +91,12 @@ class FeatureMaps:
     @classmethod
     def of(
         cls, fixed: Scan, moving: Scan, lattice: Grid, affine: Affine, field: Tensor | None, field_grid: Grid | None,
-        spacing: float, work: Work, *, dense: Sequence[DenseFeatures] = DENSE,
+        spacing: float, work: Work, *, dense: Sequence[DenseFeatures] = DENSE, extended: bool = False,
     ) -> FeatureMaps:  # fmt: skip
         """Warp the moving scan by affine(x + u(x)), and compute the features of both.
 
         u is `field` (3, D, H, W) on `field_grid`, mm along its array axes, or zero where there is none. Only
-        the part of `lattice` that either scan reaches is computed. spacing, dense: see `describe`.
+        the part of `lattice` that either scan reaches is computed. spacing, dense, extended: see `describe`.
         """
         farthest = 0.0 if field is None else float(field.abs().max())
         lattice = reached_part(lattice, spacing, fixed, moving, affine, farthest)
@@ -111,8 +114,8 @@ class FeatureMaps:
         moving_warped_features = moving.features_at(coarse, affine, displacement(coarse))
         work.tick()
         maps = (
-            describe(fixed_view, fixed_warped_features, spacing, dense),
-            describe(moving_view, moving_warped_features, spacing, dense),
+            describe(fixed_view, fixed_warped_features, spacing, dense, extended=extended),
+            describe(moving_view, moving_warped_features, spacing, dense, extended=extended),
         )
         return cls(lattice, (fixed_view, moving_view), maps)
 

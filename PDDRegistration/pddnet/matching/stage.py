@@ -73,7 +73,7 @@ class Matching:
         lattice = box.isotropic(preset.working_spacing_mm, stage.capture_range_mm + preset.working_spacing_mm)
         both = FeatureMaps.of(
             fixed, moving, lattice, affine, field, field_grid, stage.feature_spacing_mm, work,
-            dense=dense_features(preset),
+            dense=dense_features(preset), extended=stage.extended,
         )  # fmt: skip
         return cls(both, control_grid(box, stage), stage, preset.regularised)
 
