@@ -100,6 +100,15 @@ def test_a_run_uses_them_and_the_result_says_so(advanced: Bench):
     assert advanced.error_at_the_centre() < 6.0
 
 
+def test_the_check_box_asks_for_a_diffeomorphic_transform(bench: Bench) -> None:
+    from PDDRegistrationLib.ui.registration_panel import selectionOf
+
+    box = bench.ui.diffeomorphicCheckBox
+    assert (box.checked, selectionOf(bench.parameters).diffeomorphic) == (False, False)
+    box.click()
+    assert (bench.parameters.diffeomorphic, selectionOf(bench.parameters).diffeomorphic) == (True, True)
+
+
 def test_a_scene_with_unknown_words_opens(bench: Bench):
     bench.choose(inverseConsistency="three ways")
     assert (bench.parameters.inverseConsistency, adjust(bench)) == ("", {})
@@ -327,12 +336,3 @@ def test_all_but_the_basic_controls_is_folded_away(running_host: Any):
         assert not any(getattr(widget.ui, f"{n}CollapsibleButton").collapsed for n in ("inputs", "outputs", "settings"))
     finally:
         running_host.unloadModule("PDDRegistration")
-
-
-def test_the_check_box_asks_for_a_diffeomorphic_transform(bench: Bench) -> None:
-    from PDDRegistrationLib.ui.registration_panel import selectionOf
-
-    box = bench.ui.diffeomorphicCheckBox
-    assert (box.checked, selectionOf(bench.parameters).diffeomorphic) == (False, False)
-    box.click()
-    assert (bench.parameters.diffeomorphic, selectionOf(bench.parameters).diffeomorphic) == (True, True)
