@@ -96,7 +96,9 @@ def test_a_run_uses_them_and_the_result_says_so(advanced: Bench):
     from PDDRegistrationLib.registration.job import reportOf
 
     report = reportOf(advanced.parameters.outputTransform)
-    assert report["inverse_consistency_mm"] is not None  # the preset is one way
+    both_ways = report["inverse_consistency_mm"] is not None  # the preset is one way
+    left_out = any("the deformation made the scans less alike" in text for text in report["warnings"])
+    assert both_ways or left_out  # of a matching that does not stand, nothing is told
     assert advanced.error_at_the_centre() < 6.0
 
 
