@@ -1,7 +1,8 @@
 """Measure how alike two scans are in detail: the mean correlation of their intensities within small windows.
 
-Two scans of one patient reach 0.6 and more once they are aligned, those of different patients at most 0.3, whatever
-their organs' overlap: bones, vessels and airways of one person fit no other person's.
+Once aligned, two scans of one patient resemble each other far more than those of different patients, whatever their
+organs' overlap: bones, vessels and airways of one person fit no other person's. After a deformation that is no longer
+so. The limit between both stands in the presets.
 """
 
 from __future__ import annotations
