@@ -13,7 +13,9 @@ DOUBTFUL_RISK, FAILED_RISK = 0.25, 0.75  # probability of a wrong result
 # Beyond these limits the verdict states a reason and is at least doubtful, whatever the risk. Chosen by judgement, not
 # fitted.
 LEAST_OVERLAP = 0.25  # of the smaller body: with less, the alignment has too little to compare
-MOST_PEAK_RATIO = 0.97  # another place that scores within 3 % cannot be told from the best one
+MOST_PEAK_RATIO = 0.97  # another place that scores within 3 % cannot be told from the best one ...
+SETTLED_AGREEMENT = 0.9  # ... unless the structures that the network names lie upon each other
+SETTLED_RESEMBLANCE = 0.4  # ... or, once aligned, the scans resemble each other in detail, as only one patient's do
 LEAST_SIMILARITY = 0.35  # far below the mean of the validation, 0.585
 MOST_SIMILARITY_LOSS = 0.02  # a deformation must not lower the similarity; less than this is interpolation
 MOST_FOLDING_PERCENT = 1.0  # of the body: single nodes may fold, a whole region is a sign of a wrong match
@@ -54,8 +56,9 @@ def judge(
             (correlation within the overlap, -1..1), folding_percent, unfolded_percent (of the body, after the matching
             and before folds were smoothed away), spread (mean uncertainty, mm); and where they were measured,
             peak_ratio (score of the best place elsewhere over the score reached), inverse_consistency (mm, of the last
-            stage that has both directions), agreement (cosine of the semantic codes, -1..1) and expected_error_mm
-            (median of the expected error over the body that both scans show).
+            stage that has both directions), agreement (cosine of the semantic codes, -1..1), resemblance_before (local
+            correlation of the aligned scans, -1..1) and expected_error_mm (median of the expected error over the body
+            that both scans show).
         fitted: whether the run used stages like those of the pairs that the risk was fitted to; otherwise only the
             COMPARABLE measures count, besides the reasons.
         by_error: whether the expected error counts: it tells right from wrong within one patient only.
@@ -112,7 +115,7 @@ def _reasons(m: dict[str, float]) -> list[str]:
             f"the scans share only {100 * m['overlap']:.0f} % of the smaller body",
         ),
         (
-            m.get("peak_ratio", 0.0) > MOST_PEAK_RATIO,
+            m.get("peak_ratio", 0.0) > MOST_PEAK_RATIO and not _is_settled(m),
             "another place, centimetres away, fits nearly as well",
         ),
         (
@@ -137,6 +140,11 @@ def _reasons(m: dict[str, float]) -> list[str]:
         ),
     )
     return [text for wrong, text in checks if wrong]
+
+
+def _is_settled(m: dict[str, float]) -> bool:
+    """Return whether something else than the alignment's score tells the place found from the other one."""
+    return m.get("agreement", 0.0) >= SETTLED_AGREEMENT or m.get("resemblance_before", 0.0) >= SETTLED_RESEMBLANCE
 
 
 def _astray(structures: Sequence[StructureFit]) -> list[str]:

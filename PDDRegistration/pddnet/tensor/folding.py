@@ -15,7 +15,7 @@ from .execution import ALONE, Work
 from .lattice import along_axes, averages
 
 LEAST_DETERMINANT = 0.1  # Jacobian determinants below it count as folds
-MOST_DETERMINANT = 8.0  # the twofold along every axis; more is not anatomy, but two matches that do not fit together
+MOST_DETERMINANT = 6.0  # 1.8 times along every axis; more is rarely anatomy, but two matches that do not fit together
 MOST_ROUNDS = 80
 FIRST_REACH = 2  # nodes around a fold that are averaged in the first rounds
 ROUNDS_PER_NODE = 8  # rounds after which the reach grows by one node

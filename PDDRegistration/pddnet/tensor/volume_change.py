@@ -12,17 +12,19 @@ LEAST = 0.15  # below it the penalty goes on as a straight line, also where spac
 
 
 def volume_gradient(u: Tensor, lattice: Grid) -> Tensor:
-    """Differentiate the mean of det + 1 / det - 2 over all cells by u: both (3, D, H, W), mm along the array axes.
+    """Differentiate the mean penalty over all cells by u: both (3, D, H, W), mm along the array axes.
 
-    det is the Jacobian determinant of x + u(x) at each cell's first node, from the differences to the next nodes. The
-    penalty is zero where volumes stay, and the same for a factor and its inverse (of the kind of Burger et al. 2013,
-    doi:10.1137/110835955, whose penalty grows faster).
+    The penalty is det + 1 / det - 2, and where space expands (det - 1)^2 more: so what tears apart costs more than what
+    is pressed together. det is the Jacobian determinant of x + u(x) at each cell's first node, from the differences to
+    the next nodes. Without the second part it is the same for a factor and its inverse (of the kind of Burger et al.
+    2013, doi:10.1137/110835955, whose penalty grows faster).
     """
     spacing = [float(s) for s in lattice.spacing[::-1]]
     steps = [[_at_cells(component.diff(dim=dim), dim) / spacing[dim] for dim in range(3)] for component in u]
     d, h, w = columns(steps)
     areas = cross(h, w), cross(w, d), cross(d, h)  # of det by each column
-    slope = 1 - dot(d, areas[0]).clamp(min=LEAST).square().reciprocal()
+    det = dot(d, areas[0])
+    slope = 1 - det.clamp(min=LEAST).square().reciprocal() + 2 * (det - 1).clamp(min=0)
     gradient = torch.zeros_like(u)
     for dim, area in enumerate(areas):
         for component, part in enumerate(area):

@@ -42,7 +42,7 @@ def test_structures_astray_are_a_reason_that_names_them_the_farthest_first() -> 
         ({"overlap": 0.2}, "share only 20 %"),
         ({"similarity": 0.3}, "similarity 0.30"),
         ({"similarity": 0.40, "similarity_before": 0.45}, "fell from 0.45 to 0.40"),
-        ({"peak_ratio": 0.98}, "another place"),
+        ({"peak_ratio": 0.98, "agreement": 0.85}, "another place"),
         ({"folding_percent": 2.3}, "2.3 % of the body"),
         ({"unfolded_percent": 1.4}, "1.4 % of the body and was smoothed"),
         ({"inverse_consistency": 27.0}, "27 mm"),
@@ -53,6 +53,11 @@ def test_every_bad_sign_is_a_reason(change: dict[str, float], words: str) -> Non
     verdict = judge(GOOD | change)
     assert verdict.status != "ok"
     assert any(words in reason for reason in verdict.reasons)
+
+
+@pytest.mark.parametrize("settled", [{"agreement": 0.95}, {"agreement": 0.85, "resemblance_before": 0.45}])
+def test_another_place_is_no_reason_where_structures_or_details_settle_it(settled: dict[str, float]) -> None:
+    assert judge(GOOD | settled | {"peak_ratio": 0.98}).status == "ok"
 
 
 @pytest.mark.parametrize(
