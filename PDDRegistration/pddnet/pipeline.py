@@ -1,56 +1,46 @@
-"""Run the stages of a registration in order: `register`. The stages themselves are in other modules."""
+"""Check the inputs, and run the registration on a device that has memory for it: `register`."""
 
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import SimpleITK as sitk
 
 from . import tensor  # noqa: F401  raises `TorchMissing` where torch cannot be loaded
-from .core.affine import Affine
-from .core.field import DisplacementField
-from .core.grid import Grid
 from .core.image import Image
-from .core.linear import DEFORMABLE, LinearTransform, check_transform_type
-from .core.masks import masks_shift
+from .core.linear import DEFORMABLE, check_transform_type
 from .core.presets import Preset, find_preset
-from .core.result import InverseParts, Progress, Registration
+from .core.result import Progress, Registration
+from .core.turn import turned_back
 from .errors import InputError
 from .io.validation import check_volume
 from .io.weights_file import PDD, SEMANTIC, read_weights
-from .matching.alignment import Alignment, find_alignment
-from .matching.deformation import Deformation, Deformed
-from .matching.expected_error import expected_error
-from .matching.feature_types import (
-    FeatureScans,
-    FeatureSettings,
-    ScanPair,
-    append_features,
-    carried_features,
-    coarse_features,
+from .matching.feature_types import FeatureScans, FeatureSettings
+from .matching.job import Job
+from .matching.job_run import Run
+from .matching.orientation import (
+    AS_STATED,
+    FindOrientation,
+    Orientation,
+    find_mirrored,
+    find_orientation,
+    is_in_doubt,
+    sure_ml,
 )
-from .matching.linear_alignment import LinearSearch
-from .matching.measures import measure
-from .matching.progress import Ticker, expected_shares
-from .matching.similarity import Similarity, agreement
-from .matching.structure_report import compare_structures
-from .matching.verdict import judge
-from .tensor.affine_field import fade, join, margin, split
-from .tensor.convert import to_array
+from .matching.progress import Ticker
+from .matching.verdict import failed_by, resemble_in_detail
 from .tensor.device import choose_device, free_memory
 from .tensor.execution import Work
-from .tensor.lattice import resample, to_lps
-from .tensor.scan import Scan, inside, prepare
-from .tensor.velocity import both_ways, logarithm
+from .tensor.scan import Scan, inside
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
 
-BORDER_MM = 8.0  # around the body's box, also covered by the deformation
+STEP_MM = 5.0  # over which the Jacobian of an initial transform is measured
 SMALLER_PIECES = 1 << 22  # values to compute at once on a GPU that ran out of memory
 
 
@@ -101,11 +91,12 @@ def register(
     moving, moving_warnings = check_volume(moving, "moving volume", smallest=smallest)
     _check_mask(fixed_mask, fixed, "fixed mask")
     _check_mask(moving_mask, moving, "moving mask")
+    _check_start(initial_transform, fixed)
     chosen = choose_device(device)
     semantic_weights, pdd_weights = _by_kind(weights, preset)
     features = FeatureSettings(preset, fixed_labels, moving_labels, semantic_weights, pdd_weights)
     masks = fixed_mask, moving_mask
-    job = _Job(fixed, moving, preset, transform_type, *masks, initial_transform, align, diffeomorphic, features)
+    job = Job(fixed, moving, preset, transform_type, *masks, initial_transform, align, diffeomorphic, features)
     return _run_in_memory(job, chosen, progress, fixed_warnings + moving_warnings)
 
 
@@ -113,6 +104,20 @@ def _check_mask(mask: Image | None, scan: Image, name: str) -> None:
     """Raise InputError if a mask trusts nothing of its scan."""
     if mask is not None and not inside(mask, scan.grid).any():
         raise InputError(f"{name}: the mask is empty inside the scan; draw it again or leave it out")
+
+
+def _check_start(transform: sitk.Transform | None, fixed: Image) -> None:
+    """Raise InputError if an initial transform mirrors, or has no inverse, in the middle of the fixed scan."""
+    if transform is None:
+        return
+    middle = fixed.grid.centre
+    at, *ends = (np.array(transform.TransformPoint(p.tolist())) for p in (middle, *(middle + STEP_MM * np.eye(3))))
+    determinant = float(np.linalg.det((np.array(ends) - at) / STEP_MM))
+    if determinant <= 0:
+        raise InputError(
+            f"initial transform: it mirrors or folds space (Jacobian determinant {determinant:.2f} in the middle of "
+            "the fixed volume); leave it out, or use one that does not"
+        )
 
 
 def _by_kind(weights: Path | None, preset: Preset) -> tuple[Path | None, Path | None]:
@@ -124,7 +129,7 @@ def _by_kind(weights: Path | None, preset: Preset) -> tuple[Path | None, Path | 
     return None, weights
 
 
-def _run_in_memory(job: _Job, device: torch.device, progress: Progress | None, warnings: list[str]) -> Registration:
+def _run_in_memory(job: Job, device: torch.device, progress: Progress | None, warnings: list[str]) -> Registration:
     """Run the job; on a GPU without enough memory once more in smaller pieces, then on the CPU."""
     attempts = [(device, Work(), "")]
     if device.type == "cuda":
@@ -136,7 +141,7 @@ def _run_in_memory(job: _Job, device: torch.device, progress: Progress | None, w
             free_memory(device)
             warnings = [*warnings, f"the GPU ran out of memory; {retry}"]
         try:
-            return job.run(place, work, progress, warnings)
+            return _run(job, place, work, progress, tuple(warnings))
         except RuntimeError as error:
             if not _is_out_of_memory(error):
                 raise
@@ -148,146 +153,51 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
     return any(sign in text for sign in ("out of memory", "ALLOC_FAILED", "can't allocate memory"))
 
 
-@dataclass(frozen=True)
-class _Job:
-    """Inputs of one call of `register`, and the stages in order."""
-
-    fixed: Image
-    moving: Image
-    preset: Preset
-    transform_type: str
-    fixed_mask: Image | None
-    moving_mask: Image | None
-    initial_transform: sitk.Transform | None
-    align: bool
-    diffeomorphic: bool
-    features: FeatureSettings
-
-    def run(self, device: torch.device, work: Work, progress: Progress | None, warnings: list[str]) -> Registration:
-        """Run all stages on one device."""
-        ticker = Ticker(progress, self._expected_shares())
-        work = dataclasses.replace(work, tick=ticker.tick)
-        ticker.stage("prepare")
-        prepared = self._prepare(device, work)
-        features = append_features(prepared, self.features, work, ticker.stage)
-        ticker.stage("align")
-        lattice = prepared[0].box.isotropic(self.preset.field_spacing_mm, BORDER_MM)
-        fixed = prepared[0].warped(lattice, Affine.identity())
-        similarity = Similarity(fixed, prepared[1], coarse_features(self.preset))
-        alignment, field = self._align(prepared, features, similarity, lattice, work)
-        if self.transform_type == DEFORMABLE:
-            affine, linear = alignment.affine, None
-            deformation = Deformation(
-                (self.fixed, self.moving), prepared, features, similarity, fixed, lattice, self.preset,
-                self.features.guided, ticker, work,
-            )  # fmt: skip
-            deformed = deformation.run(affine, field)
-        else:
-            ticker.stage("refine")
-            linear, start = self._find_linear(alignment.affine, device, work)
-            affine = linear.affine
-            measures = {"similarity_before": similarity(start)[0], "unfolded_percent": 0.0}
-            deformed = Deformed(field.new_zeros(field.shape), [], measures)
-        field = deformed.field
-        ticker.stage("finish")
-        measured = measure(fixed, similarity, affine, field, deformed.steps, work)
-        measures = {
-            **measured.measures,
-            **deformed.measures,
-            **self._agreement(features, affine, field, lattice),
-            **({"peak_ratio": alignment.peak_ratio(prepared[0].box)} if alignment.candidates else {}),
-        }
-        grid = self._field_grid(field, lattice)
-        inner, inverse = fade(field, lattice, grid), None
-        if self.diffeomorphic and linear is None:
-            inner, back = both_ways(logarithm(inner, grid, work), grid, work)
-            inverse = InverseParts(affine, DisplacementField(to_lps(back, grid), grid))
-        joined = join(affine, inner, grid)
-        uncertainty = resample(measured.uncertainty[None], lattice, joined.grid)[0]
-        error, error_measures = self._expected_error(fixed, features, affine, deformed, lattice, joined.grid, work)
-        structures = compare_structures(*features.scans, joined, affine, work, error)
-        ticker.close()
-        return Registration(
-            field=joined,
-            uncertainty=Image(to_array(uncertainty), joined.grid),
-            verdict=judge(
-                measures | error_measures,
-                fitted=self.preset.fitted_risk and self.features.pdd_weights is None,
-                by_error=deformed.by_detail or linear is not None,
-                structures=structures,
-            ),
-            fixed_grid=self.fixed.grid,
-            preset=self.preset.name,
-            device=str(device),
-            seconds=ticker.seconds,
-            inverse_consistency=measured.inverse_consistency,
-            warnings=(*warnings, *_without_body(prepared), *deformed.warnings),
-            linear=linear,
-            inverse_parts=inverse,
-            expected_error=error,
-            structures=structures,
-        )
-
-    def _expected_shares(self) -> dict[str, float]:
-        features = {each.stage: each.share for each in carried_features(self.features) if each.stage}
-        preset, linear = self.preset, self.transform_type != DEFORMABLE
-        detail = preset.one_patient.stages if preset.one_patient else ()
-        return expected_shares(
-            features,
-            max(len(preset.stages), len(detail)),
-            refined=preset.refinement is not None or linear,
-            detailed=preset.one_patient is not None,
-        )
-
-    def _prepare(self, device: torch.device, work: Work) -> ScanPair:
-        def prepared(image: Image, mask: Image | None) -> Scan:
-            preset = self.preset
-            return prepare(image, preset.working_spacing_mm, device, hu=preset.hu, mask=mask, tick=work.tick)
-
-        return prepared(self.fixed, self.fixed_mask), prepared(self.moving, self.moving_mask)
-
-    def _align(
-        self, prepared: ScanPair, features: FeatureScans, similarity: Similarity, lattice: Grid, work: Work
-    ) -> tuple[Alignment, Tensor]:
-        """Return the affine map and the u (3, D, H, W) before it: zero, or the remainder of an initial transform."""
-        if self.initial_transform is not None:
-            affine, field = split(self.initial_transform, lattice, prepared[0].values.device)
-            return Alignment(affine, []), field
-        field = prepared[0].values.new_zeros((3, *lattice.shape))
-        if not self.align:
-            return Alignment(Affine.identity(), []), field
-        shift = masks_shift(self.fixed_mask, self.moving_mask)
-        return find_alignment(prepared, features, similarity, self.preset, work, shift), field
-
-    def _find_linear(self, affine: Affine, device: torch.device, work: Work) -> tuple[LinearTransform, Affine]:
-        """Return the linear result, and the start of its kind; an initial transform's start is not doubted."""
-        masks = self.fixed_mask, self.moving_mask
-        search = LinearSearch(self.fixed, self.moving, *masks, self.transform_type, self.preset, device, work)
-        return search.run(affine, align=self.align and self.initial_transform is None)
-
-    def _agreement(self, features: FeatureScans, affine: Affine, field: Tensor, lattice: Grid) -> dict[str, float]:
-        if features.structures is None:
-            return {}
-        return {"agreement": agreement(*features.structures, affine, field, lattice)}
-
-    def _expected_error(
-        self, fixed: Scan, features: FeatureScans, affine: Affine, deformed: Deformed, lattice: Grid, grid: Grid,
-        work: Work,
-    ) -> tuple[Image | None, dict[str, float]]:  # fmt: skip
-        """Return the map of the expected error (mm) on `grid`, and its measure; it was learned from CT only."""
-        if not self.preset.hu:
-            return None, {}
-        found = expected_error(fixed, features.scans, affine, deformed.field, deformed.steps, work)
-        values = resample(found.values[None], lattice, grid)[0]
-        return Image(to_array(values), grid), {"expected_error_mm": found.median_mm}
-
-    def _field_grid(self, field: Tensor, lattice: Grid) -> Grid:
-        """Make the grid of the result: it covers the fixed volume, and the margin that the field needs to fade out."""
-        around = margin(field) + BORDER_MM
-        return self.fixed.canonical().grid.isotropic(self.preset.field_spacing_mm, around)
+def _run(
+    job: Job, device: torch.device, work: Work, progress: Progress | None, warnings: tuple[str, ...]
+) -> Registration:
+    """Run a job on one device; once more with turned scans if it went wrong, and their content lies otherwise."""
+    ticker = Ticker(progress, job.expected_shares())
+    work = dataclasses.replace(work, tick=ticker.tick)
+    ticker.stage("prepare")
+    scans = job.featured(device, work, ticker.stage)
+    result = Run(job, *scans, device, work, ticker, warnings).run()
+    if resemble_in_detail(result.verdict.measures):
+        return result  # scans of which one is mirrored or turned would not resemble each other in detail
+    ticker.stage("finish")
+    find = find_mirrored if result.verdict.status == "ok" else find_orientation
+    found = _orientations(job, scans[1], find, device, work)
+    if any(each.turned for each in found):
+        turns = found[0].turn(job.fixed), found[1].turn(job.moving)
+        upright = job.turned(*turns)
+        scans = upright.featured(device, work, lambda stage: None)
+        result = turned_back(Run(upright, *scans, device, work, ticker, warnings).run(), *turns)
+    ticker.close()
+    return _remarked(result, *found)
 
 
-def _without_body(scans: ScanPair) -> list[str]:
-    """Return a warning for each scan in which no body was found."""
-    sides = zip(("fixed", "moving"), scans, strict=True)
-    return [f"{name} volume: no body found; the whole volume counts" for name, scan in sides if scan.body_not_found]
+def _orientations(
+    job: Job, features: FeatureScans, find: FindOrientation, device: torch.device, work: Work
+) -> tuple[Orientation, Orientation]:
+    """Find how the content of both scans lies; as stated where the start is given, or the network is sure."""
+    named_ml_of = partial(sure_ml, weights=job.features.semantic_weights, device=device, work=work)
+    given = job.initial_transform is not None or not job.align
+
+    def found(image: Image, scan: Scan) -> Orientation:
+        in_doubt = scan.named is not None and is_in_doubt(scan.named) and not given
+        return find(image, named_ml_of) if in_doubt else AS_STATED
+
+    return found(job.fixed, features.scans[0]), found(job.moving, features.scans[1])
+
+
+def _remarked(result: Registration, fixed: Orientation, moving: Orientation) -> Registration:
+    """Say how the content of the scans lies; two that are mirrored alike can be registered all the same."""
+    warnings, faults = list(result.warnings), list[str]()
+    alike = fixed.mirrored and fixed.words == moving.words
+    for name, found in (("fixed", fixed), ("moving", moving)):
+        if found.turned:
+            warnings.append(f"{name} volume: its content is {found.words}; it was turned for the registration")
+        elif found.mirrored:
+            said = warnings if alike else faults
+            said.append(f"{name} volume: its content looks {found.words}; check how the file was made")
+    return dataclasses.replace(result, warnings=tuple(warnings), verdict=failed_by(result.verdict, faults))

@@ -25,8 +25,8 @@ from pddnet.core.affine import Affine
 from pddnet.core.grid import Grid
 from pddnet.matching import alignment
 from pddnet.matching.affine_search import Candidate
+from pddnet.matching.deformation import Deformation
 from pddnet.process import wait_passively
-from pddnet.tensor.scan import Scan
 
 LIMIT_MM, GOAL = 25.0, 0.95  # GOAL: share of the crops
 HALF_A_LEVEL_MM = 10.0  # vertebrae are 24 mm apart and more, crops scaled to 0.85 at the least
@@ -98,11 +98,11 @@ def align(crops: Crops) -> Outcome:
         found.extend(search(*args, **options))
         return list(found)
 
-    def leave(fixed: Scan, moving: Scan, box: Grid, affine: Affine, *_: object, **__: object) -> None:
-        raise _Aligned(affine, fixed.box)
+    def leave(deformation: Deformation, affine: Affine, start: object) -> None:
+        raise _Aligned(affine, deformation.prepared[0].box)
 
     start = time.perf_counter()
-    with patch.object(alignment, "align", watched), patch.object(pipeline, "deform", leave):
+    with patch.object(alignment, "align", watched), patch.object(Deformation, "run", leave):
         try:
             pipeline.register(crops.fixed, crops.moving, PRESET)
         except _Aligned as reached:

@@ -21,6 +21,7 @@ from pddnet.core.field import DisplacementField
 from pddnet.core.image import Image
 from pddnet.core.structures import StructureFit, StructureMap
 from pddnet.features.label_table import STRUCTURES
+from pddnet.matching import job_run
 from pddnet.matching.patient_sides import name_of, with_sides
 from pddnet.matching.structure_report import NUMBERS, compare_structures
 from pddnet.tensor.scan import Scan
@@ -69,7 +70,7 @@ def _registered(fixed: Subject, moving: Subject) -> Compared:
         given.append((fixed, moving, field, affine))
         return ()
 
-    with patch.object(pipeline, "compare_structures", noted):
+    with patch.object(job_run, "compare_structures", noted):
         pipeline.register(fixed.image, moving.image)
     return given[0]
 

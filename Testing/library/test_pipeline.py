@@ -21,7 +21,7 @@ from pddnet.core.presets import PRESETS, Preset, Stage
 from pddnet.core.result import Registration
 from pddnet.core.structures import VERDICTS
 from pddnet.errors import Cancelled, InputError
-from pddnet.matching import alignment, deformation
+from pddnet.matching import alignment, deformation, job_run
 from pddnet.matching.stage import StageResult
 from pddnet.phantom.labels import LEFT_KIDNEY
 from pddnet.phantom.phantom import full_view, virtual_patient
@@ -259,15 +259,15 @@ def test_it_can_be_cancelled_in_every_stage(preset: Preset, stage: str) -> None:
 def test_out_of_gpu_memory_is_tried_smaller_then_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
-    real, tried = pipeline._Job.run, []
+    real, tried = pipeline._run, []
 
-    def run(self: object, device: torch.device, work: object, *rest: object) -> Registration:
+    def run(job: object, device: torch.device, work: object, *rest: object) -> Registration:
         tried.append((device.type, work.gpu_values))
         if device.type == "cuda":
             raise RuntimeError("CUDA out of memory. Tried to allocate 9 GiB")
-        return real(self, device, work, *rest)
+        return real(job, device, work, *rest)
 
-    monkeypatch.setattr(pipeline._Job, "run", run)
+    monkeypatch.setattr(pipeline, "_run", run)
     monkeypatch.setattr(pipeline, "choose_device", lambda name: torch.device("cuda" if name == "auto" else name))
     result = register(*samples.small_pair(), dataclasses.replace(QUICK, stages=()))
     assert [kind for kind, _ in tried] == ["cuda", "cuda", "cpu"]
@@ -384,7 +384,7 @@ def test_structures_are_reported_and_change_nothing(
     """The transform is the same, bit by bit, where nothing is compared afterwards."""
     assert {"liver", "left kidney"} <= {fit.name for fit in result.structures}
     assert all(fit.verdict in VERDICTS for fit in result.structures)
-    monkeypatch.setattr(pipeline, "compare_structures", lambda *inputs: ())
+    monkeypatch.setattr(job_run, "compare_structures", lambda *inputs: ())
     without = register(*pair, QUICK)
     assert without.structures == ()
     assert np.array_equal(without.field.array, result.field.array)

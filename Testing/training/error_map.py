@@ -27,6 +27,7 @@ from benchmarks.scores import auroc, spearman
 from pddnet import pipeline
 from pddnet.core.affine import Affine
 from pddnet.io.weights_file import ERROR, write_weights
+from pddnet.matching import job_run
 from pddnet.matching.error_features import NAMES, error_features
 from pddnet.matching.expected_error import (
     BUNDLED_WEIGHTS,
@@ -121,7 +122,7 @@ def collect(run: Run, folder: Path) -> None:
         cases.extend([found, aligned] if steps else [found])
         return ExpectedError(torch.zeros(fixed.grid.shape), 0.0)
 
-    with patch.object(pipeline, "expected_error", noted):
+    with patch.object(job_run, "expected_error", noted):
         result = pipeline.register(pair.fixed, pair.moving, run.preset, initial_transform=run.start(pair))
     errors = [np.linalg.norm(result.field.transform_points(pair.points) - pair.truth, axis=1)]
     for case, error in zip(cases, [*errors, *[case.error for case in cases[1:]]], strict=True):

@@ -25,6 +25,11 @@ from .similarity import Similarity
 from .stage import StageResult, deform
 
 NOT_BETTER = "the deformation made the scans less alike and was left out; what stands is the alignment alone"
+HARDLY_BETTER = (
+    "the deformation fits hardly better than the alignment alone; the transform type 'affine' gives a simpler one that "
+    "fits as well"
+)
+LEAST_GAIN = 0.01  # of similarity or resemblance, which both end at 1
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,8 @@ class Deformation:
     def run(self, affine: Affine, start: Tensor) -> Deformed:
         """Deform from x -> affine(x + start(x)); return the start itself if the scans look less alike afterwards.
 
-        A guided run keeps what the labels ask for, whatever the scans look like.
+        Where they look hardly more alike, a warning names the simpler transform. A guided run keeps what the labels ask
+        for, whatever the scans look like.
         """
         before, similarity_before = self._resemblance(affine, start), self.similarity(affine, start)[0]
         settings = self.preset.one_patient
@@ -73,10 +79,11 @@ class Deformation:
         after = self._resemblance(affine, u)
         measures = {"similarity_before": similarity_before, "unfolded_percent": unfolded}
         measures |= {"resemblance_before": before, "resemblance": after}
-        worse = after < before and self.similarity(affine, u)[0] < similarity_before
-        if worse and not self.guided:
+        gains = after - before, self.similarity(affine, u)[0] - similarity_before
+        if max(gains) < 0 and not self.guided:
             return Deformed(start, [], measures | {"resemblance": before}, [NOT_BETTER], by_detail)
-        return Deformed(u, steps, measures, by_detail=by_detail)
+        said = [HARDLY_BETTER] if max(gains) < LEAST_GAIN and not self.guided else []
+        return Deformed(u, steps, measures, said, by_detail)
 
     def _resemblance(self, affine: Affine, u: Tensor) -> float:
         return resemblance(*self.prepared, affine, u, self.lattice)

@@ -62,9 +62,10 @@ class Ticker:
             self._call(self._base + self._shares[self._stage] * done)
 
     def close(self) -> None:
-        """End the current stage, and store its seconds."""
+        """End the current stage, and add its seconds to those of the same name."""
         if self._stage:
-            self.seconds[self._stage] = time.perf_counter() - self._started
+            before = self.seconds.get(self._stage, 0.0)  # of an earlier try
+            self.seconds[self._stage] = before + time.perf_counter() - self._started
 
     def _call(self, fraction: float) -> None:
         self._called = time.perf_counter()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ..core.result import Verdict
 from ..core.structures import ASTRAY, StructureFit, worst_first
@@ -81,6 +82,11 @@ def judge(
     return Verdict(status, tuple(reasons), risk, dict(measures))
 
 
+def failed_by(verdict: Verdict, faults: Sequence[str]) -> Verdict:
+    """Return the verdict failed if the scans have faults with which no result is right: they are its first reasons."""
+    return replace(verdict, status="failed", reasons=(*faults, *verdict.reasons)) if faults else verdict
+
+
 def risk_inputs(measures: dict[str, float]) -> dict[str, float]:
     """Return the measures, with the similarity gain added, from which the risk is computed."""
     if "similarity_before" not in measures:
@@ -144,7 +150,12 @@ def _reasons(m: dict[str, float]) -> list[str]:
 
 def _is_settled(m: dict[str, float]) -> bool:
     """Return whether something else than the alignment's score tells the place found from the other one."""
-    return m.get("agreement", 0.0) >= SETTLED_AGREEMENT or m.get("resemblance_before", 0.0) >= SETTLED_RESEMBLANCE
+    return m.get("agreement", 0.0) >= SETTLED_AGREEMENT or resemble_in_detail(m)
+
+
+def resemble_in_detail(m: dict[str, float]) -> bool:
+    """Return whether the scans, once aligned, resembled each other in detail, as only one patient's do."""
+    return m.get("resemblance_before", 0.0) >= SETTLED_RESEMBLANCE
 
 
 def _astray(structures: Sequence[StructureFit]) -> list[str]:

@@ -26,6 +26,7 @@ from pddnet.matching.expected_error import (
     load,
     predicted,
 )
+from pddnet.matching.job_run import Run
 from pddnet.tensor.convert import to_array, to_tensor
 from pddnet.tensor.scan import Scan
 
@@ -108,7 +109,7 @@ def test_a_wrong_start_is_expected_to_be_wrong_and_a_right_one_to_be_right() -> 
 def test_the_transform_is_the_same_with_and_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
     pair = samples.small_pair()
     with_it = pipeline.register(*pair, "mind")
-    monkeypatch.setattr(pipeline._Job, "_expected_error", lambda self, *rest: (None, {}))
+    monkeypatch.setattr(Run, "_expected_error", lambda self, *rest: (None, {}))
     without = pipeline.register(*pair, "mind")
     assert without.expected_error is None
     assert np.array_equal(with_it.field.array, without.field.array)

@@ -24,6 +24,7 @@ from pddnet.features.guide import with_label_codes
 from pddnet.features.semantic_codes import EMBEDDING_SIZE
 from pddnet.features.semantic_net import SemanticNet
 from pddnet.io.weights_file import FOLDER, write_weights
+from pddnet.matching import job_run
 from pddnet.matching import pdd_net as network
 from pddnet.matching.feature_maps import describe
 from pddnet.matching.pdd_net import PDDNet, save, with_pdd_features
@@ -162,7 +163,7 @@ def test_every_kind_of_weights_goes_where_it_belongs(
         compared.append((len(fixed.features), len(moving.features)))
         return agreement(fixed, moving, *more)
 
-    monkeypatch.setattr(pipeline, "agreement", compare)
+    monkeypatch.setattr(job_run, "agreement", compare)
     both = dataclasses.replace(PLAIN, semantic=2.0)
     register(*pair, both, align=False, device="cpu", weights=tmp_path / "names.npz")
     assert (named, learned) == ([tmp_path / "names.npz"], [])
@@ -180,7 +181,7 @@ def test_the_verdict_was_not_fitted_to_other_features(
         judged.append(fitted)
         return judge(measures, fitted=fitted, **more)
 
-    monkeypatch.setattr(pipeline, "judge", noted)
+    monkeypatch.setattr(job_run, "judge", noted)
     fitted = dataclasses.replace(PLAIN, fitted_risk=True)
     for given in (None, weights):
         register(*pair, fitted, align=False, device="cpu", weights=given)
