@@ -81,7 +81,8 @@ class Deformation:
         measures |= {"resemblance_before": before, "resemblance": after}
         gains = after - before, self.similarity(affine, u)[0] - similarity_before
         if max(gains) < 0 and not self.guided:
-            return Deformed(start, [], measures | {"resemblance": before}, [NOT_BETTER], by_detail)
+            kept = {"unfolded_percent": 0.0, "resemblance": before}
+            return Deformed(start, [], measures | kept, [NOT_BETTER], by_detail)
         said = [HARDLY_BETTER] if max(gains) < LEAST_GAIN and not self.guided else []
         return Deformed(u, steps, measures, said, by_detail)
 

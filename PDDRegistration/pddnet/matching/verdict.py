@@ -65,21 +65,33 @@ def judge(
         by_error: whether the expected error counts: it tells right from wrong within one patient only.
         structures: compared one by one, see `structure_report`; those astray are a reason.
     """
+    seen = measures | _similarity_in_detail(measures)
     error = error_risk(measures) if by_error else 0.0
-    risk = _risk(measures if fitted else {name: measures[name] for name in COMPARABLE if name in measures})
+    risk = _risk(seen if fitted else {name: seen[name] for name in COMPARABLE if name in seen})
     risk = max(risk, error)
-    reasons = [*_reasons(measures), *_astray(structures)]
+    reasons = [*_reasons(seen), *_astray(structures)]
     if error >= DOUBTFUL_RISK:
         reasons.append(f"errors of about {measures['expected_error_mm']:.0f} mm are to be expected")
     status = "ok"
     if risk >= DOUBTFUL_RISK or reasons:
         status = "doubtful"
-    nothing_in_common = measures["overlap"] < NO_OVERLAP or measures["similarity"] < NO_SIMILARITY
+    nothing_in_common = seen["overlap"] < NO_OVERLAP or seen["similarity"] < NO_SIMILARITY
     if risk >= FAILED_RISK or nothing_in_common:
         status = "failed"
     if status != "ok" and not reasons:
-        reasons = [f"taken together, the signs are bad (similarity {measures['similarity']:.2f}, risk {risk:.2f})"]
+        reasons = [f"taken together, the signs are bad (similarity {seen['similarity']:.2f}, risk {risk:.2f})"]
     return Verdict(status, tuple(reasons), risk, dict(measures))
+
+
+def _similarity_in_detail(m: dict[str, float]) -> dict[str, float]:
+    """Return the similarity, and that before, of scans that resemble each other in detail: the detail counts, too.
+
+    Within a mask of a lung all tissue is alike, and only its vessels tell whether it fits.
+    """
+    if not resemble_in_detail(m):
+        return {}
+    pairs = (("similarity", "resemblance"), ("similarity_before", "resemblance_before"))
+    return {name: max(m[name], m[detail]) for name, detail in pairs if name in m and detail in m}
 
 
 def failed_by(verdict: Verdict, faults: Sequence[str]) -> Verdict:

@@ -75,6 +75,14 @@ def test_other_presets_are_judged_by_what_all_runs_measure_alike() -> None:
     assert judge(coarse | {"similarity": 0.2}, fitted=False).risk > judge(coarse, fitted=False).risk
 
 
+def test_scans_that_resemble_each_other_in_detail_need_no_similar_tissues() -> None:
+    """As within the mask of a lung, where all tissue is alike."""
+    alike = GOOD | {"similarity": 0.05, "similarity_before": 0.02, "resemblance_before": 0.5, "resemblance": 0.8}
+    assert judge(alike).status == "ok"
+    assert judge(alike | {"resemblance_before": 0.3}).status == "failed"
+    assert judge(alike).measures == alike
+
+
 def test_nothing_in_common_is_failed() -> None:
     verdict = judge(GOOD | {"overlap": 0.0, "similarity": 0.0})
     assert verdict.status == "failed"
