@@ -103,9 +103,9 @@ def find_orientation(image: Image, named_ml_of: Callable[[Image], float]) -> Ori
 
 def _surest(image: Image, named_ml_of: Callable[[Image], float], others: tuple[Orientation, ...]) -> Orientation:
     """Return the one of the others of which the network is surest, if it is enough surer than of the scan as stated."""
-    found = [named_ml_of(turned_image(image, about(image.grid.centre, each.matrix))) / each.gain for each in others]
+    found = [named_ml_of(turned_image(image, about(image.grid.centre, each.matrix))) for each in others]
     best = int(np.argmax(found))
-    return others[best] if found[best] > named_ml_of(image) else AS_STATED
+    return others[best] if found[best] > others[best].gain * named_ml_of(image) else AS_STATED
 
 
 def sure_ml(image: Image, weights: Path | None, device: torch.device, work: Work) -> float:

@@ -84,6 +84,24 @@ def test_doubt_needs_enough_that_is_named_and_not_surely(certainty: float, share
     assert is_in_doubt(named) is doubt
 
 
+def test_the_surest_counts_not_the_one_of_the_smallest_gain() -> None:
+    """Seen in a mirror, a prone patient lies nearly as he should: the network is nearly as sure of that."""
+    image = _content(GRIDS["oblique"], TURNED[0])
+    surest = _named_ml_of(1.3)
+
+    def named_ml(shown: Image) -> float:
+        mirrored = Image(shown.array, _mirrored(shown.grid))
+        return max(surest(shown), 0.95 * surest(mirrored))
+
+    assert find_orientation(image, named_ml) is TURNED[0]
+
+
+def _mirrored(grid: Grid) -> Grid:
+    """The grid mirrored in the plane of x = 0 through its middle."""
+    mirror = np.diag([-1.0, 1.0, 1.0])
+    return Grid(grid.shape, grid.spacing, grid.centre + mirror @ (grid.origin - grid.centre), mirror @ grid.direction)
+
+
 QUICK = dataclasses.replace(PRESETS["fast"], stages=())
 
 
