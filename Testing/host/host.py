@@ -182,7 +182,7 @@ def startHost(testing: bool = True, slicerPython: Path | None = None, screen: bo
 
 
 def _make_importable(slicerPython: Path) -> None:
-    """`import qt`, `ctk`, `SampleData`, and the parts of `slicer` that slicer-core lacks. The order matters: each needs
+    """`import qt`, `ctk`, modules of Slicer's own, and the parts of `slicer` that slicer-core lacks. The order matters: each needs
     the ones before it."""
     import slicer
 
@@ -194,7 +194,8 @@ def _make_importable(slicerPython: Path) -> None:
     for name in ("i18n", "ScriptedLoadableModule", "parameterNodeWrapper"):
         sys.modules.pop(f"slicer.{name}", None)  # tests that need no host may have put a placeholder there
         setattr(slicer, name, importlib.import_module(f"slicer.{name}"))
-    sys.modules["SampleData"] = importlib.import_module("host.standins.SampleData")
+    for name in ("SampleData", "CompareVolumes"):
+        sys.modules[name] = importlib.import_module(f"host.standins.{name}")
 
 
 def _offer_widgets(slicer: object) -> None:

@@ -525,15 +525,38 @@ def test_closing_the_scene_or_deleting_a_node_ends_it(host: Host, panel, end: st
     panel.close()
 
 
-def test_reveal_is_there_where_slicers_module_is(host: Host, panel, monkeypatch: pytest.MonkeyPatch):
-    calls = []
+def test_reveal_goes_on_and_off_and_watches_the_views_only_meanwhile(
+    host: Host, panel, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.undo()  # the host's own CompareVolumes
+    panel = panel()
+    pair = make_pair(host)
+    panel.show(pair.transform, *pair.nodes[:4])
+    button = panel.ui.revealButton
+    assert button.enabled
+    cursors = []
+    for _ in range(2):
+        click(button)
+        assert (button.checked, panel.ui.compareButton.checked) == (True, True)
+        cursors.append(panel._session.reveal._cursor)
+        assert len(cursors[-1].observerTags) == 6
+        click(button)
+        assert not button.checked
+    click(button)
+    cursors.append(panel._session.reveal._cursor)
+    panel.close()
+    host.layout.layoutChanged.emit(host.layout.layout)  # those that watch the layout observe the views anew
+    assert [cursor.observerTags for cursor in cursors] == [[], [], []]
+    panel.show(pair.transform, *pair.nodes[:4])
+    assert (button.enabled, button.checked) == (True, False)
+
+
+def test_a_reveal_cursor_that_cannot_end_does_not_hold_the_panel(host: Host, panel, monkeypatch: pytest.MonkeyPatch):
+    """As that of another version of the module, whose `cleanup` raises."""
 
     class LayerReveal:
-        def __init__(self) -> None:
-            calls.append("made")
-
-        def tearDown(self) -> None:
-            calls.append("torn down")
+        def cleanup(self) -> None:
+            raise RuntimeError("no such method")
 
     module = types.ModuleType("CompareVolumes")
     module.LayerReveal = LayerReveal
@@ -541,12 +564,11 @@ def test_reveal_is_there_where_slicers_module_is(host: Host, panel, monkeypatch:
     panel = panel()
     pair = make_pair(host)
     panel.show(pair.transform, *pair.nodes[:4])
-    assert panel.ui.revealButton.enabled
     click(panel.ui.revealButton)
-    assert (calls, panel.ui.revealButton.checked) == (["made"], True)
-    assert panel.ui.compareButton.checked
+    with pytest.raises(RuntimeError, match="no such method"):
+        panel.close()
     panel.close()
-    assert calls == ["made", "torn down"]
+    assert not panel.ui.revealButton.checked
 
 
 def test_the_views_follow_what_is_applied_and_undone(host: Host, panel):
