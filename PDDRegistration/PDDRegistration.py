@@ -129,7 +129,6 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
         if self.logic is None:  # before `setup`
             return
-        # kept also while the panel is unbound: Slicer 5.10 leaves an observer at the node, which must not outlive this
         self._parameterNode = self.logic.getParameterNode()
         chooseDefaults(self._parameterNode, slicer.mrmlScene)
         self._sets.show(self._parameterNode)

@@ -182,8 +182,8 @@ def startHost(testing: bool = True, slicerPython: Path | None = None, screen: bo
 
 
 def _make_importable(slicerPython: Path) -> None:
-    """`import qt`, `ctk`, modules of Slicer's own, and the parts of `slicer` that slicer-core lacks. The order matters: each needs
-    the ones before it."""
+    """`import qt`, `ctk`, modules of Slicer's own, and the parts of `slicer` that slicer-core lacks. The order matters:
+    each needs the ones before it."""
     import slicer
 
     for name in ("qt", "ctk"):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,12 +71,14 @@ def test_the_module_is_reloaded_during_a_run(host: Host, bench: runs.Bench) -> N
         host.unloadModule(runs.NAME)
 
 
+@pytest.mark.parametrize("version", ["5.10", "5.12"])
 def test_scenes_and_panels_in_a_row_leave_no_observers(
-    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str
 ) -> None:
     """Neither on the scene nor on the parameter node: a change of it is heard once, however often it was shown."""
     import slicer
 
+    monkeypatch.setattr("slicer.parameterNodeWrapper.wrapper.REMOVES_GUI_OBSERVERS", version != "5.10")
     from PDDRegistrationLib.ui.registration_panel import RegistrationPanel
 
     heard: list[str] = []
@@ -88,8 +92,11 @@ def test_scenes_and_panels_in_a_row_leave_no_observers(
             node = bench.parameters.parameterNode
             for _ in range(3):
                 host.closeScene()
+                former = weakref.ref(bench.widget._parameterNode)
                 bench.widget.exit()
                 bench.widget.enter()
+                gc.collect()
+                assert former() is None
                 heard.clear()
                 bench.choose(preset="multimodal")
                 counts.append((observers(slicer.mrmlScene), len(heard)))
