@@ -21,10 +21,10 @@ SIDES = ("fixed", "moving")
 class MasksAndLandmarksPanel:
     """Handle what no node selector can: the choice of a segment within a mask, and the placing of landmarks."""
 
-    def __init__(self, ui: Any, onPlacing: Callable[[], None]) -> None:
+    def __init__(self, ui: Any, onPlacing: Callable[[], None], onCounted: Callable[[], None]) -> None:
         """Connect the widgets `ui`, by name; onPlacing: called before landmarks are placed, so that the views show the
-        last result."""
-        self.ui, self._onPlacing = ui, onPlacing
+        last result; onCounted: called after a landmark of a chosen list was placed or removed."""
+        self.ui, self._onPlacing, self._onCounted = ui, onPlacing, onCounted
         self._parameters: RegistrationParameters | None = None
         self._entries: dict[str, list[tuple[str, str]]] = {side: [] for side in SIDES}
         self._observers: list[tuple[slicer.vtkMRMLNode, int]] = []
@@ -103,6 +103,7 @@ class MasksAndLandmarksPanel:
 
     def _onPointsChanged(self, caller: object, event: object) -> None:
         self._count()
+        self._onCounted()
 
     def _count(self) -> None:
         """Show how many pairs there are, and by what they were matched."""

@@ -46,7 +46,7 @@ class RegistrationPanel:
         self._failedRun: dict[str, Any] | None = None
         self._timeLeft = TimeLeft()
         self._settings = SettingsPanel(ui, lambda: logic.worker)
-        self._start = MasksAndLandmarksPanel(ui, compare.showAfter)
+        self._start = MasksAndLandmarksPanel(ui, compare.showAfter, self._updateApply)
         self._structures = StructuresPanel(ui.structuresTable)
         ui.logText.maximumBlockCount = MOST_LINES
         self._log = RunLog(ui.logText.appendPlainText)
@@ -122,18 +122,17 @@ class RegistrationPanel:
         if self._job is not None:
             button.text, button.enabled = _("Cancel"), True
             button.toolTip = _("Stop the run; the scene stays as it is.")
-            self._offerNewTransform(None)
+            self._explain(None)
             return
         missing = self._missing()
         button.text, button.enabled = _("Apply"), missing is None
         button.toolTip = str(missing) if missing else _("Register the moving volume to the fixed one.")
-        self._offerNewTransform(missing)
+        self._explain(missing)
 
-    def _offerNewTransform(self, missing: InputError | None) -> None:
-        """Offer a new output transform where the chosen one is in use for something else."""
-        taken = type(missing) is OutputTaken
-        showText(self.ui.takenLabel, str(missing) if taken else "")
-        self.ui.newTransformButton.visible = taken
+    def _explain(self, missing: InputError | None) -> None:
+        """Show above the button why it is disabled; offer a new output transform where the chosen one is in use."""
+        showText(self.ui.reasonLabel, str(missing) if missing else "")
+        self.ui.newTransformButton.visible = type(missing) is OutputTaken
 
     def _onNewTransformClicked(self, checked: bool = False) -> None:
         if self._parameters is not None:
