@@ -30,6 +30,7 @@ from ..registration.parameters import RegistrationParameters
 from ..scene.placement import registeredVolumes
 from ..worker.failure import Failure, noMemory
 from .binding import Binding
+from .double_click import DoubleClick
 
 SINGLETON = "PDDRegistrationQA"
 """Tag, module name and name of the parameter node; scenes are saved with it, so it must stay."""
@@ -60,6 +61,7 @@ class MeasurePanel:
         self._parameters: MeasureParameters | None = None
         self._binding: Binding | None = None
         self._job: MeasureJob | None = None
+        self._doubleClick = DoubleClick()
         self._transform: str | None = None  # ID of the transform whose volumes were filled in
         self._views = {
             "summary": TableView(ui.measureSummaryTab),
@@ -134,12 +136,14 @@ class MeasurePanel:
 
     def _onMeasureClicked(self, checked: bool = False) -> None:
         if self._job is not None:
-            self.ui.measureStatusLabel.text = _("Cancelling...")
-            self.cancel()
+            if self._doubleClick.isOver:
+                self.ui.measureStatusLabel.text = _("Cancelling...")
+                self.cancel()
             return
         if self.logic.worker.isBusy:
             self.ui.measureStatusLabel.text = _("A registration is running; measure when it has ended.")
             return
+        self.ui.measureButton.enabled = False  # reading the nodes takes a while, in which the window may work
         try:
             if self._parameters is not None:
                 self._start(_selectionOf(self._parameters))
@@ -151,6 +155,7 @@ class MeasurePanel:
             self.ui.measureStatusLabel.text = _("The measurement could not be started; the Python console says why.")
             raise
         finally:
+            self._doubleClick.begin()
             self._updateMeasure()
 
     def _start(self, selection: MeasureSelection) -> None:

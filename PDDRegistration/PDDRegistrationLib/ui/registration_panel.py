@@ -23,6 +23,7 @@ from ..worker.failure import Failure, noMemory
 from ..worker.torch_setup import offerTorch
 from .binding import Binding
 from .compare_panel import ComparePanel
+from .double_click import DoubleClick
 from .masks_and_landmarks_panel import MasksAndLandmarksPanel
 from .run_log import MOST_LINES, RunLog
 from .run_report import privateNames, runReport, saveRunReport
@@ -44,7 +45,7 @@ class RegistrationPanel:
         self._job: RegistrationJob | None = None
         self._jobParameters: RegistrationParameters | None = None  # of the run: the panel may be left meanwhile
         self._failedRun: dict[str, Any] | None = None
-        self._timeLeft = TimeLeft()
+        self._timeLeft, self._doubleClick = TimeLeft(), DoubleClick()
         self._settings = SettingsPanel(ui, lambda: logic.worker)
         self._start = MasksAndLandmarksPanel(ui, compare.showAfter, self._updateApply)
         self._structures = StructuresPanel(ui.structuresTable)
@@ -139,11 +140,11 @@ class RegistrationPanel:
             self._parameters.outputTransform = None
 
     def _onApplyClicked(self, checked: bool = False) -> None:
-        if self._job is not None:
+        if self._job is None:
+            self._begin()
+        elif self._doubleClick.isOver:
             showText(self.ui.statusLabel, _("Cancelling..."))
             self.cancel()
-            return
-        self._begin()
 
     def _begin(self, torchBroken: str = "") -> None:
         """Start a run; torchBroken: why the last run could not load PyTorch."""
@@ -160,6 +161,7 @@ class RegistrationPanel:
             showText(self.ui.statusLabel, _("The registration could not be started; the Python console says why."))
             raise
         finally:
+            self._doubleClick.begin()
             if self._parameters is not None:
                 self._updateApply()
 
