@@ -122,7 +122,7 @@ class Selection(OutputNodes):
         if missing:
             side = {"fixed": _("fixed"), "moving": _("moving")}[missing[0]]
             raise InputError(_("Place or choose the {side} points too, or choose neither list.").format(side=side))
-        if fixed is not None and fixed is moving:
+        if fixed is moving and fixed is not None:
             text = _("{name} is chosen for both scans; choose the points of the other one.")
             raise InputError(text.format(name=fixed.GetName()))
         if self.initialTransform is not None:
