@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import qt
@@ -12,6 +13,7 @@ from ..scene.nodes import isUnder
 from ..scene.proxies import proxyFor, showLike
 from ..scene.scene_changes import SceneChanges
 from .checkerboard import checkerboardOf
+from .slice_bars import listInSliceBars
 
 BLEND = 0.5
 OUTLINE = 3  # pixels
@@ -52,6 +54,7 @@ class Comparison:
         self._proxies: dict[tuple[str, bool], Any] = {}
         self._drawn: dict[str, bool] = {}  # by ID: whether a segmentation is visible
         self._tiles: slicer.vtkMRMLScalarVolumeNode | None = None
+        self._listed: list[slicer.vtkMRMLVolumeNode] = []  # hidden volumes in the selectors of the views' bars
         self._poses: dict[str, _Pose] = {}
         self._layout: int | None = None
         self._pairPoses: list[_Pose] = []
@@ -92,7 +95,8 @@ class Comparison:
         self._running = False
         self._leaveSideBySide()
         self._changes.undo()
-        self._proxies, self._drawn, self._tiles = {}, {}, None
+        self._proxies, self._drawn, self._tiles, self._listed = {}, {}, None, []
+        listInSliceBars([])
         self.overlay, self.registered = None, True
         for pose in self._poses.values():
             pose.restore()
@@ -180,8 +184,11 @@ class Comparison:
 
     def _update(self) -> None:
         moving = self._shown("movingVolume")
+        layers = {name: self._layers(name, moving) for name in _sliceLogics()}
+        former, self._listed = self._listed, _hidden(layers.values())
+        listInSliceBars([*former, *self._listed])
         for name, logic in _sliceLogics().items():
-            background, foreground, opacity = self._layers(name, moving)
+            background, foreground, opacity = layers[name]
             composite = logic.GetSliceCompositeNode()
             for setting, value in (
                 ("BackgroundVolumeID", background.GetID()),
@@ -190,6 +197,7 @@ class Comparison:
                 ("ForegroundOpacity", opacity),
             ):
                 self._changes.set(composite, setting, value)
+        listInSliceBars(self._listed)
         self._drawSegmentations()
 
     def _layers(self, view: str, moving: Any) -> tuple[Any, Any, float]:
@@ -275,6 +283,12 @@ class _Pose:
         node.SetFieldOfView(width, width * rows / max(columns, 1), depth)
         node.UpdateMatrices()
         node.EndModify(modifying)
+
+
+def _hidden(layers: Iterable[tuple[Any, Any, float]]) -> list[slicer.vtkMRMLVolumeNode]:
+    """List the volumes among backgrounds and foregrounds that no selector lists, each once."""
+    volumes = [volume for background, foreground, _opacity in layers for volume in (background, foreground)]
+    return list(dict.fromkeys(volume for volume in volumes if volume is not None and volume.GetHideFromEditors()))
 
 
 def _sliceLogics() -> dict[str, slicer.vtkMRMLSliceLogic]:

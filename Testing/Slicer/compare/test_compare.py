@@ -205,6 +205,44 @@ def test_side_by_side_shows_each_volume_in_the_same_plane(pair: Pair, comparison
     assert views_state(host) == before
 
 
+def bar_texts(host: Host, view: str) -> list[str]:
+    """Background and foreground as the selectors of a view's bar name them."""
+    import qt
+    import slicer
+
+    bar = host.layout.sliceWidget(view).sliceController()
+    selectors = [slicer.util.findChildren(bar, f"{layer}ComboBox")[0] for layer in ("Background", "Foreground")]
+    return [selector.findChildren(qt.QComboBox)[0].currentText for selector in selectors]
+
+
+def test_the_bars_of_the_views_name_what_these_show(pair: Pair, comparison):
+    import slicer
+
+    host, fixed = pair.host, slicer.qMRMLNodeComboBox()
+    fixed.nodeTypes = ["vtkMRMLScalarVolumeNode"]
+    fixed.setMRMLScene(slicer.mrmlScene)
+    comparison.start()
+    assert bar_texts(host, "Red") == ["fixed", "moving"]
+    comparison.setRegistered(False)
+    assert bar_texts(host, "Red") == ["fixed", "moving, before"]
+    comparison.setSideBySide(True)
+    assert bar_texts(host, "Yellow") == ["moving, before", "None"]
+    comparison.setSideBySide(False)
+    comparison.setCheckerboard(True)
+    assert bar_texts(host, "Green") == ["moving, before", "fixed, every other tile"]
+    comparison.setRegistered(True)
+    assert bar_texts(host, "Green") == ["moving", "fixed, every other tile"]
+    assert [node.GetName() for node in fixed.nodes()] == ["fixed", "moving"]  # other selectors do not list them
+    comparison.close()
+    assert bar_texts(host, "Green") == ["fixed", "None"]
+    bar = host.layout.sliceWidget("Red").sliceController()
+    assert [node.GetName() for node in slicer.util.findChildren(bar, "ForegroundComboBox")[0].nodes()] == [
+        "fixed",
+        "moving",
+    ]
+    fixed.deleteLater()
+
+
 def test_a_layout_that_the_user_chose_meanwhile_stays(pair: Pair, comparison):
     import slicer
 
