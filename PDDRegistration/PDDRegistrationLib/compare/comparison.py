@@ -57,7 +57,7 @@ class Comparison:
         self._listed: list[slicer.vtkMRMLVolumeNode] = []  # hidden volumes in the selectors of the views' bars
         self._poses: dict[str, _Pose] = {}
         self._layout: int | None = None
-        self._pairPoses: list[_Pose] = []
+        self._linkedPoses: list[_Pose] = []
         self._running = False
 
     @property
@@ -140,9 +140,9 @@ class Comparison:
         if on:
             self.setCheckerboard(False)
             self._layout = manager.layout
-            self._pairPoses = [_Pose(_sliceLogics()[name].GetSliceNode()) for name in PAIR]
+            self._linkedPoses = [_Pose(logic.GetSliceNode()) for logic in _sliceLogics().values()]
             manager.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutSideBySideView)
-            for logic in (_sliceLogics()[name] for name in PAIR):
+            for logic in _sliceLogics().values():  # all of them, as by the button in a view's bar
                 self._changes.set(logic.GetSliceCompositeNode(), "LinkedControl", True)
                 self._changes.set(logic.GetSliceCompositeNode(), "HotLinkedControl", True)
             qt.QTimer.singleShot(0, self._fitPair)  # once the views have their new size
@@ -167,10 +167,10 @@ class Comparison:
         manager = slicer.app.layoutManager()
         if manager.layout == slicer.vtkMRMLLayoutNode.SlicerLayoutSideBySideView:
             manager.setLayout(layout)
-        for name in PAIR:
+        for logic in _sliceLogics().values():
             for setting in ("LinkedControl", "HotLinkedControl"):
-                self._changes.restore(_sliceLogics()[name].GetSliceCompositeNode(), setting)
-        for pose in self._pairPoses:
+                self._changes.restore(logic.GetSliceCompositeNode(), setting)
+        for pose in self._linkedPoses:
             pose.restore()
             qt.QTimer.singleShot(0, pose.restore)  # again, once the views have their former size
 

@@ -190,6 +190,8 @@ def test_side_by_side_shows_each_volume_in_the_same_plane(pair: Pair, comparison
     assert pair.at(0, 0, view="Yellow") == pytest.approx([MOVING] * 3, abs=2)
     assert pair.at(13, 0, view="Yellow") == pytest.approx([BLACK] * 3, abs=2)
     assert abs(red.width - yellow.width) < 5
+    composites = [host.layout.sliceWidget(view).sliceLogic().GetSliceCompositeNode() for view in ("Red", "Green")]
+    assert [composite.GetHotLinkedControl() for composite in composites] == [1, 1]  # as by the button in a bar
     logic = red.sliceLogic()
     logic.StartSliceOffsetInteraction()
     logic.SetSliceOffset(7)
