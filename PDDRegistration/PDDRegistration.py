@@ -35,6 +35,9 @@ if TYPE_CHECKING:  # Slicer loads this file of every module at its start; the li
 HERE = Path(__file__).resolve().parent
 SAMPLE_DATA = HERE / "Resources" / "SampleData"
 
+DEPENDENCIES = ("Markups", "Plots", "Segmentations", "SubjectHierarchy", "Tables", "Transforms", "Volumes")
+"""Modules whose nodes this one cleans up, so that Slicer unloads it before them; not every application has them all."""
+
 
 class PDDRegistration(ScriptedLoadableModule):
     """Describe the module to Slicer: its name, category and help."""
@@ -43,7 +46,8 @@ class PDDRegistration(ScriptedLoadableModule):
         ScriptedLoadableModule.__init__(self, parent)
         self.parent.title = _("PDD Registration")
         self.parent.categories = [translate("qSlicerAbstractCoreModule", "Registration")]
-        self.parent.dependencies = []
+        factory = slicer.app.moduleManager().factoryManager()
+        self.parent.dependencies = [name for name in DEPENDENCIES if factory.isRegistered(name)]
         self.parent.contributors = ["The PDD Registration developers"]
         self.parent.helpText = _(
             "Lays a CT scan over another one, of the same or of a different patient, and says whether to trust the "

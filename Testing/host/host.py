@@ -99,13 +99,18 @@ class Host:
         self.processEvents()
 
     def closeApplication(self) -> None:
-        """File, Exit: slicer.app.aboutToQuit, then every module cleans up. The host itself stays usable."""
+        """File, Exit: slicer.app.aboutToQuit, then the modules are unloaded, Slicer's own among them, the last one that
+        was loaded first. The host itself stays usable."""
         import qt
+
+        from host.modules import install_logics
 
         qt.QTimer.singleShot(0, self.app.quit)
         self.app.exec()
-        for name in self.loadedModules():
-            self.unloadModule(name)
+        scripted = self.loadedModules()
+        for name in reversed(self.app.moduleManager().loadOrder()):
+            (self.unloadModule if name in scripted else self.app.moduleManager().unload)(name)
+        install_logics(self._scene.logics)
 
     def runInEventLoop(self, body: Callable[[], Result]) -> Result:
         """Call `body` from a running event loop; exceptions in it, in slots and in observers are raised here."""

@@ -109,6 +109,23 @@ def test_scenes_and_panels_in_a_row_leave_no_observers(
     assert set(counts) == {(counts[0][0], 1)}, counts
 
 
+def test_the_modules_that_it_uses_outlive_it(host: Host, bench: runs.Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slicer unloads its modules by name from the last one on, but each before those that it depends on."""
+    import slicer
+
+    used = ("Markups", "Segmentations", "SubjectHierarchy", "Tables", "Transforms", "Volumes")
+    there: list[list[str]] = []
+    cleanup = type(bench.widget).cleanup
+
+    def recorded(widget: Any) -> None:
+        there.append([name for name in used if hasattr(slicer.modules, name.lower())])
+        cleanup(widget)
+
+    monkeypatch.setattr(type(bench.widget), "cleanup", recorded)
+    host.closeApplication()
+    assert there == [list(used)]
+
+
 @pytest.mark.parametrize("way", ["closed", "left without cleaning up"])
 def test_the_application_is_closed_during_a_run(tmp_path: Path, way: str) -> None:
     """In a process of its own, which must end by itself; its worker ends too, and no file is left."""
