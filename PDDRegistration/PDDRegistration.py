@@ -119,8 +119,10 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._showParameters()
 
     def exit(self) -> None:
-        """Unbind the panel when the user opens another module; a run continues, and the views stay as they are."""
+        """Unbind the panel when the user opens another module; a run continues, and the views show what they did, but
+        layout and mouse mode are as they were."""
         self._hideParameters()
+        self._comparePanel.restoreLayout()
 
     def onReload(self) -> None:
         """Reload the module and its library, and with it the code that the registration process runs."""

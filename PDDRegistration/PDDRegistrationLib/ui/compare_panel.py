@@ -96,6 +96,12 @@ class ComparePanel:
         if self._session is not None and not self._session.comparison.registered:
             self._onBeforeClicked(False)
 
+    def restoreLayout(self) -> None:
+        """End the side-by-side view; the other tools stay as they are."""
+        if self._session is not None:
+            self._session.comparison.setSideBySide(False)
+        self._update()
+
     def close(self) -> None:
         """Remove observers and hidden nodes, restore the views and display nodes, and offer nothing."""
         self._apply.show(None)

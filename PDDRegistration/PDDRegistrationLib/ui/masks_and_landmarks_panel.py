@@ -12,6 +12,7 @@ from pddnet.errors import InputError
 
 from ..registration.parameters import RegistrationParameters
 from ..scene.placement import registeredVolumes
+from ..scene.placing import Placing
 from ..scene.points import pointPairs
 
 POINTS = "vtkMRMLMarkupsFiducialNode"
@@ -26,6 +27,7 @@ class MasksAndLandmarksPanel:
         last result; onCounted: called after a landmark of a chosen list was placed or removed."""
         self.ui, self._onPlacing, self._onCounted = ui, onPlacing, onCounted
         self._parameters: RegistrationParameters | None = None
+        self._placing = Placing()
         self._entries: dict[str, list[tuple[str, str]]] = {side: [] for side in SIDES}
         self._observers: list[tuple[slicer.vtkMRMLNode, int]] = []
         for side in SIDES:
@@ -38,7 +40,9 @@ class MasksAndLandmarksPanel:
         """Follow a parameter node, or none; `refresh` is to be called whenever the node changes."""
         self._parameters = parameters
         self._watch([])
-        if parameters is not None:
+        if parameters is None:
+            self._placing.end()
+        else:
             self.refresh()
 
     def refresh(self) -> None:
@@ -85,12 +89,7 @@ class MasksAndLandmarksPanel:
             node.CreateDefaultDisplayNodes()
             setattr(self._parameters, f"{side}Points", node)
         self._onPlacing()
-        logic = slicer.app.applicationLogic()
-        selection, interaction = logic.GetSelectionNode(), logic.GetInteractionNode()
-        selection.SetReferenceActivePlaceNodeClassName(POINTS)
-        selection.SetActivePlaceNodeID(node.GetID())
-        interaction.SetPlaceModePersistence(1)
-        interaction.SetCurrentInteractionMode(interaction.Place)
+        self._placing.begin(node)
 
     def _watch(self, nodes: list[slicer.vtkMRMLNode]) -> None:
         """Observe the lists, to count the pairs again whenever a point is added or removed."""

@@ -31,6 +31,7 @@ from ..scene.placement import registeredVolumes
 from ..worker.failure import Failure, noMemory
 from .binding import Binding
 from .double_click import DoubleClick
+from .plot_button import PlotButton
 
 SINGLETON = "PDDRegistrationQA"
 """Tag, module name and name of the parameter node; scenes are saved with it, so it must stay."""
@@ -70,7 +71,7 @@ class MeasurePanel:
         }
         ui.measureButton.connect("clicked(bool)", self._onMeasureClicked)
         ui.measureExportButton.connect("clicked(bool)", self._onExportClicked)
-        ui.measurePlotButton.connect("clicked(bool)", self._onPlotClicked)
+        self._plotButton = PlotButton(ui.measurePlotButton, self._onPlotClicked)
 
     def show(self, parameters: RegistrationParameters | None) -> None:
         """Bind the widgets to the scene; None unbinds them.
@@ -81,6 +82,7 @@ class MeasurePanel:
             self._binding.release()
         self._parameters, self._binding, self._transform = None, None, None
         if parameters is None:
+            self._plotButton.release()
             self._showTables(None)
             return
         own = MeasureParameters(_parameterNode())
