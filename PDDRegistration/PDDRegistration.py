@@ -80,6 +80,7 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._measurePanel: Any = None
         self._sets: Any = None
         self._parameterNode: RegistrationParameters | None = None
+        self._comparing = False  # in a parameter set that was left for one without a result
 
     def setup(self) -> None:
         """Build the panel; Slicer calls this when the module is first shown."""
@@ -97,7 +98,7 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._comparePanel = ComparePanel(self.compareUi)
         self._measurePanel = MeasurePanel(self.measureUi, self.logic)
         self._panel = RegistrationPanel(self.ui, self.logic, self._comparePanel, self._offerMeasuring)
-        self._sets = ParameterSets(self.ui.parameterSetSelector, self.logic, self._showParameters)
+        self._sets = ParameterSets(self.ui.parameterSetSelector, self.logic, self._showChosenSet)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self._onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self._onSceneEndClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self._onSceneEndClose)
@@ -141,8 +142,17 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._panel.show(self._parameterNode)
         self._measurePanel.show(self._parameterNode)
 
+    def _showChosenSet(self) -> None:
+        """Show another parameter set. Compare goes on with its result, or waits for a set that has one."""
+        self._comparing = self._comparing or self._comparePanel.isRunning
+        self._showParameters()
+        if self._comparing:
+            self._comparePanel.start()
+            self._comparing = not self._comparePanel.isRunning
+
     def _offerMeasuring(self) -> None:
         """Offer the new result of a registration to the Measure section."""
+        self._comparing = False
         self._measurePanel.show(self._parameterNode)
 
     def _hideParameters(self) -> None:
@@ -158,6 +168,7 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         return slicer.util.childWidgetVariables(widget)
 
     def _onSceneStartClose(self, caller: object, event: object) -> None:
+        self._comparing = False
         self._panel.cancel()
         self._measurePanel.cancel()
         self._hideParameters()

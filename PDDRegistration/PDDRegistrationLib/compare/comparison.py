@@ -89,7 +89,8 @@ class Comparison:
             _sliceLogics()[name].FitSliceToBackground()
 
     def close(self) -> None:
-        """Restore layout, views and nodes; whatever the user changed meanwhile stays."""
+        """Restore layout, views and nodes; whatever the user changed meanwhile stays. Views that were empty go on
+        showing the fixed volume."""
         if not self._running:
             return
         self._running = False
@@ -98,8 +99,10 @@ class Comparison:
         self._proxies, self._drawn, self._tiles, self._listed = {}, {}, None, []
         listInSliceBars([])
         self.overlay, self.registered = None, True
-        for pose in self._poses.values():
-            pose.restore()
+        filled = self._fillEmptyViews()
+        for name, pose in self._poses.items():
+            if name not in filled:
+                pose.restore()
         self._poses = {}
 
     def refresh(self) -> None:
@@ -154,6 +157,16 @@ class Comparison:
         """Show a map, such as the Jacobian determinant, instead of the moving volume; None removes it."""
         self.overlay = volume
         self._show()
+
+    def _fillEmptyViews(self) -> list[str]:
+        """Show the fixed volume in views that have no background; return their names."""
+        if self.fixedVolume.GetScene() is None:
+            return []
+        composites = {name: logic.GetSliceCompositeNode() for name, logic in _sliceLogics().items()}
+        empty = [name for name, composite in composites.items() if not composite.GetBackgroundVolumeID()]
+        for name in empty:
+            composites[name].SetBackgroundVolumeID(self.fixedVolume.GetID())
+        return empty
 
     def _show(self) -> None:
         self.start()

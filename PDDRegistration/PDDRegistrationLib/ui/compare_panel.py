@@ -46,6 +46,11 @@ class ComparePanel:
         ui.overlayComboBox.connect("activated(int)", self._onOverlayChosen)
         self._update()
 
+    @property
+    def isRunning(self) -> bool:
+        """Return whether the views show a result."""
+        return self._session is not None and self._session.comparison.isRunning
+
     def show(
         self,
         transform: slicer.vtkMRMLTransformNode | None,
@@ -121,7 +126,7 @@ class ComparePanel:
             widget.enabled = session is not None
         ui.revealButton.enabled = session is not None and not self._noReveal
         comparison = session.comparison if session is not None else None
-        ui.compareButton.checked = comparison is not None and comparison.isRunning
+        ui.compareButton.checked = self.isRunning
         ui.checkerboardButton.checked = comparison is not None and comparison.checkerboard
         ui.beforeButton.checked = comparison is not None and not comparison.registered
         ui.sideBySideButton.checked = comparison is not None and comparison.sideBySide

@@ -281,6 +281,26 @@ def test_the_fixed_organs_are_outlines_and_the_moving_ones_filled(host: Host):
     assert helpers() == []
 
 
+def test_views_that_were_empty_keep_the_fixed_volume(pair: Pair, comparison):
+    """At the place where it was seen: an empty view's plane lies anywhere."""
+    composites = {
+        name: pair.host.layout.sliceWidget(name).sliceLogic().GetSliceCompositeNode()
+        for name in pair.host.layout.sliceViewNames()
+    }
+    composites["Yellow"].SetBackgroundVolumeID(pair.moving.GetID())
+    composites["Red"].SetBackgroundVolumeID(None)
+    pair.host.layout.sliceWidget("Red").mrmlSliceNode().SetFieldOfView(2000, 2000, 1)
+    comparison.start()
+    comparison.close()
+    assert composites["Yellow"].GetBackgroundVolumeID() == pair.moving.GetID()
+    assert (composites["Red"].GetBackgroundVolumeID(), composites["Red"].GetForegroundVolumeID()) == (
+        pair.fixed.GetID(),
+        None,
+    )
+    assert pair.at(0, 0) == pytest.approx([FIXED] * 3, abs=1)
+    assert pair.host.layout.sliceWidget("Red").mrmlSliceNode().GetFieldOfView()[0] < 200
+
+
 def test_what_the_user_changes_meanwhile_stays(pair: Pair, comparison):
     comparison.start()
     composite = pair.host.layout.sliceWidget("Red").sliceLogic().GetSliceCompositeNode()
