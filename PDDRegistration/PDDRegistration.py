@@ -125,6 +125,11 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._hideParameters()
         self._comparePanel.restoreLayout()
 
+    def aboutToSave(self) -> None:
+        """Leave nothing in the scene that only Compare shows, until it is saved."""
+        if self._comparePanel is not None:
+            self._comparePanel.aboutToSave()
+
     def onReload(self) -> None:
         """Reload the module and its library, and with it the code that the registration process runs."""
         self.cleanup()
@@ -268,6 +273,39 @@ class PDDRegistrationLogic(ScriptedLoadableModuleLogic):
         from PDDRegistrationLib.scene.sample_data import loadSamplePair
 
         return loadSamplePair(SAMPLE_DATA)
+
+
+class PDDRegistrationFileWriter:
+    """Hear of every saving of the scene, and write nothing.
+
+    Slicer announces it by no event, but asks all writers of scenes for their file names just before it writes.
+    """
+
+    def __init__(self, parent: Any) -> None:
+        self.parent = parent
+
+    def description(self) -> str:
+        """Return the name of the file type."""
+        return _("PDD Registration")
+
+    def fileType(self) -> str:
+        """Return the file type of scenes."""
+        return "SceneFile"
+
+    def canWriteObject(self, obj: object) -> bool:
+        """Return that nothing can be written, so that no dialog offers it."""
+        return False
+
+    def extensions(self, obj: object) -> list[str]:
+        """Tell the module's widget that the scene is about to be saved; return no file names."""
+        widget = getattr(slicer.modules, "PDDRegistrationWidget", None)
+        if widget is not None:
+            widget.aboutToSave()
+        return []
+
+    def write(self, properties: dict[str, Any]) -> bool:
+        """Leave the writing to another writer."""
+        return False
 
 
 class PDDRegistrationTest(ScriptedLoadableModuleTest):

@@ -169,6 +169,8 @@ class ModuleManager(qt.QObject):
         setattr(slicer.modules, name.lower(), module)
         setattr(slicer.modules, f"{name}Instance", instance)
         setattr(slicer.moduleNames, name, name)
+        if writer := getattr(sys.modules[name], f"{name}FileWriter", None):
+            slicer.app.coreIOManager().registerWriter(name, writer)
         if hasattr(instance, "setup"):
             instance.setup()
         self.moduleLoaded.emit(name)
@@ -181,6 +183,7 @@ class ModuleManager(qt.QObject):
         if widget is not None:
             widget.setParent(None)
             widget.deleteLater()
+        slicer.app.coreIOManager().forgetWriter(name)
         for attribute in (name.lower(), f"{name}Instance", f"{name}Widget"):
             vars(slicer.modules).pop(attribute, None)
         delattr(slicer.moduleNames, name)

@@ -105,6 +105,16 @@ class Comparison:
                 pose.restore()
         self._poses = {}
 
+    def suspend(self) -> None:
+        """Show in the views what `close` would leave there, until `resume`; layout and planes stay."""
+        if self._running:
+            self._changes.suspend()
+            self._fillEmptyViews()
+
+    def resume(self) -> None:
+        """Show the pair again."""
+        self._changes.resume()
+
     def refresh(self) -> None:
         """Update the views after a node was moved."""
         if self._running:

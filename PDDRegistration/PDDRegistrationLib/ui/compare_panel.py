@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import qt
 import slicer
 from slicer.i18n import tr as _
 
@@ -106,6 +107,12 @@ class ComparePanel:
         if self._session is not None:
             self._session.comparison.setSideBySide(False)
         self._update()
+
+    def aboutToSave(self) -> None:
+        """Put nodes and views as they were until the window works again, when the scene has been saved."""
+        if self._session is not None:
+            self._session.suspend()
+            qt.QTimer.singleShot(0, self._session.resume)
 
     def close(self) -> None:
         """Remove observers and hidden nodes, restore the views and display nodes, and offer nothing."""
