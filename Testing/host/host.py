@@ -214,6 +214,7 @@ def _offer_widgets(slicer: object) -> None:
         unused.qMRMLRangeWidget,
         unused.qMRMLSliderWidget,
         unused.qMRMLSpinBox,
+        unused.qMRMLUtils,
         qSlicerScriptedLoadableModule,
         qSlicerScriptedLoadableModuleWidget,
     ):

@@ -146,6 +146,9 @@ class SliceWidget(qt.QWidget):
     def sliceView(self) -> SliceWidget:
         return self
 
+    def interactorStyle(self) -> vtk.vtkInteractorObserver:
+        return self._view.interactor.GetInteractorStyle()
+
     def sliceController(self) -> qMRMLSliceControllerWidget:
         return self._controller
 

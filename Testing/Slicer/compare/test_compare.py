@@ -599,7 +599,7 @@ def test_reveal_goes_on_and_off_and_watches_the_views_only_meanwhile(
         click(button)
         assert (button.checked, panel.ui.compareButton.checked) == (True, True)
         cursors.append(panel._session.reveal._cursor)
-        assert len(cursors[-1].observerTags) == 6
+        assert len(cursors[-1].observerTags) >= 6
         click(button)
         assert not button.checked
     click(button)
