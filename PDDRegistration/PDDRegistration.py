@@ -35,6 +35,9 @@ if TYPE_CHECKING:  # Slicer loads this file of every module at its start; the li
 HERE = Path(__file__).resolve().parent
 SAMPLE_DATA = HERE / "Resources" / "SampleData"
 
+DEPENDENCIES = ("Markups", "Plots", "Segmentations", "SubjectHierarchy", "Tables", "Transforms", "Volumes")
+"""Modules whose nodes this one cleans up, so that Slicer unloads it before them; not every application has them all."""
+
 
 class PDDRegistration(ScriptedLoadableModule):
     """Describe the module to Slicer: its name, category and help."""
@@ -43,7 +46,8 @@ class PDDRegistration(ScriptedLoadableModule):
         ScriptedLoadableModule.__init__(self, parent)
         self.parent.title = _("PDD Registration")
         self.parent.categories = [translate("qSlicerAbstractCoreModule", "Registration")]
-        self.parent.dependencies = []
+        factory = slicer.app.moduleManager().factoryManager()
+        self.parent.dependencies = [name for name in DEPENDENCIES if factory.isRegistered(name)]
         self.parent.contributors = ["The PDD Registration developers"]
         self.parent.helpText = _(
             "Lays a CT scan over another one, of the same or of a different patient, and says whether to trust the "
@@ -76,6 +80,7 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._measurePanel: Any = None
         self._sets: Any = None
         self._parameterNode: RegistrationParameters | None = None
+        self._comparing = False  # in a parameter set that was left for one without a result
 
     def setup(self) -> None:
         """Build the panel; Slicer calls this when the module is first shown."""
@@ -93,7 +98,7 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._comparePanel = ComparePanel(self.compareUi)
         self._measurePanel = MeasurePanel(self.measureUi, self.logic)
         self._panel = RegistrationPanel(self.ui, self.logic, self._comparePanel, self._offerMeasuring)
-        self._sets = ParameterSets(self.ui.parameterSetSelector, self.logic, self._showParameters)
+        self._sets = ParameterSets(self.ui.parameterSetSelector, self.logic, self._showChosenSet)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self._onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self._onSceneEndClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self._onSceneEndClose)
@@ -115,8 +120,15 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._showParameters()
 
     def exit(self) -> None:
-        """Unbind the panel when the user opens another module; a run continues, and the views stay as they are."""
+        """Unbind the panel when the user opens another module; a run continues, and the views show what they did, but
+        layout and mouse mode are as they were."""
         self._hideParameters()
+        self._comparePanel.restoreLayout()
+
+    def aboutToSave(self) -> None:
+        """Leave nothing in the scene that only Compare shows, until it is saved."""
+        if self._comparePanel is not None:
+            self._comparePanel.aboutToSave()
 
     def onReload(self) -> None:
         """Reload the module and its library, and with it the code that the registration process runs."""
@@ -129,15 +141,23 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
         if self.logic is None:  # before `setup`
             return
-        # kept also while the panel is unbound: Slicer 5.10 leaves an observer at the node, which must not outlive this
         self._parameterNode = self.logic.getParameterNode()
         chooseDefaults(self._parameterNode, slicer.mrmlScene)
         self._sets.show(self._parameterNode)
         self._panel.show(self._parameterNode)
         self._measurePanel.show(self._parameterNode)
 
+    def _showChosenSet(self) -> None:
+        """Show another parameter set. Compare goes on with its result, or waits for a set that has one."""
+        self._comparing = self._comparing or self._comparePanel.isRunning
+        self._showParameters()
+        if self._comparing:
+            self._comparePanel.start()
+            self._comparing = not self._comparePanel.isRunning
+
     def _offerMeasuring(self) -> None:
         """Offer the new result of a registration to the Measure section."""
+        self._comparing = False
         self._measurePanel.show(self._parameterNode)
 
     def _hideParameters(self) -> None:
@@ -153,6 +173,7 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         return slicer.util.childWidgetVariables(widget)
 
     def _onSceneStartClose(self, caller: object, event: object) -> None:
+        self._comparing = False
         self._panel.cancel()
         self._measurePanel.cancel()
         self._hideParameters()
@@ -252,6 +273,39 @@ class PDDRegistrationLogic(ScriptedLoadableModuleLogic):
         from PDDRegistrationLib.scene.sample_data import loadSamplePair
 
         return loadSamplePair(SAMPLE_DATA)
+
+
+class PDDRegistrationFileWriter:
+    """Hear of every saving of the scene, and write nothing.
+
+    Slicer announces it by no event, but asks all writers of scenes for their file names just before it writes.
+    """
+
+    def __init__(self, parent: Any) -> None:
+        self.parent = parent
+
+    def description(self) -> str:
+        """Return the name of the file type."""
+        return _("PDD Registration")
+
+    def fileType(self) -> str:
+        """Return the file type of scenes."""
+        return "SceneFile"
+
+    def canWriteObject(self, obj: object) -> bool:
+        """Return that nothing can be written, so that no dialog offers it."""
+        return False
+
+    def extensions(self, obj: object) -> list[str]:
+        """Tell the module's widget that the scene is about to be saved; return no file names."""
+        widget = getattr(slicer.modules, "PDDRegistrationWidget", None)
+        if widget is not None:
+            widget.aboutToSave()
+        return []
+
+    def write(self, properties: dict[str, Any]) -> bool:
+        """Leave the writing to another writer."""
+        return False
 
 
 class PDDRegistrationTest(ScriptedLoadableModuleTest):

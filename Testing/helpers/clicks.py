@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +33,31 @@ def click(button: object) -> None:
     from PySide6.QtTest import QTest
 
     QTest.mouseClick(button, qt.Qt.LeftButton)
+
+
+def double_click(button: object) -> None:
+    """Two quick clicks, as a window system sends them: the second waits until the window works again."""
+    import qt
+
+    middle, press = qt.QPointF(button.rect.center()), qt.QEvent.MouseButtonPress
+    for kind in (press, qt.QEvent.MouseButtonRelease, qt.QEvent.MouseButtonDblClick, qt.QEvent.MouseButtonRelease):
+        pressed = qt.Qt.NoButton if kind == qt.QEvent.MouseButtonRelease else qt.Qt.LeftButton
+        place = button.mapToGlobal(middle)
+        event = qt.QMouseEvent(kind, middle, place, qt.Qt.LeftButton, pressed, qt.Qt.NoModifier)
+        qt.QApplication.postEvent(button, event)
+    qt.QApplication.processEvents()
+
+
+@contextmanager
+def every_click_counts() -> Iterator[None]:
+    """Meanwhile two clicks are two, however soon the second comes."""
+    import slicer
+
+    interval, slicer.app.doubleClickInterval = slicer.app.doubleClickInterval, 0
+    try:
+        yield
+    finally:
+        slicer.app.doubleClickInterval = interval
 
 
 def choose(selector: object, text: str) -> None:

@@ -99,13 +99,18 @@ class Host:
         self.processEvents()
 
     def closeApplication(self) -> None:
-        """File, Exit: slicer.app.aboutToQuit, then every module cleans up. The host itself stays usable."""
+        """File, Exit: slicer.app.aboutToQuit, then the modules are unloaded, Slicer's own among them, the last one that
+        was loaded first. The host itself stays usable."""
         import qt
+
+        from host.modules import install_logics
 
         qt.QTimer.singleShot(0, self.app.quit)
         self.app.exec()
-        for name in self.loadedModules():
-            self.unloadModule(name)
+        scripted = self.loadedModules()
+        for name in reversed(self.app.moduleManager().loadOrder()):
+            (self.unloadModule if name in scripted else self.app.moduleManager().unload)(name)
+        install_logics(self._scene.logics)
 
     def runInEventLoop(self, body: Callable[[], Result]) -> Result:
         """Call `body` from a running event loop; exceptions in it, in slots and in observers are raised here."""
@@ -182,8 +187,8 @@ def startHost(testing: bool = True, slicerPython: Path | None = None, screen: bo
 
 
 def _make_importable(slicerPython: Path) -> None:
-    """`import qt`, `ctk`, `SampleData`, and the parts of `slicer` that slicer-core lacks. The order matters: each needs
-    the ones before it."""
+    """`import qt`, `ctk`, modules of Slicer's own, and the parts of `slicer` that slicer-core lacks. The order matters:
+    each needs the ones before it."""
     import slicer
 
     for name in ("qt", "ctk"):
@@ -194,7 +199,8 @@ def _make_importable(slicerPython: Path) -> None:
     for name in ("i18n", "ScriptedLoadableModule", "parameterNodeWrapper"):
         sys.modules.pop(f"slicer.{name}", None)  # tests that need no host may have put a placeholder there
         setattr(slicer, name, importlib.import_module(f"slicer.{name}"))
-    sys.modules["SampleData"] = importlib.import_module("host.standins.SampleData")
+    for name in ("SampleData", "CompareVolumes"):
+        sys.modules[name] = importlib.import_module(f"host.standins.{name}")
 
 
 def _offer_widgets(slicer: object) -> None:
@@ -208,6 +214,7 @@ def _offer_widgets(slicer: object) -> None:
         unused.qMRMLRangeWidget,
         unused.qMRMLSliderWidget,
         unused.qMRMLSpinBox,
+        unused.qMRMLUtils,
         qSlicerScriptedLoadableModule,
         qSlicerScriptedLoadableModuleWidget,
     ):

@@ -8,6 +8,8 @@ from pathlib import Path
 import slicer
 import vtk
 
+from host.scripted_writer import ScriptedWriter
+
 SCENES = (".mrml", ".mrb")
 SEGMENTATIONS = (".seg.nrrd", ".seg.nhdr", ".seg.vtm")
 TRANSFORMS = (".h5", ".tfm", ".mat")
@@ -21,6 +23,7 @@ class CoreIOManager:
     def __init__(self, logics: dict[str, slicer.vtkMRMLAbstractLogic], application: object) -> None:
         """`application` is the scene's vtkSlicerApplicationLogic: it shows a loaded volume."""
         self._logics, self._application = logics, application
+        self._writers: dict[str, ScriptedWriter] = {}
         self._readers: dict[str, Callable[[str, Properties], object]] = {
             "VolumeFile": self._read_volume,
             "SegmentationFile": self._read_segmentation,
@@ -28,6 +31,14 @@ class CoreIOManager:
             "MarkupsFile": self._read_markups,
             "SceneFile": self._read_scene,
         }
+
+    def registerWriter(self, name: str, cls: type) -> None:
+        """Take the class <module>FileWriter of a scripted module; a reload of the module does not replace it."""
+        self._writers[name] = ScriptedWriter(cls)
+
+    def forgetWriter(self, name: str) -> None:
+        """Forget the writer of a module that is unloaded."""
+        self._writers.pop(name, None)
 
     def fileType(self, path: str) -> str:
         """The reader that Slicer would choose for the name alone."""
@@ -95,9 +106,12 @@ class CoreIOManager:
     def saveNodes(self, fileType: str, properties: Properties, messages: object = None) -> bool:
         """Write one node, or with the type SceneFile all of the scene."""
         path = str(properties["fileName"])
+        node = slicer.mrmlScene.GetNodeByID(properties["nodeID"]) if "nodeID" in properties else None
+        for writer in self._writers.values():
+            if writer.fileType() == fileType and writer.nameFilters(node):
+                raise RuntimeError("the host leaves no writing to scripted modules")
         if fileType == "SceneFile":
-            return self.saveScene(path)
-        node = slicer.mrmlScene.GetNodeByID(properties["nodeID"])
+            return self._write_scene(path)
         if node.GetStorageNode() is None:
             node.AddDefaultStorageNode()
         storage = node.GetStorageNode()
@@ -106,10 +120,14 @@ class CoreIOManager:
         return bool(storage.WriteData(node))
 
     def saveScene(self, path: str, image: object = None, messages: object = None) -> bool:
-        """A bundle (.mrb), a bare scene (.mrml), or a folder."""
+        return self.saveNodes("SceneFile", {"fileName": path}, messages)
+
+    def _write_scene(self, path: str) -> bool:
+        """A bundle (.mrb), a bare scene (.mrml), or a folder. The scene announces none of it by an event."""
         if path.lower().endswith(".mrb"):
             return bool(slicer.mrmlScene.WriteToMRB(path, None, None))
         if path.lower().endswith(".mrml"):
             slicer.mrmlScene.SetURL(path)
             return bool(slicer.mrmlScene.Commit())
+        Path(path).mkdir(parents=True, exist_ok=True)
         return bool(slicer.mrmlScene.SaveSceneToSlicerDataBundleDirectory(path, None, None))

@@ -19,6 +19,7 @@ class LogicModule:
 
     def __init__(self, name: str, logic: slicer.vtkMRMLAbstractLogic) -> None:
         self.name, self.title, self.path, self._logic = name, name, "", logic
+        self.dependencies: list[str] = []
 
     def logic(self) -> slicer.vtkMRMLAbstractLogic:
         return self._logic
@@ -115,8 +116,12 @@ class FactoryManager:
     def loadedModuleNames(self) -> tuple[str, ...]:
         return self._manager.modulesNames()
 
+    registeredModuleNames = loadedModuleNames
+
     def isLoaded(self, name: str) -> bool:
         return name in self.loadedModuleNames()
+
+    isRegistered = isLoaded
 
 
 class ModuleManager(qt.QObject):
@@ -136,6 +141,20 @@ class ModuleManager(qt.QObject):
     def modulesNames(self) -> tuple[str, ...]:
         return tuple(value for key, value in vars(slicer.moduleNames).items() if not key.startswith("_"))
 
+    def loadOrder(self) -> list[str]:
+        """All modules as Slicer loads them when it starts: by name, but each after those that it depends on."""
+        order: dict[str, None] = {}
+
+        def load(name: str) -> None:
+            if name not in order:
+                for needed in self.module(name).dependencies:
+                    load(needed)
+                order[name] = None
+
+        for name in sorted(self.modulesNames()):
+            load(name)
+        return list(order)
+
     def load(self, path: Path) -> qSlicerScriptedLoadableModule:
         """Load a scripted module's file as Slicer does: its folder is appended to sys.path, not put first."""
         name = path.stem
@@ -144,9 +163,14 @@ class ModuleManager(qt.QObject):
         _execute(name, path)
         module = qSlicerScriptedLoadableModule(name, path)
         instance = getattr(sys.modules[name], name)(module)
+        lacking = [needed for needed in module.dependencies if needed not in self.modulesNames()]
+        if lacking:
+            raise RuntimeError(f"{name} is not loaded: it depends on {', '.join(lacking)}")
         setattr(slicer.modules, name.lower(), module)
         setattr(slicer.modules, f"{name}Instance", instance)
         setattr(slicer.moduleNames, name, name)
+        if writer := getattr(sys.modules[name], f"{name}FileWriter", None):
+            slicer.app.coreIOManager().registerWriter(name, writer)
         if hasattr(instance, "setup"):
             instance.setup()
         self.moduleLoaded.emit(name)
@@ -155,10 +179,11 @@ class ModuleManager(qt.QObject):
     def unload(self, name: str) -> None:
         """As Slicer does it when it closes: the widget hears of it and cleans up, then it is destroyed."""
         self.moduleAboutToBeUnloaded.emit(name)
-        module = self.module(name)
-        if module._widget is not None:
-            module._widget.setParent(None)
-            module._widget.deleteLater()
+        widget = getattr(self.module(name), "_widget", None)
+        if widget is not None:
+            widget.setParent(None)
+            widget.deleteLater()
+        slicer.app.coreIOManager().forgetWriter(name)
         for attribute in (name.lower(), f"{name}Instance", f"{name}Widget"):
             vars(slicer.modules).pop(attribute, None)
         delattr(slicer.moduleNames, name)
@@ -178,6 +203,11 @@ def install_modules(logics: dict[str, slicer.vtkMRMLAbstractLogic]) -> None:
         module = types.ModuleType(f"slicer.{name}")
         sys.modules[f"slicer.{name}"] = module
         setattr(slicer, name, module)
+    install_logics(logics)
+
+
+def install_logics(logics: dict[str, slicer.vtkMRMLAbstractLogic]) -> None:
+    """Load Slicer's own modules, also again after the application was closed."""
     for name, logic in logics.items():
         setattr(slicer.modules, name.lower(), LogicModule(name, logic))
         setattr(slicer.moduleNames, name, name)

@@ -7,6 +7,7 @@ import slicer
 import vtk
 
 from host.views import SliceView, ThreeDView, View
+from host.widgets.slice_bar import qMRMLSliceControllerWidget
 
 DELAY = 15  # ms: many changes to the scene, one rendering
 
@@ -120,6 +121,7 @@ class SliceWidget(qt.QWidget):
     _view: SliceView | None = None
     _slider: qt.QSlider | None = None
     _position: qt.QLabel | None = None
+    _controller: qMRMLSliceControllerWidget | None = None
 
     def __init__(self, view: SliceView) -> None:
         super().__init__()
@@ -135,6 +137,7 @@ class SliceWidget(qt.QWidget):
         bar.layout().addWidget(self._slider, 1)
         bar.layout().addWidget(self._position)
         _stack(self, bar, self._canvas)
+        self._controller = qMRMLSliceControllerWidget(view.logic, bar)
         self._slider.valueChanged.connect(self._onSlider)
         view.logic.AddObserver(vtk.vtkCommand.ModifiedEvent, self._showPosition)
         view.node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._showPosition)
@@ -142,6 +145,12 @@ class SliceWidget(qt.QWidget):
 
     def sliceView(self) -> SliceWidget:
         return self
+
+    def interactorStyle(self) -> vtk.vtkInteractorObserver:
+        return self._view.interactor.GetInteractorStyle()
+
+    def sliceController(self) -> qMRMLSliceControllerWidget:
+        return self._controller
 
     def canvas(self) -> ViewCanvas:
         return self._canvas

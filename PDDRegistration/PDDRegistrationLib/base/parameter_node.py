@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import slicer
 
     class ParameterNodeClass:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
         parameterNode: slicer.vtkMRMLScriptedModuleNode
         allParameters: dict[str, Any]
+        AddObserver: Callable[..., int]  # to the parameter node
 
         def __init__(self, parameterNode: slicer.vtkMRMLScriptedModuleNode, prefix: str | None = None) -> None:
             """Wrap a parameter node; parameters that it lacks get their defaults."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import slicer
+from slicer.i18n import tr as _
 
 from ..scene.geometry import imageData, voxelArray
 from ..scene.proxies import hiddenVolume
@@ -21,6 +22,7 @@ def checkerboardOf(changes: SceneChanges, volume: slicer.vtkMRMLScalarVolumeNode
     data = voxelArray(volume.GetImageData())
     edges = tileSize(volume) / np.array(volume.GetSpacing())
     copy = hiddenVolume(changes, volume, imageData(tiled(data, edges)), "vtkMRMLScalarVolumeNode")
+    copy.SetName(_("{name}, every other tile").format(name=volume.GetName()))
     copy.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
     display = copy.GetDisplayNode()
     display.AutoThresholdOff()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import qt
@@ -12,6 +13,7 @@ from ..scene.nodes import isUnder
 from ..scene.proxies import proxyFor, showLike
 from ..scene.scene_changes import SceneChanges
 from .checkerboard import checkerboardOf
+from .slice_bars import listInSliceBars
 
 BLEND = 0.5
 OUTLINE = 3  # pixels
@@ -52,9 +54,10 @@ class Comparison:
         self._proxies: dict[tuple[str, bool], Any] = {}
         self._drawn: dict[str, bool] = {}  # by ID: whether a segmentation is visible
         self._tiles: slicer.vtkMRMLScalarVolumeNode | None = None
+        self._listed: list[slicer.vtkMRMLVolumeNode] = []  # hidden volumes in the selectors of the views' bars
         self._poses: dict[str, _Pose] = {}
         self._layout: int | None = None
-        self._pairPoses: list[_Pose] = []
+        self._linkedPoses: list[_Pose] = []
         self._running = False
 
     @property
@@ -86,17 +89,31 @@ class Comparison:
             _sliceLogics()[name].FitSliceToBackground()
 
     def close(self) -> None:
-        """Restore layout, views and nodes; whatever the user changed meanwhile stays."""
+        """Restore layout, views and nodes; whatever the user changed meanwhile stays. Views that were empty go on
+        showing the fixed volume."""
         if not self._running:
             return
         self._running = False
         self._leaveSideBySide()
         self._changes.undo()
-        self._proxies, self._drawn, self._tiles = {}, {}, None
+        self._proxies, self._drawn, self._tiles, self._listed = {}, {}, None, []
+        listInSliceBars([])
         self.overlay, self.registered = None, True
-        for pose in self._poses.values():
-            pose.restore()
+        filled = self._fillEmptyViews()
+        for name, pose in self._poses.items():
+            if name not in filled:
+                pose.restore()
         self._poses = {}
+
+    def suspend(self) -> None:
+        """Show in the views what `close` would leave there, until `resume`; layout and planes stay."""
+        if self._running:
+            self._changes.suspend()
+            self._fillEmptyViews()
+
+    def resume(self) -> None:
+        """Show the pair again."""
+        self._changes.resume()
 
     def refresh(self) -> None:
         """Update the views after a node was moved."""
@@ -136,9 +153,9 @@ class Comparison:
         if on:
             self.setCheckerboard(False)
             self._layout = manager.layout
-            self._pairPoses = [_Pose(_sliceLogics()[name].GetSliceNode()) for name in PAIR]
+            self._linkedPoses = [_Pose(logic.GetSliceNode()) for logic in _sliceLogics().values()]
             manager.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutSideBySideView)
-            for logic in (_sliceLogics()[name] for name in PAIR):
+            for logic in _sliceLogics().values():  # all of them, as by the button in a view's bar
                 self._changes.set(logic.GetSliceCompositeNode(), "LinkedControl", True)
                 self._changes.set(logic.GetSliceCompositeNode(), "HotLinkedControl", True)
             qt.QTimer.singleShot(0, self._fitPair)  # once the views have their new size
@@ -150,6 +167,16 @@ class Comparison:
         """Show a map, such as the Jacobian determinant, instead of the moving volume; None removes it."""
         self.overlay = volume
         self._show()
+
+    def _fillEmptyViews(self) -> list[str]:
+        """Show the fixed volume in views that have no background; return their names."""
+        if self.fixedVolume.GetScene() is None:
+            return []
+        composites = {name: logic.GetSliceCompositeNode() for name, logic in _sliceLogics().items()}
+        empty = [name for name, composite in composites.items() if not composite.GetBackgroundVolumeID()]
+        for name in empty:
+            composites[name].SetBackgroundVolumeID(self.fixedVolume.GetID())
+        return empty
 
     def _show(self) -> None:
         self.start()
@@ -163,10 +190,10 @@ class Comparison:
         manager = slicer.app.layoutManager()
         if manager.layout == slicer.vtkMRMLLayoutNode.SlicerLayoutSideBySideView:
             manager.setLayout(layout)
-        for name in PAIR:
+        for logic in _sliceLogics().values():
             for setting in ("LinkedControl", "HotLinkedControl"):
-                self._changes.restore(_sliceLogics()[name].GetSliceCompositeNode(), setting)
-        for pose in self._pairPoses:
+                self._changes.restore(logic.GetSliceCompositeNode(), setting)
+        for pose in self._linkedPoses:
             pose.restore()
             qt.QTimer.singleShot(0, pose.restore)  # again, once the views have their former size
 
@@ -180,8 +207,11 @@ class Comparison:
 
     def _update(self) -> None:
         moving = self._shown("movingVolume")
+        layers = {name: self._layers(name, moving) for name in _sliceLogics()}
+        former, self._listed = self._listed, _hidden(layers.values())
+        listInSliceBars([*former, *self._listed])
         for name, logic in _sliceLogics().items():
-            background, foreground, opacity = self._layers(name, moving)
+            background, foreground, opacity = layers[name]
             composite = logic.GetSliceCompositeNode()
             for setting, value in (
                 ("BackgroundVolumeID", background.GetID()),
@@ -190,6 +220,7 @@ class Comparison:
                 ("ForegroundOpacity", opacity),
             ):
                 self._changes.set(composite, setting, value)
+        listInSliceBars(self._listed)
         self._drawSegmentations()
 
     def _layers(self, view: str, moving: Any) -> tuple[Any, Any, float]:
@@ -275,6 +306,12 @@ class _Pose:
         node.SetFieldOfView(width, width * rows / max(columns, 1), depth)
         node.UpdateMatrices()
         node.EndModify(modifying)
+
+
+def _hidden(layers: Iterable[tuple[Any, Any, float]]) -> list[slicer.vtkMRMLVolumeNode]:
+    """List the volumes among backgrounds and foregrounds that no selector lists, each once."""
+    volumes = [volume for background, foreground, _opacity in layers for volume in (background, foreground)]
+    return list(dict.fromkeys(volume for volume in volumes if volume is not None and volume.GetHideFromEditors()))
 
 
 def _sliceLogics() -> dict[str, slicer.vtkMRMLSliceLogic]:

@@ -49,6 +49,14 @@ class FieldDisplay:
             levels = contourLevels(self._largest())
             self._changes.set(display, "ContourLevelsMmFromString", levels, "GetContourLevelsMmAsString")
 
+    def suspend(self) -> None:
+        """Restore the display node until `resume`."""
+        self._changes.suspend()
+
+    def resume(self) -> None:
+        """Draw the transform again."""
+        self._changes.resume()
+
     def refresh(self) -> None:
         """Draw the transform again in its present state."""
         if self.mode is not None:

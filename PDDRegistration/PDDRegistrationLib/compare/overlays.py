@@ -78,7 +78,6 @@ class Overlays:
         self._steps: Iterator[None] | None = None
         self._timer = qt.QTimer()
         self._timer.setInterval(0)
-        self._timer.connect("timeout()", self._step)
 
     @property
     def kinds(self) -> list[str]:
@@ -97,6 +96,7 @@ class Overlays:
         elif kind == "jacobian":
             field = displacementsOf(self._transform)
             self._steps = self._jacobian(field, onReady)
+            self._timer.connect("timeout()", self._step)
             self._timer.start()
         elif kind in self._given:
             onReady(self._add(kind, self._given[kind]))
@@ -105,8 +105,11 @@ class Overlays:
 
     def cancel(self) -> None:
         """Stop computing the map that was requested last."""
-        self._timer.stop()
+        if self._steps is None:
+            return
         self._steps = None
+        self._timer.stop()
+        self._timer.disconnect("timeout()", self._step)  # a connected timer would hold this object for ever
 
     def showLegend(self, kind: str | None) -> None:
         """Show the legend of one map, or none."""

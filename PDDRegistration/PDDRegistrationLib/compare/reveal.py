@@ -25,9 +25,9 @@ class Reveal:
 
     def set(self, on: bool) -> None:
         """Switch the reveal cursor on or off; do nothing where the module is missing."""
-        if self._cursor is not None:
-            self._cursor.tearDown()
-            self._cursor = None
+        cursor, self._cursor = self._cursor, None
+        if cursor is not None:
+            cursor.cleanup()
         make = _layerReveal()
         if on and make is not None:
             self._cursor = make()

@@ -106,6 +106,16 @@ class CompareSession:
             self.comparison.setOverlay(None)
         self.overlays.close()
 
+    def suspend(self) -> None:
+        """Put nodes and views as they were, until `resume`, which may also come after `close`."""
+        self.field.suspend()
+        self.comparison.suspend()
+
+    def resume(self) -> None:
+        """Go on as before `suspend`."""
+        self.comparison.resume()
+        self.field.resume()
+
     def stop(self) -> None:
         """Restore the views; the tools can be used again."""
         self.overlay = ""

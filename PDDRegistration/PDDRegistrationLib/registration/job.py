@@ -122,7 +122,7 @@ class RegistrationJob(SceneJob[Result]):
         return {
             "organs": self._organs.table(answer["evaluation"]),
             "guided": chosen.guide,
-            "started": chosen.initialTransform is not None or chosen.fixedPoints is not None,
+            "started": chosen.initialTransform is not None or chosen.startsFromPoints,
         }
 
     def _newTransform(self, scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLTransformNode:

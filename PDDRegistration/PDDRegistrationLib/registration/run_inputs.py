@@ -29,7 +29,7 @@ def startOf(selection: Selection, fixedGrid: Grid) -> Any:
     """
     if selection.initialTransform is not None:
         return itkTransformFromNode(selection.initialTransform, fixedGrid)
-    if selection.fixedPoints is None or selection.movingPoints is None:
+    if not selection.startsFromPoints:
         return None
     pairs = pointPairs(selection.fixedPoints, selection.movingPoints, selection.ignored(selection.movingPoints))
     return start_from_points(pairs.fixed, pairs.moving)

@@ -16,6 +16,7 @@ from pddnet.errors import InputError
 
 from ..scene.nodes import isUnder, nodesOfClass
 from ..scene.placement import registrationParent
+from ..scene.points import hasPoints
 from .outputs import GRID_TRANSFORM, LINEAR_TRANSFORM, OUTPUT_FIELDS, OUTPUTS, OutputNodes, nodeClassOf
 
 
@@ -28,7 +29,8 @@ class Selection(OutputNodes):
     """Choice for one registration. Without an output volume (segmentation) the moving one is put under the transform.
 
     fixedMask, movingMask: the valid region of each scan; of a segmentation the segment with the ID ...MaskSegment, or
-    all. initialTransform, or the pairs of fixedPoints and movingPoints: the initial alignment, instead of a search.
+    all. initialTransform, or the pairs of fixedPoints and movingPoints: the initial alignment, instead of a search; an
+    empty list of points counts as none.
     transformType: deformable, rigid, similarity or affine. diffeomorphic: whether the deformation is to be the
     exponential of a velocity field. guide: whether the segmentations guide the registration.
     adjust: see `pddnet.core.preset_overrides.adjusted`.
@@ -57,6 +59,11 @@ class Selection(OutputNodes):
         """Return the chosen nodes by field."""
         values = {name: getattr(self, name) for name in NODES}
         return {name: value for name, value in values.items() if value is not None}
+
+    @property
+    def startsFromPoints(self) -> bool:
+        """Return whether both lists of points hold any."""
+        return hasPoints(self.fixedPoints) and hasPoints(self.movingPoints)
 
     @property
     def outputs(self) -> dict[str, slicer.vtkMRMLNode]:
@@ -109,12 +116,13 @@ class Selection(OutputNodes):
 
     def _checkStart(self) -> None:
         fixed, moving = self.fixedPoints, self.movingPoints
-        if fixed is None and moving is None:
+        missing = [side for side, node in (("fixed", fixed), ("moving", moving)) if not hasPoints(node)]
+        if len(missing) == 2:  # lists that are empty yet do not count
             return
-        if fixed is None or moving is None:
-            side = _("fixed") if fixed is None else _("moving")
-            raise InputError(_("Choose the {side} points too, or neither of them.").format(side=side))
-        if fixed is moving:
+        if missing:
+            side = {"fixed": _("fixed"), "moving": _("moving")}[missing[0]]
+            raise InputError(_("Place or choose the {side} points too, or choose neither list.").format(side=side))
+        if fixed is moving and fixed is not None:
             text = _("{name} is chosen for both scans; choose the points of the other one.")
             raise InputError(text.format(name=fixed.GetName()))
         if self.initialTransform is not None:

@@ -56,6 +56,11 @@ def pointPairs(
     return PointPairs(labels, _places(fixed), _places(moving), "order", 0)
 
 
+def hasPoints(node: slicer.vtkMRMLMarkupsNode | None) -> bool:
+    """Return whether any point of a list was placed; a list that is not chosen has none."""
+    return node is not None and any(_isPlaced(node, n) for n in range(node.GetNumberOfControlPoints()))
+
+
 class _Point(NamedTuple):
     """Landmark: its label, '' for none, and its position (3,) in the world, LPS mm."""
 

@@ -27,6 +27,7 @@ def proxyFor(
     if isUnder(node, transform) == registered:
         return node
     copy = _hiddenCopy(changes, node)
+    copy.SetName((_("{name}, registered") if registered else _("{name}, before")).format(name=node.GetName()))
     toWorld = transformToWorld(node, transform)
     parent = transform if registered else None
     if not (toWorld.IsA("vtkLinearTransform") and np.array_equal(linearMatrix(toWorld), np.eye(4))):

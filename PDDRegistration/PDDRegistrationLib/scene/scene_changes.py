@@ -63,6 +63,16 @@ class SceneChanges:
         if node.GetScene() is not None:
             node.GetScene().RemoveNode(node)
 
+    def suspend(self) -> None:
+        """Restore all settings until `resume`; the added nodes stay, which are not saved with the scene."""
+        for setting in reversed(self._settings):
+            setting.suspend()
+
+    def resume(self) -> None:
+        """Set again what `suspend` restored."""
+        for setting in self._settings:
+            setting.resume()
+
     def undo(self) -> None:
         """Restore all settings, and remove the added nodes. The object can be used again."""
         settings, nodes = self._settings, self._nodes
@@ -80,6 +90,7 @@ class _Setting:
     def __init__(self, node: slicer.vtkMRMLNode, name: str, getter: str) -> None:
         self.node, self.name, self._getter = node, name, getter
         self._former = self._set = self._value()
+        self._suspended = False
 
     def _value(self) -> Any:
         return getattr(self.node, self._getter)()
@@ -88,9 +99,19 @@ class _Setting:
         getattr(self.node, f"Set{self.name}")(value)
         self._set = self._value()
 
-    def restore(self) -> None:
+    def suspend(self) -> None:
+        self._suspended = self._suspended or self.restore()
+
+    def resume(self) -> None:
+        if self._suspended and self.node.GetScene() is not None:
+            self.change(self._set)
+        self._suspended = False
+
+    def restore(self) -> bool:
+        """Set the former value; return False where somebody else has changed it meanwhile."""
         scene = self.node.GetScene()
         if scene is None or self._value() != self._set:
-            return
+            return False
         gone = self.name.endswith("ID") and self._former and scene.GetNodeByID(self._former) is None
         getattr(self.node, f"Set{self.name}")(None if gone else self._former)
+        return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import qt
 import slicer
 from slicer.i18n import tr as _
 
@@ -45,6 +46,11 @@ class ComparePanel:
             button.connect("clicked(bool)", lambda checked, mode=mode: self._onFieldClicked(mode, checked))
         ui.overlayComboBox.connect("activated(int)", self._onOverlayChosen)
         self._update()
+
+    @property
+    def isRunning(self) -> bool:
+        """Return whether the views show a result."""
+        return self._session is not None and self._session.comparison.isRunning
 
     def show(
         self,
@@ -96,6 +102,18 @@ class ComparePanel:
         if self._session is not None and not self._session.comparison.registered:
             self._onBeforeClicked(False)
 
+    def restoreLayout(self) -> None:
+        """End the side-by-side view; the other tools stay as they are."""
+        if self._session is not None:
+            self._session.comparison.setSideBySide(False)
+        self._update()
+
+    def aboutToSave(self) -> None:
+        """Put nodes and views as they were until the window works again, when the scene has been saved."""
+        if self._session is not None:
+            self._session.suspend()
+            qt.QTimer.singleShot(0, self._session.resume)
+
     def close(self) -> None:
         """Remove observers and hidden nodes, restore the views and display nodes, and offer nothing."""
         self._apply.show(None)
@@ -115,7 +133,7 @@ class ComparePanel:
             widget.enabled = session is not None
         ui.revealButton.enabled = session is not None and not self._noReveal
         comparison = session.comparison if session is not None else None
-        ui.compareButton.checked = comparison is not None and comparison.isRunning
+        ui.compareButton.checked = self.isRunning
         ui.checkerboardButton.checked = comparison is not None and comparison.checkerboard
         ui.beforeButton.checked = comparison is not None and not comparison.registered
         ui.sideBySideButton.checked = comparison is not None and comparison.sideBySide

@@ -12,6 +12,7 @@ from pddnet.errors import InputError
 
 from ..registration.parameters import RegistrationParameters
 from ..scene.placement import registeredVolumes
+from ..scene.placing import Placing
 from ..scene.points import pointPairs
 
 POINTS = "vtkMRMLMarkupsFiducialNode"
@@ -21,11 +22,12 @@ SIDES = ("fixed", "moving")
 class MasksAndLandmarksPanel:
     """Handle what no node selector can: the choice of a segment within a mask, and the placing of landmarks."""
 
-    def __init__(self, ui: Any, onPlacing: Callable[[], None]) -> None:
+    def __init__(self, ui: Any, onPlacing: Callable[[], None], onCounted: Callable[[], None]) -> None:
         """Connect the widgets `ui`, by name; onPlacing: called before landmarks are placed, so that the views show the
-        last result."""
-        self.ui, self._onPlacing = ui, onPlacing
+        last result; onCounted: called after a landmark of a chosen list was placed or removed."""
+        self.ui, self._onPlacing, self._onCounted = ui, onPlacing, onCounted
         self._parameters: RegistrationParameters | None = None
+        self._placing = Placing()
         self._entries: dict[str, list[tuple[str, str]]] = {side: [] for side in SIDES}
         self._observers: list[tuple[slicer.vtkMRMLNode, int]] = []
         for side in SIDES:
@@ -38,7 +40,9 @@ class MasksAndLandmarksPanel:
         """Follow a parameter node, or none; `refresh` is to be called whenever the node changes."""
         self._parameters = parameters
         self._watch([])
-        if parameters is not None:
+        if parameters is None:
+            self._placing.end()
+        else:
             self.refresh()
 
     def refresh(self) -> None:
@@ -85,12 +89,7 @@ class MasksAndLandmarksPanel:
             node.CreateDefaultDisplayNodes()
             setattr(self._parameters, f"{side}Points", node)
         self._onPlacing()
-        logic = slicer.app.applicationLogic()
-        selection, interaction = logic.GetSelectionNode(), logic.GetInteractionNode()
-        selection.SetReferenceActivePlaceNodeClassName(POINTS)
-        selection.SetActivePlaceNodeID(node.GetID())
-        interaction.SetPlaceModePersistence(1)
-        interaction.SetCurrentInteractionMode(interaction.Place)
+        self._placing.begin(node)
 
     def _watch(self, nodes: list[slicer.vtkMRMLNode]) -> None:
         """Observe the lists, to count the pairs again whenever a point is added or removed."""
@@ -103,6 +102,7 @@ class MasksAndLandmarksPanel:
 
     def _onPointsChanged(self, caller: object, event: object) -> None:
         self._count()
+        self._onCounted()
 
     def _count(self) -> None:
         """Show how many pairs there are, and by what they were matched."""

@@ -30,6 +30,8 @@ from ..registration.parameters import RegistrationParameters
 from ..scene.placement import registeredVolumes
 from ..worker.failure import Failure, noMemory
 from .binding import Binding
+from .double_click import DoubleClick
+from .plot_button import PlotButton
 
 SINGLETON = "PDDRegistrationQA"
 """Tag, module name and name of the parameter node; scenes are saved with it, so it must stay."""
@@ -60,6 +62,7 @@ class MeasurePanel:
         self._parameters: MeasureParameters | None = None
         self._binding: Binding | None = None
         self._job: MeasureJob | None = None
+        self._doubleClick = DoubleClick()
         self._transform: str | None = None  # ID of the transform whose volumes were filled in
         self._views = {
             "summary": TableView(ui.measureSummaryTab),
@@ -68,7 +71,7 @@ class MeasurePanel:
         }
         ui.measureButton.connect("clicked(bool)", self._onMeasureClicked)
         ui.measureExportButton.connect("clicked(bool)", self._onExportClicked)
-        ui.measurePlotButton.connect("clicked(bool)", self._onPlotClicked)
+        self._plotButton = PlotButton(ui.measurePlotButton, self._onPlotClicked)
 
     def show(self, parameters: RegistrationParameters | None) -> None:
         """Bind the widgets to the scene; None unbinds them.
@@ -79,6 +82,7 @@ class MeasurePanel:
             self._binding.release()
         self._parameters, self._binding, self._transform = None, None, None
         if parameters is None:
+            self._plotButton.release()
             self._showTables(None)
             return
         own = MeasureParameters(_parameterNode())
@@ -134,12 +138,14 @@ class MeasurePanel:
 
     def _onMeasureClicked(self, checked: bool = False) -> None:
         if self._job is not None:
-            self.ui.measureStatusLabel.text = _("Cancelling...")
-            self.cancel()
+            if self._doubleClick.isOver:
+                self.ui.measureStatusLabel.text = _("Cancelling...")
+                self.cancel()
             return
         if self.logic.worker.isBusy:
             self.ui.measureStatusLabel.text = _("A registration is running; measure when it has ended.")
             return
+        self.ui.measureButton.enabled = False  # reading the nodes takes a while, in which the window may work
         try:
             if self._parameters is not None:
                 self._start(_selectionOf(self._parameters))
@@ -151,6 +157,7 @@ class MeasurePanel:
             self.ui.measureStatusLabel.text = _("The measurement could not be started; the Python console says why.")
             raise
         finally:
+            self._doubleClick.begin()
             self._updateMeasure()
 
     def _start(self, selection: MeasureSelection) -> None:

@@ -23,6 +23,7 @@ from ..worker.failure import Failure, noMemory
 from ..worker.torch_setup import offerTorch
 from .binding import Binding
 from .compare_panel import ComparePanel
+from .double_click import DoubleClick
 from .masks_and_landmarks_panel import MasksAndLandmarksPanel
 from .run_log import MOST_LINES, RunLog
 from .run_report import privateNames, runReport, saveRunReport
@@ -44,9 +45,9 @@ class RegistrationPanel:
         self._job: RegistrationJob | None = None
         self._jobParameters: RegistrationParameters | None = None  # of the run: the panel may be left meanwhile
         self._failedRun: dict[str, Any] | None = None
-        self._timeLeft = TimeLeft()
+        self._timeLeft, self._doubleClick = TimeLeft(), DoubleClick()
         self._settings = SettingsPanel(ui, lambda: logic.worker)
-        self._start = MasksAndLandmarksPanel(ui, compare.showAfter)
+        self._start = MasksAndLandmarksPanel(ui, compare.showAfter, self._updateApply)
         self._structures = StructuresPanel(ui.structuresTable)
         ui.logText.maximumBlockCount = MOST_LINES
         self._log = RunLog(ui.logText.appendPlainText)
@@ -122,29 +123,28 @@ class RegistrationPanel:
         if self._job is not None:
             button.text, button.enabled = _("Cancel"), True
             button.toolTip = _("Stop the run; the scene stays as it is.")
-            self._offerNewTransform(None)
+            self._explain(None)
             return
         missing = self._missing()
         button.text, button.enabled = _("Apply"), missing is None
         button.toolTip = str(missing) if missing else _("Register the moving volume to the fixed one.")
-        self._offerNewTransform(missing)
+        self._explain(missing)
 
-    def _offerNewTransform(self, missing: InputError | None) -> None:
-        """Offer a new output transform where the chosen one is in use for something else."""
-        taken = type(missing) is OutputTaken
-        showText(self.ui.takenLabel, str(missing) if taken else "")
-        self.ui.newTransformButton.visible = taken
+    def _explain(self, missing: InputError | None) -> None:
+        """Show above the button why it is disabled; offer a new output transform where the chosen one is in use."""
+        showText(self.ui.reasonLabel, str(missing) if missing else "")
+        self.ui.newTransformButton.visible = type(missing) is OutputTaken
 
     def _onNewTransformClicked(self, checked: bool = False) -> None:
         if self._parameters is not None:
             self._parameters.outputTransform = None
 
     def _onApplyClicked(self, checked: bool = False) -> None:
-        if self._job is not None:
+        if self._job is None:
+            self._begin()
+        elif self._doubleClick.isOver:
             showText(self.ui.statusLabel, _("Cancelling..."))
             self.cancel()
-            return
-        self._begin()
 
     def _begin(self, torchBroken: str = "") -> None:
         """Start a run; torchBroken: why the last run could not load PyTorch."""
@@ -161,6 +161,7 @@ class RegistrationPanel:
             showText(self.ui.statusLabel, _("The registration could not be started; the Python console says why."))
             raise
         finally:
+            self._doubleClick.begin()
             if self._parameters is not None:
                 self._updateApply()
 

@@ -76,13 +76,9 @@ class Worker:
         self._log: deque[str] = deque(maxlen=LOG_LINES)
         self._ending: Failure | None = None  # the failure of the open requests once the process has ended
         self._process = qt.QProcess()
-        self._process.readyReadStandardOutput.connect(self._readOutput)
-        self._process.readyReadStandardError.connect(self._readErrors)
-        self._process.finished.connect(self._onFinished)
-        self._process.errorOccurred.connect(self._onErrorOccurred)
         self._timer = qt.QTimer()
         self._timer.setSingleShot(True)
-        self._timer.timeout.connect(self._killIfDue)
+        self._listening = False
 
     @property
     def isRunning(self) -> bool:
@@ -208,8 +204,23 @@ class Worker:
                 .format(folder=self._temporary, reason=error.strerror)
             ) from error  # fmt: skip
 
+    def _listen(self, on: bool) -> None:
+        """Connect the signals while a process runs, and no longer: connected, they would hold this client for ever."""
+        if on == self._listening:
+            return
+        self._listening, process = on, self._process
+        for source, slot in (
+            (process.readyReadStandardOutput, self._readOutput),
+            (process.readyReadStandardError, self._readErrors),
+            (process.finished, self._onFinished),
+            (process.errorOccurred, self._onErrorOccurred),
+            (self._timer.timeout, self._killIfDue),
+        ):
+            (source.connect if on else source.disconnect)(slot)
+
     def _launch(self) -> None:
         self._hello = {}
+        self._listen(True)
         self._process.start(self._program, arguments(self._parent, self._arraysFolder, self._idle))
 
     def _catchUp(self) -> None:
@@ -325,6 +336,7 @@ class Worker:
 
     def _end(self, failure: Failure) -> None:
         self._timer.stop()
+        self._listen(False)
         folder, self._folder = self._folder, None
         if folder is not None:
             folder.remove()

@@ -190,6 +190,8 @@ def test_side_by_side_shows_each_volume_in_the_same_plane(pair: Pair, comparison
     assert pair.at(0, 0, view="Yellow") == pytest.approx([MOVING] * 3, abs=2)
     assert pair.at(13, 0, view="Yellow") == pytest.approx([BLACK] * 3, abs=2)
     assert abs(red.width - yellow.width) < 5
+    composites = [host.layout.sliceWidget(view).sliceLogic().GetSliceCompositeNode() for view in ("Red", "Green")]
+    assert [composite.GetHotLinkedControl() for composite in composites] == [1, 1]  # as by the button in a bar
     logic = red.sliceLogic()
     logic.StartSliceOffsetInteraction()
     logic.SetSliceOffset(7)
@@ -203,6 +205,44 @@ def test_side_by_side_shows_each_volume_in_the_same_plane(pair: Pair, comparison
     comparison.close()
     host.processEvents(0.1)
     assert views_state(host) == before
+
+
+def bar_texts(host: Host, view: str) -> list[str]:
+    """Background and foreground as the selectors of a view's bar name them."""
+    import qt
+    import slicer
+
+    bar = host.layout.sliceWidget(view).sliceController()
+    selectors = [slicer.util.findChildren(bar, f"{layer}ComboBox")[0] for layer in ("Background", "Foreground")]
+    return [selector.findChildren(qt.QComboBox)[0].currentText for selector in selectors]
+
+
+def test_the_bars_of_the_views_name_what_these_show(pair: Pair, comparison):
+    import slicer
+
+    host, fixed = pair.host, slicer.qMRMLNodeComboBox()
+    fixed.nodeTypes = ["vtkMRMLScalarVolumeNode"]
+    fixed.setMRMLScene(slicer.mrmlScene)
+    comparison.start()
+    assert bar_texts(host, "Red") == ["fixed", "moving"]
+    comparison.setRegistered(False)
+    assert bar_texts(host, "Red") == ["fixed", "moving, before"]
+    comparison.setSideBySide(True)
+    assert bar_texts(host, "Yellow") == ["moving, before", "None"]
+    comparison.setSideBySide(False)
+    comparison.setCheckerboard(True)
+    assert bar_texts(host, "Green") == ["moving, before", "fixed, every other tile"]
+    comparison.setRegistered(True)
+    assert bar_texts(host, "Green") == ["moving", "fixed, every other tile"]
+    assert [node.GetName() for node in fixed.nodes()] == ["fixed", "moving"]  # other selectors do not list them
+    comparison.close()
+    assert bar_texts(host, "Green") == ["fixed", "None"]
+    bar = host.layout.sliceWidget("Red").sliceController()
+    assert [node.GetName() for node in slicer.util.findChildren(bar, "ForegroundComboBox")[0].nodes()] == [
+        "fixed",
+        "moving",
+    ]
+    fixed.deleteLater()
 
 
 def test_a_layout_that_the_user_chose_meanwhile_stays(pair: Pair, comparison):
@@ -239,6 +279,26 @@ def test_the_fixed_organs_are_outlines_and_the_moving_ones_filled(host: Host):
     comparison.close()
     assert ([display_state(node) for node in segmentations], views_state(host)) == before
     assert helpers() == []
+
+
+def test_views_that_were_empty_keep_the_fixed_volume(pair: Pair, comparison):
+    """At the place where it was seen: an empty view's plane lies anywhere."""
+    composites = {
+        name: pair.host.layout.sliceWidget(name).sliceLogic().GetSliceCompositeNode()
+        for name in pair.host.layout.sliceViewNames()
+    }
+    composites["Yellow"].SetBackgroundVolumeID(pair.moving.GetID())
+    composites["Red"].SetBackgroundVolumeID(None)
+    pair.host.layout.sliceWidget("Red").mrmlSliceNode().SetFieldOfView(2000, 2000, 1)
+    comparison.start()
+    comparison.close()
+    assert composites["Yellow"].GetBackgroundVolumeID() == pair.moving.GetID()
+    assert (composites["Red"].GetBackgroundVolumeID(), composites["Red"].GetForegroundVolumeID()) == (
+        pair.fixed.GetID(),
+        None,
+    )
+    assert pair.at(0, 0) == pytest.approx([FIXED] * 3, abs=1)
+    assert pair.host.layout.sliceWidget("Red").mrmlSliceNode().GetFieldOfView()[0] < 200
 
 
 def test_what_the_user_changes_meanwhile_stays(pair: Pair, comparison):
@@ -525,15 +585,38 @@ def test_closing_the_scene_or_deleting_a_node_ends_it(host: Host, panel, end: st
     panel.close()
 
 
-def test_reveal_is_there_where_slicers_module_is(host: Host, panel, monkeypatch: pytest.MonkeyPatch):
-    calls = []
+def test_reveal_goes_on_and_off_and_watches_the_views_only_meanwhile(
+    host: Host, panel, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.undo()  # the host's own CompareVolumes
+    panel = panel()
+    pair = make_pair(host)
+    panel.show(pair.transform, *pair.nodes[:4])
+    button = panel.ui.revealButton
+    assert button.enabled
+    cursors = []
+    for _ in range(2):
+        click(button)
+        assert (button.checked, panel.ui.compareButton.checked) == (True, True)
+        cursors.append(panel._session.reveal._cursor)
+        assert len(cursors[-1].observerTags) >= 6
+        click(button)
+        assert not button.checked
+    click(button)
+    cursors.append(panel._session.reveal._cursor)
+    panel.close()
+    host.layout.layoutChanged.emit(host.layout.layout)  # those that watch the layout observe the views anew
+    assert [cursor.observerTags for cursor in cursors] == [[], [], []]
+    panel.show(pair.transform, *pair.nodes[:4])
+    assert (button.enabled, button.checked) == (True, False)
+
+
+def test_a_reveal_cursor_that_cannot_end_does_not_hold_the_panel(host: Host, panel, monkeypatch: pytest.MonkeyPatch):
+    """As that of another version of the module, whose `cleanup` raises."""
 
     class LayerReveal:
-        def __init__(self) -> None:
-            calls.append("made")
-
-        def tearDown(self) -> None:
-            calls.append("torn down")
+        def cleanup(self) -> None:
+            raise RuntimeError("no such method")
 
     module = types.ModuleType("CompareVolumes")
     module.LayerReveal = LayerReveal
@@ -541,12 +624,11 @@ def test_reveal_is_there_where_slicers_module_is(host: Host, panel, monkeypatch:
     panel = panel()
     pair = make_pair(host)
     panel.show(pair.transform, *pair.nodes[:4])
-    assert panel.ui.revealButton.enabled
     click(panel.ui.revealButton)
-    assert (calls, panel.ui.revealButton.checked) == (["made"], True)
-    assert panel.ui.compareButton.checked
+    with pytest.raises(RuntimeError, match="no such method"):
+        panel.close()
     panel.close()
-    assert calls == ["made", "torn down"]
+    assert not panel.ui.revealButton.checked
 
 
 def test_the_views_follow_what_is_applied_and_undone(host: Host, panel):

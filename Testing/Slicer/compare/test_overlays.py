@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -61,6 +63,23 @@ def made(host: Host, overlays, kind: str):
     overlays.request(kind, ready.append)
     assert host.waitUntil(lambda: bool(ready), 20)
     return ready[0]
+
+
+@pytest.mark.parametrize("end", ["shown", "cancelled", "closed"])
+def test_dropped_overlays_are_freed(host: Host, end: str):
+    """A timer holds what it calls, as long as it is connected."""
+    from PDDRegistrationLib.compare.overlays import Overlays
+
+    overlays, ready = Overlays(make_pair(host).transform), []
+    overlays.request("jacobian", ready.append)
+    if end == "shown":
+        assert host.waitUntil(lambda: bool(ready), 20)
+    else:
+        getattr(overlays, end.removesuffix("led").removesuffix("d"))()
+    known = weakref.ref(overlays)
+    del overlays
+    gc.collect()
+    assert known() is None
 
 
 @pytest.mark.parametrize("kind", ["jacobian", "displacement"])

@@ -643,10 +643,32 @@ def test_cancel_and_mistakes_in_the_panel(host, scene, transform, panel):
         assert ui.measureStatusLabel.text == "Cancelling..."
         assert host.waitUntil(lambda: ui.measureButton.text == "Measure", 30)
 
-    host.runInEventLoop(body)
+    with clicks.every_click_counts():
+        host.runInEventLoop(body)
     assert "cancel" in ui.measureStatusLabel.text.lower()
     assert count("vtkMRMLTableNode") == 0
     measured(host, ui)
+    assert count("vtkMRMLTableNode") == 1
+
+
+def test_a_double_click_measures_once(host, scene, transform, panel, worker, monkeypatch):
+    """The wait cursor lets the window work, and so the second click comes while the first one is being handled."""
+    submitted = []
+    original = type(worker).submit
+    monkeypatch.setattr(
+        type(worker), "submit", lambda *arguments: (submitted.append(arguments), original(*arguments))[1]
+    )
+    ui = panel.ui
+    panel.panel.show(module_parameters(outputTransform=transform, fixedVolume=scene.nodes["fixedVolume"]))
+
+    def body() -> None:
+        clicks.double_click(ui.measureButton)
+        assert (ui.measureButton.text, ui.measureButton.enabled) == ("Cancel", True)
+        assert host.waitUntil(lambda: ui.measureButton.text == "Measure", 30)
+
+    host.runInEventLoop(body)
+    assert len(submitted) == 1
+    assert ui.measureStatusLabel.text == ""
     assert count("vtkMRMLTableNode") == 1
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import psutil
 import pytest
 
-from helpers import runs
+from helpers import clicks, runs
 
 if TYPE_CHECKING:
     from host.host import Host
@@ -24,6 +24,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="t
 @pytest.fixture
 def host(running_host: Host) -> Host:
     return running_host
+
+
+@pytest.fixture(autouse=True)
+def every_click_counts(running_host: Host) -> Iterator[None]:
+    with clicks.every_click_counts():
+        yield
 
 
 def transforms() -> list[str]:
@@ -81,6 +87,28 @@ def test_cancel_by_a_click_between_two_messages(bench: runs.Bench) -> None:
         bench.check_inputs_untouched()
     assert transforms() == []
     bench.check_usable()
+
+
+def test_a_double_click_starts_one_run_and_a_later_click_cancels_it(host: Host, bench: runs.Bench) -> None:
+    import slicer
+
+    slicer.app.doubleClickInterval = 300
+    button = bench.ui.applyButton
+
+    def body() -> None:
+        clicks.double_click(button)
+        assert (button.text, button.enabled, bench.worker.isBusy) == ("Cancel", True, True)
+        assert bench.status != "Cancelling..."
+        runs.click(button)
+        assert bench.status != "Cancelling..."
+        host.processEvents(0.35)
+        runs.click(button)
+        assert bench.status == "Cancelling..."
+        bench.end()
+
+    bench.choose(preset="default")
+    bench.host.runInEventLoop(body)
+    assert bench.status == "The registration was cancelled."
 
 
 def test_a_killed_process_is_reported_with_its_last_lines(host: Host, bench: runs.Bench) -> None:

@@ -179,6 +179,8 @@ def test_apply_is_disabled_and_says_what_is_wrong(scene: Scene, case: str):
     button = scene.ui.applyButton
     assert (button.enabled, button.text) == (False, "Apply")
     assert button.toolTip.startswith(expected)
+    assert (scene.ui.reasonLabel.visible, scene.ui.reasonLabel.text) == (True, button.toolTip)
+    assert scene.ui.reasonLabel.y < button.y
     clicks.click(button)
     assert (scene.ui.progressBar.visible, scene.ui.statusLabel.text) == (False, "")
 
@@ -189,6 +191,7 @@ def test_apply_is_enabled_as_soon_as_both_volumes_are_chosen(scene: Scene):
     assert scene.ui.applyButton.toolTip == "Choose a moving volume."
     clicks.choose(scene.ui.movingVolumeSelector, "Moving")
     assert scene.ui.applyButton.enabled
+    assert not scene.ui.reasonLabel.visible
     assert scene.ui.applyButton.toolTip == "Register the moving volume to the fixed one."
     slicer.mrmlScene.RemoveNode(scene.moving)
     assert (scene.ui.applyButton.enabled, scene.ui.applyButton.toolTip) == (False, "Choose a moving volume.")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,12 +71,15 @@ def test_the_module_is_reloaded_during_a_run(host: Host, bench: runs.Bench) -> N
         host.unloadModule(runs.NAME)
 
 
+@pytest.mark.parametrize("version", ["5.10", "5.12"])
 def test_scenes_and_panels_in_a_row_leave_no_observers(
-    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str
 ) -> None:
     """Neither on the scene nor on the parameter node: a change of it is heard once, however often it was shown."""
     import slicer
 
+    wrapper = "slicer.parameterNodeWrapper.wrapper.REMOVES_GUI_OBSERVERS"
+    monkeypatch.setattr(wrapper, version != "5.10", raising=False)  # Slicer's own files have no such switch
     from PDDRegistrationLib.ui.registration_panel import RegistrationPanel
 
     heard: list[str] = []
@@ -88,8 +93,11 @@ def test_scenes_and_panels_in_a_row_leave_no_observers(
             node = bench.parameters.parameterNode
             for _ in range(3):
                 host.closeScene()
+                former = weakref.ref(bench.widget._parameterNode)
                 bench.widget.exit()
                 bench.widget.enter()
+                gc.collect()
+                assert former() is None
                 heard.clear()
                 bench.choose(preset="multimodal")
                 counts.append((observers(slicer.mrmlScene), len(heard)))
@@ -99,6 +107,23 @@ def test_scenes_and_panels_in_a_row_leave_no_observers(
         assert not node.HasObserver("ModifiedEvent")
         assert not bench.widget.Observations
     assert set(counts) == {(counts[0][0], 1)}, counts
+
+
+def test_the_modules_that_it_uses_outlive_it(host: Host, bench: runs.Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slicer unloads its modules by name from the last one on, but each before those that it depends on."""
+    import slicer
+
+    used = ("Markups", "Segmentations", "SubjectHierarchy", "Tables", "Transforms", "Volumes")
+    there: list[list[str]] = []
+    cleanup = type(bench.widget).cleanup
+
+    def recorded(widget: Any) -> None:
+        there.append([name for name in used if hasattr(slicer.modules, name.lower())])
+        cleanup(widget)
+
+    monkeypatch.setattr(type(bench.widget), "cleanup", recorded)
+    host.closeApplication()
+    assert there == [list(used)]
 
 
 @pytest.mark.parametrize("way", ["closed", "left without cleaning up"])

@@ -193,6 +193,29 @@ def test_a_removed_set_gives_way_to_another(bench: Bench):
     assert bench.ui.applyButton.enabled
 
 
+def test_compare_goes_on_when_a_set_is_made_and_removed(bench: Bench):
+    """In a set without a result nothing can be compared, but no view is empty."""
+    compare = bench.widget.compareUi.compareButton
+    views = [bench.host.layout.sliceWidget(view).sliceLogic() for view in bench.host.layout.sliceViewNames()]
+    composites = [logic.GetSliceCompositeNode() for logic in views]
+    for composite in composites:
+        composite.SetBackgroundVolumeID(None)
+    bench.run()
+    result, fixed, moving = bench.parameters.outputTransform, bench.nodes["fixedVolume"], bench.nodes["movingVolume"]
+    assert compare.checked
+    bench.ui.parameterSetSelector.addNode()
+    assert (bench.parameters.outputTransform, compare.enabled, compare.checked) == (None, False, False)
+    assert {composite.GetBackgroundVolumeID() for composite in composites} == {fixed.GetID()}
+    bench.ui.parameterSetSelector.removeCurrentNode()
+    assert bench.parameters.outputTransform is result
+    assert compare.checked
+    assert {composite.GetForegroundVolumeID() for composite in composites} == {moving.GetID()}
+    clicks.click(compare)
+    bench.ui.parameterSetSelector.addNode()
+    bench.ui.parameterSetSelector.removeCurrentNode()
+    assert not compare.checked  # it was off
+
+
 def test_sets_are_saved_with_the_scene_and_the_chosen_one_too(bench: Bench, tmp_path):
     bench.ui.parameterSetSelector.addNode().SetName("wide")
     bench.choose(captureRange=60.0)

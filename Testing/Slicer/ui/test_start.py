@@ -282,8 +282,8 @@ def test_place_makes_a_list_and_lets_clicks_go_into_it(bench: Bench):
 @pytest.mark.parametrize(
     ("chosen", "text"),
     [
-        ({"fixedPoints": 3}, "Choose the moving points too"),
-        ({"movingPoints": 3}, "Choose the fixed points too"),
+        ({"fixedPoints": 3}, "Place or choose the moving points too"),
+        ({"movingPoints": 3, "fixedPoints": 0}, "Place or choose the fixed points too"),
         ({"fixedPoints": 3, "movingPoints": 3, "initialTransform": True}, "Start from points or from a transform"),
     ],
 )
@@ -293,6 +293,28 @@ def test_half_a_start_keeps_apply_off(bench: Bench, chosen: dict, text: str):
         bench.choose(**{name: node or add_points(name, CENTRE + PLACES[:count])})
     assert not bench.ui.applyButton.enabled
     assert bench.ui.applyButton.toolTip.startswith(text)
+
+
+def test_lists_without_points_count_as_none(bench: Bench):
+    """ "Place" chooses a new list; Apply says what is missing only between the first point and the last of a pair."""
+    ui = bench.ui
+    ui.startCollapsibleButton.collapsed = True
+    for side in ("fixed", "moving"):
+        clicks.click(getattr(ui, f"{side}PlaceButton"))
+    assert None not in (bench.parameters.fixedPoints, bench.parameters.movingPoints)
+    assert (ui.applyButton.enabled, ui.reasonLabel.visible) == (True, False)
+    assert "initial_transform" not in asked(bench, fixedPoints=bench.parameters.fixedPoints)
+    for point in range(2):
+        for node, enabled in ((bench.parameters.fixedPoints, point > 0), (bench.parameters.movingPoints, True)):
+            node.AddControlPoint(mrml.vtk.vtkVector3d(*(20.0 * point, 0.0, 5.0)), "")
+            assert (ui.applyButton.enabled, ui.reasonLabel.visible) == (enabled, not enabled)
+            assert enabled or ui.reasonLabel.text.startswith("Place or choose the moving points too")
+    bench.parameters.movingPoints.RemoveAllControlPoints()
+    assert not ui.applyButton.enabled
+    bench.parameters.fixedPoints.RemoveAllControlPoints()
+    assert ui.applyButton.enabled
+    interaction = slicer.app.applicationLogic().GetInteractionNode()
+    interaction.SetCurrentInteractionMode(interaction.ViewTransform)
 
 
 def test_one_pair_is_too_few(bench: Bench):

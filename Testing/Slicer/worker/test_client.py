@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -340,9 +341,13 @@ def test_a_client_that_is_dropped_leaves_nothing(host, place: Path, waiting: Pat
     temporary.mkdir()
     worker = Worker(worker_programs.make_launcher(place / "bin"), waiting, temporary, idleSeconds=1.0)
     pid = answer_to(worker, {"do": "wait", "seconds": 0.1})["pid"]
+    known = weakref.ref(worker)
     del worker
     gc.collect()
     host.waitUntil(lambda: not _alive(pid), 10)
+    host.processEvents(0.1)
+    gc.collect()
+    assert known() is None
     assert _ends(pid)
     assert list(temporary.iterdir()) == []
 

@@ -2,6 +2,9 @@
 
 PySide6 has methods of the same names with other arguments, and calls them itself for `sender.clicked.connect(f)`: the
 first argument then starts with a digit. A signal that does not exist raises ValueError; PythonQt only returns False.
+
+PythonQt's senders hold what they call: until it is disconnected, or the sender destroyed, it lives on, and with a bound
+method its object. Python's garbage collector does not see that reference. PySide6 would hold a bound method weakly.
 """
 
 from __future__ import annotations
@@ -11,6 +14,53 @@ from collections.abc import Callable
 from PySide6 import QtCore
 
 from host.pythonqt.classes import is_cpp_class
+
+TARGETS = "_q_targets"  # the dynamic property of a sender that holds them
+
+
+class _Targets:
+    """What the signals of one object call; kept by the object itself, in C++."""
+
+    def __init__(self) -> None:
+        self.pairs: list[tuple[str, object]] = []
+
+
+def _note(sender: QtCore.QObject, signal: str, name: str, target: tuple) -> None:
+    """Hold the target of a connection that was made, or let go of those that were ended; () stands for all."""
+    targets = sender.property(TARGETS)
+    if name == "connect" and target:
+        if targets is None:
+            targets = _Targets()
+            sender.setProperty(TARGETS, targets)
+        targets.pairs.append((signal, target[0]))
+    elif name == "disconnect" and targets is not None:
+        ended = [pair for pair in targets.pairs if pair[0] == signal and (not target or pair[1] == target[0])]
+        targets.pairs = [
+            pair for pair in targets.pairs if not any(pair is end for end in ended[: 1 if target else None])
+        ]
+
+
+class _Signal:
+    """A signal of one object, as `sender.clicked` returns it."""
+
+    def __init__(self, sender: QtCore.QObject, name: str, signal: object) -> None:
+        self._sender, self._name, self._signal = sender, name, signal
+
+    def connect(self, *target: object) -> object:
+        made = self._signal.connect(*target)
+        _note(self._sender, self._name, "connect", target)
+        return made
+
+    def disconnect(self, *target: object) -> object:
+        ended = self._signal.disconnect(*target)
+        _note(self._sender, self._name, "disconnect", target)
+        return ended
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._signal, name)
+
+    def __getitem__(self, index: object) -> object:
+        return self._signal[index]
 
 
 def _declared(sender: QtCore.QObject, signature: str) -> bool:
@@ -39,10 +89,13 @@ def _by_string(sender: QtCore.QObject, name: str, original: Callable) -> Callabl
         if not isinstance(first, str) or first[:1].isdigit():
             return original(first, *rest)
         signature, declared = _signature(sender, first)
+        signal = signature.partition("(")[0]
         if declared:
-            getattr(getattr(sender, signature.partition("(")[0]), name)(*((_callable(rest),) if rest else ()))
+            getattr(getattr(sender, signal), name)(*((_callable(rest),) if rest else ()))
             return True
-        return bool(original("2" + signature, _callable(rest)))
+        done = bool(original("2" + signature, _callable(rest)))
+        _note(sender, signal, name, (_callable(rest),) if callable(rest[0]) else ())
+        return done
 
     return call
 
@@ -50,6 +103,8 @@ def _by_string(sender: QtCore.QObject, name: str, original: Callable) -> Callabl
 def _lookup(original: Callable[[object, str], object]) -> Callable[[object, str], object]:
     def get_attribute(self: object, name: str) -> object:
         value = original(self, name)
+        if type(value) is QtCore.SignalInstance:
+            return _Signal(self, name, value)
         return _by_string(self, name, value) if name in ("connect", "disconnect") else value
 
     return get_attribute

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -118,6 +120,36 @@ def test_a_signal_without_arguments_calls_without_any(qt):
     button.connect("clicked(bool)", lambda *arguments: calls.append(arguments))
     button.click()
     assert calls == [(), (False,)]
+
+
+@pytest.mark.parametrize("way", ["by signature", "by signal"])
+def test_a_sender_holds_what_it_calls_until_disconnected_or_destroyed(qt, way: str):
+    class Owner:
+        def __init__(self) -> None:
+            self.timer = qt.QTimer()
+
+        def connect(self, what: str) -> None:
+            if way == "by signature":
+                getattr(self.timer, what)("timeout()", self.called)
+            else:
+                getattr(self.timer.timeout, what)(self.called)
+
+        def called(self) -> None:
+            """Called by the timer, which it owns."""
+
+    owner, other = Owner(), Owner()
+    kept, freed = weakref.ref(owner), weakref.ref(other)
+    for each in (owner, other):
+        each.connect("connect")
+    other.connect("disconnect")
+    timer = owner.timer
+    del owner, other, each
+    gc.collect()
+    assert freed() is None
+    assert kept() is not None
+    timer.delete()
+    gc.collect()
+    assert kept() is None
 
 
 def test_a_slot_is_named_by_its_signature(qt):

@@ -10,6 +10,7 @@ import vtk
 from PySide6.QtCore import Property, Signal
 
 from host.widgets.mrml_widget import qMRMLWidget
+from host.widgets.node_filter import qMRMLSortFilterProxyModel
 
 CREATE, RENAME, REMOVE = "create ", "rename", "remove"  # what an item that is no node holds in place of a node's ID
 
@@ -51,6 +52,7 @@ class qMRMLNodeComboBox(qMRMLWidget):
     _attributes: tuple[tuple[str, str, str | None], ...] = ()
     _labels: dict[str, str] = {}  # noqa: RUF012
     _currentID: str = ""
+    _filter: qMRMLSortFilterProxyModel | None = None
     _observed: dict[object, tuple[int, ...]] = {}  # noqa: RUF012
 
     def __init__(self, parent: qt.QWidget | None = None) -> None:
@@ -71,6 +73,7 @@ class qMRMLNodeComboBox(qMRMLWidget):
             "interactionNodeSingletonTag": "",
         }
         self._labels, self._observed = {}, {}
+        self._filter = qMRMLSortFilterProxyModel(self, self._update)
         self._combo = qt.QComboBox(self)
         self._combo.setSizeAdjustPolicy(qt.QComboBox.AdjustToMinimumContentsLengthWithIcon)
         layout = qt.QHBoxLayout(self)
@@ -117,6 +120,8 @@ class qMRMLNodeComboBox(qMRMLWidget):
 
     def _fits(self, node: slicer.vtkMRMLNode) -> bool:
         settings = self._settings
+        if node.GetID() in self._filter.visibleNodeIDs:
+            return True
         if node.GetHideFromEditors() and not settings["showHidden"]:
             return False
         if any(node.IsA(name) for name in settings["hideChildNodeTypes"] if name not in settings["nodeTypes"]):
@@ -136,6 +141,9 @@ class qMRMLNodeComboBox(qMRMLWidget):
             return ()
         every = (scene.GetNthNode(index) for index in range(scene.GetNumberOfNodes()))
         return tuple(node for node in every if self._fits(node))
+
+    def sortFilterProxyModel(self) -> qMRMLSortFilterProxyModel:
+        return self._filter
 
     def nodeCount(self) -> int:
         return len(self.nodes())

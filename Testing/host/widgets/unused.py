@@ -1,4 +1,4 @@
-"""Widgets that Slicer's own parameterNodeWrapper names but no module of this project shows; they only exist."""
+"""Classes that only files of Slicer's own name, parameterNodeWrapper and CompareVolumes; here they only exist."""
 
 from __future__ import annotations
 
@@ -47,3 +47,7 @@ class qMRMLSpinBox(qt.QDoubleSpinBox):
 
 class qMRMLRangeWidget(ctkRangeWidget):
     """Slicer's range widget with units."""
+
+
+class qMRMLUtils(qt.QObject):
+    """Converts pictures for the reveal cursor, which the host never draws."""

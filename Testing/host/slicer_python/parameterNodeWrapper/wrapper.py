@@ -11,6 +11,7 @@ from slicer.parameterNodeWrapper.annotations import Default, Validator, first, s
 from slicer.parameterNodeWrapper.connectors import Connector, createGuiConnector
 from slicer.parameterNodeWrapper.serializers import ParameterNode, serializerFor
 
+REMOVES_GUI_OBSERVERS = True  # as Slicer 5.12 does; in 5.10 disconnectGui leaves the observer of connectGui at the node
 PROPERTY = "SlicerParameterName"  # the dynamic property that names a widget's parameter in a .ui file
 
 
@@ -92,7 +93,7 @@ class Wrapper:
         connectors, observer = self._guis.pop(tag, ({}, None))
         for connector in connectors.values():
             connector.onChanged(None)
-        if observer is not None:
+        if observer is not None and REMOVES_GUI_OBSERVERS:
             self.RemoveObserver(observer)
 
     def _takeOver(self, name: str, connector: Connector):
