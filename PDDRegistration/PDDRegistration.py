@@ -61,7 +61,38 @@ def registerSampleData() -> None:
     from PDDRegistrationLib.scene.sample_data import registerSamplePair
 
     thumbnail = HERE / "Resources" / "Icons" / "PDDRegistrationPair.png"
-    registerSamplePair(SAMPLE_DATA, thumbnail, lambda source: list(PDDRegistrationLogic.loadSamplePair().values()))
+    registerSamplePair(SAMPLE_DATA, thumbnail)
+
+
+class PDDRegistrationFileReader:
+    """Read the files of the sample pair for the Sample Data module; Slicer finds this class by its name."""
+
+    def __init__(self, parent: Any) -> None:
+        self.parent = parent
+
+    def description(self) -> str:
+        """Return what the dialog of Add Data would call such a file."""
+        return _("Sample of PDD Registration")
+
+    def fileType(self) -> str:
+        """Return the name of the file type."""
+        from PDDRegistrationLib.scene.sample_data import FILE_TYPE
+
+        return FILE_TYPE
+
+    def extensions(self) -> list[str]:
+        """Return the pattern of the files' names."""
+        from PDDRegistrationLib.scene.sample_data import EXTENSION
+
+        return [f"{self.description()} (*{EXTENSION})"]
+
+    def load(self, properties: dict[str, Any]) -> bool:
+        """Load the node that the file stands for, and report it to Slicer."""
+        from PDDRegistrationLib.scene.sample_data import loadSampleNode
+
+        node = loadSampleNode(SAMPLE_DATA, Path(properties["fileName"]).stem)
+        self.parent.loadedNodes = [node.GetID()]
+        return True
 
 
 class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):

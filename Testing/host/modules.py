@@ -149,6 +149,8 @@ class ModuleManager(qt.QObject):
         setattr(slicer.moduleNames, name, name)
         if hasattr(instance, "setup"):
             instance.setup()
+        if reader := getattr(sys.modules[name], f"{name}FileReader", None):
+            slicer.app.coreIOManager().registerReader(name, reader)
         self.moduleLoaded.emit(name)
         return module
 
@@ -162,6 +164,7 @@ class ModuleManager(qt.QObject):
         for attribute in (name.lower(), f"{name}Instance", f"{name}Widget"):
             vars(slicer.modules).pop(attribute, None)
         delattr(slicer.moduleNames, name)
+        slicer.app.coreIOManager().forgetReader(name)
         self.moduleUnloaded.emit(name)
 
 

@@ -256,20 +256,66 @@ def points(node: Any) -> dict[str, np.ndarray]:
 # --- sample data ---
 
 
-def test_the_sample_pair_is_offered_and_loads_whole(running_host: Host, logic):
-    """Landmarks against the files (LPS there, RAS here), segments against labels.json, volumes against headers."""
+SAMPLES = [
+    "PDDFixed", "PDDFixed landmarks", "PDDFixed organs", "PDDMoving", "PDDMoving landmarks", "PDDMoving organs",
+]  # fmt: skip
+
+
+@pytest.fixture
+def source(running_host: Host, logic) -> Any:
+    """The pair as the Sample Data module has it, in an empty scene."""
     import SampleData
-    import SimpleITK as sitk
 
     running_host.closeScene()
     sys.modules[NAME].registerSampleData()  # as at the application's start
     (source,) = SampleData.SampleDataLogic.sampleDataSourcesByCategory(NAME)
+    return source
+
+
+def loaded_names() -> list[str]:
+    kinds = ("vtkMRMLScalarVolumeNode", "vtkMRMLSegmentationNode", "vtkMRMLMarkupsFiducialNode")
+    return sorted(node.GetName() for kind in kinds for node in slicer.util.getNodesByClass(kind))
+
+
+def test_the_button_of_the_sample_pair_loads_it_whole_and_shows_it(source):
+    import SampleData
+
+    SampleData.SampleDataLogic().click(source)
+    assert loaded_names() == SAMPLES
+    fixed = slicer.util.getNode("PDDFixed")
+    for node in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+        assert node.GetBackgroundVolumeID() == fixed.GetID()
+
+
+def test_a_second_pair_has_names_of_its_own(source):
+    """And its segmentations belong to its volumes."""
+    import SampleData
+
+    for _ in range(2):
+        SampleData.SampleDataLogic().click(source)
+    second = [name.replace("PDDFixed", "PDDFixed_1").replace("PDDMoving", "PDDMoving_1") for name in SAMPLES]
+    assert loaded_names() == sorted(SAMPLES + second)
+    role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
+    for name in ("PDDFixed", "PDDMoving", "PDDFixed_1", "PDDMoving_1"):
+        organs = slicer.util.getNode(f"{name} organs")
+        assert organs.GetNodeReference(role) is slicer.util.getNode(name)
+
+
+def test_saving_a_scene_does_not_write_into_the_module(logic):
+    """The nodes have no files: what is drawn into the sample's segments must not replace what is installed."""
+    for node in logic.loadSamplePair().values():
+        assert node.GetStorageNode() is None or not node.GetStorageNode().GetFileName()
+
+
+def test_the_sample_pair_is_offered_and_loads_whole(source):
+    """Landmarks against the files (LPS there, RAS here), segments against labels.json, volumes against headers."""
+    import SampleData
+    import SimpleITK as sitk
+
     assert source.sampleName == "PDDRegistrationPair"
     assert Path(source.thumbnailFileName).is_file()
     loaded = SampleData.SampleDataLogic().downloadSamples("PDDRegistrationPair")
-    assert sorted(node.GetName() for node in loaded) == [
-        "PDDFixed", "PDDFixed landmarks", "PDDFixed organs", "PDDMoving", "PDDMoving landmarks", "PDDMoving organs",
-    ]  # fmt: skip
+    assert sorted(node.GetName() for node in loaded) == SAMPLES == loaded_names()
     nodes = {node.GetName(): node for node in loaded}
     for side, name in (("fixed", "PDDFixed"), ("moving", "PDDMoving")):
         image = sitk.ReadImage(str(clicks.SAMPLE_DATA / f"{side}.nii.gz"))

@@ -199,9 +199,51 @@ def test_sample_data_is_loaded_from_this_machine_only(host: Host, tmp_path: Path
     register = SampleData.SampleDataLogic.registerCustomSampleDataSource
     register(category="Own", sampleName="Here", uris=path.as_uri(), fileNames="x.nrrd", nodeNames="One")
     register(category="Own", sampleName="There", uris="https://example.org/y", fileNames="y.nrrd", nodeNames="Two")
-    register(category="Own", sampleName="Made", customDownloader=lambda source: source.sampleName)
+    clicked: list[str] = []
+    register(
+        category="Own", sampleName="Made", uris=path.as_uri(), fileNames="x.nrrd", nodeNames="Three",
+        customDownloader=lambda source: clicked.append(source.sampleName),
+    )  # fmt: skip
     assert SampleData.downloadSample("Here").GetName() == "One"
-    assert SampleData.downloadSamples("Made") == ["Made"]
+    (loaded,) = SampleData.downloadSamples("Made")  # by name, the custom downloader is not called
+    assert (loaded.GetName(), loaded.GetStorageNode(), clicked) == ("Three", None, [])
+    SampleData.SampleDataLogic().click(slicer.modules.sampleDataSources["Own"][2])
+    assert clicked == ["Made"]
     assert [source.sampleName for source in slicer.modules.sampleDataSources["Own"]] == ["Here", "There", "Made"]
     with pytest.raises(RuntimeError, match="fetches nothing"):
         SampleData.downloadSample("There")
+
+
+def test_a_modules_reader_gets_the_files_of_its_type(host: Host, tmp_path: Path):
+    """As qSlicerScriptedFileReader calls it: the class gets its parent, and stores the IDs of what it loaded there."""
+    import slicer
+    import vtk
+
+    class Reader:
+        def __init__(self, parent: object) -> None:
+            self.parent = parent
+
+        def description(self) -> str:
+            return "Notes"
+
+        def fileType(self) -> str:
+            return "Note"
+
+        def extensions(self) -> list[str]:
+            return ["Notes (*.note)"]
+
+        def load(self, properties: dict[str, object]) -> bool:
+            name = str(properties["name"])
+            self.parent.loadedNodes = [slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTextNode", name).GetID()]
+            return True
+
+    manager, loaded = slicer.app.coreIOManager(), vtk.vtkCollection()
+    manager.registerReader("Notes", Reader)
+    paths = {suffix: tmp_path / f"a{suffix}" for suffix in (".note", ".txt")}
+    for path in paths.values():
+        path.write_text("")
+    assert manager.loadNodes("Note", {"fileName": str(paths[".note"]), "name": "One"}, loaded)
+    assert not manager.loadNodes("Note", {"fileName": str(paths[".txt"]), "name": "Two"}, loaded)
+    assert [loaded.GetItemAsObject(n).GetName() for n in range(loaded.GetNumberOfItems())] == ["One"]
+    manager.forgetReader("Notes")
+    assert not manager.loadNodes("Note", {"fileName": str(paths[".note"]), "name": "Three"}, loaded)
