@@ -106,6 +106,7 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._comparePanel: Any = None
         self._measurePanel: Any = None
         self._sets: Any = None
+        self._deletedChoices: Any = None
         self._parameterNode: RegistrationParameters | None = None
 
     def setup(self) -> None:
@@ -113,6 +114,7 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ScriptedLoadableModuleWidget.setup(self)
         from PDDRegistrationLib.registration.parameter_sets import ParameterSets
         from PDDRegistrationLib.ui.compare_panel import ComparePanel
+        from PDDRegistrationLib.ui.deleted_choices import DeletedChoices
         from PDDRegistrationLib.ui.measure_panel import MeasurePanel
         from PDDRegistrationLib.ui.registration_panel import RegistrationPanel
 
@@ -121,6 +123,7 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.compareUi = self._section("Compare")
         self.measureUi = self._section("Measure")
         self.layout.addStretch(1)
+        self._deletedChoices = DeletedChoices(self.ui, self.compareUi, self.measureUi)
         self._comparePanel = ComparePanel(self.compareUi)
         self._measurePanel = MeasurePanel(self.measureUi, self.logic)
         self._panel = RegistrationPanel(self.ui, self.logic, self._comparePanel, self._offerMeasuring)
@@ -138,6 +141,7 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._panel.close()
             self._measurePanel.close()
             self._comparePanel.close()
+            self._deletedChoices.close()
         if self.logic is not None:
             self.logic.stop()
 

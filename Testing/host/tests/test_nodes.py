@@ -247,3 +247,25 @@ def test_a_modules_reader_gets_the_files_of_its_type(host: Host, tmp_path: Path)
     assert [loaded.GetItemAsObject(n).GetName() for n in range(loaded.GetNumberOfItems())] == ["One"]
     manager.forgetReader("Notes")
     assert not manager.loadNodes("Note", {"fileName": str(paths[".note"]), "name": "Three"}, loaded)
+
+
+def test_deleting_the_chosen_node_chooses_the_next_one_or_the_last(host: Host):
+    """Slicer's list keeps its row while the node goes; it says so before the node has left the scene."""
+    import slicer
+
+    add = slicer.mrmlScene.AddNewNodeByClass
+    nodes = [add("vtkMRMLScalarVolumeNode", name) for name in "ABC"]
+    selector = slicer.qMRMLNodeComboBox()
+    selector.nodeTypes, selector.noneEnabled = ["vtkMRMLScalarVolumeNode"], True
+    selector.setMRMLScene(slicer.mrmlScene)
+    heard: list[tuple[str, bool]] = []
+    selector.setCurrentNode(nodes[1])
+    selector.connect(
+        "currentNodeChanged(vtkMRMLNode*)",
+        lambda node: heard.append((node.GetName() if node else "", nodes[1].GetScene() is not None)),
+    )
+    slicer.mrmlScene.RemoveNode(nodes[1])
+    slicer.mrmlScene.RemoveNode(nodes[2])
+    slicer.mrmlScene.RemoveNode(nodes[0])
+    assert heard == [("C", True), ("A", False), ("", False)]
+    selector.setMRMLScene(None)
