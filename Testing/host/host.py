@@ -199,12 +199,13 @@ def _make_importable(slicerPython: Path) -> None:
 
 def _offer_widgets(slicer: object) -> None:
     from host.modules import qSlicerScriptedLoadableModule, qSlicerScriptedLoadableModuleWidget
-    from host.widgets import mrml_widget, node_combo_box, unused
+    from host.widgets import mrml_widget, node_combo_box, table_view, unused
 
     for cls in (
         mrml_widget.qMRMLWidget,
         mrml_widget.qSlicerWidget,
         node_combo_box.qMRMLNodeComboBox,
+        table_view.qMRMLTableView,
         unused.qMRMLRangeWidget,
         unused.qMRMLSliderWidget,
         unused.qMRMLSpinBox,

@@ -231,7 +231,7 @@ def test_the_summary_stands_beside_published_numbers(scene, transform, worker):
     assert all(reference.source and reference.text for reference in REFERENCES)
     assert all("doi:10." in reference.source for reference in REFERENCES)
     titles = {n: result.tables.segments.GetColumnTitle(n) for n in ("Dice before", "HD95 after")}
-    assert titles == {"Dice before": "Dice before", "HD95 after": "HD95 after, mm"}
+    assert titles == {"Dice before": "Dice before", "HD95 after": "HD95 after"}
     assert result.tables.segments.GetColumnUnitLabel("ASD before") == "mm"
     assert result.tables.segments.GetLocked()
 
@@ -564,7 +564,7 @@ def test_click_by_click(host, scene, transform, panel, tmp_path, monkeypatch):
     assert ui.measureTabs.visible
     table = ui.measureSegmentsTab.findChildren(qt.QTableWidget)[0]
     assert [table.item(row, 0).text() for row in range(table.rowCount)] == ["liver", "spleen"]
-    assert table.horizontalHeaderItem(3).text() == "HD95 before, mm"
+    assert table.horizontalHeaderItem(3).text() == "HD95 before [mm]"
     assert float(table.item(0, 2).text()) > 0.85
     path = tmp_path / "out.csv"
     monkeypatch.setattr(qt.QFileDialog, "getSaveFileName", staticmethod(lambda *_: str(path)))
@@ -578,34 +578,55 @@ def test_click_by_click(host, scene, transform, panel, tmp_path, monkeypatch):
     assert ui.measureStatusLabel.text == "The tables were removed; measure again."
 
 
-def test_slicers_own_table_view_is_used_where_it_is(host, scene, transform, worker, monkeypatch):
+def test_long_texts_of_a_table_can_be_read_and_copied(host, scene, transform, worker):
     import qt
 
     from PDDRegistrationLib.measure.measurement import measure
     from PDDRegistrationLib.measure.table_view import WIDEST, TableView
 
-    told: list[Any] = []
-
-    class Own(qt.QTableWidget):
-        def setMRMLScene(self, scene: Any) -> None:
-            told.append(scene)
-
-        def setMRMLTableNode(self, node: Any) -> None:
-            told.append(node)
-            self.setColumnCount(node.GetNumberOfColumns() if node else 0)
-
     tables = measure(worker, scene.selection(transform)).tables
     container = qt.QWidget()
     container.setLayout(qt.QVBoxLayout())
-    plain = TableView(container)
-    plain.show(tables.summary)
-    assert max(plain.widget.columnWidth(n) for n in range(6)) == WIDEST
-    assert "0.80 to 0.90" in plain.widget.item(0, 4).toolTip()
-    monkeypatch.setattr(slicer, "qMRMLTableView", Own, raising=False)
     view = TableView(container)
+    view.show(tables.summary)
+    assert max(view.widget.columnWidth(n) for n in range(6)) == WIDEST
+    assert "0.80 to 0.90" in view.widget.item(0, 4).toolTip()
     view.show(tables.segments)
+    for column in (0, 2):
+        view.widget.item(1, column).setSelected(True)
+    view._copy()
+    assert slicer.app.clipboard().text() == f"spleen\t{view.widget.item(1, 2).text()}"
     view.show(None)
-    assert told == [slicer.mrmlScene, tables.segments, None]
+    assert (view.widget.rowCount, view.widget.columnCount) == (0, 0)
+
+
+def test_slicers_own_views_print_each_unit_once(host, scene, transform, worker):
+    from PDDRegistrationLib.measure.measurement import measure
+
+    tables = measure(worker, scene.selection(transform)).tables
+    view = slicer.qMRMLTableView()
+    view.setMRMLTableNode(tables.segments)
+    assert view.texts()[0][1:5] == ["Dice before", "Dice after", "HD95 before [mm]", "HD95 after [mm]"]
+
+
+def test_a_number_that_is_not_known_is_a_dash_and_an_old_title_names_its_unit_once(host):
+    """Slicer's own view prints nan, so the panel has another. The title is that of a table that 0.1 saved."""
+    import qt
+
+    from PDDRegistrationLib.measure.columns import Column
+    from PDDRegistrationLib.measure.table_view import TableView
+    from PDDRegistrationLib.measure.tables import fillTable
+
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode")
+    fillTable(node, [Column("HD95 before", "HD95 before, mm", "how far", "mm", 3)], [(None,), (2.5,)])
+    container = qt.QWidget()
+    container.setLayout(qt.QVBoxLayout())
+    panel, own = TableView(container), slicer.qMRMLTableView()
+    panel.show(node)
+    own.setMRMLTableNode(node)
+    assert own.texts() == (["HD95 before, mm [mm]"], [["nan"], ["2.5"]])
+    assert panel.widget.horizontalHeaderItem(0).text() == "HD95 before [mm]"
+    assert [panel.widget.item(row, 0).text() for row in range(2)] == ["-", "2.5"]
 
 
 def test_the_last_result_is_offered_and_a_transform_brings_its_volumes(host, scene, transform, panel):
