@@ -27,6 +27,7 @@ from ..measure.summary import summaryHtml
 from ..measure.table_view import TableView
 from ..measure.tables import MeasureTables, jacobianOf, measureTablesOf
 from ..registration.parameters import RegistrationParameters
+from ..scene.file_places import besideFiles
 from ..scene.placement import registeredVolumes
 from ..worker.failure import Failure, noMemory
 from .binding import Binding
@@ -204,11 +205,12 @@ class MeasurePanel:
 
     def _onExportClicked(self, checked: bool = False) -> None:
         tables = self._tables()
-        if tables is None:
+        if tables is None or self._parameters is None:
             return
         name = re.sub(r'[\\/:*?"<>|]+', "_", tables.summary.GetName()) + ".csv"
+        place = besideFiles(name, *_selectionOf(self._parameters).nodes.values())
         title = _("Export the measurement")
-        path = qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), title, name, "CSV (*.csv)")
+        path = qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), title, place, "CSV (*.csv)")
         if path:
             with slicer.util.tryWithErrorDisplay(_("The table was not written.")):
                 exportCsv(tables, path)

@@ -566,9 +566,12 @@ def test_click_by_click(host, scene, transform, panel, tmp_path, monkeypatch):
     assert [table.item(row, 0).text() for row in range(table.rowCount)] == ["liver", "spleen"]
     assert table.horizontalHeaderItem(3).text() == "HD95 before [mm]"
     assert float(table.item(0, 2).text()) > 0.85
-    path = tmp_path / "out.csv"
-    monkeypatch.setattr(qt.QFileDialog, "getSaveFileName", staticmethod(lambda *_: str(path)))
+    path, asked = tmp_path / "out.csv", []
+    assert slicer.util.saveNode(scene.nodes["movingVolume"], str(tmp_path / "moving.nrrd"))
+    answer = lambda parent, title, place, kinds: asked.append(place) or str(path)  # noqa: E731
+    monkeypatch.setattr(qt.QFileDialog, "getSaveFileName", staticmethod(answer))
     clicks.click(ui.measureExportButton)
+    assert asked == [str(tmp_path / "Größe, a QA.csv")]
     assert path.read_text("utf-8-sig").count("\n") > 15
     clicks.click(ui.measurePlotButton)
     assert count("vtkMRMLPlotChartNode") == 1

@@ -212,8 +212,8 @@ def test_the_self_test_passes_test_by_test_in_an_application_of_its_own_without_
     )
     assert done.returncode == 0, done.stderr
     outcome = json.loads(done.stdout.strip().splitlines()[-1])
-    assert outcome == {"run": 3, "skipped": 0, "faults": [], "torch": []}
-    for name in ("test_register_sample_pair", "test_resample_sample_pair"):
+    assert outcome == {"run": 4, "skipped": 0, "faults": [], "torch": []}
+    for name in ("test_measure_sample_pair", "test_register_sample_pair", "test_resample_sample_pair"):
         assert f"{name} (PDDRegistration.PDDRegistrationTest" in done.stderr
 
 
@@ -226,7 +226,44 @@ def test_reload_and_test_runs_every_test_in_an_empty_scene(logic, monkeypatch):
     slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "left over")
     slicer.selfTests[NAME](msec=0)
     assert sorted(ran) == [(name, 0) for name in names]
-    assert len(names) == 2
+    assert len(names) == 3
+
+
+@pytest.mark.parametrize("way", ["runTest", "unittest"])
+def test_without_torch_the_self_test_measures_and_skips_what_registers(logic, monkeypatch, way: str):
+    """As CTest runs it on a machine that builds the extension, and as Reload and Test does."""
+    from PDDRegistrationLib.worker import torch_setup
+
+    module = sys.modules[NAME]
+    measured: list[bool] = []
+    monkeypatch.setattr(torch_setup, "torchInstalled", lambda: False)
+    monkeypatch.setattr(module.PDDRegistrationTest, "test_measure_sample_pair", lambda self: measured.append(True))
+    said: list[str] = []
+    monkeypatch.setattr(module.PDDRegistrationTest, "delayDisplay", lambda self, text, *_: said.append(text))
+    if way == "runTest":
+        slicer.selfTests[NAME](msec=0)
+    else:
+        result = unittest.TestResult()
+        unittest.TestLoader().loadTestsFromTestCase(module.PDDRegistrationTest).run(result)
+        assert result.wasSuccessful()
+        said = [reason for _test, reason in result.skipped]
+    assert measured == [True]
+    assert len(said) == 2
+    assert all(text.startswith("PyTorch is not installed") for text in said)
+
+
+@pytest.mark.slow
+def test_the_self_test_measures_without_torch(logic):
+    """The shift of the landmarks puts organs on organs; were it the wrong way round, they would lie further apart."""
+    module = sys.modules[NAME]
+    test = module.PDDRegistrationTest("test_measure_sample_pair")
+    test.setUp()
+    test.test_measure_sample_pair()
+    test.setUp()
+    right = test._landmarkShift
+    test._landmarkShift = lambda nodes: [-length for length in right(nodes)]
+    with pytest.raises(AssertionError):
+        test.test_measure_sample_pair()
 
 
 @pytest.mark.parametrize("fault", ["shifted", "inverted"])
