@@ -146,6 +146,8 @@ class Host:
         self.processEvents(0.1)
         for canvas in self.layout.canvases():
             canvas.forceRender()
+        if self.layout.plotViewCount:
+            self.layout.plotWidget(0).plotView().forceRender()
         picture = self.window.grab()
         if widget is not None:
             picture = widget.grab(qt.QRect(0, 0, widget.width, min(widget.height, widget.sizeHint().height())))

@@ -391,12 +391,80 @@ def test_the_plot_has_a_bar_for_every_segment_before_and_after(scene, transform,
     assert all(s.GetTableNode() is tables.segments and s.GetPlotType() == s.PlotTypeBar for s in series)
     assert not series[0].IsXColumnRequired()
     assert series[0].GetColor() != series[1].GetColor()
-    assert (chart.GetYAxisRange(), chart.GetYAxisRangeAuto()) == ((0.0, 1.0), False)
+    assert (chart.GetXAxisRange(), chart.GetXAxisRangeAuto()) == ((0.0, 1.0), False)
+    assert (chart.GetYAxisRange(), chart.GetYAxisRangeAuto()) == ((1.5, -0.5), False)  # of two rows, the first on top
     assert diceChart(tables.segments, "a") is chart
     assert (count("vtkMRMLPlotChartNode"), count("vtkMRMLPlotSeriesNode")) == (1, 2)
     slicer.mrmlScene.RemoveNode(series[1])
     again = diceChart(tables.segments, "a")
     assert (again, again.GetNumberOfPlotSeriesNodes()) == (chart, 2)
+
+
+@pytest.fixture
+def plotted(host, scene, transform, worker) -> Iterator[SimpleNamespace]:
+    """The chart of a measurement in the host's plot view, with names beside its bars."""
+    from PDDRegistrationLib.measure.measurement import measure
+    from PDDRegistrationLib.measure.plot import diceChart, showChart
+    from PDDRegistrationLib.measure.plot_bars import NamedBars
+
+    tables = measure(worker, scene.selection(transform)).tables
+    chart = diceChart(tables.segments, "a")
+    assert showChart(chart)
+    bars = NamedBars(chart, tables.segments)
+    yield SimpleNamespace(tables=tables, chart=chart, bars=bars, view=host.layout.plotWidget(0).plotView())
+    bars.close()
+    slicer.app.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
+
+
+def tick_labels(view: Any) -> list[str]:
+    labels = view.chart().GetAxis(mrml.vtk.vtkAxis.LEFT).GetTickLabels()
+    return [labels.GetValue(n) for n in range(labels.GetNumberOfValues())]
+
+
+def orientations(view: Any) -> set[str]:
+    names = {mrml.vtk.vtkPlotBar.HORIZONTAL: "lying", mrml.vtk.vtkPlotBar.VERTICAL: "upright"}
+    return {names[view.chart().GetPlot(n).GetOrientation()] for n in range(view.chart().GetNumberOfPlots())}
+
+
+def test_bars_lie_beside_the_names_of_their_segments(plotted):
+    """Two bars of each: grey before, blue after, as long as the numbers of the table."""
+    plotted.view.resize(500, 400)
+    assert tick_labels(plotted.view) == ["liver", "spleen"]
+    assert orientations(plotted.view) == {"lying"}
+    picture = plotted.view.image().astype(int)
+    blue = (np.abs(picture - [31, 120, 181]).sum(axis=-1) < 12).sum(axis=1)
+    lengths = sorted({int(length) for length in blue if length > 50})
+    row = cells(plotted.tables.segments)
+    axis = plotted.view.chart().GetAxis(mrml.vtk.vtkAxis.BOTTOM)
+    whole = axis.GetPoint2()[0] - axis.GetPoint1()[0]  # pixels from 0 to 1
+    longest = max(entry["Dice after"] for entry in row)
+    assert abs(lengths[-1] - longest * whole) < 6
+    upper = np.argmax(blue > 50)
+    grey = (np.abs(picture - [158, 158, 158]).sum(axis=-1) < 12).sum(axis=1)
+    assert np.argmax(grey > 20) < upper  # before stands above after
+
+
+def test_another_chart_in_the_view_has_its_own_axis(plotted):
+    other = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotChartNode", "other")
+    node = plotted.view.mrmlPlotViewNode()
+    node.SetPlotChartNodeID(other.GetID())
+    plotted.view.image()
+    assert not {"liver", "spleen"} & set(tick_labels(plotted.view))
+    node.SetPlotChartNodeID(plotted.chart.GetID())
+    assert tick_labels(plotted.view) == ["liver", "spleen"]
+    assert orientations(plotted.view) == {"lying"}
+    plotted.bars.close()
+    assert orientations(plotted.view) == {"upright"}
+
+
+def test_the_names_follow_a_second_measurement(plotted):
+    from PDDRegistrationLib.measure.columns import SEGMENT_COLUMNS
+    from PDDRegistrationLib.measure.tables import fillTable
+
+    rows = [(name, 0.1, 0.8, 9.0, 2.0, 3.0, 1.0, "name") for name in ("heart", "lungs", "aorta")]
+    fillTable(plotted.tables.segments, SEGMENT_COLUMNS, rows)
+    assert tick_labels(plotted.view) == ["heart", "lungs", "aorta"]
+    assert plotted.chart.GetYAxisRange() == (2.5, -0.5)
 
 
 # --- meanwhile ---
@@ -575,7 +643,7 @@ def test_click_by_click(host, scene, transform, panel, tmp_path, monkeypatch):
     assert path.read_text("utf-8-sig").count("\n") > 15
     clicks.click(ui.measurePlotButton)
     assert count("vtkMRMLPlotChartNode") == 1
-    assert "is in the scene" in ui.measureStatusLabel.text  # the host has no plots
+    assert ui.measureStatusLabel.text == ""
     slicer.mrmlScene.RemoveNode(slicer.mrmlScene.GetFirstNodeByName("Größe, a QA"))
     clicks.click(ui.measureExportButton)
     assert ui.measureStatusLabel.text == "The tables were removed; measure again."
