@@ -33,6 +33,13 @@ def click(button: object) -> None:
     QTest.mouseClick(button, qt.Qt.LeftButton)
 
 
+def click_sample(source: object) -> None:
+    """What the button of a data set does in the Sample Data module: only there a customDownloader is called."""
+    import SampleData
+
+    (source.customDownloader or SampleData.SampleDataLogic().downloadFromSource)(source)
+
+
 def choose(selector: object, text: str) -> None:
     """Type the first letters of an entry into a combo box, which chooses it. `text` is typed whole."""
     import qt

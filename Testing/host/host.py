@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import importlib
+import importlib.util
 import os
 import shutil
 import sys
@@ -173,7 +174,7 @@ def startHost(testing: bool = True, slicerPython: Path | None = None, screen: bo
     """Start the host, or return the one that runs.
 
     `slicerPython` is a folder that holds ScriptedLoadableModule.py, parameterNodeWrapper and i18n.py, for trying
-    Slicer's own. Without `screen` no window appears, and none is needed. RuntimeError if something is missing.
+    Slicer's own, and may hold SampleData.py and CompareVolumes.py. Without `screen` no window appears, and none is needed. RuntimeError if something is missing.
     """
     global _host
     if _host is None:
@@ -196,7 +197,19 @@ def _make_importable(slicerPython: Path) -> None:
     for name in ("i18n", "ScriptedLoadableModule", "parameterNodeWrapper"):
         sys.modules.pop(f"slicer.{name}", None)  # tests that need no host may have put a placeholder there
         setattr(slicer, name, importlib.import_module(f"slicer.{name}"))
-    sys.modules["SampleData"] = importlib.import_module("host.standins.SampleData")
+    for name in ("SampleData", "CompareVolumes"):
+        _offer_module(name, slicerPython)
+
+
+def _offer_module(name: str, slicerPython: Path) -> None:
+    """`import <name>`, a scripted module of Slicer's: its own file where the folder has it, else the stand-in."""
+    own = slicerPython / f"{name}.py"
+    if own.exists():
+        spec = importlib.util.spec_from_file_location(name, own)
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    elif importlib.util.find_spec(f"host.standins.{name}"):
+        sys.modules[name] = importlib.import_module(f"host.standins.{name}")
 
 
 def _offer_widgets(slicer: object) -> None:

@@ -315,9 +315,7 @@ def loaded_names() -> list[str]:
 
 
 def test_the_button_of_the_sample_pair_loads_it_whole_and_shows_it(source):
-    import SampleData
-
-    SampleData.SampleDataLogic().click(source)
+    clicks.click_sample(source)
     assert loaded_names() == SAMPLES
     fixed = slicer.util.getNode("PDDFixed")
     for node in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
@@ -326,10 +324,8 @@ def test_the_button_of_the_sample_pair_loads_it_whole_and_shows_it(source):
 
 def test_a_second_pair_has_names_of_its_own(source):
     """And its segmentations belong to its volumes."""
-    import SampleData
-
     for _ in range(2):
-        SampleData.SampleDataLogic().click(source)
+        clicks.click_sample(source)
     second = [name.replace("PDDFixed", "PDDFixed_1").replace("PDDMoving", "PDDMoving_1") for name in SAMPLES]
     assert loaded_names() == sorted(SAMPLES + second)
     role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()

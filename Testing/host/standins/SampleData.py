@@ -78,10 +78,6 @@ class SampleDataLogic:
     def downloadSample(self, sampleName: str) -> object:
         return self.downloadSamples(sampleName)[0]
 
-    def click(self, source: SampleDataSource) -> None:
-        """What the button of a data set does in the module: only there a customDownloader is called."""
-        (source.customDownloader or self.downloadFromSource)(source)
-
     def downloadFromSource(self, source: SampleDataSource) -> list:
         """Load all files of a data set; nodes, or paths for files that are only fetched. A customDownloader is not
         called, and the nodes have no storage: their files lie in a cache."""

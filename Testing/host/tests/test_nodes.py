@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from helpers import clicks
+
 if TYPE_CHECKING:
     from host.host import Host
 
@@ -207,11 +209,12 @@ def test_sample_data_is_loaded_from_this_machine_only(host: Host, tmp_path: Path
     assert SampleData.downloadSample("Here").GetName() == "One"
     (loaded,) = SampleData.downloadSamples("Made")  # by name, the custom downloader is not called
     assert (loaded.GetName(), loaded.GetStorageNode(), clicked) == ("Three", None, [])
-    SampleData.SampleDataLogic().click(slicer.modules.sampleDataSources["Own"][2])
+    clicks.click_sample(slicer.modules.sampleDataSources["Own"][2])
     assert clicked == ["Made"]
     assert [source.sampleName for source in slicer.modules.sampleDataSources["Own"]] == ["Here", "There", "Made"]
-    with pytest.raises(RuntimeError, match="fetches nothing"):
-        SampleData.downloadSample("There")
+    if SampleData.__name__.startswith("host."):  # with SLICER_PYTHON it is Slicer's own, which would ask the network
+        with pytest.raises(RuntimeError, match="fetches nothing"):
+            SampleData.downloadSample("There")
 
 
 def test_a_modules_reader_gets_the_files_of_its_type(host: Host, tmp_path: Path):
