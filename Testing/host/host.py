@@ -174,7 +174,8 @@ def startHost(testing: bool = True, slicerPython: Path | None = None, screen: bo
     """Start the host, or return the one that runs.
 
     `slicerPython` is a folder that holds ScriptedLoadableModule.py, parameterNodeWrapper and i18n.py, for trying
-    Slicer's own, and may hold SampleData.py and CompareVolumes.py. Without `screen` no window appears, and none is needed. RuntimeError if something is missing.
+    Slicer's own, and may hold SampleData.py and CompareVolumes.py. Without `screen` no window appears, and none is
+    needed. RuntimeError if something is missing.
     """
     global _host
     if _host is None:
