@@ -288,7 +288,11 @@ def measure_and_plot(trial: Trial) -> dict[str, Any]:
     labels = manager.plotWidget(0).plotView().chart().GetAxis(vtk.vtkAxis.LEFT).GetTickLabels()
     names = [labels.GetValue(number) for number in range(labels.GetNumberOfValues())]
     check("liver" in names, f"the axis shows {names}")
-    return {"names": names, "layout before": before, "layout": layout()}
+    facts = {"names": names, "layout before": before, "layout with the plot": layout()}
+    if ui.measurePlotButton.checked:
+        press(ui.measurePlotButton)
+        check(layout() == before, f"the layout is {layout()}, not {before}")
+    return facts
 
 
 def delete_selected(trial: Trial) -> dict[str, Any]:

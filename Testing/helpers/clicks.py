@@ -33,13 +33,6 @@ def click(button: object) -> None:
     QTest.mouseClick(button, qt.Qt.LeftButton)
 
 
-def click_sample(source: object) -> None:
-    """What the button of a data set does in the Sample Data module: only there a customDownloader is called."""
-    import SampleData
-
-    (source.customDownloader or SampleData.SampleDataLogic().downloadFromSource)(source)
-
-
 def choose(selector: object, text: str) -> None:
     """Type the first letters of an entry into a combo box, which chooses it. `text` is typed whole."""
     import qt
@@ -163,6 +156,13 @@ def small_images() -> tuple[Image, Image]:
     blank = Image(np.zeros(samples.MOVING.shape, np.int16), samples.MOVING).to_sitk()
     back = sitk.TranslationTransform(3, (-samples.SHIFT).tolist())
     return fixed, Image.from_sitk(sitk.Resample(fixed.to_sitk(), blank, back, sitk.sitkLinear, -1000))
+
+
+def click_sample(source: object) -> None:
+    """What the button of a data set does in the Sample Data module: only there a customDownloader is called."""
+    import SampleData
+
+    (source.customDownloader or SampleData.SampleDataLogic().downloadFromSource)(source)
 
 
 def label_names() -> dict[int, str]:
