@@ -7,6 +7,7 @@ from typing import Any
 import slicer
 import vtk
 
+from ..scene.nodes import isSame
 from .columns import SEGMENT_COLUMNS
 from .plot import fitRanges
 
@@ -44,7 +45,7 @@ class NamedBars:
 
     def _update(self, caller: object = None, event: object = None) -> None:
         for view in self._views:
-            if view.mrmlPlotViewNode().GetPlotChartNodeID() == self._chart.GetID():
+            if isSame(view.mrmlPlotViewNode().GetPlotChartNode(), self._chart):
                 _layDown(view, _names(self._segments))
                 if view not in self._changed:
                     self._changed.append(view)

@@ -457,6 +457,13 @@ def test_another_chart_in_the_view_has_its_own_axis(plotted):
     assert orientations(plotted.view) == {"upright"}
 
 
+def test_a_chart_that_is_removed_leaves_the_view_as_it_was(host, plotted):
+    host.closeScene()
+    plotted.view.image()
+    assert not {"liver", "spleen"} & set(tick_labels(plotted.view))
+    assert plotted.view.chart().GetNumberOfPlots() == 0
+
+
 def test_the_names_follow_a_second_measurement(plotted):
     from PDDRegistrationLib.measure.columns import SEGMENT_COLUMNS
     from PDDRegistrationLib.measure.tables import fillTable
