@@ -142,6 +142,13 @@ def observers(thing: vtk.vtkObject) -> int:
     return str(thing).count("vtkObserver (")
 
 
+def offered() -> bool:
+    """Return whether the Sample Data module offers the pair: modules register theirs when the application has started,
+    which may be after it began with this script."""
+    categories = getattr(slicer.modules, "sampleDataSources", {})
+    return any(source.sampleName == SAMPLE for sources in categories.values() for source in sources)
+
+
 def load_pair() -> dict[str, Any]:
     """Load the sample pair into an empty scene by its name; return its nodes by name."""
     import SampleData
@@ -357,6 +364,7 @@ def main() -> int:
     trial = Trial(options.folder.resolve())
     former, sys.excepthook = sys.excepthook, trial.hear
     try:
+        wait(offered, 30)
         for step in STEPS:
             if step.__name__ not in options.without.split(","):
                 trial.step(step.__name__, step)
