@@ -185,6 +185,13 @@ def small_images() -> tuple[Image, Image]:
     return fixed, Image.from_sitk(sitk.Resample(fixed.to_sitk(), blank, back, sitk.sitkLinear, -1000))
 
 
+def click_sample(source: object) -> None:
+    """What the button of a data set does in the Sample Data module: only there a customDownloader is called."""
+    import SampleData
+
+    (source.customDownloader or SampleData.SampleDataLogic().downloadFromSource)(source)
+
+
 def label_names() -> dict[int, str]:
     """The sample pair's organs by label value, as the scene shall call them."""
     names = json.loads((SAMPLE_DATA / "labels.json").read_text("utf-8"))

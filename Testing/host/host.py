@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import importlib
+import importlib.util
 import os
 import shutil
 import sys
@@ -151,6 +152,8 @@ class Host:
         self.processEvents(0.1)
         for canvas in self.layout.canvases():
             canvas.forceRender()
+        if self.layout.plotViewCount:
+            self.layout.plotWidget(0).plotView().forceRender()
         picture = self.window.grab()
         if widget is not None:
             picture = widget.grab(qt.QRect(0, 0, widget.width, min(widget.height, widget.sizeHint().height())))
@@ -176,7 +179,8 @@ def startHost(testing: bool = True, slicerPython: Path | None = None, screen: bo
     """Start the host, or return the one that runs.
 
     `slicerPython` is a folder that holds ScriptedLoadableModule.py, parameterNodeWrapper and i18n.py, for trying
-    Slicer's own. Without `screen` no window appears, and none is needed. RuntimeError if something is missing.
+    Slicer's own, and may hold SampleData.py and CompareVolumes.py. Without `screen` no window appears, and none is
+    needed. RuntimeError if something is missing.
     """
     global _host
     if _host is None:
@@ -200,17 +204,29 @@ def _make_importable(slicerPython: Path) -> None:
         sys.modules.pop(f"slicer.{name}", None)  # tests that need no host may have put a placeholder there
         setattr(slicer, name, importlib.import_module(f"slicer.{name}"))
     for name in ("SampleData", "CompareVolumes"):
+        _offer_module(name, slicerPython)
+
+
+def _offer_module(name: str, slicerPython: Path) -> None:
+    """`import <name>`, a scripted module of Slicer's: its own file where the folder has it, else the stand-in."""
+    own = slicerPython / f"{name}.py"
+    if own.exists():
+        spec = importlib.util.spec_from_file_location(name, own)
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    elif importlib.util.find_spec(f"host.standins.{name}"):
         sys.modules[name] = importlib.import_module(f"host.standins.{name}")
 
 
 def _offer_widgets(slicer: object) -> None:
     from host.modules import qSlicerScriptedLoadableModule, qSlicerScriptedLoadableModuleWidget
-    from host.widgets import mrml_widget, node_combo_box, unused
+    from host.widgets import mrml_widget, node_combo_box, table_view, unused
 
     for cls in (
         mrml_widget.qMRMLWidget,
         mrml_widget.qSlicerWidget,
         node_combo_box.qMRMLNodeComboBox,
+        table_view.qMRMLTableView,
         unused.qMRMLRangeWidget,
         unused.qMRMLSliderWidget,
         unused.qMRMLSpinBox,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fnmatch import fnmatch
 from pathlib import Path
 
 import slicer
@@ -15,6 +16,35 @@ SEGMENTATIONS = (".seg.nrrd", ".seg.nhdr", ".seg.vtm")
 TRANSFORMS = (".h5", ".tfm", ".mat")
 LABELMAP, AUTO_WINDOW_LEVEL = 1, 8  # bits of AddArchetypeVolume's options
 Properties = dict[str, object]
+
+
+class ScriptedReader:
+    """qSlicerScriptedFileReader: what a module's reader class gets as `parent`. One node is read per file."""
+
+    def __init__(self, cls: type) -> None:
+        self.loadedNodes: list[str] = []
+        self._python = cls(self)
+
+    def supportedNameFilters(self, path: str) -> list[str]:
+        """Those of the reader's `extensions`, such as "Text (*.txt *.md)", that the file's name fits."""
+        patterns = {text: text[text.index("(") + 1 : -1].split() for text in self._python.extensions()}
+        name = Path(path).name
+        return [text for text, wildcards in patterns.items() if any(fnmatch(name, one) for one in wildcards)]
+
+    def canLoad(self, fileType: str, path: str) -> bool:
+        """Whether the reader has this file type and takes the file."""
+        if self._python.fileType() != fileType:
+            return False
+        own = getattr(self._python, "canLoadFile", None)
+        return own(path) if own is not None else bool(self.supportedNameFilters(path))
+
+    def load(self, path: str, properties: Properties) -> object:
+        """Read the file; the reader says by a bool whether it could, and Slicer warns of anything else."""
+        self.loadedNodes = []
+        success = self._python.load(dict(properties))
+        if type(success) is not bool:
+            raise TypeError("load must return a bool")
+        return slicer.mrmlScene.GetNodeByID(self.loadedNodes[0]) if success else None
 
 
 class CoreIOManager:
@@ -31,6 +61,15 @@ class CoreIOManager:
             "MarkupsFile": self._read_markups,
             "SceneFile": self._read_scene,
         }
+        self._scripted: dict[str, ScriptedReader] = {}
+
+    def registerReader(self, name: str, cls: type) -> None:
+        """Take the class <module>FileReader of a scripted module; a reload of the module does not replace it."""
+        self._scripted[name] = ScriptedReader(cls)
+
+    def forgetReader(self, name: str) -> None:
+        """Forget the reader of a module that is unloaded."""
+        self._scripted.pop(name, None)
 
     def registerWriter(self, name: str, cls: type) -> None:
         """Take the class <module>FileWriter of a scripted module; a reload of the module does not replace it."""
@@ -64,10 +103,15 @@ class CoreIOManager:
             if messages is not None:
                 messages.AddMessage(vtk.vtkCommand.ErrorEvent, f"{path} does not exist.")
             return False
-        loaded = self._readers[fileType](path, properties)
+        reader = self._readers.get(fileType) or self._scriptedReader(fileType, path)
+        loaded = reader(path, properties) if reader is not None else None
         if collection is not None and hasattr(loaded, "GetID"):
             collection.AddItem(loaded)
         return bool(loaded)
+
+    def _scriptedReader(self, fileType: str, path: str) -> Callable[[str, Properties], object] | None:
+        fitting = (reader for reader in self._scripted.values() if reader.canLoad(fileType, path))
+        return next((reader.load for reader in fitting), None)
 
     def _read_volume(self, path: str, properties: Properties) -> object:
         name = str(properties.get("name") or Path(path).name.split(".")[0])

@@ -1,4 +1,4 @@
-"""slicer.app.layoutManager(): three slice views and a 3-D view, four up, or two slice views side by side."""
+"""slicer.app.layoutManager(): three slice views and a 3-D view, four up, with a plot if wanted; or two side by side."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import slicer
 import vtk
 from PySide6.QtCore import Signal
 
+from host.plots import PlotWidget
 from host.view_widgets import SliceWidget, ThreeDWidget, ViewCanvas
 from host.views import SliceView, ThreeDView
 
@@ -17,24 +18,31 @@ SLICES = (
     ("Yellow", "Sagittal", (0.93, 0.84, 0.30), 1, 1),
 )
 FOUR_UP = slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView
+FOUR_UP_PLOT = slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpPlotView
 SIDE_BY_SIDE = slicer.vtkMRMLLayoutNode.SlicerLayoutSideBySideView
+LAYOUTS = (FOUR_UP, FOUR_UP_PLOT, SIDE_BY_SIDE)
 
 
 class LayoutManager(qt.QObject):
-    """Owns the views, and shows all of them (four up) or Red beside Yellow; other layouts are a ValueError."""
+    """Owns the views, and shows all of them (four up) or Red beside Yellow; other layouts are a ValueError.
+
+    The scene's layout node says which, as in Slicer: who changes it changes the layout.
+    """
 
     layoutChanged = Signal(int)
     cppSignals = ("layoutChanged(int)",)
 
     threeDViewCount = property(lambda self: 1)
     tableViewCount = property(lambda self: 0)
-    plotViewCount = property(lambda self: 0)
+    plotViewCount = property(lambda self: 0 if self._plot is None else 1)
     layout = property(lambda self: self._layout)
 
     _viewport: qt.QWidget | None = None
     _slices: dict[str, SliceWidget] = {}  # noqa: RUF012  set for each object
     _threeD: ThreeDWidget | None = None
     _grid: qt.QGridLayout | None = None
+    _plot: PlotWidget | None = None  # from the first layout with a plot on
+    _node: slicer.vtkMRMLLayoutNode | None = None
     _layout: int = FOUR_UP
 
     def __init__(self, application: slicer.vtkSlicerApplicationLogic) -> None:
@@ -52,21 +60,41 @@ class LayoutManager(qt.QObject):
         for index in (0, 1):
             self._grid.setRowStretch(index, 1)
             self._grid.setColumnStretch(index, 1)
+        self._node = _layout_node(application.GetMRMLScene())
+        self._node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._onArranged)
 
     def viewport(self) -> qt.QWidget:
         return self._viewport
 
     def setLayout(self, layout: int) -> None:
-        if layout not in (FOUR_UP, SIDE_BY_SIDE):
+        if layout not in LAYOUTS:
             raise ValueError(f"layout {layout} is not one of the host's")
+        self._node.SetViewArrangement(layout)
+
+    def _onArranged(self, *_: object) -> None:
+        layout = self._node.GetViewArrangement()
+        if layout not in LAYOUTS or layout == self._layout:
+            return
+        self._layout = layout
         alone = layout == SIDE_BY_SIDE
         self._grid.addWidget(self._slices["Yellow"], 0 if alone else 1, 1)
         for widget in (self._slices["Green"], self._threeD):
             widget.setVisible(not alone)
         self._grid.setRowStretch(1, 0 if alone else 1)
-        changed, self._layout = layout != self._layout, layout
-        if changed:
-            self.layoutChanged.emit(layout)
+        self._show_plot(layout == FOUR_UP_PLOT)
+        self.layoutChanged.emit(layout)
+
+    def _show_plot(self, shown: bool) -> None:
+        """Slicer makes the view, and its node, when a layout first needs them."""
+        if shown and self._plot is None:
+            node = slicer.vtkMRMLPlotViewNode()
+            node.SetLayoutName("PlotView1")
+            node.SetSingletonTag("PlotView1")
+            self._plot = PlotWidget(self._node.GetScene().AddNode(node))
+            self._grid.addWidget(self._plot, 0, 2, 2, 1)
+        if self._plot is not None:
+            self._plot.setVisible(shown)
+        self._grid.setColumnStretch(2, 1 if shown else 0)
 
     def sliceViewNames(self) -> tuple[str, ...]:
         return tuple(self._slices)
@@ -76,6 +104,9 @@ class LayoutManager(qt.QObject):
 
     def threeDWidget(self, index: int) -> ThreeDWidget | None:
         return self._threeD if index == 0 else None
+
+    def plotWidget(self, index: int) -> PlotWidget | None:
+        return self._plot if index == 0 else None
 
     def mrmlSliceLogics(self) -> vtk.vtkCollection:
         logics = vtk.vtkCollection()
@@ -96,3 +127,13 @@ class LayoutManager(qt.QObject):
     def pause(self, paused: bool) -> None:
         for canvas in self.canvases():
             canvas.pause(paused)
+
+
+def _layout_node(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLLayoutNode:
+    node = slicer.vtkMRMLLayoutNode()
+    node.SetSingletonTag("vtkMRMLLayoutNode")
+    node = scene.AddNode(node)
+    for layout in LAYOUTS:
+        node.AddLayoutDescription(layout, "<viewport/>")
+    node.SetViewArrangement(FOUR_UP)
+    return node

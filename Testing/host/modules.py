@@ -173,6 +173,8 @@ class ModuleManager(qt.QObject):
             slicer.app.coreIOManager().registerWriter(name, writer)
         if hasattr(instance, "setup"):
             instance.setup()
+        if reader := getattr(sys.modules[name], f"{name}FileReader", None):
+            slicer.app.coreIOManager().registerReader(name, reader)
         self.moduleLoaded.emit(name)
         return module
 
@@ -187,6 +189,7 @@ class ModuleManager(qt.QObject):
         for attribute in (name.lower(), f"{name}Instance", f"{name}Widget"):
             vars(slicer.modules).pop(attribute, None)
         delattr(slicer.moduleNames, name)
+        slicer.app.coreIOManager().forgetReader(name)
         self.moduleUnloaded.emit(name)
 
 

@@ -20,6 +20,7 @@ LOGICS = {
     "Tables": "vtkSlicerTablesLogic",
     "Texts": "vtkSlicerTextsLogic",
     "CropVolume": "vtkSlicerCropVolumeLogic",
+    "Plots": "vtkSlicerPlotsLogic",
 }
 
 

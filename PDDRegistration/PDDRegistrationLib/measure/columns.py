@@ -12,7 +12,8 @@ from .metrics import POINT_METRICS, SEGMENT_METRICS, SIDES, Metric
 
 @dataclass(frozen=True)
 class Column:
-    """Column of a table; name: in scenes and files; title: for the user; digits: after the point, None for text."""
+    """Column of a table; name: in scenes and files; title: for the user, who sees the unit behind it; digits: after the
+    point, None for text."""
 
     name: str
     title: str
@@ -28,7 +29,6 @@ def _columnsOf(metrics: Iterable[Metric]) -> list[Column]:
     for metric in metrics:
         for side in SIDES:
             title = titles[side].format(metric=metric.name)
-            title = f"{title}, {metric.unit}" if metric.unit else title
             columns.append(Column(metric.column(side), title, metric.description, metric.unit, metric.digits))
     return columns
 

@@ -12,12 +12,14 @@ SERIES = (("Before", DICE.column("before"), (0.62, 0.62, 0.62)), ("After", DICE.
 """Name, column and colour (also told apart by who sees no colours)."""
 CHART = "PDDRegistration.QA.Chart"
 """Reference role of a table: its chart."""
+MOST_LABELS = 25  # names of 12 points that stand below one another in a view
 
 
 def diceChart(segments: slicer.vtkMRMLTableNode, title: str) -> slicer.vtkMRMLPlotChartNode:
     """Return the bar chart of a table of segments: Dice, 0 to 1, before and after; made once for each table.
 
-    The chart follows the table when the transform is measured again.
+    Dice runs along the X axis and the first segment is the uppermost, for `plot_bars.NamedBars`, which lays the bars
+    down. The chart follows the table when the transform is measured again.
     """
     scene = segments.GetScene()
     chart = segments.GetNodeReference(CHART)
@@ -32,12 +34,21 @@ def diceChart(segments: slicer.vtkMRMLTableNode, title: str) -> slicer.vtkMRMLPl
             chart.AddAndObservePlotSeriesNodeID(_series(segments, name, column, colour).GetID())
     modifying = chart.StartModify()
     chart.SetTitle(title)
-    chart.SetXAxisTitle(_("Segment"))
-    chart.SetYAxisTitle(_("Dice, 0 to 1"))
-    chart.SetYAxisRangeAuto(False)
-    chart.SetYAxisRange(0.0, 1.0)
+    chart.SetXAxisTitle(_("Dice, 0 to 1"))
+    chart.SetYAxisTitleVisibility(False)
+    fitRanges(chart, segments)
     chart.EndModify(modifying)
     return chart
+
+
+def fitRanges(chart: slicer.vtkMRMLPlotChartNode, segments: slicer.vtkMRMLTableNode) -> None:
+    """Show all Dice and all rows of the table, the first one at the top, with room for their names."""
+    rows = max(segments.GetNumberOfRows(), 1)
+    chart.SetXAxisRangeAuto(False)
+    chart.SetXAxisRange(0.0, 1.0)
+    chart.SetYAxisRangeAuto(False)
+    chart.SetYAxisRange(rows - 0.5, -0.5)
+    chart.SetAxisLabelFontSize(max(6, min(12, 12 * MOST_LABELS // rows)))
 
 
 def showChart(chart: slicer.vtkMRMLPlotChartNode) -> bool:

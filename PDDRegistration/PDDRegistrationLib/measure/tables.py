@@ -119,12 +119,20 @@ def fillTable(node: slicer.vtkMRMLTableNode, columns: Sequence[Column], rows: It
 
 
 def tableTexts(node: slicer.vtkMRMLTableNode) -> tuple[list[str], list[list[str]]]:
-    """Return the titles of a table's columns, and its cells by rows; numbers that are not known are '-'."""
+    """Return the headings of a table's columns, and its cells by rows; numbers that are not known are '-'."""
     count = node.GetNumberOfColumns()
-    titles = [node.GetColumnTitle(node.GetColumnName(n)) or node.GetColumnName(n) for n in range(count)]
+    titles = [_heading(node, node.GetColumnName(n)) for n in range(count)]
     columns = [node.GetTable().GetColumn(n) for n in range(count)]
     rows = range(node.GetNumberOfRows())
     return titles, [[cellText(column, row, unknown="-") for column in columns] for row in rows]
+
+
+def _heading(node: slicer.vtkMRMLTableNode, name: str) -> str:
+    """Return a column's title and unit, as Slicer's own views show them: "HD95 before [mm]"."""
+    title, unit = node.GetColumnTitle(name) or name, node.GetColumnUnitLabel(name)
+    if not unit:
+        return title
+    return f"{title.removesuffix(f', {unit}')} [{unit}]"  # version 0.1 put the unit into the title, too
 
 
 def columnDescriptions(node: slicer.vtkMRMLTableNode) -> list[str]:

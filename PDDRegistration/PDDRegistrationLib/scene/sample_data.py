@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import slicer
 import vtk
 
-SIDES = ("fixed", "moving")
 # beginning of a label's name: colour 0..1
 COLOURS = {
     "liver": (0.87, 0.51, 0.40), "spleen": (0.62, 0.42, 0.66), "right_kidney": (0.73, 0.40, 0.20),
@@ -23,33 +22,65 @@ COLOURS = {
 BONE = (0.95, 0.90, 0.75)
 
 
-def samplePairNames() -> tuple[str, str]:
-    """Return the names of the two volumes in the scene."""
-    return "PDDFixed", "PDDMoving"
+FILE_TYPE = "PDDRegistrationSample"
+EXTENSION = ".pddsample"
+KEYS = ("fixed", "fixedSegmentation", "fixedPoints", "moving", "movingSegmentation", "movingPoints")
+"""The nodes of the pair, in the order in which they are loaded."""
+NAMES = {"": "{volume}", "Segmentation": "{volume} organs", "Points": "{volume} landmarks"}
 
 
 def loadSamplePair(folder: Path) -> dict[str, slicer.vtkMRMLNode]:
-    """Load the pair into the application's scene.
+    """Load the pair into the application's scene, and show the fixed volume in the slice views.
 
     Args:
         folder: `Resources/SampleData` of the module.
 
     Returns:
-        the nodes by name: fixed, moving (volumes), fixedSegmentation, movingSegmentation, fixedPoints, movingPoints.
+        the nodes by `KEYS`: fixed, moving (volumes), fixedSegmentation, movingSegmentation, fixedPoints, movingPoints.
     """
+    return {key: loadSampleNode(folder, key) for key in KEYS}
+
+
+def loadSampleNode(folder: Path, key: str) -> slicer.vtkMRMLNode:
+    """Load one node of the pair, with a name that no other node has.
+
+    It keeps no file: what a user changes in it must not be saved over the module's own.
+    """
+    side = "fixed" if key.startswith("fixed") else "moving"
+    kind = key.removeprefix(side)
+    volume = _freeName(f"PDD{side.capitalize()}", NAMES[kind])
+    node = {"": _volume, "Segmentation": _segmentation, "Points": _points}[kind](folder, side, volume)
+    node.SetName(NAMES[kind].format(volume=volume))
+    storage = node.GetStorageNode()
+    if storage is not None:
+        slicer.mrmlScene.RemoveNode(storage)
+        node.SetAndObserveStorageNodeID(None)
+    return node
+
+
+def _freeName(volume: str, name: str) -> str:
+    """Return the first of volume, volume_1, volume_2, ... whose node `name` is not in the scene.
+
+    The nodes of a second pair so get the same number, as each looks for its own name.
+    """
+    numbered = (f"{volume}_{number}" if number else volume for number in itertools.count())
+    return next(each for each in numbered if slicer.mrmlScene.GetFirstNodeByName(name.format(volume=each)) is None)
+
+
+def _volume(folder: Path, side: str, name: str) -> slicer.vtkMRMLScalarVolumeNode:
+    node = slicer.util.loadVolume(str(folder / f"{side}.nii.gz"), {"name": name, "show": side == "fixed"})
+    node.GetDisplayNode().AutoWindowLevelOff()
+    node.GetDisplayNode().SetWindowLevel(400, 40)
+    return node
+
+
+def _segmentation(folder: Path, side: str, volume: str) -> slicer.vtkMRMLSegmentationNode:
+    """Load the organs, which belong to the volume of that name if it is there."""
     names = {int(value): name for value, name in json.loads((folder / "labels.json").read_text("utf-8")).items()}
-    nodes: dict[str, slicer.vtkMRMLNode] = {}
-    for side, name in zip(SIDES, samplePairNames(), strict=True):
-        nodes[side] = slicer.util.loadVolume(str(folder / f"{side}.nii.gz"), {"name": name, "show": False})
-        nodes[side].GetDisplayNode().AutoWindowLevelOff()
-        nodes[side].GetDisplayNode().SetWindowLevel(400, 40)
-        nodes[f"{side}Segmentation"] = _segmentation(folder / f"{side}_labels.nii.gz", f"{name} organs", names)
-        nodes[f"{side}Points"] = _points(folder / f"{side}_landmarks.csv", f"{name} landmarks")
-    return nodes
-
-
-def _segmentation(path: Path, name: str, names: dict[int, str]) -> slicer.vtkMRMLSegmentationNode:
-    node = slicer.util.loadSegmentation(str(path), {"name": name})
+    node = slicer.util.loadSegmentation(str(folder / f"{side}_labels.nii.gz"), {"name": volume})
+    drawnOn = slicer.mrmlScene.GetFirstNodeByName(volume)
+    if drawnOn is not None and drawnOn.IsA("vtkMRMLScalarVolumeNode"):
+        node.SetReferenceImageGeometryParameterFromVolumeNode(drawnOn)
     segmentation = node.GetSegmentation()
     for number in range(segmentation.GetNumberOfSegments()):
         segment = segmentation.GetNthSegment(number)
@@ -59,10 +90,10 @@ def _segmentation(path: Path, name: str, names: dict[int, str]) -> slicer.vtkMRM
     return node
 
 
-def _points(path: Path, name: str) -> slicer.vtkMRMLMarkupsFiducialNode:
+def _points(folder: Path, side: str, volume: str) -> slicer.vtkMRMLMarkupsFiducialNode:
     """Load landmarks: LPS mm in the file, RAS in the scene; hidden, because they would cover the views."""
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", name)
-    with path.open(encoding="utf-8", newline="") as stream:
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode")
+    with (folder / f"{side}_landmarks.csv").open(encoding="utf-8", newline="") as stream:
         for row in csv.DictReader(stream):
             x, y, z = (float(row[axis]) for axis in "xyz")
             node.AddControlPoint(vtk.vtkVector3d(-x, -y, z), row["name"].replace("_", " "))
@@ -71,16 +102,21 @@ def _points(path: Path, name: str) -> slicer.vtkMRMLMarkupsFiducialNode:
     return node
 
 
-def registerSamplePair(folder: Path, thumbnail: Path, load: Callable[[object], object]) -> None:
-    """Offer the pair in the Sample Data module; load: called with the source when it is clicked."""
+def registerSamplePair(folder: Path, thumbnail: Path) -> None:
+    """Offer the pair in the Sample Data module, whose button and `SampleData.downloadSamples` load it alike.
+
+    Slicer copies each file into its cache and passes the copy to the reader of the file's type. Ours takes the node
+    from the module's own folder instead, by the copy's name: names, colours and windows are not in the files. Sample
+    Data has a hook for other ways of loading, too (`customDownloader`), but only its button calls that.
+    """
     import SampleData
 
     SampleData.SampleDataLogic.registerCustomSampleDataSource(
         category="PDDRegistration",
         sampleName="PDDRegistrationPair",
-        uris=(folder / "fixed.nii.gz").as_uri(),
-        fileNames="PDDFixed.nii.gz",
-        nodeNames="PDDFixed",
+        uris=[(folder / "labels.json").as_uri()] * len(KEYS),
+        fileNames=[f"{key}{EXTENSION}" for key in KEYS],
+        nodeNames=list(KEYS),
+        loadFileTypes=[FILE_TYPE] * len(KEYS),
         thumbnailFileName=str(thumbnail),
-        customDownloader=load,
     )

@@ -22,11 +22,13 @@ from ..base.parameter_node import ParameterNodeClass
 from ..measure.csv_export import exportCsv
 from ..measure.measurement import MeasureJob, MeasureResult
 from ..measure.plot import diceChart, showChart
+from ..measure.plot_bars import NamedBars
 from ..measure.selection import MeasureSelection
 from ..measure.summary import summaryHtml
 from ..measure.table_view import TableView
 from ..measure.tables import MeasureTables, jacobianOf, measureTablesOf
 from ..registration.parameters import RegistrationParameters
+from ..scene.file_places import besideFiles
 from ..scene.placement import registeredVolumes
 from ..worker.failure import Failure, noMemory
 from .binding import Binding
@@ -63,6 +65,7 @@ class MeasurePanel:
         self._binding: Binding | None = None
         self._job: MeasureJob | None = None
         self._doubleClick = DoubleClick()
+        self._bars: NamedBars | None = None
         self._transform: str | None = None  # ID of the transform whose volumes were filled in
         self._views = {
             "summary": TableView(ui.measureSummaryTab),
@@ -96,6 +99,7 @@ class MeasurePanel:
         """Cancel a running measurement and release the scene."""
         self.cancel()
         self.show(None)
+        self._releaseBars()
 
     def cancel(self) -> None:
         """Cancel a measurement, if there is one."""
@@ -211,11 +215,12 @@ class MeasurePanel:
 
     def _onExportClicked(self, checked: bool = False) -> None:
         tables = self._tables()
-        if tables is None:
+        if tables is None or self._parameters is None:
             return
         name = re.sub(r'[\\/:*?"<>|]+', "_", tables.summary.GetName()) + ".csv"
+        place = besideFiles(name, *_selectionOf(self._parameters).nodes.values())
         title = _("Export the measurement")
-        path = qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), title, name, "CSV (*.csv)")
+        path = qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), title, place, "CSV (*.csv)")
         if path:
             with slicer.util.tryWithErrorDisplay(_("The table was not written.")):
                 exportCsv(tables, path)
@@ -224,10 +229,19 @@ class MeasurePanel:
         tables = self._tables()
         if tables is None or tables.segments is None:
             return
+        self._releaseBars()
         chart = diceChart(tables.segments, tables.transform.GetName())
-        if not showChart(chart):
+        if showChart(chart):
+            self._bars = NamedBars(chart, tables.segments)
+        else:
             text = _("The chart {name} is in the scene; this application has no plots to show it.")
             self.ui.measureStatusLabel.text = text.format(name=chart.GetName())
+
+    def _releaseBars(self) -> None:
+        """Leave the plot views as Slicer has them."""
+        if self._bars is not None:
+            self._bars.close()
+        self._bars = None
 
 
 def _fillIn(parameters: MeasureParameters, keep: bool) -> None:

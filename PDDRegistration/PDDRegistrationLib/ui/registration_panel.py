@@ -19,6 +19,7 @@ from ..registration.outputs import OUTPUTS, outputName
 from ..registration.parameters import RegistrationParameters
 from ..registration.run_times import rememberRun
 from ..registration.selection import NODES, OutputTaken, Selection
+from ..scene.file_places import besideFiles
 from ..worker.failure import Failure, noMemory
 from ..worker.torch_setup import offerTorch
 from .binding import Binding
@@ -258,9 +259,9 @@ class RegistrationPanel:
         slicer.app.clipboard().setText(self.ui.logText.toPlainText())
 
     def _onSaveReportClicked(self, checked: bool = False) -> None:
-        path = qt.QFileDialog.getSaveFileName(
-            slicer.util.mainWindow(), _("Save the report"), "pdd-registration-report.json", "JSON (*.json)"
-        )
+        chosen = selectionOf(self._parameters).inputs.values() if self._parameters is not None else ()
+        place = besideFiles("pdd-registration-report.json", *chosen)
+        path = qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), _("Save the report"), place, "JSON (*.json)")
         if path and self._failedRun is not None:
             with slicer.util.tryWithErrorDisplay(_("The report was not saved.")):
                 saveRunReport(path, self._failedRun)

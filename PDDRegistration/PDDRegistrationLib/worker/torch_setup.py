@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,12 @@ from slicer.i18n import tr as _
 from pddnet.errors import TorchMissing
 
 REQUIREMENT = ">=2.1"
+WINDOWS_REQUIREMENT = ">=2.1,<2.13"  # 2.13, freshly installed by light-the-torch, does not load there (its issue 176)
+
+
+def torchRequirement(platform: str = sys.platform) -> str:
+    """Return the versions of PyTorch to ask for on a platform, as `sys.platform` names it."""
+    return WINDOWS_REQUIREMENT if platform == "win32" else REQUIREMENT
 
 
 def torchInstalled() -> bool:
@@ -68,7 +75,7 @@ def _install(extension: Any, replace: bool) -> None:
         with slicer.util.WaitCursor():
             if replace:
                 extension.uninstallTorch()
-            extension.installTorch(askConfirmation=False, torchVersionRequirement=REQUIREMENT)
+            extension.installTorch(askConfirmation=False, torchVersionRequirement=torchRequirement())
     except Exception as error:
         logging.exception("PyTorch could not be installed")
         text = _(

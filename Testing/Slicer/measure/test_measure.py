@@ -231,7 +231,7 @@ def test_the_summary_stands_beside_published_numbers(scene, transform, worker):
     assert all(reference.source and reference.text for reference in REFERENCES)
     assert all("doi:10." in reference.source for reference in REFERENCES)
     titles = {n: result.tables.segments.GetColumnTitle(n) for n in ("Dice before", "HD95 after")}
-    assert titles == {"Dice before": "Dice before", "HD95 after": "HD95 after, mm"}
+    assert titles == {"Dice before": "Dice before", "HD95 after": "HD95 after"}
     assert result.tables.segments.GetColumnUnitLabel("ASD before") == "mm"
     assert result.tables.segments.GetLocked()
 
@@ -391,12 +391,87 @@ def test_the_plot_has_a_bar_for_every_segment_before_and_after(scene, transform,
     assert all(s.GetTableNode() is tables.segments and s.GetPlotType() == s.PlotTypeBar for s in series)
     assert not series[0].IsXColumnRequired()
     assert series[0].GetColor() != series[1].GetColor()
-    assert (chart.GetYAxisRange(), chart.GetYAxisRangeAuto()) == ((0.0, 1.0), False)
+    assert (chart.GetXAxisRange(), chart.GetXAxisRangeAuto()) == ((0.0, 1.0), False)
+    assert (chart.GetYAxisRange(), chart.GetYAxisRangeAuto()) == ((1.5, -0.5), False)  # of two rows, the first on top
     assert diceChart(tables.segments, "a") is chart
     assert (count("vtkMRMLPlotChartNode"), count("vtkMRMLPlotSeriesNode")) == (1, 2)
     slicer.mrmlScene.RemoveNode(series[1])
     again = diceChart(tables.segments, "a")
     assert (again, again.GetNumberOfPlotSeriesNodes()) == (chart, 2)
+
+
+@pytest.fixture
+def plotted(host, scene, transform, worker) -> Iterator[SimpleNamespace]:
+    """The chart of a measurement in the host's plot view, with names beside its bars."""
+    from PDDRegistrationLib.measure.measurement import measure
+    from PDDRegistrationLib.measure.plot import diceChart, showChart
+    from PDDRegistrationLib.measure.plot_bars import NamedBars
+
+    tables = measure(worker, scene.selection(transform)).tables
+    chart = diceChart(tables.segments, "a")
+    assert showChart(chart)
+    bars = NamedBars(chart, tables.segments)
+    yield SimpleNamespace(tables=tables, chart=chart, bars=bars, view=host.layout.plotWidget(0).plotView())
+    bars.close()
+    slicer.app.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
+
+
+def tick_labels(view: Any) -> list[str]:
+    labels = view.chart().GetAxis(mrml.vtk.vtkAxis.LEFT).GetTickLabels()
+    return [labels.GetValue(n) for n in range(labels.GetNumberOfValues())]
+
+
+def orientations(view: Any) -> set[str]:
+    names = {mrml.vtk.vtkPlotBar.HORIZONTAL: "lying", mrml.vtk.vtkPlotBar.VERTICAL: "upright"}
+    return {names[view.chart().GetPlot(n).GetOrientation()] for n in range(view.chart().GetNumberOfPlots())}
+
+
+def test_bars_lie_beside_the_names_of_their_segments(plotted):
+    """Two bars of each: grey before, blue after, as long as the numbers of the table."""
+    plotted.view.resize(500, 400)
+    assert tick_labels(plotted.view) == ["liver", "spleen"]
+    assert orientations(plotted.view) == {"lying"}
+    picture = plotted.view.image().astype(int)
+    blue = (np.abs(picture - [31, 120, 181]).sum(axis=-1) < 12).sum(axis=1)
+    lengths = sorted({int(length) for length in blue if length > 50})
+    row = cells(plotted.tables.segments)
+    axis = plotted.view.chart().GetAxis(mrml.vtk.vtkAxis.BOTTOM)
+    whole = axis.GetPoint2()[0] - axis.GetPoint1()[0]  # pixels from 0 to 1
+    longest = max(entry["Dice after"] for entry in row)
+    assert abs(lengths[-1] - longest * whole) < 6
+    upper = np.argmax(blue > 50)
+    grey = (np.abs(picture - [158, 158, 158]).sum(axis=-1) < 12).sum(axis=1)
+    assert np.argmax(grey > 20) < upper  # before stands above after
+
+
+def test_another_chart_in_the_view_has_its_own_axis(plotted):
+    other = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotChartNode", "other")
+    node = plotted.view.mrmlPlotViewNode()
+    node.SetPlotChartNodeID(other.GetID())
+    plotted.view.image()
+    assert not {"liver", "spleen"} & set(tick_labels(plotted.view))
+    node.SetPlotChartNodeID(plotted.chart.GetID())
+    assert tick_labels(plotted.view) == ["liver", "spleen"]
+    assert orientations(plotted.view) == {"lying"}
+    plotted.bars.close()
+    assert orientations(plotted.view) == {"upright"}
+
+
+def test_a_chart_that_is_removed_leaves_the_view_as_it_was(host, plotted):
+    host.closeScene()
+    plotted.view.image()
+    assert not {"liver", "spleen"} & set(tick_labels(plotted.view))
+    assert plotted.view.chart().GetNumberOfPlots() == 0
+
+
+def test_the_names_follow_a_second_measurement(plotted):
+    from PDDRegistrationLib.measure.columns import SEGMENT_COLUMNS
+    from PDDRegistrationLib.measure.tables import fillTable
+
+    rows = [(name, 0.1, 0.8, 9.0, 2.0, 3.0, 1.0, "name") for name in ("heart", "lungs", "aorta")]
+    fillTable(plotted.tables.segments, SEGMENT_COLUMNS, rows)
+    assert tick_labels(plotted.view) == ["heart", "lungs", "aorta"]
+    assert plotted.chart.GetYAxisRange() == (2.5, -0.5)
 
 
 # --- meanwhile ---
@@ -564,48 +639,72 @@ def test_click_by_click(host, scene, transform, panel, tmp_path, monkeypatch):
     assert ui.measureTabs.visible
     table = ui.measureSegmentsTab.findChildren(qt.QTableWidget)[0]
     assert [table.item(row, 0).text() for row in range(table.rowCount)] == ["liver", "spleen"]
-    assert table.horizontalHeaderItem(3).text() == "HD95 before, mm"
+    assert table.horizontalHeaderItem(3).text() == "HD95 before [mm]"
     assert float(table.item(0, 2).text()) > 0.85
-    path = tmp_path / "out.csv"
-    monkeypatch.setattr(qt.QFileDialog, "getSaveFileName", staticmethod(lambda *_: str(path)))
+    path, asked = tmp_path / "out.csv", []
+    assert slicer.util.saveNode(scene.nodes["movingVolume"], str(tmp_path / "moving.nrrd"))
+    answer = lambda parent, title, place, kinds: asked.append(place) or str(path)  # noqa: E731
+    monkeypatch.setattr(qt.QFileDialog, "getSaveFileName", staticmethod(answer))
     clicks.click(ui.measureExportButton)
+    assert asked == [str(tmp_path / "Größe, a QA.csv")]
     assert path.read_text("utf-8-sig").count("\n") > 15
     clicks.click(ui.measurePlotButton)
     assert count("vtkMRMLPlotChartNode") == 1
-    assert "is in the scene" in ui.measureStatusLabel.text  # the host has no plots
+    assert ui.measureStatusLabel.text == ""
     slicer.mrmlScene.RemoveNode(slicer.mrmlScene.GetFirstNodeByName("Größe, a QA"))
     clicks.click(ui.measureExportButton)
     assert ui.measureStatusLabel.text == "The tables were removed; measure again."
 
 
-def test_slicers_own_table_view_is_used_where_it_is(host, scene, transform, worker, monkeypatch):
+def test_long_texts_of_a_table_can_be_read_and_copied(host, scene, transform, worker):
     import qt
 
     from PDDRegistrationLib.measure.measurement import measure
     from PDDRegistrationLib.measure.table_view import WIDEST, TableView
 
-    told: list[Any] = []
-
-    class Own(qt.QTableWidget):
-        def setMRMLScene(self, scene: Any) -> None:
-            told.append(scene)
-
-        def setMRMLTableNode(self, node: Any) -> None:
-            told.append(node)
-            self.setColumnCount(node.GetNumberOfColumns() if node else 0)
-
     tables = measure(worker, scene.selection(transform)).tables
     container = qt.QWidget()
     container.setLayout(qt.QVBoxLayout())
-    plain = TableView(container)
-    plain.show(tables.summary)
-    assert max(plain.widget.columnWidth(n) for n in range(6)) == WIDEST
-    assert "0.80 to 0.90" in plain.widget.item(0, 4).toolTip()
-    monkeypatch.setattr(slicer, "qMRMLTableView", Own, raising=False)
     view = TableView(container)
+    view.show(tables.summary)
+    assert max(view.widget.columnWidth(n) for n in range(6)) == WIDEST
+    assert "0.80 to 0.90" in view.widget.item(0, 4).toolTip()
     view.show(tables.segments)
+    for column in (0, 2):
+        view.widget.item(1, column).setSelected(True)
+    view._copy()
+    assert slicer.app.clipboard().text() == f"spleen\t{view.widget.item(1, 2).text()}"
     view.show(None)
-    assert told == [slicer.mrmlScene, tables.segments, None]
+    assert (view.widget.rowCount, view.widget.columnCount) == (0, 0)
+
+
+def test_slicers_own_views_print_each_unit_once(host, scene, transform, worker):
+    from PDDRegistrationLib.measure.measurement import measure
+
+    tables = measure(worker, scene.selection(transform)).tables
+    view = slicer.qMRMLTableView()
+    view.setMRMLTableNode(tables.segments)
+    assert view.texts()[0][1:5] == ["Dice before", "Dice after", "HD95 before [mm]", "HD95 after [mm]"]
+
+
+def test_a_number_that_is_not_known_is_a_dash_and_an_old_title_names_its_unit_once(host):
+    """Slicer's own view prints nan, so the panel has another. The title is that of a table that 0.1 saved."""
+    import qt
+
+    from PDDRegistrationLib.measure.columns import Column
+    from PDDRegistrationLib.measure.table_view import TableView
+    from PDDRegistrationLib.measure.tables import fillTable
+
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode")
+    fillTable(node, [Column("HD95 before", "HD95 before, mm", "how far", "mm", 3)], [(None,), (2.5,)])
+    container = qt.QWidget()
+    container.setLayout(qt.QVBoxLayout())
+    panel, own = TableView(container), slicer.qMRMLTableView()
+    panel.show(node)
+    own.setMRMLTableNode(node)
+    assert own.texts() == (["HD95 before, mm [mm]"], [["nan"], ["2.5"]])
+    assert panel.widget.horizontalHeaderItem(0).text() == "HD95 before [mm]"
+    assert [panel.widget.item(row, 0).text() for row in range(2)] == ["-", "2.5"]
 
 
 def test_the_last_result_is_offered_and_a_transform_brings_its_volumes(host, scene, transform, panel):

@@ -46,8 +46,8 @@ def test_columns_have_titles_units_and_digits() -> None:
     assert shown == [
         ("Dice before", "", 4),
         ("Dice after", "", 4),
-        ("HD95 before, mm", "mm", 3),
-        ("HD95 after, mm", "mm", 3),
-        ("TRE before, mm", "mm", 3),
-        ("TRE after, mm", "mm", 3),
+        ("HD95 before", "mm", 3),
+        ("HD95 after", "mm", 3),
+        ("TRE before", "mm", 3),
+        ("TRE after", "mm", 3),
     ]

@@ -212,8 +212,8 @@ def test_the_self_test_passes_test_by_test_in_an_application_of_its_own_without_
     )
     assert done.returncode == 0, done.stderr
     outcome = json.loads(done.stdout.strip().splitlines()[-1])
-    assert outcome == {"run": 3, "skipped": 0, "faults": [], "torch": []}
-    for name in ("test_register_sample_pair", "test_resample_sample_pair"):
+    assert outcome == {"run": 4, "skipped": 0, "faults": [], "torch": []}
+    for name in ("test_measure_sample_pair", "test_register_sample_pair", "test_resample_sample_pair"):
         assert f"{name} (PDDRegistration.PDDRegistrationTest" in done.stderr
 
 
@@ -226,7 +226,44 @@ def test_reload_and_test_runs_every_test_in_an_empty_scene(logic, monkeypatch):
     slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "left over")
     slicer.selfTests[NAME](msec=0)
     assert sorted(ran) == [(name, 0) for name in names]
-    assert len(names) == 2
+    assert len(names) == 3
+
+
+@pytest.mark.parametrize("way", ["runTest", "unittest"])
+def test_without_torch_the_self_test_measures_and_skips_what_registers(logic, monkeypatch, way: str):
+    """As CTest runs it on a machine that builds the extension, and as Reload and Test does."""
+    from PDDRegistrationLib.worker import torch_setup
+
+    module = sys.modules[NAME]
+    measured: list[bool] = []
+    monkeypatch.setattr(torch_setup, "torchInstalled", lambda: False)
+    monkeypatch.setattr(module.PDDRegistrationTest, "test_measure_sample_pair", lambda self: measured.append(True))
+    said: list[str] = []
+    monkeypatch.setattr(module.PDDRegistrationTest, "delayDisplay", lambda self, text, *_: said.append(text))
+    if way == "runTest":
+        slicer.selfTests[NAME](msec=0)
+    else:
+        result = unittest.TestResult()
+        unittest.TestLoader().loadTestsFromTestCase(module.PDDRegistrationTest).run(result)
+        assert result.wasSuccessful()
+        said = [reason for _test, reason in result.skipped]
+    assert measured == [True]
+    assert len(said) == 2
+    assert all(text.startswith("PyTorch is not installed") for text in said)
+
+
+@pytest.mark.slow
+def test_the_self_test_measures_without_torch(logic):
+    """The shift of the landmarks puts organs on organs; were it the wrong way round, they would lie further apart."""
+    module = sys.modules[NAME]
+    test = module.PDDRegistrationTest("test_measure_sample_pair")
+    test.setUp()
+    test.test_measure_sample_pair()
+    test.setUp()
+    right = test._landmarkShift
+    test._landmarkShift = lambda nodes: [-length for length in right(nodes)]
+    with pytest.raises(AssertionError):
+        test.test_measure_sample_pair()
 
 
 @pytest.mark.parametrize("fault", ["shifted", "inverted"])
@@ -256,20 +293,62 @@ def points(node: Any) -> dict[str, np.ndarray]:
 # --- sample data ---
 
 
-def test_the_sample_pair_is_offered_and_loads_whole(running_host: Host, logic):
-    """Landmarks against the files (LPS there, RAS here), segments against labels.json, volumes against headers."""
+SAMPLES = [
+    "PDDFixed", "PDDFixed landmarks", "PDDFixed organs", "PDDMoving", "PDDMoving landmarks", "PDDMoving organs",
+]  # fmt: skip
+
+
+@pytest.fixture
+def source(running_host: Host, logic) -> Any:
+    """The pair as the Sample Data module has it, in an empty scene."""
     import SampleData
-    import SimpleITK as sitk
 
     running_host.closeScene()
     sys.modules[NAME].registerSampleData()  # as at the application's start
     (source,) = SampleData.SampleDataLogic.sampleDataSourcesByCategory(NAME)
+    return source
+
+
+def loaded_names() -> list[str]:
+    kinds = ("vtkMRMLScalarVolumeNode", "vtkMRMLSegmentationNode", "vtkMRMLMarkupsFiducialNode")
+    return sorted(node.GetName() for kind in kinds for node in slicer.util.getNodesByClass(kind))
+
+
+def test_the_button_of_the_sample_pair_loads_it_whole_and_shows_it(source):
+    clicks.click_sample(source)
+    assert loaded_names() == SAMPLES
+    fixed = slicer.util.getNode("PDDFixed")
+    for node in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+        assert node.GetBackgroundVolumeID() == fixed.GetID()
+
+
+def test_a_second_pair_has_names_of_its_own(source):
+    """And its segmentations belong to its volumes."""
+    for _ in range(2):
+        clicks.click_sample(source)
+    second = [name.replace("PDDFixed", "PDDFixed_1").replace("PDDMoving", "PDDMoving_1") for name in SAMPLES]
+    assert loaded_names() == sorted(SAMPLES + second)
+    role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
+    for name in ("PDDFixed", "PDDMoving", "PDDFixed_1", "PDDMoving_1"):
+        organs = slicer.util.getNode(f"{name} organs")
+        assert organs.GetNodeReference(role) is slicer.util.getNode(name)
+
+
+def test_saving_a_scene_does_not_write_into_the_module(logic):
+    """The nodes have no files: what is drawn into the sample's segments must not replace what is installed."""
+    for node in logic.loadSamplePair().values():
+        assert node.GetStorageNode() is None or not node.GetStorageNode().GetFileName()
+
+
+def test_the_sample_pair_is_offered_and_loads_whole(source):
+    """Landmarks against the files (LPS there, RAS here), segments against labels.json, volumes against headers."""
+    import SampleData
+    import SimpleITK as sitk
+
     assert source.sampleName == "PDDRegistrationPair"
     assert Path(source.thumbnailFileName).is_file()
     loaded = SampleData.SampleDataLogic().downloadSamples("PDDRegistrationPair")
-    assert sorted(node.GetName() for node in loaded) == [
-        "PDDFixed", "PDDFixed landmarks", "PDDFixed organs", "PDDMoving", "PDDMoving landmarks", "PDDMoving organs",
-    ]  # fmt: skip
+    assert sorted(node.GetName() for node in loaded) == SAMPLES == loaded_names()
     nodes = {node.GetName(): node for node in loaded}
     for side, name in (("fixed", "PDDFixed"), ("moving", "PDDMoving")):
         image = sitk.ReadImage(str(clicks.SAMPLE_DATA / f"{side}.nii.gz"))

@@ -197,6 +197,25 @@ def test_apply_is_enabled_as_soon_as_both_volumes_are_chosen(scene: Scene):
     assert (scene.ui.applyButton.enabled, scene.ui.applyButton.toolTip) == (False, "Choose a moving volume.")
 
 
+def test_a_deleted_node_is_no_longer_chosen_and_nothing_takes_its_place(scene: Scene):
+    """Slicer's selectors would choose the next node of the list: the fixed volume as moving, an older transform to
+    overwrite, other segmentations."""
+    ui, parameters = scene.ui, scene.parameters
+    older, output = (scene.add("vtkMRMLGridTransformNode", name) for name in ("Older", "Output"))
+    parameters.fixedVolume, parameters.movingVolume, parameters.outputTransform = scene.fixed, scene.moving, output
+    parameters.fixedSegmentation, parameters.movingSegmentation = scene.fixedOrgans, scene.movingOrgans
+    scene.widget.measureUi.measureTransformSelector.setCurrentNode(output)
+    scene.widget.compareUi.applyNodeSelector.setCurrentNode(scene.movingOrgans)
+    for node in (output, scene.movingOrgans, scene.fixed):
+        slicer.mrmlScene.RemoveNode(node)
+    assert (parameters.outputTransform, parameters.movingSegmentation, parameters.fixedVolume) == (None, None, None)
+    assert (parameters.movingVolume, parameters.fixedSegmentation) == (scene.moving, scene.fixedOrgans)
+    assert older.GetScene() is not None
+    assert scene.widget.measureUi.measureTransformSelector.currentNode() is None
+    assert scene.widget.compareUi.applyNodeSelector.currentNode() is None
+    assert not ui.applyButton.enabled
+
+
 # --- widgets and parameters ---
 
 

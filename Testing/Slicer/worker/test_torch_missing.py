@@ -155,6 +155,19 @@ def test_who_accepts_gets_it_installed_once_and_the_run_starts(bench: runs.Bench
     assert len(offer.calls) == len(offer.asked) == 1
 
 
+@pytest.mark.parametrize("platform", ["win32", "linux", "darwin"])
+def test_only_on_windows_newer_versions_are_left_out(host: Host, platform: str) -> None:
+    """As pip understands the requirement: 2.13 breaks there, and 2.12 is the newest that installs."""
+    from packaging.specifiers import SpecifierSet
+
+    from PDDRegistrationLib.worker.torch_setup import torchRequirement
+
+    wanted = SpecifierSet(torchRequirement(platform))
+    versions = ("2.0.1", "2.1.0", "2.2.2", "2.12.1", "2.13.0", "2.14.0")
+    newest = ["2.13.0", "2.14.0"] if platform != "win32" else []
+    assert list(wanted.filter(versions)) == ["2.1.0", "2.2.2", "2.12.1", *newest]
+
+
 @pytest.mark.parametrize(
     ("fault", "text"),
     [

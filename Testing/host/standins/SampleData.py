@@ -8,6 +8,7 @@ from pathlib import Path
 
 import qt
 import slicer
+import vtk
 
 Texts = str | list[str] | tuple[str, ...] | None
 
@@ -33,6 +34,7 @@ class SampleDataSource:
         loadFileProperties: dict[str, object] | None = None,
     ) -> None:
         self.sampleName, self.customDownloader, self.thumbnailFileName = sampleName, customDownloader, thumbnailFileName
+        self.sampleDescription = sampleName
         self.uris, self.fileNames, self.nodeNames = _tuple(uris), _tuple(fileNames), _tuple(nodeNames)
         self.loadFileTypes = _tuple(loadFileTypes) * (len(self.uris) if loadFileTypes is None else 1)
         self.loadFiles = _tuple(loadFiles) * (len(self.uris) if loadFiles is None else 1)
@@ -77,10 +79,8 @@ class SampleDataLogic:
         return self.downloadSamples(sampleName)[0]
 
     def downloadFromSource(self, source: SampleDataSource) -> list:
-        """Load all files of a data set; nodes, or paths for files that are only fetched."""
-        if source.customDownloader:
-            result = source.customDownloader(source)
-            return [] if result is None else list(_tuple(result))
+        """Load all files of a data set; nodes, or paths for files that are only fetched. A customDownloader is not
+        called, and the nodes have no storage: their files lie in a cache."""
         folder = Path(slicer.mrmlScene.GetCacheManager().GetRemoteCacheDirectory())
         entries = zip(
             source.uris, source.fileNames, source.nodeNames, source.loadFileTypes, source.loadFiles, strict=True
@@ -95,9 +95,15 @@ class SampleDataLogic:
         shutil.copyfile(_local(uri), path)
         if load is False:
             return str(path)
-        properties = {**source.loadFileProperties, "name": name}
-        node = slicer.util.loadNodeFromFile(str(path), fileType or "VolumeFile", properties)
-        node.SetName(name)
+        manager, nodes = slicer.app.coreIOManager(), vtk.vtkCollection()
+        properties = {**source.loadFileProperties, "fileName": str(path), "name": name}
+        if not manager.loadNodes(fileType or manager.fileType(str(path)), properties, nodes):
+            return None
+        node = nodes.GetItemAsObject(0)
+        storage = node.GetStorageNode() if node.IsA("vtkMRMLStorableNode") else None
+        if storage is not None:
+            slicer.mrmlScene.RemoveNode(storage)
+            node.SetAndObserveStorageNodeID(None)
         return node
 
 

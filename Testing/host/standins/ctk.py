@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from host.widgets.collapsible_button import ctkCollapsibleButton
+from host.widgets.grab import ctkWidgetsUtils
 from host.widgets.message_box import ctkMessageBox
 from host.widgets.path_line_edit import ctkPathLineEdit
 from host.widgets.slider_widget import ctkDoubleSpinBox, ctkSliderWidget
@@ -31,4 +32,5 @@ __all__ = [
     "ctkPathLineEdit",
     "ctkRangeWidget",
     "ctkSliderWidget",
+    "ctkWidgetsUtils",
 ]

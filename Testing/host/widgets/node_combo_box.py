@@ -92,7 +92,7 @@ class qMRMLNodeComboBox(qMRMLWidget):
         if scene is not None:
             events = (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndBatchProcessEvent)
             tags = [scene.AddObserver(event, self._onScene) for event in events]
-            tags.append(scene.AddObserver(scene.NodeAboutToBeRemovedEvent, self._onAboutToBeRemoved))
+            tags.append(scene.AddObserver(scene.NodeAboutToBeRemovedEvent, self._onAboutToBeRemoved, -10.0))
             self._observed[scene] = tuple(tags)
         self._combo.enabled = scene is not None
         super().setMRMLScene(scene)
@@ -108,6 +108,15 @@ class qMRMLNodeComboBox(qMRMLWidget):
             for tag in self._observed.pop(node):
                 node.RemoveObserver(tag)
             self.nodeAboutToBeRemoved.emit(node)
+        if node.GetID() == self._currentID and not scene.IsClosing():
+            self._chooseNeighbour(node)
+
+    def _chooseNeighbour(self, node: slicer.vtkMRMLNode) -> None:
+        """The row goes and the box stays at its number: the next node is chosen, or the last one where none follows."""
+        nodes = list(self.nodes())
+        place = nodes.index(node)
+        nodes.remove(node)
+        self._choose(nodes[min(place, len(nodes) - 1)].GetID() if nodes else "")
 
     def _onRenamed(self, node: slicer.vtkMRMLNode, event: str) -> None:
         index = self._combo.findData(node.GetID())
@@ -153,7 +162,7 @@ class qMRMLNodeComboBox(qMRMLWidget):
         return nodes[index] if 0 <= index < len(nodes) else None
 
     def _update(self) -> None:
-        """Refill the list. A current node that is gone gives way to None, or else to the first node."""
+        """Refill the list. A current node that does not fit any more gives way to None, or else to the first node."""
         nodes = self.nodes()
         known = {node.GetID() for node in nodes}
         blocked = self._combo.blockSignals(True)

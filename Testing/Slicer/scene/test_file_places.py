@@ -1,0 +1,43 @@
+"""Where dialogs that save a file open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from helpers import mrml_geometry as mrml
+from helpers.mrml_geometry import slicer
+from helpers.samples import FIXED
+
+
+def volume(path: Path | None, name: str) -> object:
+    """A volume that was saved at `path`, or nowhere."""
+    node = mrml.add_volume(slicer.mrmlScene, np.zeros(FIXED.shape, np.int16), FIXED, name)
+    if path is not None:
+        assert slicer.util.saveNode(node, str(path))
+    return node
+
+
+def test_the_first_node_with_a_file_says_where(host, tmp_path: Path):
+    from PDDRegistrationLib.scene.file_places import besideFiles
+
+    first, second = tmp_path / "Größe a", tmp_path / "b"
+    for folder in (first, second):
+        folder.mkdir()
+    nodes = [volume(None, "new"), None, volume(first / "x.nrrd", "x"), volume(second / "y.nrrd", "y")]
+    assert besideFiles("out.csv", *nodes) == str(first / "out.csv")
+    (first / "x.nrrd").unlink()
+    first.rmdir()
+    assert besideFiles("out.csv", *nodes) == str(second / "out.csv")
+
+
+@pytest.mark.parametrize("place", ["temporary", "cache", "none"])
+def test_nothing_is_suggested_where_files_do_not_stay(host, place: str):
+    from PDDRegistrationLib.scene.file_places import besideFiles
+
+    cache = Path(slicer.mrmlScene.GetCacheManager().GetRemoteCacheDirectory())
+    cache.mkdir(exist_ok=True)
+    path = {"temporary": host.temporaryPath / "x.nrrd", "cache": cache / "x.nrrd", "none": None}[place]
+    assert besideFiles("out.csv", volume(path, "x")) == "out.csv"
