@@ -11,6 +11,7 @@ from ..core.preset_overrides import adjusted
 from ..core.presets import DEVICES, PRESETS, Preset, find_preset
 from ..errors import InputError
 from ..evaluation import report
+from ..evaluation.motion import motion_csv
 from ..io import volumes
 from ..io.landmark_init import affine_transform, start_from_points
 from ..io.landmarks import match_points
@@ -18,7 +19,7 @@ from ..io.transforms import read_transform
 from ..io.weights_file import PDD, SEMANTIC, read_weights
 from ..matching.progress import Clock
 from ..run import outputs as run_outputs
-from ..run.outputs import REPORT, OutputFile, argument_of, write_outputs
+from ..run.outputs import MOTION, REPORT, OutputFile, argument_of, write_outputs
 from ..run.registration import FinishedRun, RunInputs, check_device, register
 from .console import Console
 from .exit_codes import OK, VERDICT_FAILED
@@ -94,6 +95,7 @@ def run(args: argparse.Namespace) -> int:
         write_outputs(outputs, done)
         clock.lap("write")
         labels = _measure(done)
+        outputs.write_text(MOTION.key, motion_csv(done.motion))
         clock.lap("measure")
         summary = done.report(clock, inverse="inverse" in outputs, labels=labels, inputs=paths, outputs=outputs.paths)
         outputs.write_text(REPORT.key, report.to_json(summary))
@@ -103,8 +105,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _output_files() -> tuple[OutputFile, ...]:
-    """List all files that can be written; the report comes last: if it exists, the run was complete."""
-    return (*run_outputs.OUTPUTS, REPORT)
+    """List all files that can be written; the report is written last: if it exists, the run was complete."""
+    return (*run_outputs.OUTPUTS, REPORT, MOTION)
 
 
 def _preset(args: argparse.Namespace) -> Preset:
@@ -133,7 +135,7 @@ def _check_arguments(args: argparse.Namespace) -> None:
 
 
 def _check_labels(args: argparse.Namespace) -> None:
-    if args.fixed_labels and not args.moving_labels:
+    if args.fixed_labels and not (args.moving_labels or args.output_motion):  # the motion needs those of one side only
         raise InputError("--fixed-labels needs --moving-labels, to compare with; give both or neither")
     wanted = [output for output in run_outputs.OUTPUTS if getattr(args, output.argument)]
     for output in wanted:

@@ -35,6 +35,7 @@ def registration_report(
     seconds: dict[str, float],
     warnings: Iterable[str] = (),
     labels: dict[str, Any] | None = None,
+    motion: list[dict[str, Any]] | None = None,
     inputs: dict[str, str] | None = None,
     outputs: dict[str, str] | None = None,
     inverse_residual: float | None = None,
@@ -45,6 +46,7 @@ def registration_report(
         determinant: (D, H, W) of the result's field, from `DisplacementField.jacobian_determinant`.
         seconds: per stage of the whole command, in order; the stages of `result` are added where missing.
         labels: see `label_section`.
+        motion: see `motion.motion_table`.
         inverse_residual: mm, of the inverse that was written, if one was.
     """
     verdict = result.verdict
@@ -70,6 +72,7 @@ def registration_report(
         "inverse_residual_mm": inverse_residual,
         "labels": labels,
         "structures": structure_section(result.structures) if result.structures else None,
+        "motion": motion or [],
         "grids": {
             "fixed": grid_section(fixed.grid),
             "moving": grid_section(moving_grid),
@@ -145,6 +148,8 @@ def measured_labels(
 def structure_section(fits: tuple[StructureFit, ...]) -> dict[str, Any]:
     """Build the report's section of the structures that the network names: a sentence, and a row each, worst first."""
     table = [dataclasses.asdict(fit) | {"shift_mm": fit.shift_mm} for fit in worst_first(fits)]
+    for row in table:
+        del row["motion"]  # has a section of its own
     return {"summary": structure_summary(fits), "table": table}
 
 

@@ -28,6 +28,7 @@ from .volumes import check_whole
 IMAGES = (".nii.gz", ".nii", ".nrrd", ".mha")  # one file each: a pair of files could not be renamed as one
 TRANSFORMS = (".h5", ".hdf5", ".tfm", ".txt", ".mat", *IMAGES)
 REPORTS = (".json",)
+TABLES = (".csv",)
 _HOST = zlib.crc32(socket.gethostname().encode())
 _STALE = re.compile(r"^\.pddnet-([0-9a-f]+)-(\d+)-")
 _DAY_SECONDS = 86400.0

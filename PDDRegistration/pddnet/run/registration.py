@@ -15,6 +15,7 @@ from ..core.linear import DEFORMABLE
 from ..core.presets import Preset
 from ..core.result import Progress, Registration
 from ..evaluation import report
+from ..evaluation.motion import label_motion, motion_table
 from ..io.validation import check_overlap
 from ..matching.progress import Clock
 
@@ -64,6 +65,13 @@ class FinishedRun:
     def _inverse(self) -> tuple[DisplacementField, float]:
         return self.registration.inverse(self.inputs.moving.grid)
 
+    @cached_property
+    def motion(self) -> list[dict[str, Any]]:
+        """Measure how the labels of the fixed scan, and the structures that the network named, move and grow."""
+        labels = self.inputs.fixed_labels
+        by_label = {} if labels is None else label_motion(labels, self.registration.to_sitk())
+        return motion_table(by_label, self.registration.structures)
+
     def measured_labels(self, fixed: Image, moving: Image) -> dict[str, Any]:
         """Measure two label maps under the transform; return a label section, see `report.label_section`."""
         return report.measured_labels(
@@ -96,6 +104,7 @@ class FinishedRun:
             seconds=clock.seconds,
             warnings=self.inputs.warnings,
             labels=labels,
+            motion=self.motion,
             inputs=inputs,
             outputs=outputs,
             inverse_residual=self._inverse[1] if inverse else None,
