@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from ..io.landmarks import match_points
 from ..io.transforms import read_transform
 from ..io.weights_file import PDD, SEMANTIC, read_weights
 from ..matching.progress import Clock
+from ..page.page import TITLE, html_page
+from ..page.pictures import check_matplotlib, draw
 from ..run import outputs as run_outputs
-from ..run.outputs import MOTION, REPORT, OutputFile, argument_of, write_outputs
+from ..run.outputs import MOTION, PAGE, REPORT, OutputFile, argument_of, write_outputs
 from ..run.registration import FinishedRun, RunInputs, check_device, register
 from .console import Console
 from .exit_codes import OK, VERDICT_FAILED
@@ -72,6 +75,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         outputs.add_argument(
             output.option, required=output.required, metavar=output.metavar, help=output.help, dest=output.argument
         )
+    outputs.add_argument("--report-title", metavar="TEXT", help="heading of the page")
+    outputs.add_argument(
+        "--report-names", action="store_true", help="show the files on the page; their names may tell the patient's"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -98,6 +105,10 @@ def run(args: argparse.Namespace) -> int:
         outputs.write_text(MOTION.key, motion_csv(done.motion))
         clock.lap("measure")
         summary = done.report(clock, inverse="inverse" in outputs, labels=labels, inputs=paths, outputs=outputs.paths)
+        if PAGE.key in outputs:
+            console(1.0, "drawing")
+            outputs.write_text(PAGE.key, _page(args, done, summary))
+            console.clear()
         outputs.write_text(REPORT.key, report.to_json(summary))
         outputs.commit()
         _print(console, summary)
@@ -106,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _output_files() -> tuple[OutputFile, ...]:
     """List all files that can be written; the report is written last: if it exists, the run was complete."""
-    return (*run_outputs.OUTPUTS, REPORT, MOTION)
+    return (*run_outputs.OUTPUTS, REPORT, PAGE, MOTION)
 
 
 def _preset(args: argparse.Namespace) -> Preset:
@@ -122,6 +133,10 @@ def _preset(args: argparse.Namespace) -> Preset:
 
 def _check_arguments(args: argparse.Namespace) -> None:
     _preset(args)
+    if args.report_html:
+        check_matplotlib(PAGE.option)
+    elif args.report_title or args.report_names:
+        raise InputError("--report-title and --report-names belong to --report-html; give it too, or leave them out")
     check_transform_type(args.transform_type)
     if bool(args.fixed_points) != bool(args.moving_points):
         raise InputError("--fixed-points and --moving-points belong together; give both or neither")
@@ -178,6 +193,11 @@ def _read(args: argparse.Namespace) -> RunInputs:
 def _measure(done: FinishedRun) -> dict[str, Any] | None:
     fixed, moving = done.inputs.fixed_labels, done.inputs.moving_labels
     return done.measured_labels(fixed, moving) if fixed is not None and moving is not None else None
+
+
+def _page(args: argparse.Namespace, done: FinishedRun, summary: dict[str, Any]) -> str:
+    title = args.report_title or TITLE
+    return html_page(summary, draw(done.subject), names=args.report_names, title=title, now=datetime.now())
 
 
 def _print(console: Console, summary: dict[str, Any]) -> None:

@@ -36,6 +36,8 @@ def registration_report(
     warnings: Iterable[str] = (),
     labels: dict[str, Any] | None = None,
     motion: list[dict[str, Any]] | None = None,
+    settings: dict[str, Any] | None = None,
+    weights: dict[str, str] | None = None,
     inputs: dict[str, str] | None = None,
     outputs: dict[str, str] | None = None,
     inverse_residual: float | None = None,
@@ -47,6 +49,8 @@ def registration_report(
         seconds: per stage of the whole command, in order; the stages of `result` are added where missing.
         labels: see `label_section`.
         motion: see `motion.motion_table`.
+        settings: what the user chose, beside the preset's name.
+        weights: SHA-256 of the networks' weights, by file name.
         inverse_residual: mm, of the inverse that was written, if one was.
     """
     verdict = result.verdict
@@ -65,6 +69,8 @@ def registration_report(
         "linear": linear_section(result.linear),
         "diffeomorphic": result.diffeomorphic,
         "preset": result.preset,
+        "settings": settings or {},
+        "weights": weights or {},
         "device": result.device,
         "seconds": stages,
         "jacobian": {"region": region, **statistics},

@@ -29,6 +29,7 @@ IMAGES = (".nii.gz", ".nii", ".nrrd", ".mha")  # one file each: a pair of files 
 TRANSFORMS = (".h5", ".hdf5", ".tfm", ".txt", ".mat", *IMAGES)
 REPORTS = (".json",)
 TABLES = (".csv",)
+PAGES = (".html", ".htm")
 _HOST = zlib.crc32(socket.gethostname().encode())
 _STALE = re.compile(r"^\.pddnet-([0-9a-f]+)-(\d+)-")
 _DAY_SECONDS = 86400.0

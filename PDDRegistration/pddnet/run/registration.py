@@ -18,6 +18,8 @@ from ..evaluation import report
 from ..evaluation.motion import label_motion, motion_table
 from ..io.validation import check_overlap
 from ..matching.progress import Clock
+from ..page.pictures import Subject
+from . import provenance
 
 
 @dataclass
@@ -49,6 +51,8 @@ class FinishedRun:
 
     registration: Registration
     inputs: RunInputs
+    preset: Preset
+    weights: Path | None = None  # of the user's own training
 
     @cached_property
     def determinant(self) -> Image:
@@ -64,6 +68,12 @@ class FinishedRun:
     @cached_property
     def _inverse(self) -> tuple[DisplacementField, float]:
         return self.registration.inverse(self.inputs.moving.grid)
+
+    @property
+    def subject(self) -> Subject:
+        """Return what the pictures of a page show."""
+        inputs = self.inputs
+        return Subject(inputs.fixed, inputs.moving, self.registration, inputs.initial_transform, self.preset.hu)
 
     @cached_property
     def motion(self) -> list[dict[str, Any]]:
@@ -105,6 +115,8 @@ class FinishedRun:
             warnings=self.inputs.warnings,
             labels=labels,
             motion=self.motion,
+            settings=provenance.settings(self.inputs, self.preset),
+            weights=provenance.weights_used(self.preset, self.weights),
             inputs=inputs,
             outputs=outputs,
             inverse_residual=self._inverse[1] if inverse else None,
@@ -155,4 +167,4 @@ def register(
         progress=progress,
     )
     clock.add(registration.seconds)
-    return FinishedRun(registration, inputs)
+    return FinishedRun(registration, inputs, preset, weights)
