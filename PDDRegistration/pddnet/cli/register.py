@@ -14,6 +14,8 @@ from ..errors import InputError
 from ..evaluation import report
 from ..evaluation.motion import motion_csv
 from ..io import volumes
+from ..io.dicom_objects import load_pydicom
+from ..io.dicom_reg_writer import Series, read_series, registration_object
 from ..io.landmark_init import affine_transform, start_from_points
 from ..io.landmarks import match_points
 from ..io.transforms import read_transform
@@ -22,7 +24,7 @@ from ..matching.progress import Clock
 from ..page.page import TITLE, html_page
 from ..page.pictures import check_matplotlib, draw
 from ..run import outputs as run_outputs
-from ..run.outputs import MOTION, PAGE, REPORT, OutputFile, argument_of, write_outputs
+from ..run.outputs import DICOM_REGISTRATION, MOTION, PAGE, REPORT, OutputFile, argument_of, write_outputs
 from ..run.registration import FinishedRun, RunInputs, check_device, register
 from .console import Console
 from .exit_codes import OK, VERDICT_FAILED
@@ -93,6 +95,7 @@ def run(args: argparse.Namespace) -> int:
         check_device(args.device)
         clock.lap("start")
         console(0.0, "reading")
+        series = _series(args) if DICOM_REGISTRATION.key in outputs else None
         inputs = _read(args)
         clock.lap("read")
         weights = Path(args.weights) if args.weights else None
@@ -100,6 +103,10 @@ def run(args: argparse.Namespace) -> int:
         console.clear()
         console(1.0, "writing")
         write_outputs(outputs, done)
+        if series:
+            fixed, moving = series
+            found = done.registration.linear or done.registration.field
+            outputs.write_bytes(DICOM_REGISTRATION.key, registration_object(found, fixed, moving, datetime.now()))
         clock.lap("write")
         labels = _measure(done)
         outputs.write_text(MOTION.key, motion_csv(done.motion))
@@ -117,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _output_files() -> tuple[OutputFile, ...]:
     """List all files that can be written; the report is written last: if it exists, the run was complete."""
-    return (*run_outputs.OUTPUTS, REPORT, PAGE, MOTION)
+    return (*run_outputs.OUTPUTS, REPORT, PAGE, MOTION, DICOM_REGISTRATION)
 
 
 def _preset(args: argparse.Namespace) -> Preset:
@@ -133,6 +140,8 @@ def _preset(args: argparse.Namespace) -> Preset:
 
 def _check_arguments(args: argparse.Namespace) -> None:
     _preset(args)
+    if args.output_dicom_reg:
+        load_pydicom()
     if args.report_html:
         check_matplotlib(PAGE.option)
     elif args.report_title or args.report_names:
@@ -193,6 +202,10 @@ def _read(args: argparse.Namespace) -> RunInputs:
 def _measure(done: FinishedRun) -> dict[str, Any] | None:
     fixed, moving = done.inputs.fixed_labels, done.inputs.moving_labels
     return done.measured_labels(fixed, moving) if fixed is not None and moving is not None else None
+
+
+def _series(args: argparse.Namespace) -> tuple[Series, Series]:
+    return read_series(Path(args.fixed)), read_series(Path(args.moving))
 
 
 def _page(args: argparse.Namespace, done: FinishedRun, summary: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ..core.field import DisplacementField
 from ..core.image import Image
 from ..core.linear import LinearTransform
-from ..io.atomic_outputs import IMAGES, PAGES, REPORTS, TABLES, TRANSFORMS, OutputFiles
+from ..io.atomic_outputs import IMAGES, OBJECTS, PAGES, REPORTS, TABLES, TRANSFORMS, OutputFiles
 from .registration import FinishedRun
 
 
@@ -145,6 +145,13 @@ MOTION = OutputFile(
     metavar="M.csv",
     help="shift, rotation and volume change of every structure",
     endings=TABLES,
+)
+DICOM_REGISTRATION = OutputFile(
+    key="dicom_reg",
+    option="--output-dicom-reg",
+    metavar="X.dcm",
+    help="the transform as a DICOM registration object",
+    endings=OBJECTS,
 )
 PAGE = OutputFile(
     key="page",
