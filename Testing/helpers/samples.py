@@ -90,7 +90,7 @@ def write_pair(folder: Path) -> dict[str, str]:
 FITS = (  # of the stand-in: one of each verdict
     StructureFit(
         "liver", "ok", "", (-30.0, 20.0, -290.0), 1400.0, 1500.0, 0.93, (1.0, 2.0, -2.0), 1.25, 0.92,
-        motion=Motion((-7.0, 13.0, 9.0), 0.0, 1400.0, 1400.0, 17.3, 17.3),
+        motion=Motion((-30.0, 20.0, -290.0), (-7.0, 13.0, 9.0), 0.0, 1400.0, 1400.0, 17.3, 17.3),
     ),
     StructureFit("bladder", "not compared", "not seen in the moving scan", None, 90.0, 0.0, None, None, None, 0.9),
     StructureFit(

@@ -27,7 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "Measure any ITK transform (fixed to moving), also one that another program made."
     parser.add_argument("--fixed-labels", metavar="A", help="label map of the fixed scan")
     parser.add_argument("--moving-labels", metavar="B", help="label map of the moving scan")
-    parser.add_argument("--transform", required=True, metavar="T", help="any ITK transform, displacement image or DICOM registration")
+    parser.add_argument(
+        "--transform", required=True, metavar="T", help="any ITK transform, displacement image or DICOM registration"
+    )
     parser.add_argument(
         "--fixed-points", metavar="P", help="landmarks: CSV with name,x,y,z (LPS mm), .mrk.json or .fcsv"
     )

@@ -35,6 +35,7 @@ class Motion:
     """How a transform moves one structure of the fixed scan to where the moving scan shows it.
 
     Attributes:
+        centre_lps_mm: its centroid in the fixed scan.
         shift_ras_mm: of its centroid, towards the patient's right, front and head.
         rotation_degrees: of the rigid map that fits the displacements best, 0..180; None of a structure as thin as a
             line, which may turn about itself unseen.
@@ -43,6 +44,7 @@ class Motion:
         mean_mm, p95_mm: mean and 95th percentile of the length of the displacement over it.
     """
 
+    centre_lps_mm: Vector
     shift_ras_mm: Vector
     rotation_degrees: float | None
     fixed_ml: float

@@ -61,11 +61,14 @@ def _motion(mask: np.ndarray, grid: Grid, first: np.ndarray, transform: sitk.Tra
     inner = (slice(1, -1),) * 3
     displacements = field.array[inner][chosen].astype(np.float64)
     growth = field.jacobian_determinant()[inner][chosen].mean(dtype=np.float64)
+    points = nodes.points()[inner][chosen]
     lengths = np.linalg.norm(displacements, axis=-1)
+    x, y, z = (float(mm) for mm in points.mean(axis=0))
     left, posterior, superior = (float(mm) for mm in displacements.mean(axis=0))
     return Motion(
+        centre_lps_mm=(x, y, z),
         shift_ras_mm=(-left, -posterior, superior),
-        rotation_degrees=rotation_degrees(nodes.points()[inner][chosen], displacements),
+        rotation_degrees=rotation_degrees(points, displacements),
         fixed_ml=fixed_ml,
         moving_ml=float(fixed_ml * growth),
         mean_mm=float(lengths.mean()),

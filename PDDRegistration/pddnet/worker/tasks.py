@@ -22,6 +22,7 @@ from ..core.presets import find_preset
 from ..core.result import Progress
 from ..errors import InputError
 from ..evaluation import metrics, report, transform_quality
+from ..evaluation.motion import label_motion, motion_table
 from ..io.landmark_init import affine_transform
 from ..io.validation import check_volume
 from ..io.volumes import fit_labels, fit_mask
@@ -188,11 +189,13 @@ def evaluate(
         names, fixed_points, moving_points: corresponding landmarks, (N, 3) LPS mm.
 
     Returns:
-        evaluation (a label section by name), tre_mm, jacobian, inverse_error_mm and similarity; see
+        evaluation (a label section by name), motion (a table by name, of the fixed label maps; see
+        `motion.motion_table`), tre_mm, jacobian, inverse_error_mm and similarity; see
         `report.tre_section` and `measuring`. Sections that were not requested are None.
     """
     itk = as_transform(transform)
     evaluation = _compared(progress, itk, labels or {}, grid)
+    motion = {name: motion_table(label_motion(pair["fixed"], itk)) for name, pair in (labels or {}).items()}
     tre = jacobian = error = similarity = None
     if fixed_points is not None and moving_points is not None:
         tre = _target_errors(itk, fixed_points, moving_points, names)
@@ -207,6 +210,7 @@ def evaluate(
         similarity = transform_quality.similarity(fixed, moving, itk)
     return {
         "evaluation": evaluation,
+        "motion": motion,
         "tre_mm": tre,
         "jacobian": jacobian,
         "inverse_error_mm": error,

@@ -48,6 +48,7 @@ def test_an_organ_that_turns_keeps_its_volume(name: str) -> None:
     points, displacements = moved(labels, turn)
     motion = label_motion(labels, turn)[5]
     check(motion, displacements, 1e-3)
+    assert np.allclose(motion.centre_lps_mm, points.mean(axis=0), atol=1e-6)
     assert motion.rotation_degrees == pytest.approx(TURN_DEGREES, abs=1e-3)
     assert motion.fixed_ml == pytest.approx(len(points) * 2.0 * 3.1 * 4.3 / 1000)
     assert motion.moving_ml == pytest.approx(motion.fixed_ml, rel=1e-4)
@@ -100,7 +101,7 @@ def test_points_on_a_line_have_no_rotation_and_those_on_a_plane_do() -> None:
 
 
 def test_the_table_and_its_csv() -> None:
-    motion = Motion((1.0, -2.0, 3.5), None, 10.0, 12.25, 4.0, 5.0)
+    motion = Motion((4.0, 5.0, 6.0), (1.0, -2.0, 3.5), None, 10.0, 12.25, 4.0, 5.0)
     fits = (samples.FITS[1], *(f for f in samples.FITS[:1]))
     table = motion_table({6: motion}, fits)
     assert [(row["source"], row["name"]) for row in table] == [("label", "6"), ("network", "liver")]

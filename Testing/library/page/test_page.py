@@ -66,10 +66,11 @@ def summary(status: str = "doubtful") -> dict[str, Any]:
     fixed, moving = samples.ramp(samples.FIXED), samples.ramp(samples.MOVING)
     result = samples.fake_register(status)(fixed, moving)
     row = {"label": 6} | {side: 0.5 for metric in LABEL_METRICS for side in metric.sides}
+    motion = Motion((4.0, 5.0, 6.0), (1.0, -2.25, 3.0), None, 10.0, 8.0, 4.0, 5.0)
     made = report.registration_report(
         result, fixed, moving.grid, np.ones(result.field.grid.shape), seconds={"total": 12.0},
         warnings=[f"{INPUTS['fixed_labels']}: the label map is empty"], labels=report.label_section([row], guided=True),
-        motion=motion_table({6: Motion((1.0, -2.25, 3.0), None, 10.0, 8.0, 4.0, 5.0)}, result.structures),
+        motion=motion_table({6: motion}, result.structures),
         settings={"start": "alignment", "masks": ["fixed"], "guided": True, "stages": []},
         weights={"semantic.npz": "602d" * 16}, inputs=INPUTS, outputs={"transform": "/out/Muster.h5"},
     )  # fmt: skip
