@@ -32,7 +32,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "ablation": {*_METHOD, "evaluation", "pipeline"},
         "process": set(),
         "run": {*_METHOD, "evaluation", "page", "pipeline"},
-        "worker": {*_METHOD, "evaluation", "process", "run"},
+        "worker": {*_METHOD, "evaluation", "page", "process", "run"},
         "cli": {*_ALL, "page", "process", "run"},
         "files": {"io"},
         "__main__": {"cli", "process"},

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import SimpleITK as sitk
 
+from ..core.field import DisplacementField
 from ..core.hounsfield import PADDING_HU
 from ..core.image import Image
 from ..core.masks import body_mask
-from ..core.result import Registration
 from ..errors import InputError
 from . import planes
 
@@ -63,13 +63,19 @@ class Subject:
     """What is drawn: two scans and their registration.
 
     Attributes:
+        transform: fixed to moving points, LPS mm.
+        field: the same, sampled on a grid over the fixed scan.
+        error, spread: expected error and uncertainty, mm, on any grid; the first that is known is drawn.
         start: what 'before' means, fixed to moving points; None: where the scans lie.
         hu: whether the scans are in Hounsfield units.
     """
 
     fixed: Image
     moving: Image
-    registration: Registration
+    transform: sitk.Transform
+    field: DisplacementField
+    error: Image | None = None
+    spread: Image | None = None
     start: sitk.Transform | None = None
     hu: bool = True
 
@@ -89,7 +95,7 @@ class Subject:
     def focus(self) -> np.ndarray:
         """Return the point, (3,) LPS mm, through which the planes go: the middle of the body that both scans show."""
         points = self.body.grid.points()[self.body.array > 0]
-        shared = points[self.moving.grid.contains(self.registration.field.transform_points(points))]
+        shared = points[self.moving.grid.contains(self.field.transform_points(points))]
         return np.asarray((shared if len(shared) else points).mean(axis=0))
 
     @cached_property
@@ -97,18 +103,13 @@ class Subject:
         """Return how far the planes reach from the focus, see `planes.plane`."""
         return planes.window_of(self.body, self.focus)
 
-    @cached_property
-    def transform(self) -> sitk.Transform:
-        """Return the transform that was found."""
-        return self.registration.to_sitk()
-
     def fixed_plane(self, view: str) -> Grid:
         """Return a plane through the focus."""
         return planes.plane(view, self.focus, self.scans[0].grid.direction, self.window)
 
     def moving_plane(self, view: str) -> Grid:
         """Return the plane along the moving scan's own axes through the point that corresponds to the focus."""
-        focus = self.registration.field.transform_points(self.focus)
+        focus = self.field.transform_points(self.focus)
         return planes.plane(view, focus, self.scans[1].grid.direction, self.window)
 
     def grey(self, which: int, where: Grid, transform: sitk.Transform | None = None) -> np.ndarray:
@@ -132,17 +133,19 @@ def draw(subject: Subject) -> list[Picture]:
     Raises:
         ImportError: matplotlib is not installed, see `check_matplotlib`.
     """
-    error = subject.registration.expected_error
-    values = error or subject.registration.uncertainty
-    title = "Expected error" if error else "Spread"
     scans = {"Fixed scan": _fixed, "Moving scan": _moving, "Moving scan, registered": _registered}
-    checks = {
+    checks: dict[str, Callable[[Axes, Subject, str], None]] = {
         "Overlay before": _overlay_before,
         "Overlay after": _overlay_after,
         f"Grid of {LATTICE_MM:.0f} mm": _grid,
-        f"{title} (mm)": _values(values, subject),
     }
-    meaning = "80 % of the errors lie below it" if error else "the standard deviation of the displacement"
+    told = ""
+    values = subject.error or subject.spread
+    if values is not None:
+        title = "Expected error" if subject.error else "Spread"
+        meaning = "80 % of the errors lie below it" if subject.error else "the standard deviation of the displacement"
+        told = f" The {title.lower()} is drawn over the body: {meaning}."
+        checks[f"{title} (mm)"] = _values(values, subject)
     return [
         Picture(
             tuple(scans),
@@ -153,8 +156,7 @@ def draw(subject: Subject) -> list[Picture]:
         Picture(
             tuple(checks),
             "Overlays show the fixed scan orange and the moving scan blue; where both agree they are grey. The lines "
-            f"are the moving scan's {LATTICE_MM:.0f} mm grid as the transform bends it. The {title.lower()} is drawn "
-            f"over the body: {meaning}.",
+            f"are the moving scan's {LATTICE_MM:.0f} mm grid as the transform bends it.{told}",
             _png(subject, checks),
         ),
     ]
@@ -239,7 +241,9 @@ def _grid(axes: Axes, subject: Subject, view: str) -> None:
     """Draw lines of equal moving coordinates on the dimmed fixed scan."""
     where = subject.fixed_plane(view)
     _show(axes, 0.6 * subject.grey(0, where))
-    moved, known = planes.moving_coordinates(subject.registration.field, subject.scans[1].grid.direction, where)
+    moved, known = planes.moving_coordinates(subject.field, subject.scans[1].grid.direction, where)
+    if not known.any():
+        return
     for axis in (planes.VIEWS[view][0][0], planes.VIEWS[view][1][0]):
         values = np.where(known, moved[..., axis], np.nan)
         first, last = np.nanmin(values) // LATTICE_MM, np.nanmax(values) // LATTICE_MM

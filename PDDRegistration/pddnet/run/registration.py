@@ -72,8 +72,10 @@ class FinishedRun:
     @property
     def subject(self) -> Subject:
         """Return what the pictures of a page show."""
-        inputs = self.inputs
-        return Subject(inputs.fixed, inputs.moving, self.registration, inputs.initial_transform, self.preset.hu)
+        inputs, found = self.inputs, self.registration
+        maps = found.expected_error, found.uncertainty
+        scans = inputs.fixed, inputs.moving
+        return Subject(*scans, found.to_sitk(), found.field, *maps, inputs.initial_transform, self.preset.hu)
 
     @cached_property
     def motion(self) -> list[dict[str, Any]]:

@@ -6,7 +6,9 @@ returns the answer's fields. Transforms map fixed to moving points in LPS mm.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -18,7 +20,7 @@ from ..core.hounsfield import PADDING_HU
 from ..core.image import Image
 from ..core.linear import DEFORMABLE, check_transform_type
 from ..core.preset_overrides import adjusted
-from ..core.presets import find_preset
+from ..core.presets import PRESETS, find_preset
 from ..core.result import Progress
 from ..errors import InputError
 from ..evaluation import metrics, report, transform_quality
@@ -27,6 +29,8 @@ from ..io.landmark_init import affine_transform
 from ..io.validation import check_volume
 from ..io.volumes import fit_labels, fit_mask
 from ..matching.progress import Clock
+from ..page.page import TITLE, html_page
+from ..page.pictures import Subject, check_matplotlib, draw
 from ..run import outputs as run_outputs
 from ..run.registration import FinishedRun, RunInputs, check_device
 from ..run.registration import register as run_registration
@@ -218,11 +222,47 @@ def evaluate(
     }
 
 
+def page(
+    progress: Progress,
+    *,
+    report: dict[str, Any],
+    fixed: Image,
+    moving: Image,
+    transform: Transform,
+    error: Image | None = None,
+    spread: Image | None = None,
+    title: str = TITLE,
+) -> dict[str, Any]:
+    """Make the page of a registration, see `pddnet.page`, without torch.
+
+    Args:
+        report: of the registration, as `register` returned it; its "labels" may be filled in.
+        error, spread: expected error and uncertainty, mm, where they are known.
+
+    Returns:
+        html: the page's text.
+
+    Raises:
+        InputError: matplotlib is missing, or an input cannot be used.
+    """
+    importlib.invalidate_caches()  # it may have been installed since this process began
+    check_matplotlib("the page")
+    inputs = _checked(fixed, moving)
+    itk = as_transform(transform)
+    field = transform if isinstance(transform, DisplacementField) else transform_quality.sampled(itk, fixed.grid)
+    preset = PRESETS.get(report["preset"].removesuffix(" (changed)"))
+    hu = preset is None or preset.hu
+    progress(0.0, "draw")
+    pictures = draw(Subject(inputs.fixed, inputs.moving, itk, field, error, spread, hu=hu))
+    return {"html": html_page(report, pictures, title=title, now=datetime.now())}
+
+
 TASKS: dict[str, Callable[..., dict[str, Any]]] = {
     "warm": warm,
     "register": register,
     "warp": warp,
     "evaluate": evaluate,
+    "page": page,
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,13 @@ from pddnet.page.pictures import Subject, check_matplotlib, draw
 def subject() -> Subject:
     """Two oblique scans, the moving one flipped, and the true shift."""
     fixed, moving = samples.small_pair()
-    return Subject(fixed, moving, samples.fake_register()(fixed, moving))
+    return subject_of(fixed, moving)
+
+
+def subject_of(fixed: Image, moving: Image, **more: Any) -> Subject:
+    found = samples.fake_register()(fixed, moving)
+    given = {"error": found.expected_error, "spread": found.uncertainty} | more
+    return Subject(fixed, moving, found.to_sitk(), found.field, **given)
 
 
 def likeness(a: np.ndarray, b: np.ndarray) -> float:
@@ -49,7 +56,7 @@ def test_the_grey_values_are_those_of_the_scan(subject: Subject) -> None:
 def test_the_planes_go_through_the_middle_of_what_both_scans_show(subject: Subject) -> None:
     assert np.linalg.norm(subject.focus - samples.FIXED.centre) < 3
     cut = Image(subject.moving.array[:8], samples.centred((8, 30, 28), (2.8, 3.1, 3.5), [0, 0, 0], np.eye(3)))
-    elsewhere = Subject(subject.fixed, cut, subject.registration)  # shares nothing
+    elsewhere = Subject(subject.fixed, cut, subject.transform, subject.field)  # shares nothing
     assert np.allclose(elsewhere.focus, subject.focus, atol=3)
 
 
@@ -74,12 +81,13 @@ def test_two_pictures_of_three_planes(subject: Subject) -> None:
 @pytest.mark.slow
 def test_without_ct_the_spread_stands_for_the_error(subject: Subject) -> None:
     scans = [Image(scan.array.astype(np.float32) * 3 + 5000, scan.grid) for scan in (subject.fixed, subject.moving)]
-    result = samples.fake_register()(*scans)
-    object.__setattr__(result, "expected_error", None)
-    other = Subject(*scans, result, hu=False)
+    other = subject_of(*scans, error=None, hu=False)
     assert other.body.array.all()
     assert other.grey(0, other.fixed_plane("axial")).max() > 0.95
     assert draw(other)[1].titles[-1] == "Spread (mm)"
+    unknown = draw(subject_of(*scans, error=None, spread=None, hu=False))[1]
+    assert unknown.titles[-1] == "Grid of 20 mm"
+    assert unknown.caption.endswith("bends it.")
 
 
 def test_without_matplotlib_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,3 +95,25 @@ def test_without_matplotlib_it_says_what_to_install(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"--report-html draws with matplotlib.*pip install matplotlib"):
         check_matplotlib("--report-html")
+
+
+@pytest.mark.slow
+def test_the_worker_makes_the_page_of_any_transform() -> None:
+    """Also of a matrix, and where the maps are not known."""
+    from pddnet.evaluation import report
+    from pddnet.worker import tasks
+
+    fixed, moving = samples.small_pair()
+    found = samples.fake_register()(fixed, moving)
+    told = report.registration_report(
+        found, fixed, moving.grid, np.ones(found.field.grid.shape), seconds={"total": 1.0}
+    )
+    matrix = np.eye(4)
+    matrix[:3, 3] = samples.SHIFT
+    stages: list[str] = []
+    answer = tasks.page(
+        lambda _, stage: stages.append(stage), report=told, fixed=fixed, moving=moving, transform=matrix, title="A & B"
+    )
+    assert "<h1>A &amp; B</h1>" in answer["html"]
+    assert "Expected error (mm)" not in answer["html"]
+    assert stages == ["draw"]
