@@ -161,6 +161,8 @@ def _check_arguments(args: argparse.Namespace) -> None:
 def _check_labels(args: argparse.Namespace) -> None:
     if args.fixed_labels and not (args.moving_labels or args.output_motion):  # the motion needs those of one side only
         raise InputError("--fixed-labels needs --moving-labels, to compare with; give both or neither")
+    if args.output_motion and not (args.fixed_labels or _preset(args).semantic):
+        raise InputError("--output-motion needs --fixed-labels, or a preset that names structures, such as default")
     wanted = [output for output in run_outputs.OUTPUTS if getattr(args, output.argument)]
     for output in wanted:
         if output.only_ct and not _preset(args).hu:

@@ -51,6 +51,13 @@ def test_register_writes_labels_and_what_the_network_names(tmp_path: Path, monke
     assert report["labels"] is None
 
 
+def test_without_labels_and_network_there_is_no_motion_to_write(tmp_path: Path, capsys) -> None:
+    pair = write_pair(tmp_path)
+    argv = ["register", "--fixed", pair["F"], "--moving", pair["M"], "--output-transform", str(tmp_path / "T.h5")]
+    assert main([*argv, "--preset", "mind", "--output-motion", str(tmp_path / "M.csv")]) == 2
+    assert "--output-motion needs --fixed-labels, or a preset" in capsys.readouterr().err
+
+
 def test_evaluate_measures_the_motion_of_the_fixed_labels_alone(tmp_path: Path, capsys) -> None:
     pair = write_pair(tmp_path)
     transform, table = tmp_path / "T.tfm", tmp_path / "M.csv"
