@@ -16,12 +16,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from demo import organs, planes
+from demo import organs, outlines
 from pddnet.core.field import DisplacementField
 from pddnet.core.grid import Grid
 from pddnet.core.hounsfield import PADDING_HU
 from pddnet.core.image import Image
 from pddnet.core.masks import body_mask
+from pddnet.page import planes
 
 WINDOW_HU = (-160, 240)
 DARKER_HU = 250  # added to the window's upper end below lines and colours
@@ -72,14 +73,14 @@ class _Painter:
         if len(maps) == len(given):
             self.colours, table = organs.group(case.names, max(int(m.array.max()) for m in maps))
             self.organs = [Image(table[m.array], m.grid) for m in maps]
-            self.focus = planes.busiest_point(self.organs[0])
+            self.focus = outlines.busiest_point(self.organs[0])
         else:
             self.colours = {name: colour for name, (colour, _) in organs.TISSUES.items()}
             self.organs = [organs.tissues(v.coarsen(2.0)) for v in self.volumes]
             self.focus = fixed.grid.centre
-        self.window = planes.window_of(fixed, self.focus)
         coarse = fixed.coarsen(2.0)
         self.body = Image(body_mask(coarse).array.astype(np.float32), coarse.grid)
+        self.window = planes.window_of(self.body, self.focus)
         self.limit = max(float(np.percentile(case.spread.array, 99)), 1.0)
 
     def paint(self) -> Figure:
@@ -132,7 +133,7 @@ class _Painter:
     def outlines(self, axes: Axes, which: int, where: Grid, *, white: bool = False) -> None:
         """Draw the outlines of the organs of one label map in their colours, or thin and white."""
         colours = list(self.colours.values())
-        for number, share in planes.shares(self.organs[which], where).items():
+        for number, share in outlines.shares(self.organs[which], where).items():
             if white:
                 axes.contour(share, [0.5], colors="white", linewidths=0.9, linestyles="dotted")
             else:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from demo import figure, planes
+from demo import figure
 from helpers import geometry
 from pddnet.core.field import DisplacementField
 from pddnet.core.grid import Grid
 from pddnet.core.image import Image
+from pddnet.page import planes
 
 SPOTS = {"L": [40, 0, 0], "P": [0, 40, 0], "H": [0, 0, 40]}  # LPS mm from the middle
 PLACES = {  # view: spot -> part of the picture, as (row, column) signs from the middle

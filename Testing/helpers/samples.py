@@ -12,7 +12,7 @@ from pddnet.core.field import DisplacementField
 from pddnet.core.grid import Grid
 from pddnet.core.image import Image
 from pddnet.core.result import Registration, Verdict
-from pddnet.core.structures import StructureFit
+from pddnet.core.structures import Motion, StructureFit
 
 SHIFT = np.array([7.0, -13.0, 9.0])  # mm, LPS: fixed -> moving of the stand-in; every axis differs
 SLOPE = np.array([2.0, 3.0, -5.0])  # HU per mm of `ramp`
@@ -88,7 +88,10 @@ def write_pair(folder: Path) -> dict[str, str]:
 
 
 FITS = (  # of the stand-in: one of each verdict
-    StructureFit("liver", "ok", "", (-30.0, 20.0, -290.0), 1400.0, 1500.0, 0.93, (1.0, 2.0, -2.0), 1.25, 0.92),
+    StructureFit(
+        "liver", "ok", "", (-30.0, 20.0, -290.0), 1400.0, 1500.0, 0.93, (1.0, 2.0, -2.0), 1.25, 0.92,
+        motion=Motion((-30.0, 20.0, -290.0), (-7.0, 13.0, 9.0), 0.0, 1400.0, 1400.0, 17.3, 17.3),
+    ),
     StructureFit("bladder", "not compared", "not seen in the moving scan", None, 90.0, 0.0, None, None, None, 0.9),
     StructureFit(
         "left kidney", "astray", "lies 3 cm away from its fellow", (31.0, 42.0, -280.0),

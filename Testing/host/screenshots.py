@@ -31,7 +31,8 @@ def main() -> int:
 
 def draw(host: Host) -> None:
     """inputs.png: the pair as loaded; result.png: after Apply; transform.png: its grid; panel.png: the panel alone;
-    measure.png: Compare and Measure; sections.png: all that is folded away at first; dark.png: in a dark theme."""
+    measure.png: Compare and Measure; motion.png: the table of motion and its arrows; sections.png: all that is folded
+    away at first; dark.png: in a dark theme."""
     import slicer
 
     from host.sample_scene import open_pair
@@ -51,11 +52,28 @@ def draw(host: Host) -> None:
     host.screenshot(FOLDER / "transform.png")
     show_measures(host, widget, nodes)
     host.screenshot(FOLDER / "measure.png", size=(1400, 1080))
+    show_motion(widget, nodes)
+    host.processEvents(0.3)
+    host.screenshot(FOLDER / "motion.png", size=(1400, 1080))
+    widget.measureUi.measureArrowsButton.click()
+    nodes["movingSegmentation"].GetDisplayNode().SetOpacity3D(1.0)
     show_sections(widget, nodes)
     host.processEvents(0.3)
     host.screenshot(FOLDER / "sections.png", size=(1400, 1300), widget=widget.parent)
     darken()
     host.screenshot(FOLDER / "dark.png", size=(1400, 1300))
+
+
+def show_motion(widget: object, nodes: dict[str, object]) -> None:
+    """How the organs move, in the panel and as arrows in the 3-D view."""
+    import slicer
+
+    ui = widget.measureUi
+    widget.compareUi.compareCollapsibleButton.collapsed = True
+    nodes["movingSegmentation"].GetDisplayNode().SetOpacity3D(0.3)
+    ui.measureTabs.setCurrentWidget(ui.measureMotionTab)
+    ui.measureArrowsButton.click()
+    slicer.util.resetThreeDViews()
 
 
 def show_sections(widget: object, nodes: dict[str, object]) -> None:

@@ -21,6 +21,7 @@ STAGES = {
     "warp": _("Warping"),
     "measure": _("Measuring"),
     "invert": _("Inverting"),
+    "draw": _("Drawing"),
 }
 
 

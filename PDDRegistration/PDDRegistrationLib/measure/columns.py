@@ -42,6 +42,24 @@ POINT_COLUMNS = (
     Column("Point", _("Point"), _("Label in the fixed list")),
     *_columnsOf(POINT_METRICS),
 )
+MOTION_COLUMNS = (
+    Column("Segment", _("Segment"), _("Name in the fixed segmentation")),
+    Column(
+        "Shift R", _("R"), _("Shift of the centroid to the patient's right, from the fixed to the moving scan"), "mm", 1
+    ),
+    Column("Shift A", _("A"), _("Shift of the centroid to the front"), "mm", 1),
+    Column("Shift S", _("S"), _("Shift of the centroid to the head"), "mm", 1),
+    Column(
+        "Rotation", _("Rotation"), _("Angle of the rigid motion that is nearest to the displacements"), "degrees", 1
+    ),
+    Column("Volume fixed", _("Volume fixed"), _("Volume in the fixed scan"), "ml", 1),
+    Column("Volume moving", _("Volume moving"), _("Volume that the transform takes it to"), "ml", 1),
+    Column("Displacement mean", _("Mean"), _("Mean length of the displacement over it"), "mm", 1),
+    Column("Displacement p95", _("95 %"), _("95th percentile of the length of the displacement"), "mm", 1),
+    Column("Centre R", _("Centre R"), _("Centroid in the fixed scan, where its arrow starts"), "mm", 1),
+    Column("Centre A", _("Centre A"), _("Centroid in the fixed scan, where its arrow starts"), "mm", 1),
+    Column("Centre S", _("Centre S"), _("Centroid in the fixed scan, where its arrow starts"), "mm", 1),
+)
 SUMMARY_COLUMNS = (
     Column("Measure", _("Measure"), _("What was measured")),
     Column("Before", _("Before"), _("Where the scans lie in the scene without the transform")),

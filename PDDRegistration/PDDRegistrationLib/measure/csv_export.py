@@ -13,6 +13,7 @@ from slicer.i18n import tr as _
 from ..base.files import writeWhole
 from .columns import POINT_COLUMNS, SEGMENT_COLUMNS, SUMMARY_COLUMNS
 from .metrics import POINT_METRICS, SEGMENT_METRICS
+from .motion import motionLines
 from .tables import MeasureTables, cellText
 
 CSV_HEAD = ("part", "name", "measure", "unit", "before", "after", "reference", "source")
@@ -34,7 +35,7 @@ def exportCsv(tables: MeasureTables, path: str | Path) -> None:
     writer.writerow(CSV_HEAD)
     for part, node in tables.nodes.items():
         for cells in _rows(node):
-            writer.writerows(_summaryLines(cells) if part == "summary" else _metricLines(part, cells))
+            writer.writerows(_lines(part, cells))
     failure = _("{path}: the table cannot be written ({reason}); choose another folder")
     writeWhole(path, text.getvalue().encode("utf-8-sig"), failure)
 
@@ -44,6 +45,12 @@ def _rows(node: slicer.vtkMRMLTableNode) -> Iterable[dict[str, str]]:
     columns = {node.GetColumnName(n): node.GetTable().GetColumn(n) for n in range(node.GetNumberOfColumns())}
     for row in range(node.GetNumberOfRows()):
         yield {name: cellText(column, row) for name, column in columns.items()}
+
+
+def _lines(part: str, cells: dict[str, str]) -> Iterable[tuple[str, ...]]:
+    if part == "summary":
+        return _summaryLines(cells)
+    return motionLines(cells) if part == "motion" else _metricLines(part, cells)
 
 
 def _summaryLines(cells: dict[str, str]) -> Iterable[tuple[str, ...]]:

@@ -20,3 +20,4 @@ class MeasureFindings:
     jacobian: dict[str, Any] | None
     inverseError: dict[str, Any] | None  # mm
     similarity: dict[str, Any] | None
+    motion: list[dict[str, Any]]  # a row per segment, see `matched_segments.MatchedLabelMaps.motion`

@@ -130,6 +130,7 @@ class MeasureJob(SceneJob[MeasureResult]):
             answer["jacobian"],
             answer["inverse_error_mm"],
             answer["similarity"],
+            self._organs.motion(answer["motion"]),
         )
         return MeasureResult(findings, fillMeasureTables(self.selection.transform, findings))
 

@@ -14,14 +14,15 @@ from slicer.i18n import tr as _
 
 from ..scene.nodes import isSame, nodesOfClass
 from ..scene.rollback import unchangedOnError
-from .columns import POINT_COLUMNS, SEGMENT_COLUMNS, SUMMARY_COLUMNS, Column
+from .columns import MOTION_COLUMNS, POINT_COLUMNS, SEGMENT_COLUMNS, SUMMARY_COLUMNS, Column
 from .findings import MeasureFindings
 from .metrics import SEGMENT_METRICS, SIDES
+from .motion import motionRow
 from .summary import summaryRows
 
 # The names below are stored in scenes, also in those of versions that called the measurement QA: they must stay.
 PART = "PDDRegistration.QA"
-"""Node attribute of a table: 'summary', 'segments' or 'points'."""
+"""Node attribute of a table: 'summary', 'segments', 'points' or 'motion'."""
 TRANSFORM = "PDDRegistration.QA.Transform"
 """Reference role of a table: the transform that was measured."""
 JACOBIAN = "PDDRegistration.QA.Jacobian"
@@ -30,11 +31,12 @@ JACOBIAN = "PDDRegistration.QA.Jacobian"
 
 @dataclass(frozen=True)
 class MeasureTables:
-    """Tables of one transform; segments and points are None where none were measured."""
+    """Tables of one transform; segments, points and motion are None where none were measured."""
 
     summary: slicer.vtkMRMLTableNode
     segments: slicer.vtkMRMLTableNode | None = None
     points: slicer.vtkMRMLTableNode | None = None
+    motion: slicer.vtkMRMLTableNode | None = None
 
     @property
     def transform(self) -> slicer.vtkMRMLTransformNode:
@@ -45,6 +47,7 @@ class MeasureTables:
     def nodes(self) -> dict[str, slicer.vtkMRMLTableNode]:
         """Return the existing tables by part."""
         nodes = {"summary": self.summary, "segments": self.segments, "points": self.points}
+        nodes["motion"] = self.motion
         return {part: node for part, node in nodes.items() if node is not None}
 
 
@@ -73,6 +76,8 @@ def _contents(
     segments = [_segmentRow(row) for row in findings.organs if row["dice_before"] is not None]
     if segments:
         contents["segments"] = (SEGMENT_COLUMNS, segments)
+    if findings.motion:
+        contents["motion"] = (MOTION_COLUMNS, [motionRow(row) for row in findings.motion])
     if findings.tre is not None:
         points = [(row["name"], *(row[side] for side in SIDES)) for row in findings.tre["points"]]
         contents["points"] = (POINT_COLUMNS, points)
@@ -165,6 +170,7 @@ def _newTable(transform: slicer.vtkMRMLTransformNode, part: str) -> slicer.vtkMR
         "summary": _("{transform} QA"),
         "segments": _("{transform} QA segments"),
         "points": _("{transform} QA points"),
+        "motion": _("{transform} motion"),
     }
     scene = transform.GetScene()
     name = scene.GenerateUniqueName(names[part].format(transform=transform.GetName()))

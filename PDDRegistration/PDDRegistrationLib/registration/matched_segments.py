@@ -43,3 +43,14 @@ class MatchedLabelMaps:
                 metrics = {field: value for field, value in row.items() if field.endswith(("_before", "_after"))}
                 rows.append({"name": match.fixed.name, "matched": match.how} | metrics)
         return rows
+
+    def motion(self, tables: dict[str, Any]) -> list[dict[str, Any]]:
+        """List how the transform moves every matched segment of the fixed scan: a row with the segment's name each.
+
+        tables: the worker's answer, a table (`pddnet.evaluation.motion.motion_table`) by the pairs' names.
+        """
+        rows = []
+        for name, table in tables.items():
+            pairs = self.shared[int(name)].pairs
+            rows += [row | {"name": pairs[int(row["name"]) - 1].fixed.name} for row in table]
+        return rows

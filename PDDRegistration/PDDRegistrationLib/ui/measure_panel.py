@@ -21,6 +21,7 @@ from pddnet.errors import InputError
 from ..base.parameter_node import ParameterNodeClass
 from ..measure.csv_export import exportCsv
 from ..measure.measurement import MeasureJob, MeasureResult
+from ..measure.motion import arrowsOf, removeArrows, showArrows
 from ..measure.plot import diceChart, showChart
 from ..measure.plot_bars import NamedBars
 from ..measure.selection import MeasureSelection
@@ -71,10 +72,12 @@ class MeasurePanel:
             "summary": TableView(ui.measureSummaryTab),
             "segments": TableView(ui.measureSegmentsTab),
             "points": TableView(ui.measurePointsTab),
+            "motion": TableView(ui.measureMotionTab),
         }
         ui.measureButton.connect("clicked(bool)", self._onMeasureClicked)
         ui.measureExportButton.connect("clicked(bool)", self._onExportClicked)
         self._plotButton = PlotButton(ui.measurePlotButton, self._onPlotClicked)
+        ui.measureArrowsButton.connect("clicked(bool)", self._onArrowsClicked)
 
     def show(self, parameters: RegistrationParameters | None) -> None:
         """Bind the widgets to the scene; None unbinds them.
@@ -199,12 +202,36 @@ class MeasurePanel:
         for part, view in self._views.items():
             view.show(nodes.get(part))
         tabs = self.ui.measureTabs
-        for part, tab in (("segments", self.ui.measureSegmentsTab), ("points", self.ui.measurePointsTab)):
+        parts = {"segments": self.ui.measureSegmentsTab, "points": self.ui.measurePointsTab}
+        parts["motion"] = self.ui.measureMotionTab
+        for part, tab in parts.items():
             tabs.setTabEnabled(tabs.indexOf(tab), part in nodes)
         tabs.visible = bool(nodes)
         self.ui.measureSummaryLabel.text = summary
         self.ui.measureExportButton.enabled = tables is not None
         self.ui.measurePlotButton.enabled = "segments" in nodes
+        self._updateArrows(transform, nodes.get("motion"))
+
+    def _updateArrows(
+        self, transform: slicer.vtkMRMLTransformNode | None, motion: slicer.vtkMRMLTableNode | None
+    ) -> None:
+        """Let arrows that are shown follow the table; remove them where there is none any more."""
+        shown = transform is not None and transform.GetScene() is not None and arrowsOf(transform) is not None
+        if shown and motion is not None:
+            showArrows(transform, motion)
+        elif shown:
+            removeArrows(transform)
+        self.ui.measureArrowsButton.enabled = motion is not None
+        self.ui.measureArrowsButton.checked = shown and motion is not None
+
+    def _onArrowsClicked(self, checked: bool = False) -> None:
+        tables = self._tables()
+        if tables is None or tables.motion is None:
+            self.ui.measureArrowsButton.checked = False
+        elif checked:
+            showArrows(tables.transform, tables.motion)
+        else:
+            removeArrows(tables.transform)
 
     def _tables(self) -> MeasureTables | None:
         """Return the tables of the chosen transform; where they are gone, show a message and return None."""

@@ -16,6 +16,7 @@ from ..base.qt_text import showText
 from ..base.result_texts import stageText, summaryText
 from ..registration.job import RegistrationJob, Result, reportOf
 from ..registration.outputs import OUTPUTS, outputName
+from ..registration.page_job import pageSubject
 from ..registration.parameters import RegistrationParameters
 from ..registration.run_times import rememberRun
 from ..registration.selection import NODES, OutputTaken, Selection
@@ -26,6 +27,7 @@ from .binding import Binding
 from .compare_panel import ComparePanel
 from .double_click import DoubleClick
 from .masks_and_landmarks_panel import MasksAndLandmarksPanel
+from .page_panel import PagePanel
 from .run_log import MOST_LINES, RunLog
 from .run_report import privateNames, runReport, saveRunReport
 from .settings_panel import SettingsPanel, adjustOf
@@ -50,6 +52,7 @@ class RegistrationPanel:
         self._settings = SettingsPanel(ui, lambda: logic.worker)
         self._start = MasksAndLandmarksPanel(ui, compare.showAfter, self._updateApply)
         self._structures = StructuresPanel(ui.structuresTable)
+        self._page = PagePanel(ui, logic)
         ui.logText.maximumBlockCount = MOST_LINES
         self._log = RunLog(ui.logText.appendPlainText)
         ui.copyLogButton.connect("clicked(bool)", self._onCopyLogClicked)
@@ -80,6 +83,7 @@ class RegistrationPanel:
 
     def cancel(self) -> None:
         """Cancel a run, if there is one."""
+        self._page.cancel()
         if self._job is not None and self._job.isRunning:
             self._job.cancel()
 
@@ -243,11 +247,14 @@ class RegistrationPanel:
             self._showReport(reportOf(transform))
         except (LookupError, TypeError, ValueError, AttributeError):  # another version wrote it
             self._showReport(None)
+        self._page.show(pageSubject(transform, uncertainty, expectedError))
 
     def _showReport(self, report: dict[str, Any] | None) -> None:
         """Show the verdict and the structures of a report; None for nothing."""
         showText(self.ui.verdictLabel, summaryText(report) if report else "")
         self._structures.show(report)
+        if report is None:
+            self._page.show(None)
 
     def _mapsOf(self, transform: slicer.vtkMRMLTransformNode | None) -> tuple[Image | None, Image | None]:
         """Return uncertainty and expected error of the last result; None of others, which do not store them."""

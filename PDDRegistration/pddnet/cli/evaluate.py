@@ -10,8 +10,9 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from ..evaluation import metrics, report
+from ..evaluation.motion import label_motion, motion_csv, motion_table
 from ..io import volumes
-from ..io.atomic_outputs import REPORTS
+from ..io.atomic_outputs import REPORTS, TABLES
 from ..io.landmarks import match_points
 from ..io.transforms import read_transform
 from .console import Console
@@ -26,38 +27,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "Measure any ITK transform (fixed to moving), also one that another program made."
     parser.add_argument("--fixed-labels", metavar="A", help="label map of the fixed scan")
     parser.add_argument("--moving-labels", metavar="B", help="label map of the moving scan")
-    parser.add_argument("--transform", required=True, metavar="T", help="any ITK transform or displacement image")
+    parser.add_argument(
+        "--transform", required=True, metavar="T", help="any ITK transform, displacement image or DICOM registration"
+    )
     parser.add_argument(
         "--fixed-points", metavar="P", help="landmarks: CSV with name,x,y,z (LPS mm), .mrk.json or .fcsv"
     )
     parser.add_argument("--moving-points", metavar="Q", help="the landmarks of the same names in the moving scan")
     parser.add_argument("--json", metavar="R", help="the same numbers as a JSON file")
+    parser.add_argument(
+        "--output-motion",
+        metavar="M.csv",
+        help="shift, rotation and volume change of every label; --fixed-labels suffice for it",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the subcommand and return its exit code. Raise InputError or Stopped."""
-    for kind in ("labels", "points"):
-        if bool(getattr(args, f"fixed_{kind}")) != bool(getattr(args, f"moving_{kind}")):
-            raise InputError(f"--fixed-{kind} and --moving-{kind} belong together; give both or neither")
-    if not (args.fixed_labels or args.fixed_points):
-        raise InputError("there is nothing to measure by; give --fixed-labels and --moving-labels, or points")
+    _check_arguments(args)
     paths = {name: getattr(args, name) for name in _INPUTS if getattr(args, name) is not None}
     for path in paths.values():
         volumes.check_readable(path)
     console = Console()
-    with output_files({"json": (args.json, REPORTS)}, paths.values()) as outputs:
+    targets = {"json": (args.json, REPORTS), "motion": (args.output_motion, TABLES)}
+    with output_files(targets, paths.values()) as outputs:
         transform = read_transform(args.transform)
-        labels, warnings = _measure_labels(args, transform)
+        labels, motion, warnings = _measure_labels(args, transform)
         tre, more = _measure_points(args, transform)
         warnings = report.unique(warnings + more)
         summary = {
             "command": "evaluate",
             "labels": labels,
+            "motion": motion,
             "tre_mm": tre,
             "warnings": warnings,
             "inputs": paths,
             "versions": report.versions(),
         }
+        outputs.write_text("motion", motion_csv(motion))
         outputs.write_text("json", report.to_json(summary))
         outputs.commit()
         if labels:
@@ -69,12 +76,30 @@ def run(args: argparse.Namespace) -> int:
     return OK
 
 
-def _measure_labels(args: argparse.Namespace, transform: sitk.Transform) -> tuple[dict[str, Any] | None, list[str]]:
+def _check_arguments(args: argparse.Namespace) -> None:
+    alone = bool(args.fixed_labels and args.output_motion)  # the motion needs no moving labels
+    if bool(args.fixed_labels) != bool(args.moving_labels) and not alone:
+        raise InputError("--fixed-labels and --moving-labels belong together; give both or neither")
+    if bool(args.fixed_points) != bool(args.moving_points):
+        raise InputError("--fixed-points and --moving-points belong together; give both or neither")
+    if args.output_motion and not args.fixed_labels:
+        raise InputError("--output-motion needs --fixed-labels, the structures whose motion is measured")
+    if not (args.fixed_labels or args.fixed_points):
+        raise InputError("there is nothing to measure by; give --fixed-labels and --moving-labels, or points")
+
+
+def _measure_labels(
+    args: argparse.Namespace, transform: sitk.Transform
+) -> tuple[dict[str, Any] | None, list[dict[str, Any]], list[str]]:
+    """Return the label section, the table of motion, and warnings."""
     if not args.fixed_labels:
-        return None, []
+        return None, [], []
     fixed, warnings = volumes.read_labels(args.fixed_labels)
+    motion = motion_table(label_motion(fixed, transform))
+    if not args.moving_labels:
+        return None, motion, warnings
     moving, more = volumes.read_labels(args.moving_labels)
-    return report.measured_labels(fixed, moving, transform), warnings + more
+    return report.measured_labels(fixed, moving, transform), motion, warnings + more
 
 
 def _measure_points(args: argparse.Namespace, transform: sitk.Transform) -> tuple[dict[str, Any] | None, list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,19 @@ from ..core.preset_overrides import adjusted
 from ..core.presets import DEVICES, PRESETS, Preset, find_preset
 from ..errors import InputError
 from ..evaluation import report
+from ..evaluation.motion import motion_csv
 from ..io import volumes
+from ..io.dicom_objects import load_pydicom
+from ..io.dicom_reg_writer import Series, read_series, registration_object
 from ..io.landmark_init import affine_transform, start_from_points
 from ..io.landmarks import match_points
 from ..io.transforms import read_transform
 from ..io.weights_file import PDD, SEMANTIC, read_weights
 from ..matching.progress import Clock
+from ..page.page import TITLE, html_page
+from ..page.pictures import check_matplotlib, draw
 from ..run import outputs as run_outputs
-from ..run.outputs import REPORT, OutputFile, argument_of, write_outputs
+from ..run.outputs import DICOM_REGISTRATION, MOTION, PAGE, REPORT, OutputFile, argument_of, write_outputs
 from ..run.registration import FinishedRun, RunInputs, check_device, register
 from .console import Console
 from .exit_codes import OK, VERDICT_FAILED
@@ -71,6 +77,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         outputs.add_argument(
             output.option, required=output.required, metavar=output.metavar, help=output.help, dest=output.argument
         )
+    outputs.add_argument("--report-title", metavar="TEXT", help="heading of the page")
+    outputs.add_argument(
+        "--report-names", action="store_true", help="show the files on the page; their names may tell the patient's"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -85,6 +95,7 @@ def run(args: argparse.Namespace) -> int:
         check_device(args.device)
         clock.lap("start")
         console(0.0, "reading")
+        series = _series(args) if DICOM_REGISTRATION.key in outputs else None
         inputs = _read(args)
         clock.lap("read")
         weights = Path(args.weights) if args.weights else None
@@ -92,10 +103,19 @@ def run(args: argparse.Namespace) -> int:
         console.clear()
         console(1.0, "writing")
         write_outputs(outputs, done)
+        if series:
+            fixed, moving = series
+            found = done.registration.linear or done.registration.field
+            outputs.write_bytes(DICOM_REGISTRATION.key, registration_object(found, fixed, moving, datetime.now()))
         clock.lap("write")
         labels = _measure(done)
+        outputs.write_text(MOTION.key, motion_csv(done.motion))
         clock.lap("measure")
         summary = done.report(clock, inverse="inverse" in outputs, labels=labels, inputs=paths, outputs=outputs.paths)
+        if PAGE.key in outputs:
+            console(1.0, "drawing")
+            outputs.write_text(PAGE.key, _page(args, done, summary))
+            console.clear()
         outputs.write_text(REPORT.key, report.to_json(summary))
         outputs.commit()
         _print(console, summary)
@@ -103,8 +123,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _output_files() -> tuple[OutputFile, ...]:
-    """List all files that can be written; the report comes last: if it exists, the run was complete."""
-    return (*run_outputs.OUTPUTS, REPORT)
+    """List all files that can be written; the report is written last: if it exists, the run was complete."""
+    return (*run_outputs.OUTPUTS, REPORT, PAGE, MOTION, DICOM_REGISTRATION)
 
 
 def _preset(args: argparse.Namespace) -> Preset:
@@ -120,6 +140,12 @@ def _preset(args: argparse.Namespace) -> Preset:
 
 def _check_arguments(args: argparse.Namespace) -> None:
     _preset(args)
+    if args.output_dicom_reg:
+        load_pydicom()
+    if args.report_html:
+        check_matplotlib(PAGE.option)
+    elif args.report_title or args.report_names:
+        raise InputError("--report-title and --report-names belong to --report-html; give it too, or leave them out")
     check_transform_type(args.transform_type)
     if bool(args.fixed_points) != bool(args.moving_points):
         raise InputError("--fixed-points and --moving-points belong together; give both or neither")
@@ -133,8 +159,10 @@ def _check_arguments(args: argparse.Namespace) -> None:
 
 
 def _check_labels(args: argparse.Namespace) -> None:
-    if args.fixed_labels and not args.moving_labels:
+    if args.fixed_labels and not (args.moving_labels or args.output_motion):  # the motion needs those of one side only
         raise InputError("--fixed-labels needs --moving-labels, to compare with; give both or neither")
+    if args.output_motion and not (args.fixed_labels or _preset(args).semantic):
+        raise InputError("--output-motion needs --fixed-labels, or a preset that names structures, such as default")
     wanted = [output for output in run_outputs.OUTPUTS if getattr(args, output.argument)]
     for output in wanted:
         if output.only_ct and not _preset(args).hu:
@@ -176,6 +204,15 @@ def _read(args: argparse.Namespace) -> RunInputs:
 def _measure(done: FinishedRun) -> dict[str, Any] | None:
     fixed, moving = done.inputs.fixed_labels, done.inputs.moving_labels
     return done.measured_labels(fixed, moving) if fixed is not None and moving is not None else None
+
+
+def _series(args: argparse.Namespace) -> tuple[Series, Series]:
+    return read_series(Path(args.fixed)), read_series(Path(args.moving))
+
+
+def _page(args: argparse.Namespace, done: FinishedRun, summary: dict[str, Any]) -> str:
+    title = args.report_title or TITLE
+    return html_page(summary, draw(done.subject), names=args.report_names, title=title, now=datetime.now())
 
 
 def _print(console: Console, summary: dict[str, Any]) -> None:

@@ -35,14 +35,20 @@ def projected(affine: Affine, transform_type: str, centre: np.ndarray) -> Affine
     """
     if transform_type == AFFINE:
         return affine
-    matrix = _rotation(affine.matrix) * (_scale(affine.matrix) if transform_type == SIMILARITY else 1.0)
+    matrix = nearest_rotation(affine.matrix) * (_scale(affine.matrix) if transform_type == SIMILARITY else 1.0)
     return Affine(matrix, affine.points(centre) - matrix @ centre)
 
 
-def _rotation(matrix: np.ndarray) -> np.ndarray:
+def nearest_rotation(matrix: np.ndarray) -> np.ndarray:
     """Return the rotation (3, 3) that is nearest to a matrix; it never mirrors."""
     u, _, v = np.linalg.svd(matrix)
     return u @ np.diag([1.0, 1.0, np.linalg.det(u @ v)]) @ v
+
+
+def angle_degrees(rotation: np.ndarray) -> float:
+    """Return the angle of a rotation (3, 3) about its axis, 0..180 degrees."""
+    across = rotation[[2, 0, 1], [1, 2, 0]] - rotation[[1, 2, 0], [2, 0, 1]]
+    return float(np.degrees(np.arctan2(np.linalg.norm(across), np.trace(rotation) - 1.0)))
 
 
 def _scale(matrix: np.ndarray) -> float:
@@ -73,9 +79,7 @@ class LinearTransform:
     @property
     def rotation_degrees(self) -> float:
         """Return the angle of its rotation about one axis, 0..180; of an affine map that of the nearest rotation."""
-        turn = _rotation(self.affine.matrix)
-        across = np.array([turn[2, 1] - turn[1, 2], turn[0, 2] - turn[2, 0], turn[1, 0] - turn[0, 1]])
-        return float(np.degrees(np.arctan2(np.linalg.norm(across), np.trace(turn) - 1.0)))
+        return angle_degrees(nearest_rotation(self.affine.matrix))
 
     @property
     def scaling(self) -> float:

@@ -1,4 +1,4 @@
-"""Define what is known of structures: named in one scan (`StructureMap`), compared in two (`StructureFit`)."""
+"""Define what is known of structures: named in one scan (`StructureMap`), compared and moved (`StructureFit`)."""
 
 from __future__ import annotations
 
@@ -31,6 +31,29 @@ class StructureMap:
 
 
 @dataclass(frozen=True)
+class Motion:
+    """How a transform moves one structure of the fixed scan to where the moving scan shows it.
+
+    Attributes:
+        centre_lps_mm: its centroid in the fixed scan.
+        shift_ras_mm: of its centroid, towards the patient's right, front and head.
+        rotation_degrees: of the rigid map that fits the displacements best, 0..180; None of a structure as thin as a
+            line, which may turn about itself unseen.
+        fixed_ml: its volume in the fixed scan.
+        moving_ml: the volume that the transform takes it to.
+        mean_mm, p95_mm: mean and 95th percentile of the length of the displacement over it.
+    """
+
+    centre_lps_mm: Vector
+    shift_ras_mm: Vector
+    rotation_degrees: float | None
+    fixed_ml: float
+    moving_ml: float
+    mean_mm: float
+    p95_mm: float
+
+
+@dataclass(frozen=True)
 class StructureFit:
     """How well one structure of the moving scan, warped, lies on its fellow in the fixed scan.
 
@@ -49,6 +72,7 @@ class StructureFit:
         surface_mm: mean distance of the surfaces, both ways.
         certainty: mean probability of its voxels in the scan where the network is less sure, 0..1.
         expected_error_mm: mean of the expected error over it in the fixed scan; None where that lacks it, or unknown.
+        motion: how the transform moves what both scans show of it; None where it is not compared.
     """
 
     name: str
@@ -62,6 +86,7 @@ class StructureFit:
     surface_mm: float | None
     certainty: float
     expected_error_mm: float | None = None
+    motion: Motion | None = None
 
     @property
     def shift_mm(self) -> float | None:

@@ -35,6 +35,9 @@ def registration_report(
     seconds: dict[str, float],
     warnings: Iterable[str] = (),
     labels: dict[str, Any] | None = None,
+    motion: list[dict[str, Any]] | None = None,
+    settings: dict[str, Any] | None = None,
+    weights: dict[str, str] | None = None,
     inputs: dict[str, str] | None = None,
     outputs: dict[str, str] | None = None,
     inverse_residual: float | None = None,
@@ -45,6 +48,9 @@ def registration_report(
         determinant: (D, H, W) of the result's field, from `DisplacementField.jacobian_determinant`.
         seconds: per stage of the whole command, in order; the stages of `result` are added where missing.
         labels: see `label_section`.
+        motion: see `motion.motion_table`.
+        settings: what the user chose, beside the preset's name.
+        weights: SHA-256 of the networks' weights, by file name.
         inverse_residual: mm, of the inverse that was written, if one was.
     """
     verdict = result.verdict
@@ -63,6 +69,8 @@ def registration_report(
         "linear": linear_section(result.linear),
         "diffeomorphic": result.diffeomorphic,
         "preset": result.preset,
+        "settings": settings or {},
+        "weights": weights or {},
         "device": result.device,
         "seconds": stages,
         "jacobian": {"region": region, **statistics},
@@ -70,6 +78,7 @@ def registration_report(
         "inverse_residual_mm": inverse_residual,
         "labels": labels,
         "structures": structure_section(result.structures) if result.structures else None,
+        "motion": motion or [],
         "grids": {
             "fixed": grid_section(fixed.grid),
             "moving": grid_section(moving_grid),
@@ -145,6 +154,8 @@ def measured_labels(
 def structure_section(fits: tuple[StructureFit, ...]) -> dict[str, Any]:
     """Build the report's section of the structures that the network names: a sentence, and a row each, worst first."""
     table = [dataclasses.asdict(fit) | {"shift_mm": fit.shift_mm} for fit in worst_first(fits)]
+    for row in table:
+        del row["motion"]  # has a section of its own
     return {"summary": structure_summary(fits), "table": table}
 
 

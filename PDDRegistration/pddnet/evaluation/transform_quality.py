@@ -36,12 +36,14 @@ def jacobian(transform: sitk.Transform | DisplacementField, fixed: Image) -> dic
         the statistics, region ('fixed body' or 'fixed view') and spacing_mm of the grid that they were taken on: a
         `DisplacementField`'s own, else one over the fixed scan as fine as the transform, as far as memory allows.
     """
-    if isinstance(transform, DisplacementField):
-        field = transform
-    else:
-        field = DisplacementField.from_transform(transform, _grid(fixed.grid, _sampling_mm(transform)))
+    field = transform if isinstance(transform, DisplacementField) else sampled(transform, fixed.grid)
     statistics, region = jacobian_in_body(field.jacobian_determinant(), field.grid, fixed)
     return {"region": region, "spacing_mm": float(field.grid.spacing.max()), **statistics}
+
+
+def sampled(transform: sitk.Transform, fixed_grid: Grid) -> DisplacementField:
+    """Sample a transform on a grid over the fixed scan, as fine as it is itself, as far as memory allows."""
+    return DisplacementField.from_transform(transform, _grid(fixed_grid, _sampling_mm(transform)))
 
 
 def jacobian_in_body(determinant: np.ndarray, grid: Grid, fixed: Image) -> tuple[dict[str, float], str]:

@@ -28,6 +28,9 @@ from .volumes import check_whole
 IMAGES = (".nii.gz", ".nii", ".nrrd", ".mha")  # one file each: a pair of files could not be renamed as one
 TRANSFORMS = (".h5", ".hdf5", ".tfm", ".txt", ".mat", *IMAGES)
 REPORTS = (".json",)
+TABLES = (".csv",)
+PAGES = (".html", ".htm")
+OBJECTS = (".dcm",)
 _HOST = zlib.crc32(socket.gethostname().encode())
 _STALE = re.compile(r"^\.pddnet-([0-9a-f]+)-(\d+)-")
 _DAY_SECONDS = 86400.0
@@ -104,6 +107,10 @@ class OutputFiles:
         """Write a text file in UTF-8, if wanted. Raises InputError where it cannot be written whole."""
         self._write(name, lambda path: path.write_text(text, encoding="utf-8"), lambda path: None)
 
+    def write_bytes(self, name: str, content: bytes) -> None:
+        """Write a file of these bytes, if wanted. Raises InputError where it cannot be written whole."""
+        self._write(name, lambda path: path.write_bytes(content), lambda path: _check_size(path, len(content)))
+
     def commit(self) -> None:
         """Give every file its name; a signal waits until the last one has it. Raises InputError where that fails."""
         with _uninterrupted():
@@ -133,6 +140,11 @@ class OutputFiles:
         except (OSError, RuntimeError, InputError) as error:
             reason = getattr(error, "strerror", None) or "it could not be written completely"
             raise InputError(f"{target}: {reason}; free space on that disk or choose another folder") from error
+
+
+def _check_size(path: Path, size: int) -> None:
+    if path.stat().st_size != size:
+        raise InputError(f"{path}: what was written differs")
 
 
 def sweep(folder: Path) -> None:

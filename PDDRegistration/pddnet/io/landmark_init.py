@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import SimpleITK as sitk
 
+from ..core.linear import nearest_rotation
 from ..errors import InputError
 
 LEAST_SIZE_MM = 10.0  # root of the summed squared distances from the centre: closer points give no angle
@@ -64,9 +65,7 @@ def _rotation(fixed: np.ndarray, moving: np.ndarray) -> np.ndarray:
     if min(_flatness(fixed), _flatness(moving)) < LEAST_FLATNESS:
         axis = _line(fixed)
         return _shortest(axis, _line_along(moving, fixed @ axis))
-    u, _, v = np.linalg.svd(moving.T @ fixed)
-    no_mirror = np.diag([1.0, 1.0, np.linalg.det(u @ v)])
-    return u @ no_mirror @ v
+    return nearest_rotation(moving.T @ fixed)
 
 
 def _flatness(points: np.ndarray) -> float:

@@ -18,6 +18,8 @@ import SimpleITK as sitk
 from ..core.field import IMAGE_ENDINGS, DisplacementField
 from ..core.linear import LinearTransform
 from ..errors import InputError
+from .dicom_objects import is_dicom
+from .dicom_reg_reader import read_registration
 from .nifti_headers import check_header
 from .quiet import quiet
 from .volumes import check_readable, check_whole
@@ -27,7 +29,7 @@ _HDF5_HEADER_BYTES = 65536  # more than ITK needs beside the values
 
 
 def read_transform(path: str | Path) -> sitk.Transform:
-    """Read any 3-D ITK transform file, or a displacement image; fixed to moving points, LPS mm.
+    """Read any 3-D ITK transform file, a displacement image or a DICOM registration; fixed to moving points, LPS mm.
 
     Raises:
         InputError: the file is missing, truncated, not a transform, or not 3-D.
@@ -113,6 +115,8 @@ def _reserve(path: Path, size: int) -> None:
 def _parse(path: Path) -> sitk.Transform:
     if not path.is_file():
         raise InputError(f"{path}: no such transform file")
+    if is_dicom(path):
+        return read_registration(path)
     try:
         if path.name.lower().endswith(IMAGE_ENDINGS):
             return sitk.DisplacementFieldTransform(sitk.ReadImage(str(path), sitk.sitkVectorFloat64))

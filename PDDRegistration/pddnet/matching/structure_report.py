@@ -14,6 +14,7 @@ from ..core.grid import Grid
 from ..core.image import Image
 from ..core.structures import ASTRAY, DOUBTFUL, NOT_COMPARED, OK, StructureFit, StructureMap, Vector
 from ..evaluation.metrics import average_surface_distance, surface_distances
+from ..evaluation.motion import label_motion
 from ..features.label_table import LEVELS, NUMBER, STRUCTURES
 from ..tensor.convert import to_array
 from ..tensor.execution import ALONE, Work
@@ -61,10 +62,13 @@ def compare_structures(
     volumes = [_volumes_ml(image) for image in numbers]
     certainty = np.minimum(*(_certainty(*each) for each in zip(numbers, (fixed.named, moving.named), strict=True)))
     errors = {} if error is None else _mean_errors(numbers[0], error)
+    motion = label_motion(Image(pair.fixed, pair.grid), field.to_sitk())
+    work.tick()
     fits = []
     for number in np.flatnonzero(np.maximum(*volumes) >= LEAST_ML):
         found = _fit(pair, int(number), float(volumes[0][number]), float(volumes[1][number]), certainty[number])
-        fits.append(dataclasses.replace(found, expected_error_mm=errors.get(int(number))))
+        moved = None if found.verdict == NOT_COMPARED else motion[int(number)]
+        fits.append(dataclasses.replace(found, expected_error_mm=errors.get(int(number)), motion=moved))
         work.tick()
     return tuple(fits)
 

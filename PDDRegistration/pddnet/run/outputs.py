@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ..core.field import DisplacementField
 from ..core.image import Image
 from ..core.linear import LinearTransform
-from ..io.atomic_outputs import IMAGES, REPORTS, TRANSFORMS, OutputFiles
+from ..io.atomic_outputs import IMAGES, OBJECTS, PAGES, REPORTS, TABLES, TRANSFORMS, OutputFiles
 from .registration import FinishedRun
 
 
@@ -138,6 +138,27 @@ REPORT = OutputFile(  # not in the table: it describes all others, so it is writ
     metavar="R.json",
     help="everything that is known about the result",
     endings=REPORTS,
+)
+MOTION = OutputFile(
+    key="motion",
+    option="--output-motion",
+    metavar="M.csv",
+    help="shift, rotation and volume change of every structure",
+    endings=TABLES,
+)
+DICOM_REGISTRATION = OutputFile(
+    key="dicom_reg",
+    option="--output-dicom-reg",
+    metavar="X.dcm",
+    help="the transform as a DICOM registration object",
+    endings=OBJECTS,
+)
+PAGE = OutputFile(
+    key="page",
+    option="--report-html",
+    metavar="PAGE.html",
+    help="one page with pictures, tables, verdict and settings",
+    endings=PAGES,
 )
 
 

@@ -15,8 +15,11 @@ from ..core.linear import DEFORMABLE
 from ..core.presets import Preset
 from ..core.result import Progress, Registration
 from ..evaluation import report
+from ..evaluation.motion import label_motion, motion_table
 from ..io.validation import check_overlap
 from ..matching.progress import Clock
+from ..page.pictures import Subject
+from . import provenance
 
 
 @dataclass
@@ -48,6 +51,8 @@ class FinishedRun:
 
     registration: Registration
     inputs: RunInputs
+    preset: Preset
+    weights: Path | None = None  # of the user's own training
 
     @cached_property
     def determinant(self) -> Image:
@@ -63,6 +68,21 @@ class FinishedRun:
     @cached_property
     def _inverse(self) -> tuple[DisplacementField, float]:
         return self.registration.inverse(self.inputs.moving.grid)
+
+    @property
+    def subject(self) -> Subject:
+        """Return what the pictures of a page show."""
+        inputs, found = self.inputs, self.registration
+        maps = found.expected_error, found.uncertainty
+        scans = inputs.fixed, inputs.moving
+        return Subject(*scans, found.to_sitk(), found.field, *maps, inputs.initial_transform, self.preset.hu)
+
+    @cached_property
+    def motion(self) -> list[dict[str, Any]]:
+        """Measure how the labels of the fixed scan, and the structures that the network named, move and grow."""
+        labels = self.inputs.fixed_labels
+        by_label = {} if labels is None else label_motion(labels, self.registration.to_sitk())
+        return motion_table(by_label, self.registration.structures)
 
     def measured_labels(self, fixed: Image, moving: Image) -> dict[str, Any]:
         """Measure two label maps under the transform; return a label section, see `report.label_section`."""
@@ -96,6 +116,9 @@ class FinishedRun:
             seconds=clock.seconds,
             warnings=self.inputs.warnings,
             labels=labels,
+            motion=self.motion,
+            settings=provenance.settings(self.inputs, self.preset),
+            weights=provenance.weights_used(self.preset, self.weights),
             inputs=inputs,
             outputs=outputs,
             inverse_residual=self._inverse[1] if inverse else None,
@@ -146,4 +169,4 @@ def register(
         progress=progress,
     )
     clock.add(registration.seconds)
-    return FinishedRun(registration, inputs)
+    return FinishedRun(registration, inputs, preset, weights)

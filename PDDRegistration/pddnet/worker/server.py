@@ -3,7 +3,7 @@
 Requests arrive on standard input, answers leave on standard output: JSON, one ASCII line each. Arrays travel as files
 in a private folder (`messages`).
 
-    in    {"do": "register" | "warp" | "evaluate" | "warm", "id": 1, ...}   see `tasks`
+    in    {"do": "register" | "warp" | "evaluate" | "page" | "warm", "id": 1, ...}   see `tasks`
           {"do": "cancel", "id": 1}, {"do": "quit"}
     out   {"hello": {"protocol", "version", "pid", "file", "python"}}       the first line
           {"id": 1, "progress": 0.4, "stage": "match 1"}

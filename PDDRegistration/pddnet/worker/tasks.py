@@ -6,7 +6,9 @@ returns the answer's fields. Transforms map fixed to moving points in LPS mm.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -18,14 +20,17 @@ from ..core.hounsfield import PADDING_HU
 from ..core.image import Image
 from ..core.linear import DEFORMABLE, check_transform_type
 from ..core.preset_overrides import adjusted
-from ..core.presets import find_preset
+from ..core.presets import PRESETS, find_preset
 from ..core.result import Progress
 from ..errors import InputError
 from ..evaluation import metrics, report, transform_quality
+from ..evaluation.motion import label_motion, motion_table
 from ..io.landmark_init import affine_transform
 from ..io.validation import check_volume
 from ..io.volumes import fit_labels, fit_mask
 from ..matching.progress import Clock
+from ..page.page import TITLE, html_page
+from ..page.pictures import Subject, check_matplotlib, draw
 from ..run import outputs as run_outputs
 from ..run.registration import FinishedRun, RunInputs, check_device
 from ..run.registration import register as run_registration
@@ -188,11 +193,13 @@ def evaluate(
         names, fixed_points, moving_points: corresponding landmarks, (N, 3) LPS mm.
 
     Returns:
-        evaluation (a label section by name), tre_mm, jacobian, inverse_error_mm and similarity; see
+        evaluation (a label section by name), motion (a table by name, of the fixed label maps; see
+        `motion.motion_table`), tre_mm, jacobian, inverse_error_mm and similarity; see
         `report.tre_section` and `measuring`. Sections that were not requested are None.
     """
     itk = as_transform(transform)
     evaluation = _compared(progress, itk, labels or {}, grid)
+    motion = {name: motion_table(label_motion(pair["fixed"], itk)) for name, pair in (labels or {}).items()}
     tre = jacobian = error = similarity = None
     if fixed_points is not None and moving_points is not None:
         tre = _target_errors(itk, fixed_points, moving_points, names)
@@ -207,6 +214,7 @@ def evaluate(
         similarity = transform_quality.similarity(fixed, moving, itk)
     return {
         "evaluation": evaluation,
+        "motion": motion,
         "tre_mm": tre,
         "jacobian": jacobian,
         "inverse_error_mm": error,
@@ -214,11 +222,47 @@ def evaluate(
     }
 
 
+def page(
+    progress: Progress,
+    *,
+    report: dict[str, Any],
+    fixed: Image,
+    moving: Image,
+    transform: Transform,
+    error: Image | None = None,
+    spread: Image | None = None,
+    title: str = TITLE,
+) -> dict[str, Any]:
+    """Make the page of a registration, see `pddnet.page`, without torch.
+
+    Args:
+        report: of the registration, as `register` returned it; its "labels" may be filled in.
+        error, spread: expected error and uncertainty, mm, where they are known.
+
+    Returns:
+        html: the page's text.
+
+    Raises:
+        InputError: matplotlib is missing, or an input cannot be used.
+    """
+    importlib.invalidate_caches()  # it may have been installed since this process began
+    check_matplotlib("the page")
+    inputs = _checked(fixed, moving)
+    itk = as_transform(transform)
+    field = transform if isinstance(transform, DisplacementField) else transform_quality.sampled(itk, fixed.grid)
+    preset = PRESETS.get(report["preset"].removesuffix(" (changed)"))
+    hu = preset is None or preset.hu
+    progress(0.0, "draw")
+    pictures = draw(Subject(inputs.fixed, inputs.moving, itk, field, error, spread, hu=hu))
+    return {"html": html_page(report, pictures, title=title, now=datetime.now())}
+
+
 TASKS: dict[str, Callable[..., dict[str, Any]]] = {
     "warm": warm,
     "register": register,
     "warp": warp,
     "evaluate": evaluate,
+    "page": page,
 }
 
 

@@ -298,13 +298,13 @@ def test_measuring_again_fills_the_same_tables_and_removes_what_is_no_longer_so(
 
     first = measure(worker, scene.selection(transform)).tables
     assert {node.GetName() for node in first.nodes.values()} == {
-        "Größe, a QA", "Größe, a QA segments", "Größe, a QA points",
+        "Größe, a QA", "Größe, a QA segments", "Größe, a QA points", "Größe, a motion",
     }  # fmt: skip
     other = mrml.add_linear(slicer.mrmlScene, np.eye(3), [0.0, 0, 0], name="other")
     theirs = measure(worker, scene.selection(other, *MEASURED)).tables
     again = measure(worker, scene.selection(transform, "fixedVolume", "fixedSegmentation", "movingSegmentation")).tables
     assert (again.summary, again.segments, again.points) == (first.summary, first.segments, None)
-    assert count("vtkMRMLTableNode") == 5
+    assert count("vtkMRMLTableNode") == 7
     assert measureTablesOf(other) == theirs
     assert measureTablesOf(None) is None
 
@@ -322,7 +322,7 @@ def test_tables_and_chart_are_found_again_in_a_loaded_scene(host, scene, transfo
     host.closeScene()
     slicer.util.loadScene(str(tmp_path / "scene.mrb"))
     loaded = measureTablesOf(slicer.mrmlScene.GetFirstNodeByName("Größe, a"))
-    assert set(loaded.nodes) == {"summary", "segments", "points"}
+    assert set(loaded.nodes) == {"summary", "segments", "points", "motion"}
     assert jacobianOf(loaded)["folding_percent"] == 0
     exportCsv(loaded, tmp_path / "b.csv")
     assert (tmp_path / "b.csv").read_text("utf-8-sig") == (tmp_path / "a.csv").read_text("utf-8-sig")

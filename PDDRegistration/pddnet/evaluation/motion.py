@@ -1,0 +1,127 @@
+"""Motion and volume change of structures under a transform, and their table: in reports, as CSV and as text."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+from scipy import ndimage
+
+from ..core.field import DisplacementField
+from ..core.grid import Grid
+from ..core.image import Image
+from ..core.linear import angle_degrees, nearest_rotation
+from ..core.structures import Motion, StructureFit
+
+SAMPLING_MM = 2.0  # between the voxels at which a structure's displacement is looked up; finer scans skip some
+THIN = 1e-6  # of its squared extent: a structure less wide than this share is a line, whose turn is not known
+LABEL, NETWORK = "label", "network"
+"""Who outlined a structure: a label map that the user gave, or the network."""
+
+COLUMNS = (
+    "source", "structure", "shift_r_mm", "shift_a_mm", "shift_s_mm", "rotation_degrees", "fixed_ml", "moving_ml",
+    "mean_mm", "p95_mm",
+)  # fmt: skip
+"""Header of the CSV table."""
+
+
+def label_motion(labels: Image, transform: sitk.Transform) -> dict[int, Motion]:
+    """Measure how a transform moves every label of a map, by label.
+
+    Args:
+        labels: (D, H, W) whole numbers on the fixed scan's grid; 0 and below is background.
+        transform: fixed to moving points, LPS mm.
+    """
+    array = labels.array.astype(np.int64, copy=False)
+    boxes = enumerate(ndimage.find_objects(array), 1)
+    return {
+        label: _motion(array[box] == label, labels.grid, _first_index(box), transform) for label, box in boxes if box
+    }
+
+
+def _first_index(box: tuple[slice, ...]) -> np.ndarray:
+    """Return the index (i, j, k) of the first voxel of a box of array slices (k, j, i)."""
+    return np.array([along.start for along in box[::-1]])
+
+
+def _motion(mask: np.ndarray, grid: Grid, first: np.ndarray, transform: sitk.Transform) -> Motion:
+    """Measure one structure: mask (D, H, W) within its box, whose first voxel has the index `first` of `grid`."""
+    fixed_ml = float(mask.sum() * grid.spacing.prod() / 1000.0)
+    step = np.maximum(np.floor(SAMPLING_MM / grid.spacing), 1).astype(int)  # voxels along i, j, k
+    chosen = mask[:: step[2], :: step[1], :: step[0]]
+    if not chosen.any():  # all of it falls between the chosen voxels
+        step, chosen = np.ones(3, int), mask
+    nodes = _nodes(chosen.shape, grid, first, step)
+    field = DisplacementField.from_transform(transform, nodes)
+    inner = (slice(1, -1),) * 3
+    displacements = field.array[inner][chosen].astype(np.float64)
+    growth = field.jacobian_determinant()[inner][chosen].mean(dtype=np.float64)
+    points = nodes.points()[inner][chosen]
+    lengths = np.linalg.norm(displacements, axis=-1)
+    x, y, z = (float(mm) for mm in points.mean(axis=0))
+    left, posterior, superior = (float(mm) for mm in displacements.mean(axis=0))
+    return Motion(
+        centre_lps_mm=(x, y, z),
+        shift_ras_mm=(-left, -posterior, superior),
+        rotation_degrees=rotation_degrees(points, displacements),
+        fixed_ml=fixed_ml,
+        moving_ml=float(fixed_ml * growth),
+        mean_mm=float(lengths.mean()),
+        p95_mm=float(np.percentile(lengths, 95)),
+    )
+
+
+def _nodes(shape: tuple[int, ...], grid: Grid, first: np.ndarray, step: np.ndarray) -> Grid:
+    """Make the grid of the chosen voxels of a box, one wider on each side: derivatives need the neighbours."""
+    wider = tuple(n + 2 for n in shape)
+    return Grid(wider, grid.spacing * step, grid.index_to_point(first - step), grid.direction)
+
+
+def rotation_degrees(points: np.ndarray, displacements: np.ndarray) -> float | None:
+    """Compute the angle of the rigid map that takes points (N, 3) nearest to where they are displaced, 0..180.
+
+    Least squares, by the singular value decomposition of the covariance of the points before and after (Kabsch 1976,
+    doi:10.1107/S0567739476001873; with a determinant of one, Kabsch 1978, doi:10.1107/S0567739478001680).
+
+    Returns:
+        None where the points lie on a line.
+    """
+    before = points - points.mean(axis=0)
+    after = before + displacements - displacements.mean(axis=0)
+    _, middle, longest = np.linalg.eigvalsh(before.T @ before)
+    if middle <= THIN * longest or longest == 0:
+        return None
+    return angle_degrees(nearest_rotation(after.T @ before))
+
+
+def motion_table(labels: Mapping[int, Motion], structures: tuple[StructureFit, ...] = ()) -> list[dict[str, Any]]:
+    """Build the report's table of motion: a row per label, then one per structure that the network compared.
+
+    Returns:
+        rows with source ('label' or 'network'), name, and the attributes of `Motion`.
+    """
+    named = [(LABEL, str(label), motion) for label, motion in labels.items()]
+    named += [(NETWORK, fit.name, fit.motion) for fit in structures if fit.motion is not None]
+    return [{"source": source, "name": name, **vars(motion)} for source, name, motion in named]
+
+
+def motion_csv(table: list[dict[str, Any]]) -> str:
+    """Write a table of motion as CSV, with `COLUMNS` as its header; what is not known is empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows([row["source"], row["name"], *(_cell(number) for number in _numbers(row))] for row in table)
+    return text.getvalue()
+
+
+def _numbers(row: dict[str, Any]) -> list[float | None]:
+    return [*row["shift_ras_mm"], *(row[key] for key in COLUMNS[5:])]
+
+
+def _cell(number: float | None) -> str:
+    return "" if number is None or not math.isfinite(number) else f"{number:.3f}"

@@ -1,0 +1,159 @@
+"""Write the page of one registration from its report and its pictures: one HTML file that needs no other.
+
+The page names neither files nor folders, because they may say who the patient is, unless it is asked to.
+"""
+
+from __future__ import annotations
+
+import base64
+from datetime import datetime
+from html import escape
+from typing import Any
+
+from .. import __version__
+from ..core.presets import PRESETS
+from ..core.structures import OK
+from . import tables
+from .pictures import Picture
+from .template import PAGE
+
+TITLE = "Registration report"
+_MEANINGS = {
+    "ok": "Nothing speaks against this result.",
+    "doubtful": "Look at the result before it is used.",
+    "failed": "Do not use this result.",
+}
+_FOOTER = (
+    "Made by pddnet {version}. Displacements map the fixed to the moving scan. The page holds no image data but its "
+    "pictures. For research; not a medical device."
+)
+
+
+def html_page(
+    report: dict[str, Any], pictures: list[Picture], *, names: bool = False, title: str = TITLE, now: datetime
+) -> str:
+    """Return the page as HTML text.
+
+    Args:
+        report: of `pddnet register`, see `evaluation.report.registration_report`.
+        names: whether to show the names of files, which may tell who the patient is.
+        title: heading of the page.
+        now: the date that it shows.
+    """
+    warnings = report["warnings"] if names else [without_paths(line, report["inputs"]) for line in report["warnings"]]
+    parts = [
+        _verdict(report["verdict"]),
+        _key_figures(report),
+        *(_figure(picture) for picture in pictures),
+        _list("Warnings", warnings),
+        tables.labels(report["labels"]),
+        tables.structures(report["structures"]),
+        tables.motion(report["motion"]),
+        tables.definitions("Settings", _settings(report)),
+        tables.definitions("Scans", _scans(report, names)),
+        tables.definitions("Made with", _versions(report)),
+    ]
+    return PAGE.substitute(
+        title=escape(title),
+        version=escape(__version__),
+        date=f"{now.day} {now:%B %Y, %H:%M}",
+        content="\n".join(part for part in parts if part),
+        footer=escape(_FOOTER.format(version=__version__)),
+    )
+
+
+def without_paths(text: str, inputs: dict[str, str]) -> str:
+    """Replace the paths of inputs in a sentence by what they are, such as 'fixed labels'."""
+    for name, path in sorted(inputs.items(), key=lambda item: -len(item[1])):
+        text = text.replace(path, f"the {name.replace('_', ' ')}")
+    return text
+
+
+def _verdict(verdict: dict[str, Any]) -> str:
+    status = verdict["status"]
+    reasons = "".join(f"<li>{escape(reason)}</li>" for reason in verdict["reasons"])
+    return (
+        f'<section class="verdict {escape(status)}"><strong>Verdict: {escape(status)}</strong>'
+        f'<div class="soft">{escape(_MEANINGS.get(status, ""))} Risk {tables.number(verdict["risk"], 2)} '
+        f"on a scale from 0 to 1.</div>{f'<ul>{reasons}</ul>' if reasons else ''}</section>"
+    )
+
+
+def _key_figures(report: dict[str, Any]) -> str:
+    """Show the numbers that a reader looks for first."""
+    figures = []
+    expected = report["verdict"]["measures"].get("expected_error_mm")
+    if expected is not None:
+        figures.append((f"{tables.number(expected, 1)} mm", "expected error, median over the body"))
+    if report["structures"]:
+        compared = [row for row in report["structures"]["table"] if row["dice"] is not None]
+        right = sum(row["verdict"] == OK for row in compared)
+        figures.append((f"{right} of {len(compared)}", "structures in place"))
+    labels = report["labels"]
+    if labels and labels["mean"]["dice_after"] is not None:
+        figures.append((tables.number(labels["mean"]["dice_after"], 2), "mean Dice of the label maps"))
+    if report["linear"]:
+        figures.append((f"{tables.number(report['linear']['rotation_degrees'], 1)}°", "rotation"))
+    else:
+        figures.append((f"{tables.number(report['jacobian']['folding_percent'], 3)} %", "of the body folds"))
+    if report["inverse_consistency_mm"] is not None:
+        figures.append((f"{tables.number(report['inverse_consistency_mm'], 1)} mm", "between both directions"))
+    figures.append((f"{tables.number(report['seconds']['total'], 0)} s", f"on {report['device']}"))
+    items = "".join(f"<li><b>{escape(value)}</b><span>{escape(name)}</span></li>" for value, name in figures)
+    return f'<ul class="figures">{items}</ul>'
+
+
+def _figure(picture: Picture) -> str:
+    data = base64.b64encode(picture.png).decode("ascii")
+    caption = escape(picture.caption)
+    titles = "".join(f"<span>{escape(title)}</span>" for title in picture.titles)
+    return (
+        f'<figure><div class="titles">{titles}</div><img alt="{caption}" src="data:image/png;base64,{data}">'
+        f"<figcaption>{caption}</figcaption></figure>"
+    )
+
+
+def _list(title: str, lines: list[str]) -> str:
+    if not lines:
+        return ""
+    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+    return f'<section><h2>{escape(title)}</h2><ul class="list">{items}</ul></section>'
+
+
+def _settings(report: dict[str, Any]) -> list[tuple[str, str]]:
+    chosen = report["settings"]
+    preset = PRESETS.get(report["preset"])
+    transform = report["transform_type"] + (", diffeomorphic" if report["diffeomorphic"] else "")
+    rows = [("Preset", report["preset"] + (f" ({preset.purpose})" if preset else "")), ("Transform", transform)]
+    if "start" in chosen:
+        rows.append(("Start", chosen["start"]))
+        rows.append(("Masks", " and ".join(chosen["masks"]) or "none"))
+        rows.append(("Guided by labels", "yes" if chosen["guided"] else "no"))
+    if chosen.get("stages"):
+        rows.append(("Stages", "; ".join(_stage(stage) for stage in chosen["stages"])))
+    return rows
+
+
+def _stage(stage: dict[str, Any]) -> str:
+    spacing = stage["control_spacing_mm"]
+    points = "a fixed number of control points" if spacing is None else f"control points every {spacing:g} mm"
+    return f"{points}, displacements to {stage['capture_range_mm']:g} mm"
+
+
+def _scans(report: dict[str, Any], names: bool) -> list[tuple[str, str]]:
+    rows = [(f"{side.capitalize()} grid", _grid(report["grids"][side])) for side in ("fixed", "moving", "transform")]
+    if names:
+        files = {**report["inputs"], **{f"output {name}": path for name, path in report["outputs"].items()}}
+        rows += [(name.replace("_", " ").capitalize(), path) for name, path in files.items()]
+    return rows
+
+
+def _grid(grid: dict[str, Any]) -> str:
+    size = " \u00d7 ".join(str(n) for n in grid["size"])
+    spacing = " \u00d7 ".join(f"{mm:.3g}" for mm in grid["spacing_mm"])
+    return f"{size} voxels of {spacing} mm"
+
+
+def _versions(report: dict[str, Any]) -> list[tuple[str, str]]:
+    rows = [(name, version or "-") for name, version in report["versions"].items()]
+    return rows + [(f"SHA-256 of {name}", digest) for name, digest in report["weights"].items()]

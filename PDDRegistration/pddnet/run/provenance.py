@@ -1,0 +1,57 @@
+"""State with which settings and which weights a result was made."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..core.linear import DEFORMABLE
+from ..core.presets import Preset, Stage
+from ..io.weights_file import BUNDLED_SHA256, PDD, SEMANTIC, read_weights
+
+if TYPE_CHECKING:
+    from .registration import RunInputs
+
+
+def settings(inputs: RunInputs, preset: Preset) -> dict[str, Any]:
+    """Return what the user chose beside the preset's name: start, masks, guides, and the stages that follow from it."""
+    masks = {"fixed": inputs.fixed_mask, "moving": inputs.moving_mask}
+    return {
+        "start": _start(inputs),
+        "masks": [side for side, mask in masks.items() if mask is not None],
+        "guided": inputs.guided,
+        "stages": [_stage(stage) for stage in preset.usual_stages] if inputs.transform_type == DEFORMABLE else [],
+    }
+
+
+def _start(inputs: RunInputs) -> str:
+    if inputs.initial_transform is not None:
+        return "initial transform"
+    return "alignment" if inputs.align else "where the scans lie"
+
+
+def _stage(stage: Stage) -> dict[str, Any]:
+    return {
+        "control_spacing_mm": stage.control_spacing_mm if stage.control_points_per_axis is None else None,
+        "capture_range_mm": stage.capture_range_mm,
+        "smoothness": stage.smoothness,
+        "iterations": stage.iterations,
+        "both_ways": stage.both_ways,
+    }
+
+
+def weights_used(preset: Preset, own: Path | None) -> dict[str, str]:
+    """Return the SHA-256 of the weights that a run with this preset reads, by file name.
+
+    own: weights of the user's own training, of either network.
+    """
+    bundled = {"semantic.npz": preset.semantic > 0, "expected_error.npz": preset.hu}
+    found = {name: BUNDLED_SHA256[name] for name, needed in bundled.items() if needed}
+    if own is None:
+        return found
+    if read_weights(own, SEMANTIC, PDD)[1]["kind"] == SEMANTIC:
+        if preset.semantic == 0:
+            return found
+        del found["semantic.npz"]
+    return {own.name: hashlib.sha256(own.read_bytes()).hexdigest()} | found
