@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from ..core.intensity import INTENSITIES, check_intensity
 from ..core.linear import TRANSFORM_TYPES, check_transform_type
 from ..core.preset_overrides import adjusted
 from ..core.presets import DEVICES, PRESETS, Preset, find_preset
@@ -55,6 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--diffeomorphic", action="store_true", help="a deformation that never folds, with its own inverse"
     )
+    scale = f"what the values are: {', '.join(INTENSITIES)} (default: %(default)s)"
+    how.add_argument("--intensity", default=INTENSITIES[0], metavar="UNIT", help=scale)
     how.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
     how.add_argument(
         "--weights", metavar="W.npz", help="of your own training, of either network, or the bundled pdd.npz"
@@ -121,6 +124,7 @@ def _preset(args: argparse.Namespace) -> Preset:
 def _check_arguments(args: argparse.Namespace) -> None:
     _preset(args)
     check_transform_type(args.transform_type)
+    check_intensity(args.intensity)
     if bool(args.fixed_points) != bool(args.moving_points):
         raise InputError("--fixed-points and --moving-points belong together; give both or neither")
     if args.fixed_points and (args.initial_transform or args.no_alignment):
@@ -154,6 +158,7 @@ def _read(args: argparse.Namespace) -> RunInputs:
     fixed, warnings = volumes.read_volume(args.fixed)
     moving, more = volumes.read_volume(args.moving)
     inputs = RunInputs(fixed, moving, warnings=warnings + more)
+    inputs.bring_to_hu(_preset(args), args.intensity, (args.fixed, args.moving))
     inputs.guided, inputs.align = args.guide_with_labels, not args.no_alignment
     inputs.transform_type, inputs.diffeomorphic = args.transform_type, args.diffeomorphic
     for kind, read in (("labels", volumes.read_labels), ("mask", volumes.read_mask)):

@@ -16,6 +16,7 @@ from ..core.field import DisplacementField
 from ..core.grid import Grid
 from ..core.hounsfield import PADDING_HU
 from ..core.image import Image
+from ..core.intensity import AUTO, check_intensity
 from ..core.linear import DEFORMABLE, check_transform_type
 from ..core.preset_overrides import adjusted
 from ..core.presets import find_preset
@@ -65,6 +66,7 @@ def register(
     transform_type: str = DEFORMABLE,
     align: bool = True,
     diffeomorphic: bool = False,
+    intensity: str = AUTO,
     initial_transform: Transform | None = None,
     fixed_mask: Image | None = None,
     moving_mask: Image | None = None,
@@ -80,6 +82,7 @@ def register(
     Args:
         transform_type: deformable, rigid, similarity or affine; all but the first are linear.
         diffeomorphic: whether the deformation is to be the exponential of a velocity field, see `pipeline.register`.
+        intensity: what the values of the scans are, see `core.intensity.to_hu`.
         adjust: settings that replace the preset's values, see `preset_overrides.adjusted`.
         fixed_labels, moving_labels: label maps that guide the registration; give both or neither.
         warp, warp_labels: volumes and label maps of the moving space to resample on the fixed grid, by name.
@@ -103,10 +106,12 @@ def register(
     progress(0.0, "start")
     settings = adjusted(find_preset(preset), **(adjust or {}))
     check_transform_type(transform_type)
+    check_intensity(intensity)
     check_device(device)
     clock.lap("start")
 
     inputs = _checked(fixed, moving)
+    inputs.bring_to_hu(settings, intensity)
     inputs.initial_transform, inputs.align = as_transform(initial_transform), align
     inputs.transform_type, inputs.diffeomorphic = transform_type, diffeomorphic
     inputs.check_start()

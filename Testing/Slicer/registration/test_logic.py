@@ -313,7 +313,7 @@ def test_everything_that_can_be_used_has_a_tooltip(logic):
     ui = slicer.modules.PDDRegistrationWidget.ui
     endings = ("Selector", "ComboBox", "SpinBox", "CheckBox", "Button")
     names = [name for name in vars(ui) if name.endswith(endings) and not name.endswith("CollapsibleButton")]
-    assert len(names) == 36
+    assert len(names) == 37
     tips = [getattr(ui, name).toolTip for name in names]
     assert all(tip.endswith(".") and len(tip) > 20 for tip in tips), dict(zip(names, tips, strict=True))
     assert len(set(tips)) == len(tips)
@@ -323,6 +323,6 @@ def test_every_node_parameter_has_its_selector(logic):
     ui, parameters = slicer.modules.PDDRegistrationWidget.ui, logic.getParameterNode()
     bound = {widget.property("SlicerParameterName") for widget in vars(ui).values()} - {None}
     by_hand = {"preset", "device", "fixedMaskSegment", "movingMaskSegment", "captureRange", "controlSpacing"}
-    by_hand |= {"smoothness", "optimisationSteps", "inverseConsistency", "transformType"}
+    by_hand |= {"smoothness", "optimisationSteps", "inverseConsistency", "transformType", "intensity"}
     assert bound.isdisjoint(by_hand)
     assert bound | by_hand == set(parameters.allParameters)
