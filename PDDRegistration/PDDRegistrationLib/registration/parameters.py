@@ -21,7 +21,8 @@ class RegistrationParameters(ParameterNodeClass):
     """Chosen nodes and settings, with the field names of `selection.Selection`; scenes are saved with these names.
 
     Preset, device, transformType, intensity and inverseConsistency are plain strings, numbers have no range: a scene of
-    another version may hold values that are unknown here. 0 (of optimisationSteps -1) and '' leave a setting to the preset.
+    another version may hold values that are unknown here. 0 (of optimisationSteps -1) and '' leave a setting to the
+    preset.
     """
 
     fixedVolume: vtkMRMLScalarVolumeNode | None

@@ -27,8 +27,8 @@ TRANSFORM_NAMES = {
 }
 INTENSITY_NAMES = {
     "auto": _("automatic"),
-    "hu": _("HU, as they are"),
-    "offset-1024": _("HU + 1024: subtract 1024"),
+    "hu": _("in HU already"),
+    "offset-1024": _("1024 too high"),
 }
 WAYS = {"": None, "both": True, "one": False}
 NUMBERS = {  # parameter: widget, keyword of `pddnet.core.preset_overrides.adjusted`, value that leaves it to the preset

