@@ -13,7 +13,7 @@ from ..evaluation import metrics, report
 from ..io import volumes
 from ..io.atomic_outputs import REPORTS
 from ..io.landmarks import match_points
-from ..io.transforms import read_transform
+from ..io.transforms import load_transform
 from .console import Console
 from .exit_codes import OK
 from .output_files import output_files
@@ -46,10 +46,10 @@ def run(args: argparse.Namespace) -> int:
         volumes.check_readable(path)
     console = Console()
     with output_files({"json": (args.json, REPORTS)}, paths.values()) as outputs:
-        transform = read_transform(args.transform)
-        labels, warnings = _measure_labels(args, transform)
-        tre, more = _measure_points(args, transform)
-        warnings = report.unique(warnings + more)
+        transform, warnings = load_transform(args.transform)
+        labels, of_labels = _measure_labels(args, transform)
+        tre, of_points = _measure_points(args, transform)
+        warnings = report.unique(warnings + of_labels + of_points)
         summary = {
             "command": "evaluate",
             "labels": labels,

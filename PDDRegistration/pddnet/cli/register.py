@@ -15,7 +15,7 @@ from ..evaluation import report
 from ..io import volumes
 from ..io.landmark_init import affine_transform, start_from_points
 from ..io.landmarks import match_points
-from ..io.transforms import read_transform
+from ..io.transforms import load_transform
 from ..io.weights_file import PDD, SEMANTIC, read_weights
 from ..matching.progress import Clock
 from ..run import outputs as run_outputs
@@ -169,7 +169,8 @@ def _read(args: argparse.Namespace) -> RunInputs:
                 setattr(inputs, f"{side}_{kind}", value)
                 inputs.warnings += more
     if args.initial_transform:
-        inputs.initial_transform = read_transform(args.initial_transform)
+        inputs.initial_transform, more = load_transform(args.initial_transform)
+        inputs.warnings += more
     if args.fixed_points:
         _, *pairs, more = match_points(args.fixed_points, args.moving_points)
         inputs.initial_transform = affine_transform(start_from_points(*pairs))

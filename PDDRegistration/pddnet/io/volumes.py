@@ -11,7 +11,8 @@ from ..core.grid import Grid
 from ..core.image import Image
 from ..errors import InputError
 from . import dicom
-from .nifti_headers import check_header, non_finite_voxels
+from .nifti_forms import check_forms
+from .nifti_headers import NIFTI_ENDINGS, check_header, non_finite_voxels
 from .quiet import quiet
 from .validation import SMALLEST_EXTENT, check_volume
 
@@ -140,7 +141,7 @@ def _is_label_map(array: np.ndarray) -> bool:
 def _read_image(path: str | Path) -> tuple[Image, list[str]]:
     """Read a scalar 3-D image, whatever its values, and return it with warnings."""
     path = check_readable(path)
-    with quiet():
+    with quiet() as heard:
         try:
             image, warnings = _read_folder(path) if path.is_dir() else _read_file(path)
         except (RuntimeError, MemoryError) as error:
@@ -149,6 +150,9 @@ def _read_image(path: str | Path) -> tuple[Image, list[str]]:
         volume = Image.from_sitk(image)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+    if path.name.lower().endswith(NIFTI_ENDINGS):
+        warnings += check_forms(path, volume.grid)
+    warnings += heard.sentences(str(path))
     missing = None if path.is_dir() else non_finite_voxels(path)
     if missing is not None and missing.shape == volume.array.shape:
         nan = volume.array.dtype.type(np.nan)
