@@ -143,13 +143,20 @@ def _read_image(path: str | Path) -> tuple[Image, list[str]]:
     path = check_readable(path)
     with quiet() as heard:
         try:
-            image, warnings = _read_folder(path) if path.is_dir() else _read_file(path)
+            first = path if _is_dicom(path) else None
+            if path.is_dir():
+                image, warnings, first = _read_folder(path)
+            else:
+                image, warnings = _read_file(path)
         except (RuntimeError, MemoryError) as error:
             raise InputError(f"{path}: {_translate(str(error))}") from error
     try:
         volume = Image.from_sitk(image)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+    if first is not None:
+        volume, more = dicom.decide_polarity(path, first, volume)
+        warnings += more
     if path.name.lower().endswith(NIFTI_ENDINGS):
         warnings += check_forms(path, volume.grid)
     warnings += heard.sentences(str(path))
@@ -160,15 +167,30 @@ def _read_image(path: str | Path) -> tuple[Image, list[str]]:
     return volume, warnings
 
 
-def _read_folder(path: Path) -> tuple[sitk.Image, list[str]]:
+def _read_folder(path: Path) -> tuple[sitk.Image, list[str], Path]:
+    """Read the series of a folder; return it with warnings and its first file."""
     files, warnings = dicom.find_series(path)
-    return sitk.ReadImage([str(file) for file in files]), warnings
+    if len(files) == 1:
+        image, more = _read_file(files[0])
+        return image, warnings + more, files[0]
+    return sitk.ReadImage([str(file) for file in files]), warnings, files[0]
+
+
+def _is_dicom(path: Path) -> bool:
+    if path.is_dir():
+        return False
+    with path.open("rb") as file:
+        return file.read(132).endswith(b"DICM")
 
 
 def _read_file(path: Path) -> tuple[sitk.Image, list[str]]:
     warnings = check_header(path)
     _check_kind(path)
-    return sitk.ReadImage(str(path)), warnings
+    image = sitk.ReadImage(str(path))
+    if _is_dicom(path):
+        image, more = dicom.arrange_frames(path, image)
+        warnings += more
+    return image, warnings
 
 
 def _check_kind(path: Path) -> None:
