@@ -14,6 +14,7 @@ from ..errors import InputError
 from .dicom_frames import Frames, read_frames
 
 _POSITION, _ORIENTATION, _DESCRIPTION = "0020|0032", "0020|0037", "0008|103e"
+_DOSE_OFFSETS = "3004|000c"
 _PHOTOMETRIC, _BITS, _SIGNED, _INTERCEPT, _SLOPE = "0028|0004", "0028|0101", "0028|0103", "0028|1052", "0028|1053"
 _CT_SCALES = (Scale.HU, Scale.OFFSET, Scale.HU_WITHOUT_AIR)  # the likeliest first
 _SAME_POSITION_MM = 1e-3  # slices nearer to each other lie at one position
@@ -36,7 +37,9 @@ def find_series(folder: Path) -> tuple[list[Path], list[str]]:
         raise InputError(
             f"{folder}: the folder holds no DICOM series; give the folder with the slices, or an image file"
         )
-    counts = {id(files): len(files) if len(files) > 1 else _frame_count(files[0]) for files in series}
+    counts = {id(files): len(files) for files in series}
+    if max(counts.values()) == 1:  # beside slices, a file of many frames is a segmentation or a dose
+        counts = {id(files): _frame_count(files[0]) for files in series}
     volumes = sorted((files for files in series if counts[id(files)] > 1), key=lambda files: -counts[id(files)])
     if not volumes:
         if len(series) == 1:
@@ -68,6 +71,8 @@ def arrange_frames(path: Path, image: sitk.Image) -> tuple[sitk.Image, list[str]
         return image, []
     frames = read_frames(path)
     if frames is None:
+        if image.HasMetaDataKey(_DOSE_OFFSETS):
+            return image, []  # a dose tells its planes in a way that ITK knows
         return image, [f"{path}: the DICOM frames do not say where they lie; their order and spacing are a guess"]
     if len(frames.positions) != count:
         raise InputError(
