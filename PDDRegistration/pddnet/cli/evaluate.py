@@ -10,6 +10,7 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from ..evaluation import metrics, report
+from ..evaluation.common_grid import grid_around_both
 from ..io import volumes
 from ..io.atomic_outputs import REPORTS
 from ..io.landmarks import match_points
@@ -74,6 +75,10 @@ def _measure_labels(args: argparse.Namespace, transform: sitk.Transform) -> tupl
         return None, []
     fixed, warnings = volumes.read_labels(args.fixed_labels)
     moving, more = volumes.read_labels(args.moving_labels)
+    grid = grid_around_both(fixed, moving, transform)
+    if grid is not fixed.grid:
+        fixed = fixed.resample(grid, labels=True)
+        more.append(f"{args.fixed_labels}: the label map is cropped to its labels; a grid around both was measured on")
     return report.measured_labels(fixed, moving, transform), warnings + more
 
 

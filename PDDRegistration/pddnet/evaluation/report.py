@@ -138,7 +138,7 @@ def measured_labels(
     """
     before = moving.resample(fixed.grid, start, labels=True)
     after = moving.resample(fixed.grid, transform, labels=True)
-    table = label_table(fixed, before, after, progress)
+    table = label_table(fixed, before, after, progress, moving_labels=np.unique(moving.array).tolist())
     return label_section(table, before="identity" if start is None else "initial transform", guided=guided)
 
 

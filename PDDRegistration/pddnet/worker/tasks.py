@@ -23,6 +23,7 @@ from ..core.presets import find_preset
 from ..core.result import Progress
 from ..errors import InputError
 from ..evaluation import metrics, report, transform_quality
+from ..evaluation.common_grid import grid_around_both
 from ..io.landmark_init import affine_transform
 from ..io.validation import check_volume
 from ..io.volumes import fit_labels, fit_mask
@@ -186,7 +187,7 @@ def evaluate(
 
     Args:
         labels: pairs of label maps, {"fixed": ..., "moving": ...} by name.
-        grid: the grid to compare them on; without, each fixed label map's own.
+        grid: the grid to compare them on; without, each fixed label map's own, or one around both where it is cropped.
         fixed: the fixed volume, for the transform's Jacobian and its inverse inside the body.
         moving: the moving volume, to compare it with the fixed one without and with the transform.
         inverse: the transform of moving to fixed points; without, `transform` is inverted here.
@@ -312,7 +313,7 @@ def _target_errors(
 def _compared(
     progress: Progress, transform: sitk.Transform, pairs: dict[str, dict[str, Image]], grid: Grid | None
 ) -> dict[str, Any]:
-    """Measure each pair of label maps, on `grid` or on the fixed map's own; report progress after every label."""
+    """Measure each pair of label maps, on `grid` or see `grid_around_both`; report progress after every label."""
     sections: dict[str, Any] = {}
     share = _JACOBIAN_STARTS / max(len(pairs), 1)
 
@@ -320,7 +321,9 @@ def _compared(
         progress(share * (len(sections) + fraction), "measure")
 
     for name, pair in pairs.items():
-        fixed = pair["fixed"] if grid is None else pair["fixed"].resample(grid, labels=True)
+        fixed = pair["fixed"]
+        on = grid_around_both(fixed, pair["moving"], transform) if grid is None else grid
+        fixed = fixed if on is fixed.grid else fixed.resample(on, labels=True)
         tell(0.0)
         sections[name] = report.measured_labels(fixed, pair["moving"], transform, progress=tell)
     return sections
