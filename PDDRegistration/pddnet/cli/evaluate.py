@@ -13,6 +13,7 @@ from ..evaluation import metrics, report
 from ..evaluation.common_grid import grid_around_both
 from ..io import volumes
 from ..io.atomic_outputs import REPORTS
+from ..io.label_layers import match_names, read_label_layers
 from ..io.landmarks import match_points
 from ..io.transforms import load_transform
 from .console import Console
@@ -73,13 +74,16 @@ def run(args: argparse.Namespace) -> int:
 def _measure_labels(args: argparse.Namespace, transform: sitk.Transform) -> tuple[dict[str, Any] | None, list[str]]:
     if not args.fixed_labels:
         return None, []
-    fixed, warnings = volumes.read_labels(args.fixed_labels)
-    moving, more = volumes.read_labels(args.moving_labels)
-    grid = grid_around_both(fixed, moving, transform)
-    if grid is not fixed.grid:
-        fixed = fixed.resample(grid, labels=True)
-        more.append(f"{args.fixed_labels}: the label map is cropped to its labels; a grid around both was measured on")
-    return report.measured_labels(fixed, moving, transform), warnings + more
+    paths = args.fixed_labels, args.moving_labels
+    (fixed, warnings), (moving, more) = (read_label_layers(path) for path in paths)
+    fixed, moving, matched = match_names(fixed, moving, paths)
+    warnings += more + matched
+    maps, whole = fixed.layers, fixed.flat
+    grid = grid_around_both(whole, moving.flat, transform)
+    if grid is not whole.grid:
+        maps = tuple(layer.resample(grid, labels=True) for layer in maps)
+        warnings.append(f"{paths[0]}: the label map is cropped to its labels; a grid around both was measured on")
+    return report.measured_layers(maps, moving.layers, transform), warnings
 
 
 def _measure_points(args: argparse.Namespace, transform: sitk.Transform) -> tuple[dict[str, Any] | None, list[str]]:

@@ -13,6 +13,7 @@ from ..core.presets import DEVICES, PRESETS, Preset, find_preset
 from ..errors import InputError
 from ..evaluation import report
 from ..io import volumes
+from ..io.label_layers import match_names, read_label_layers
 from ..io.landmark_init import affine_transform, start_from_points
 from ..io.landmarks import match_points
 from ..io.transforms import load_transform
@@ -161,13 +162,13 @@ def _read(args: argparse.Namespace) -> RunInputs:
     inputs.bring_to_hu(_preset(args), args.intensity, (args.fixed, args.moving))
     inputs.guided, inputs.align = args.guide_with_labels, not args.no_alignment
     inputs.transform_type, inputs.diffeomorphic = args.transform_type, args.diffeomorphic
-    for kind, read in (("labels", volumes.read_labels), ("mask", volumes.read_mask)):
-        for side, image in (("fixed", fixed), ("moving", moving)):
-            path = getattr(args, f"{side}_{kind}")
-            if path is not None:
-                value, more = read(path, image.grid)
-                setattr(inputs, f"{side}_{kind}", value)
-                inputs.warnings += more
+    for side, image in (("fixed", fixed), ("moving", moving)):
+        path = getattr(args, f"{side}_mask")
+        if path is not None:
+            mask, more = volumes.read_mask(path, image.grid)
+            setattr(inputs, f"{side}_mask", mask)
+            inputs.warnings += more
+    _read_labels(args, inputs)
     if args.initial_transform:
         inputs.initial_transform, more = load_transform(args.initial_transform)
         inputs.warnings += more
@@ -179,9 +180,25 @@ def _read(args: argparse.Namespace) -> RunInputs:
     return inputs
 
 
+def _read_labels(args: argparse.Namespace, inputs: RunInputs) -> None:
+    """Read the label maps on the grids of their scans; segments that have names are matched by them."""
+    if not args.moving_labels:
+        return
+    moving, warnings = read_label_layers(args.moving_labels, inputs.moving.grid)
+    if args.fixed_labels:
+        paths = args.fixed_labels, args.moving_labels
+        fixed, more = read_label_layers(args.fixed_labels, inputs.fixed.grid)
+        fixed, moving, matched = match_names(fixed, moving, paths)
+        warnings = more + warnings + matched
+        inputs.fixed_labels, inputs.label_layers = fixed.flat, (fixed.layers, moving.layers)
+    inputs.moving_labels = moving.flat
+    if len(moving.layers) > 1 and (args.output_labels or inputs.guided):
+        warnings.append(f"{args.moving_labels}: segments overlap; the written or guiding map shows the last one there")
+    inputs.warnings += warnings
+
+
 def _measure(done: FinishedRun) -> dict[str, Any] | None:
-    fixed, moving = done.inputs.fixed_labels, done.inputs.moving_labels
-    return done.measured_labels(fixed, moving) if fixed is not None and moving is not None else None
+    return done.measured_layers(*done.inputs.label_layers) if done.inputs.label_layers else None
 
 
 def _print(console: Console, summary: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from . import dicom
 from .nifti_forms import check_forms
 from .nifti_headers import NIFTI_ENDINGS, check_header, non_finite_voxels
 from .quiet import quiet
+from .segment_headers import read_segments
 from .validation import SMALLEST_EXTENT, check_volume
 
 LARGEST_LABEL = 65535  # what unsigned 16-bit integers hold
@@ -74,9 +75,12 @@ def read_labels(path: str | Path, grid: Grid | None = None) -> tuple[Image, list
     a warning, not an error: an organ may be missing on one side.
 
     Raises:
-        InputError: the file cannot be read, or its values are not whole numbers.
+        InputError: the file cannot be read, its values are not whole numbers, or its segments lie in several layers,
+            which `label_layers` reads.
     """
-    image, warnings = _read_image(path)
+    (image, *others), warnings = read_layers(path)
+    if others:
+        raise InputError(f"{path}: its segments overlap ({len(others) + 1} layers); export those that do not")
     image, more = fit_labels(image, grid or image.grid, str(path))
     return image, warnings + more
 
@@ -111,7 +115,10 @@ def read_mask(path: str | Path, grid: Grid) -> tuple[Image, list[str]]:
     Raises:
         InputError: the file cannot be read, or nothing of the mask lies inside the grid.
     """
-    image, warnings = _read_image(path)
+    layers, warnings = read_layers(path)
+    image = layers[0]
+    for layer in layers[1:]:
+        image = Image((image.array > 0) | (layer.array > 0), image.grid)
     image, more = fit_mask(image, grid, str(path))
     return image, warnings + more
 
@@ -136,6 +143,29 @@ def _is_label_map(array: np.ndarray) -> bool:
     if array.dtype.kind == "f" and not (np.isfinite(array).all() and np.array_equal(np.rint(array), array)):
         return False
     return array.size == 0 or (array.min() >= 0 and array.max() <= LARGEST_LABEL)
+
+
+def read_layers(path: str | Path) -> tuple[list[Image], list[str]]:
+    """Read a label map or mask as it is: one image, or one for each layer of a segmentation that overlaps.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    path = check_readable(path)
+    count = max((each.layer for each in read_segments(path)), default=0) + 1
+    if count == 1:
+        image, warnings = _read_image(path)
+        return [image], warnings
+    check_header(path)
+    with quiet() as heard:
+        try:
+            image = sitk.ReadImage(str(path))
+        except (RuntimeError, MemoryError) as error:
+            raise InputError(f"{path}: {_translate(str(error))}") from error
+    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != count:
+        raise InputError(f"{path}: the header names {count} layers of segments, which are not there; export it again")
+    layers = [Image.from_sitk(sitk.VectorIndexSelectionCast(image, index)) for index in range(count)]
+    return layers, heard.sentences(str(path))
 
 
 def _read_image(path: str | Path) -> tuple[Image, list[str]]:

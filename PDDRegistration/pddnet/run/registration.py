@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +31,7 @@ class RunInputs:
     moving_mask: Image | None = None
     fixed_labels: Image | None = None
     moving_labels: Image | None = None
+    label_layers: tuple[tuple[Image, ...], tuple[Image, ...]] | None = None  # both maps, as they are measured
     guided: bool = False  # whether the label maps guide the registration
     initial_transform: sitk.Transform | None = None  # fixed to moving points, LPS mm
     transform_type: str = DEFORMABLE  # see `core.linear.TRANSFORM_TYPES`
@@ -86,6 +88,16 @@ class FinishedRun:
     def measured_labels(self, fixed: Image, moving: Image) -> dict[str, Any]:
         """Measure two label maps under the transform; return a label section, see `report.label_section`."""
         return report.measured_labels(
+            fixed,
+            moving,
+            self.registration.to_sitk(),
+            start=self.inputs.initial_transform,
+            guided=self.inputs.guided,
+        )
+
+    def measured_layers(self, fixed: Sequence[Image], moving: Sequence[Image]) -> dict[str, Any]:
+        """Measure two label maps of one or several layers under the transform, see `report.measured_layers`."""
+        return report.measured_layers(
             fixed,
             moving,
             self.registration.to_sitk(),
