@@ -33,9 +33,10 @@ def _is_right(image) -> bool:
     return bool(distance < SAME_MM and values == [HU[tuple(i[::-1])] for i in near])
 
 
+@pytest.mark.parametrize("implicit", [False, True])
 @pytest.mark.parametrize("in_folder", [False, True])
-def test_a_good_multi_frame_file_is_read_alone_and_from_its_folder(tmp_path: Path, in_folder: bool) -> None:
-    path = write_enhanced(tmp_path / "e.dcm", STORED, PLACES, PLANE, SPACING)
+def test_a_good_multi_frame_file_is_read_alone_and_from_its_folder(tmp_path, in_folder, implicit) -> None:
+    path = write_enhanced(tmp_path / "e.dcm", STORED, PLACES, PLANE, SPACING, implicit=implicit)
     image, warnings = read_volume(tmp_path if in_folder else path)
     assert warnings == []
     assert _is_right(image)
@@ -44,6 +45,7 @@ def test_a_good_multi_frame_file_is_read_alone_and_from_its_folder(tmp_path: Pat
     assert frames is not None
     assert np.allclose(frames.positions, PLACES, atol=1e-6)
     assert np.allclose(frames.spacing, SPACING)
+    assert frames.rescale == (1.0, -1024.0)
 
 
 def test_a_multi_frame_file_beside_a_scout_is_the_volume(tmp_path: Path) -> None:
