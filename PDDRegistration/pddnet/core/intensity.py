@@ -61,12 +61,12 @@ def scale_of(array: np.ndarray) -> Scale:
     with_air = (values < SHOWS_AIR_BELOW_HU).mean() >= _LEAST_AIR
     if with_air and _is_soft(values) and (values < SHOWS_AIR_BELOW_HU).sum() >= (values > -SHOWS_AIR_BELOW_HU).sum():
         return Scale.HU
+    if not with_air and _is_ct(values - OFFSET_HU):
+        return Scale.OFFSET
     if _is_inverted(values):
         return Scale.INVERTED
     if with_air:
         return Scale.HU
-    if _is_ct(values - OFFSET_HU):
-        return Scale.OFFSET
     if _is_soft(values) and (values < _FAT_BELOW_HU).mean() >= _LEAST_FAT:
         return Scale.HU_WITHOUT_AIR
     return Scale.OTHER
