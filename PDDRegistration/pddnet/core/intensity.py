@@ -27,9 +27,9 @@ _LEAST_PURE_AIR = 0.02  # share of the voxels, for values that are a CT's once t
 _SOFT_BAND_HU = (-300.0, 400.0)  # from fat to vessels with contrast agent and spongy bone
 _LEAST_SOFT = 0.8  # share of the voxels without air and lung that lies in the band
 _MEDIAN_BAND_HU = (-150.0, 150.0)  # the median of soft tissue, between fat and muscle
-_LEAST_AIR_INVERTED = 0.1
-_MUSCLE_ABOVE_HU = 30.0  # inverted lower than the padding of a scan of which an offset of 1000 was not removed, -24
-_LEAST_MUSCLE = 0.05  # share of the voxels
+_LEAST_AIR_INVERTED = 0.1  # the same for values that were taken from the largest one, whatever that is
+_MUSCLE_ABOVE_HU = 30.0  # with its sign changed it lies below -24, the padding of a scan in HU + 1000
+_LEAST_MUSCLE = 0.05  # share of the voxels, for values with a changed sign
 _FAT_BELOW_HU = -20.0
 _LEAST_FAT = 0.01  # share of a CT without air that lies below
 _LARGEST_NORMALISED = 30.0  # a CT has larger values, z-scores and shares of 1 have not
@@ -61,9 +61,10 @@ def scale_of(array: np.ndarray) -> Scale:
     with_air = (values < SHOWS_AIR_BELOW_HU).mean() >= _LEAST_AIR
     if with_air and _is_soft(values) and (values < SHOWS_AIR_BELOW_HU).sum() >= (values > -SHOWS_AIR_BELOW_HU).sum():
         return Scale.HU
-    if not with_air and _is_ct(values - OFFSET_HU):
+    negative = (values < -_MUSCLE_ABOVE_HU).mean() >= _LEAST_MUSCLE
+    if not with_air and not negative and _is_ct(values - OFFSET_HU):
         return Scale.OFFSET
-    if _is_inverted(values):
+    if (negative and _is_ct(-values)) or _is_ct(values.max() - values - OFFSET_HU, _LEAST_AIR_INVERTED):
         return Scale.INVERTED
     if with_air:
         return Scale.HU
@@ -159,12 +160,6 @@ def _is_ct(values: np.ndarray, least_air: float = _LEAST_PURE_AIR) -> bool:
     """Tell whether values that were shifted or inverted are surely those of a CT in HU, with air around the patient."""
     low, high = _PURE_AIR_HU
     return bool(((values > low) & (values < high)).mean() >= least_air) and _is_soft(values)
-
-
-def _is_inverted(values: np.ndarray) -> bool:
-    """Tell whether these are a CT's with the sign changed (muscle is negative), or taken from the largest one."""
-    negative = (values < -_MUSCLE_ABOVE_HU).mean() >= _LEAST_MUSCLE
-    return (bool(negative) and _is_ct(-values)) or _is_ct(values.max() - values - OFFSET_HU, _LEAST_AIR_INVERTED)
 
 
 def _without_offset(image: Image) -> Image:
