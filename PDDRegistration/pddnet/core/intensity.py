@@ -138,10 +138,12 @@ def _reason(scale: Scale, low: float, high: float) -> str:
 
 
 def _sampled(array: np.ndarray) -> np.ndarray:
-    """Take every so many values along all axes, the finite ones of them: (N,) float32."""
+    """Take every so many values along all axes, the finite ones of them without padding: (N,) float32."""
     step = max(int(np.ceil((array.size / _SAMPLES) ** (1 / max(array.ndim, 1)))), 1)
     values = array[(slice(None, None, step),) * array.ndim].astype(np.float32).ravel()
-    return values[np.isfinite(values)]
+    values = values[np.isfinite(values)]
+    padding = values.min(initial=0.0)
+    return values[values > padding] if padding < _PURE_AIR_HU[0] else values
 
 
 def _is_soft(values: np.ndarray) -> bool:

@@ -43,6 +43,7 @@ SCALES: dict[str, tuple[Change, Scale]] = {
     "lost intercept": (lambda hu: (hu + 1024).astype(np.uint16), Scale.OFFSET),
     "lost intercept, floats": (lambda hu: hu + np.float32(1024), Scale.OFFSET),
     "lost intercept of -1000": (lambda hu: hu.clip(-1000) + np.int16(1000), Scale.OFFSET),
+    "lost intercept, padded far below": (lambda hu: np.where(hu == -1024, -2000, hu + 1024), Scale.OFFSET),
     "inverted": (lambda hu: -hu, Scale.INVERTED),
     "inverted in 12 bits": (lambda hu: (4095 - (hu + 1024)).astype(np.uint16), Scale.INVERTED),
     "0 to 1": (lambda hu: ((hu + 1024.0) / 2000).clip(0, 1), Scale.NORMALISED),
