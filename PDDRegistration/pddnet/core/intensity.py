@@ -24,6 +24,7 @@ SHOWS_AIR_BELOW_HU = -500.0  # nothing but air and lung lies below
 _LEAST_AIR = 0.001  # share of the voxels, for a scan that shows air
 _PURE_AIR_HU = (-1200.0, -850.0)  # without lung
 _LEAST_PURE_AIR = 0.02  # share of the voxels, for values that are a CT's once they are shifted or inverted
+_MOST_BELOW_AIR = 0.1  # of that share: nothing is thinner than air, while bone, with its sign changed, has no end there
 _SOFT_BAND_HU = (-300.0, 400.0)  # from fat to vessels with contrast agent and spongy bone
 _LEAST_SOFT = 0.8  # share of the voxels without air and lung that lies in the band
 _MEDIAN_BAND_HU = (-150.0, 150.0)  # the median of soft tissue, between fat and muscle
@@ -161,7 +162,8 @@ def _is_soft(values: np.ndarray) -> bool:
 def _is_ct(values: np.ndarray, least_air: float = _LEAST_PURE_AIR) -> bool:
     """Tell whether values that were shifted or inverted are surely those of a CT in HU, with air around the patient."""
     low, high = _PURE_AIR_HU
-    return bool(((values > low) & (values < high)).mean() >= least_air) and _is_soft(values)
+    pure, below = ((values > low) & (values < high)).mean(), (values < low).mean()
+    return bool(pure >= least_air and below <= _MOST_BELOW_AIR * pure) and _is_soft(values)
 
 
 def _without_offset(image: Image) -> Image:

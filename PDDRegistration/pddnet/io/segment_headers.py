@@ -7,6 +7,8 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
+from .quiet import quiet
+
 _ENDINGS = (".nrrd", ".nhdr")
 _MOST_SEGMENTS = 65535
 
@@ -27,7 +29,8 @@ def read_segments(path: Path) -> list[Segment]:
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
-        reader.ReadImageInformation()
+        with quiet():
+            reader.ReadImageInformation()
     except RuntimeError:
         return []  # reading the voxels will tell
     found: list[Segment] = []

@@ -185,7 +185,8 @@ def _read_image(path: str | Path) -> tuple[Image, list[str]]:
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     if first is not None:
-        volume, more = dicom.decide_polarity(path, first, volume)
+        with quiet():
+            volume, more = dicom.decide_polarity(path, first, volume)
         warnings += more
     if path.name.lower().endswith(NIFTI_ENDINGS):
         warnings += check_forms(path, volume.grid)

@@ -34,11 +34,20 @@ def _body() -> np.ndarray:
     return np.rint(hu).clip(-1024).astype(np.int16)
 
 
+def _head() -> np.ndarray:
+    """A crop of a head: mostly bone, then fat and brain, hardly any air."""
+    random = np.random.default_rng(4)
+    kinds = random.choice(4, FIXED.shape, p=[0.14, 0.2, 0.65, 0.01])
+    means = np.stack([random.uniform(500, 1900, FIXED.shape), *(np.full(FIXED.shape, hu) for hu in (-90.0, 40, -980))])
+    return np.rint(np.take_along_axis(means, kinds[None], 0)[0] + random.normal(0, 9, FIXED.shape)).astype(np.int16)
+
+
 BODY = _body()
 Change = Callable[[np.ndarray], np.ndarray]
 SCALES: dict[str, tuple[Change, Scale]] = {
     "hu": (lambda hu: hu, Scale.HU),
     "hu with metal": (lambda hu: np.where(ball(FIXED, FIXED.centre, 4), 3071, hu).astype(np.int16), Scale.HU),
+    "hu, hardly any air": (lambda hu: _head(), Scale.HU),
     "hu padded far below": (lambda hu: np.where(hu == -1024, -3024, hu).astype(np.int16), Scale.HU),
     "lost intercept": (lambda hu: (hu + 1024).astype(np.uint16), Scale.OFFSET),
     "lost intercept, floats": (lambda hu: hu + np.float32(1024), Scale.OFFSET),
