@@ -22,6 +22,7 @@ _RAS = np.array([-1.0, -1.0, 1.0])  # times a vector in RAS it is the vector in 
 _NIFTYREG = "NREG_TRANS"
 _POSITIONS, _DISPLACEMENTS = 0, 1  # NiftyReg's kinds of fields; above: grids of splines, and velocities
 _FSL_INTENTS = range(2006, 2019)
+_PROBES_PER_AXIS = 12
 _POSITION_SLOPE = 0.7  # mm per mm along every axis: positions grow by 1, displacements by far less
 
 
@@ -38,20 +39,21 @@ def read_displacements(path: Path) -> tuple[sitk.DisplacementFieldTransform, lis
     image = sitk.ReadImage(str(path), sitk.sitkVectorFloat64)
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 3:
         return sitk.DisplacementFieldTransform(image), []  # ITK says what is wrong
-    array, grid = sitk.GetArrayFromImage(image), Grid.of(image)
+    array, grid = sitk.GetArrayViewFromImage(image), Grid.of(image)
     if missing := int(np.count_nonzero(~np.isfinite(array))):
         raise non_finite(path, missing)
     warnings = check_forms(path, grid) if path.name.lower().endswith(NIFTI_ENDINGS) else []
     if kind is not None:
-        array = array * _RAS - (grid.points() if kind == _POSITIONS else 0)
+        moved = array * _RAS - (grid.points() if kind == _POSITIONS else 0)
         name = "deformation" if kind == _POSITIONS else "displacement"
         warnings.append(f"{path}: a {name} field of NiftyReg (RAS mm); it was converted to displacements in LPS mm")
-    elif _are_positions(array, grid):
+        return DisplacementField(moved, grid).to_sitk(), warnings
+    if _are_positions(array, grid):
         raise InputError(
             f"{path}: the image holds positions, not displacements; subtract each voxel's position, or convert it with "
             "the program that wrote it"
         )
-    return DisplacementField(array, grid).to_sitk(), warnings
+    return sitk.DisplacementFieldTransform(image), warnings
 
 
 def non_finite(path: Path, count: int) -> InputError:
@@ -86,8 +88,10 @@ def _niftyreg_kind(path: Path) -> int | None:
 
 def _are_positions(array: np.ndarray, grid: Grid) -> bool:
     """Tell whether vectors (D, H, W, 3) are positions in RAS or LPS mm, by how they grow along x, y and z."""
-    step = max(min(grid.shape) // 8, 1)
-    points = grid.points()[::step, ::step, ::step].reshape(-1, 3)
-    values = array[::step, ::step, ::step].reshape(-1, 3)
+    some = [np.unique(np.linspace(0, n - 1, _PROBES_PER_AXIS).astype(int)) for n in grid.shape]
+    k, j, i = np.meshgrid(*some, indexing="ij")
+    points = grid.index_to_point(np.stack([i, j, k], axis=-1)).reshape(-1, 3)
+    values = array[np.ix_(*some)].reshape(-1, 3)
     slopes = np.linalg.lstsq(points - points.mean(axis=0), values - values.mean(axis=0), rcond=None)[0]
-    return bool((np.abs(np.diag(slopes)) > _POSITION_SLOPE).all())
+    x, y, z = np.diag(slopes)  # x and y change their sign in RAS; those of a turn are all negative
+    return bool(z > _POSITION_SLOPE and abs(x) > _POSITION_SLOPE and abs(y) > _POSITION_SLOPE)

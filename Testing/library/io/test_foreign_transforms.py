@@ -110,13 +110,23 @@ def test_warps_of_fsl_are_refused(tmp_path: Path, intent: int) -> None:
         load_transform(_field_file(tmp_path / "f.nii.gz", FIELD.array, intent=intent))
 
 
-@pytest.mark.parametrize("sign", [RAS, -RAS, np.ones(3)])
+@pytest.mark.parametrize("sign", [RAS, np.ones(3)])
 @pytest.mark.parametrize("name", ["p.nii.gz", "p.nrrd"])
 def test_positions_without_a_name_are_no_displacements(tmp_path: Path, sign: np.ndarray, name: str) -> None:
     array = ((GRID.points() + FIELD.array) * sign).astype(np.float32)
     DisplacementField(array, GRID).write(tmp_path / name)
     with pytest.raises(InputError, match="holds positions, not displacements"):
         load_transform(tmp_path / name)
+
+
+@pytest.mark.parametrize("turn", [np.roll(np.eye(3), 1, axis=0), np.diag([-1.0, -1, 1]), 1.6 * np.eye(3)])
+def test_large_turns_and_scales_are_no_positions(tmp_path: Path, turn: np.ndarray) -> None:
+    moved = (GRID.points() - GRID.centre) @ turn.T + GRID.centre
+    DisplacementField((moved - GRID.points()).astype(np.float32), GRID).write(tmp_path / "d.nrrd")
+    transform, warnings = load_transform(tmp_path / "d.nrrd")
+    assert warnings == []
+    expected = (inner_points(GRID) - GRID.centre) @ turn.T + GRID.centre
+    assert np.abs(_moved(transform) - expected).max() < SAME_MM
 
 
 @pytest.mark.parametrize("name", ["d.nii.gz", "d.nrrd", "d.mha", "d.h5", "d.tfm"])
