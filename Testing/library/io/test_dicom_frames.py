@@ -10,6 +10,7 @@ import pytest
 from helpers.dicom import write_enhanced, write_slices
 from helpers.samples import body, direction
 from pddnet.core.grid import Grid
+from pddnet.core.intensity import to_hu
 from pddnet.errors import InputError
 from pddnet.io.dicom_frames import read_frames
 from pddnet.io.volumes import read_volume
@@ -125,8 +126,11 @@ def test_monochrome1_becomes_hu_whether_its_values_are_inverted_or_not(tmp_path,
 
 def test_slices_without_a_rescale_are_hu_1024_too_high(tmp_path: Path) -> None:
     image, warnings = read_volume(write_slices(tmp_path / "s", STORED, PLACES, PLANE, SPACING, rescale=None))
-    assert np.array_equal(image.array, STORED)  # `core.intensity` repairs it
+    assert np.array_equal(image.array, STORED)
     assert warnings == []
+    repaired, warnings = to_hu(image, "s")
+    assert np.array_equal(repaired.array, HU)
+    assert len(warnings) == 1
 
 
 @pytest.mark.parametrize("degrees", [0.1, 0.5, 1.0])
