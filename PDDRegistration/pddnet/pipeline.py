@@ -12,6 +12,7 @@ import SimpleITK as sitk
 
 from . import tensor  # noqa: F401  raises `TorchMissing` where torch cannot be loaded
 from .core.image import Image
+from .core.intensity import AUTO, check_intensity, to_hu
 from .core.linear import DEFORMABLE, check_transform_type
 from .core.presets import Preset, find_preset
 from .core.result import Progress, Registration
@@ -57,6 +58,7 @@ def register(
     initial_transform: sitk.Transform | None = None,
     align: bool = True,
     diffeomorphic: bool = False,
+    intensity: str = AUTO,
     device: str = "auto",
     weights: Path | None = None,
     progress: Progress | None = None,
@@ -73,6 +75,8 @@ def register(
         align: whether to search for the alignment when no initial transform is given.
         diffeomorphic: whether the deformation before the affine map is to be the exponential of a stationary velocity
             field (Arsigny et al. 2006), whose negative gives the inverse; without effect on a linear transform.
+        intensity: what the values of the scans are, for a preset for CT: auto, hu or offset-1024; see
+            `core.intensity.to_hu`.
         device: auto, cpu or cuda. A GPU that runs out of memory is tried once more in smaller pieces, then the CPU.
         weights: file with weights of your own training. Those of the segmentation network replace the bundled ones, if
             the preset uses it; those of pdd-net add its features to the ones that the preset compares.
@@ -89,6 +93,11 @@ def register(
     smallest = max((stage.control_spacing_mm for stage in preset.usual_stages), default=preset.field_spacing_mm)
     fixed, fixed_warnings = check_volume(fixed, "fixed volume", smallest=smallest)
     moving, moving_warnings = check_volume(moving, "moving volume", smallest=smallest)
+    if preset.hu:
+        fixed, fixed_scale = to_hu(fixed, "fixed volume", intensity)
+        moving, moving_scale = to_hu(moving, "moving volume", intensity)
+        fixed_warnings, moving_warnings = fixed_warnings + fixed_scale, moving_warnings + moving_scale
+    check_intensity(intensity)
     _check_mask(fixed_mask, fixed, "fixed mask")
     _check_mask(moving_mask, moving, "moving mask")
     _check_start(initial_transform, fixed)

@@ -67,6 +67,7 @@ class RegistrationJob(SceneJob[Result]):
         moving = imageFromVolume(chosen.movingVolume, chosen.ignored(chosen.movingVolume))
         request: dict[str, Any] = {"do": "register", "preset": chosen.preset, "device": chosen.device}
         request |= {"transform_type": chosen.transformType, "diffeomorphic": chosen.diffeomorphic}
+        request["intensity"] = chosen.intensity
         request |= {"fixed": fixed, "moving": moving} | masksOf(chosen, fixed.grid, moving.grid)
         if chosen.adjust:
             request["adjust"] = dict(chosen.adjust)

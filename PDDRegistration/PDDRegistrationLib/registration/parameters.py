@@ -20,8 +20,9 @@ from ..base.parameter_node import ParameterNodeClass
 class RegistrationParameters(ParameterNodeClass):
     """Chosen nodes and settings, with the field names of `selection.Selection`; scenes are saved with these names.
 
-    Preset, device, transformType and inverseConsistency are plain strings, numbers have no range: a scene of another
-    version may hold values that are unknown here. 0 (of optimisationSteps -1) and '' leave a setting to the preset.
+    Preset, device, transformType, intensity and inverseConsistency are plain strings, numbers have no range: a scene of
+    another version may hold values that are unknown here. 0 (of optimisationSteps -1) and '' leave a setting to the
+    preset.
     """
 
     fixedVolume: vtkMRMLScalarVolumeNode | None
@@ -46,6 +47,7 @@ class RegistrationParameters(ParameterNodeClass):
     preset: str = "default"
     device: str = "auto"
     transformType: str = "deformable"  # or rigid, similarity, affine
+    intensity: str = "auto"  # or hu, offset-1024
     diffeomorphic: bool = False
     captureRange: float = 0.0  # mm
     controlSpacing: float = 0.0  # mm

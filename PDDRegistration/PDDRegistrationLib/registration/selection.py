@@ -9,6 +9,7 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
+from pddnet.core.intensity import AUTO, check_intensity
 from pddnet.core.linear import DEFORMABLE, check_transform_type
 from pddnet.core.preset_overrides import adjusted
 from pddnet.core.presets import find_preset
@@ -31,7 +32,8 @@ class Selection(OutputNodes):
     fixedMask, movingMask: the valid region of each scan; of a segmentation the segment with the ID ...MaskSegment, or
     all. initialTransform, or the pairs of fixedPoints and movingPoints: the initial alignment, instead of a search; an
     empty list of points counts as none.
-    transformType: deformable, rigid, similarity or affine. diffeomorphic: whether the deformation is to be the
+    transformType: deformable, rigid, similarity or affine. intensity: what the values of the scans are, see
+    `pddnet.core.intensity.to_hu`. diffeomorphic: whether the deformation is to be the
     exponential of a velocity field. guide: whether the segmentations guide the registration.
     adjust: see `pddnet.core.preset_overrides.adjusted`.
     """
@@ -43,6 +45,7 @@ class Selection(OutputNodes):
     preset: str = "default"
     device: str = "auto"
     transformType: str = DEFORMABLE
+    intensity: str = AUTO
     diffeomorphic: bool = False
     fixedMask: slicer.vtkMRMLNode | None = None
     movingMask: slicer.vtkMRMLNode | None = None
@@ -92,6 +95,7 @@ class Selection(OutputNodes):
             raise InputError(_("Choose a fixed and a moving volume."))
         adjusted(find_preset(self.preset), **self.adjust)
         check_transform_type(self.transformType)
+        check_intensity(self.intensity)
         self._checkOutputs()
         self._checkStart()
         if self.guide and (self.fixedSegmentation is None or self.movingSegmentation is None):
@@ -170,7 +174,7 @@ class Selection(OutputNodes):
 
 
 _SETTINGS = (
-    *("preset", "device", "transformType", "diffeomorphic"),
+    *("preset", "device", "transformType", "intensity", "diffeomorphic"),
     *("fixedMaskSegment", "movingMaskSegment", "guide", "adjust"),
 )
 NODES = tuple(entry.name for entry in fields(Selection) if entry.name not in _SETTINGS)

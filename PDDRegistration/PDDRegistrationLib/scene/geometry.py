@@ -9,8 +9,9 @@ from slicer.i18n import tr as _
 from vtk.util import numpy_support
 
 from pddnet.core.grid import ORTHOGONAL, Grid
-from pddnet.core.hounsfield import CT_BELOW_HU, PADDING_HU
+from pddnet.core.hounsfield import PADDING_HU
 from pddnet.core.image import Image
+from pddnet.core.intensity import shows_air
 from pddnet.errors import InputError
 
 from .nodes import isSame, parentChain
@@ -229,7 +230,7 @@ def _resampled(
 def _padding(array: np.ndarray) -> float:
     """Return the value of voxels outside the view, such that pddnet's `view_mask` finds it."""
     lowest = float(array.min())
-    return min(lowest, PADDING_HU) if lowest < CT_BELOW_HU else lowest
+    return min(lowest, PADDING_HU) if shows_air(array) else lowest
 
 
 def _coveringGrid(ijk_to_ras: np.ndarray, shape: tuple[int, ...], to_world: vtk.vtkAbstractTransform) -> Grid:

@@ -281,6 +281,7 @@ def selectionOf(parameters: RegistrationParameters) -> Selection:
         preset=parameters.preset,
         device=parameters.device,
         transformType=parameters.transformType,
+        intensity=parameters.intensity,
         diffeomorphic=parameters.diffeomorphic,
         fixedMaskSegment=parameters.fixedMaskSegment,
         movingMaskSegment=parameters.movingMaskSegment,

@@ -1,5 +1,5 @@
-"""Handle the widgets of transform type, preset, device and advanced settings, and show the time of the last run and
-the GPU (`SettingsPanel`)."""
+"""Handle the widgets of transform type, preset, intensity, device and advanced settings, and show the time of the last
+run and the GPU (`SettingsPanel`)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
+from pddnet.core.intensity import INTENSITIES
 from pddnet.core.linear import DEFORMABLE, TRANSFORM_TYPES
 from pddnet.core.preset_overrides import LIMITS
 from pddnet.core.presets import DEVICES, PRESETS, Preset
@@ -23,6 +24,11 @@ TRANSFORM_NAMES = {
     "rigid": _("rigid: shift and turn"),
     "similarity": _("similarity: shift, turn and scale"),
     "affine": _("affine: also scale per axis and shear"),
+}
+INTENSITY_NAMES = {
+    "auto": _("automatic"),
+    "hu": _("in HU already"),
+    "offset-1024": _("1024 too high"),
 }
 WAYS = {"": None, "both": True, "one": False}
 NUMBERS = {  # parameter: widget, keyword of `pddnet.core.preset_overrides.adjusted`, value that leaves it to the preset
@@ -55,6 +61,8 @@ class SettingsPanel:
             ui.presetComboBox.addItem(name, name)
         for name in TRANSFORM_TYPES:
             ui.transformTypeComboBox.addItem(TRANSFORM_NAMES[name], name)
+        for name in INTENSITIES:
+            ui.intensityComboBox.addItem(INTENSITY_NAMES[name], name)
         for name in DEVICES:
             ui.deviceComboBox.addItem(DEVICE_NAMES[name], name)
         for way in WAYS:
@@ -66,6 +74,7 @@ class SettingsPanel:
             box.connect(signal, lambda value, name=name: self._set(name, value))
         combos = {"preset": ui.presetComboBox, "device": ui.deviceComboBox}
         combos["transformType"] = ui.transformTypeComboBox
+        combos["intensity"] = ui.intensityComboBox
         combos["inverseConsistency"] = ui.inverseConsistencyComboBox
         for name, box in combos.items():
             box.connect(
@@ -91,7 +100,7 @@ class SettingsPanel:
     def mend(self, parameters: RegistrationParameters) -> str:
         """Replace values that do not exist in this version or machine by defaults; return a sentence on it, or ''."""
         known = {"preset": tuple(PRESETS), "device": DEVICES, "transformType": TRANSFORM_TYPES}
-        known["inverseConsistency"] = tuple(WAYS)
+        known |= {"intensity": INTENSITIES, "inverseConsistency": tuple(WAYS)}
         values = {name: getattr(parameters, name) for name in known}
         unknown = {name: value for name, value in values.items() if value not in known[name]}
         text = _("The scene asks for the {kind} '{value}', which does not exist here; '{usual}' is used instead.")

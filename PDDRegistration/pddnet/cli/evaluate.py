@@ -10,11 +10,13 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from ..evaluation import metrics, report
+from ..evaluation.common_grid import grid_around_both
 from ..evaluation.motion import label_motion, motion_csv, motion_table
 from ..io import volumes
 from ..io.atomic_outputs import REPORTS, TABLES
+from ..io.label_layers import match_names, read_label_layers
 from ..io.landmarks import match_points
-from ..io.transforms import read_transform
+from ..io.transforms import load_transform
 from .console import Console
 from .exit_codes import OK
 from .output_files import output_files
@@ -51,10 +53,10 @@ def run(args: argparse.Namespace) -> int:
     console = Console()
     targets = {"json": (args.json, REPORTS), "motion": (args.output_motion, TABLES)}
     with output_files(targets, paths.values()) as outputs:
-        transform = read_transform(args.transform)
-        labels, motion, warnings = _measure_labels(args, transform)
-        tre, more = _measure_points(args, transform)
-        warnings = report.unique(warnings + more)
+        transform, warnings = load_transform(args.transform)
+        labels, motion, of_labels = _measure_labels(args, transform)
+        tre, of_points = _measure_points(args, transform)
+        warnings = report.unique(warnings + of_labels + of_points)
         summary = {
             "command": "evaluate",
             "labels": labels,
@@ -94,12 +96,20 @@ def _measure_labels(
     """Return the label section, the table of motion, and warnings."""
     if not args.fixed_labels:
         return None, [], []
-    fixed, warnings = volumes.read_labels(args.fixed_labels)
-    motion = motion_table(label_motion(fixed, transform))
+    fixed, warnings = read_label_layers(args.fixed_labels)
+    motion = motion_table(label_motion(fixed.flat, transform))
     if not args.moving_labels:
         return None, motion, warnings
-    moving, more = volumes.read_labels(args.moving_labels)
-    return report.measured_labels(fixed, moving, transform), motion, warnings + more
+    paths = args.fixed_labels, args.moving_labels
+    moving, more = read_label_layers(args.moving_labels)
+    fixed, moving, matched = match_names(fixed, moving, paths)
+    warnings += more + matched
+    maps, whole = fixed.layers, fixed.flat
+    grid = grid_around_both(whole, moving.flat, transform)
+    if grid is not whole.grid:
+        maps = tuple(layer.resample(grid, labels=True) for layer in maps)
+        warnings.append(f"{paths[0]}: the label map is cropped to its labels; a grid around both was measured on")
+    return report.measured_layers(maps, moving.layers, transform), motion, warnings
 
 
 def _measure_points(args: argparse.Namespace, transform: sitk.Transform) -> tuple[dict[str, Any] | None, list[str]]:

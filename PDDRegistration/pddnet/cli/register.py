@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from ..core.intensity import INTENSITIES, check_intensity
 from ..core.linear import TRANSFORM_TYPES, check_transform_type
 from ..core.preset_overrides import adjusted
 from ..core.presets import DEVICES, PRESETS, Preset, find_preset
@@ -16,9 +17,10 @@ from ..evaluation.motion import motion_csv
 from ..io import volumes
 from ..io.dicom_objects import load_pydicom
 from ..io.dicom_reg_writer import Series, read_series, registration_object
+from ..io.label_layers import match_names, read_label_layers
 from ..io.landmark_init import affine_transform, start_from_points
 from ..io.landmarks import match_points
-from ..io.transforms import read_transform
+from ..io.transforms import load_transform
 from ..io.weights_file import PDD, SEMANTIC, read_weights
 from ..matching.progress import Clock
 from ..page.page import TITLE, html_page
@@ -61,6 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--diffeomorphic", action="store_true", help="a deformation that never folds, with its own inverse"
     )
+    scale = f"what the values are: {', '.join(INTENSITIES)} (default: %(default)s)"
+    how.add_argument("--intensity", default=INTENSITIES[0], metavar="UNIT", help=scale)
     how.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
     how.add_argument(
         "--weights", metavar="W.npz", help="of your own training, of either network, or the bundled pdd.npz"
@@ -147,6 +151,7 @@ def _check_arguments(args: argparse.Namespace) -> None:
     elif args.report_title or args.report_names:
         raise InputError("--report-title and --report-names belong to --report-html; give it too, or leave them out")
     check_transform_type(args.transform_type)
+    check_intensity(args.intensity)
     if bool(args.fixed_points) != bool(args.moving_points):
         raise InputError("--fixed-points and --moving-points belong together; give both or neither")
     if args.fixed_points and (args.initial_transform or args.no_alignment):
@@ -182,17 +187,19 @@ def _read(args: argparse.Namespace) -> RunInputs:
     fixed, warnings = volumes.read_volume(args.fixed)
     moving, more = volumes.read_volume(args.moving)
     inputs = RunInputs(fixed, moving, warnings=warnings + more)
+    inputs.bring_to_hu(_preset(args), args.intensity, (args.fixed, args.moving))
     inputs.guided, inputs.align = args.guide_with_labels, not args.no_alignment
     inputs.transform_type, inputs.diffeomorphic = args.transform_type, args.diffeomorphic
-    for kind, read in (("labels", volumes.read_labels), ("mask", volumes.read_mask)):
-        for side, image in (("fixed", fixed), ("moving", moving)):
-            path = getattr(args, f"{side}_{kind}")
-            if path is not None:
-                value, more = read(path, image.grid)
-                setattr(inputs, f"{side}_{kind}", value)
-                inputs.warnings += more
+    for side, image in (("fixed", fixed), ("moving", moving)):
+        path = getattr(args, f"{side}_mask")
+        if path is not None:
+            mask, more = volumes.read_mask(path, image.grid)
+            setattr(inputs, f"{side}_mask", mask)
+            inputs.warnings += more
+    _read_labels(args, inputs)
     if args.initial_transform:
-        inputs.initial_transform = read_transform(args.initial_transform)
+        inputs.initial_transform, more = load_transform(args.initial_transform)
+        inputs.warnings += more
     if args.fixed_points:
         _, *pairs, more = match_points(args.fixed_points, args.moving_points)
         inputs.initial_transform = affine_transform(start_from_points(*pairs))
@@ -201,9 +208,25 @@ def _read(args: argparse.Namespace) -> RunInputs:
     return inputs
 
 
+def _read_labels(args: argparse.Namespace, inputs: RunInputs) -> None:
+    """Read the label maps on the grids of their scans; segments that have names are matched by them."""
+    if not args.moving_labels:
+        return
+    moving, warnings = read_label_layers(args.moving_labels, inputs.moving.grid)
+    if args.fixed_labels:
+        paths = args.fixed_labels, args.moving_labels
+        fixed, more = read_label_layers(args.fixed_labels, inputs.fixed.grid)
+        fixed, moving, matched = match_names(fixed, moving, paths)
+        warnings = more + warnings + matched
+        inputs.fixed_labels, inputs.label_layers = fixed.flat, (fixed.layers, moving.layers)
+    inputs.moving_labels = moving.flat
+    if len(moving.layers) > 1 and (args.output_labels or inputs.guided):
+        warnings.append(f"{args.moving_labels}: segments overlap; the written or guiding map shows the last one there")
+    inputs.warnings += warnings
+
+
 def _measure(done: FinishedRun) -> dict[str, Any] | None:
-    fixed, moving = done.inputs.fixed_labels, done.inputs.moving_labels
-    return done.measured_labels(fixed, moving) if fixed is not None and moving is not None else None
+    return done.measured_layers(*done.inputs.label_layers) if done.inputs.label_layers else None
 
 
 def _series(args: argparse.Namespace) -> tuple[Series, Series]:

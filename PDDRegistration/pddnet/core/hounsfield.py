@@ -25,6 +25,3 @@ SURROUNDING_AIR_HU = -950.0
 
 NOISY_AIR_HU = -900.0
 """Upper limit of air: measured air stays below it despite the noise."""
-
-CT_BELOW_HU = -150.0
-"""A scan with values below it is in Hounsfield units: the intensities of other modalities stay above it."""

@@ -216,7 +216,12 @@ LABEL_METRICS: list[Metric] = [
 
 
 def label_table(
-    fixed: Image, before: Image, after: Image, progress: Callable[[float], None] = lambda fraction: None
+    fixed: Image,
+    before: Image,
+    after: Image,
+    progress: Callable[[float], None] = lambda fraction: None,
+    *,
+    moving_labels: Iterable[int] = (),
 ) -> list[dict[str, float | int | None]]:
     """Measure every label by `LABEL_METRICS`, before and after a registration.
 
@@ -224,11 +229,12 @@ def label_table(
         fixed: label map of the fixed scan; 0 and below is background.
         before, after: the moving scan's labels on the same grid, without and with the transform.
         progress: called before every label with the share that is done, 0..1; it may raise.
+        moving_labels: which labels the moving map holds, also where they land outside the grid.
 
     Returns:
         One row per label in fixed or moving: label, and the `sides` of every metric, today dice_before, dice_after
         (0..1), hd95_before, hd95_after, asd_before, asd_after (mm). All are None where the fixed scan lacks the label
-        or both moving maps do; a Dice is 0 and its distances None where just that map lacks it.
+        or the moving map does; a Dice is 0 and its distances None where the label lands outside the grid.
 
     Raises:
         ValueError: the three maps do not lie on one grid.
@@ -239,12 +245,13 @@ def label_table(
     maps = {name: array.astype(np.int64, copy=False) for name, array in maps.items()}
     boxes = [dict(enumerate(ndimage.find_objects(array), 1)) for array in maps.values()]
     rows: list[dict[str, float | int | None]] = []
+    known = set(moving_labels)
     labels = sorted({label for found in boxes for label, box in found.items() if box})
     for label in labels:
         progress(len(rows) / len(labels))
         box = _enclosing([found[label] for found in boxes if found.get(label)])
         masks = {name: array[box] == label for name, array in maps.items()}
-        rows.append({"label": label, **_label_row(masks, fixed.grid.spacing)})
+        rows.append({"label": label, **_label_row(masks, fixed.grid.spacing, in_moving=label in known)})
     return rows
 
 
@@ -253,9 +260,9 @@ def _enclosing(boxes: list[tuple[slice, ...]]) -> tuple[slice, ...]:
     return tuple(slice(min(p.start for p in parts), max(p.stop for p in parts)) for parts in zip(*boxes, strict=True))
 
 
-def _label_row(masks: dict[str, np.ndarray], spacing: np.ndarray) -> dict[str, float | None]:
+def _label_row(masks: dict[str, np.ndarray], spacing: np.ndarray, *, in_moving: bool) -> dict[str, float | None]:
     """Measure one label: masks (D, H, W) of it, named 'fixed', 'before' and 'after'."""
-    comparable = masks["fixed"].any() and (masks["before"].any() or masks["after"].any())
+    comparable = masks["fixed"].any() and (in_moving or masks["before"].any() or masks["after"].any())
     pairs = [MaskPair(masks["fixed"], masks[side], spacing) for side in ("before", "after")]
     row: dict[str, float | None] = {}
     for metric in LABEL_METRICS:

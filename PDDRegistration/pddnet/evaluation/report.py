@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -147,7 +147,35 @@ def measured_labels(
     """
     before = moving.resample(fixed.grid, start, labels=True)
     after = moving.resample(fixed.grid, transform, labels=True)
-    table = label_table(fixed, before, after, progress)
+    table = label_table(fixed, before, after, progress, moving_labels=np.unique(moving.array).tolist())
+    return label_section(table, before="identity" if start is None else "initial transform", guided=guided)
+
+
+def measured_layers(
+    fixed: Sequence[Image],
+    moving: Sequence[Image],
+    transform: sitk.Transform,
+    *,
+    start: sitk.Transform | None = None,
+    guided: bool | None = None,
+) -> dict[str, Any]:
+    """Measure label maps that consist of layers, because their segments overlap; otherwise as `measured_labels`.
+
+    Args:
+        fixed, moving: label maps of one scan each; every label stands in one layer only.
+
+    Returns:
+        the section, see `label_section`, with the rows of all labels.
+    """
+    rows: dict[int, dict[str, Any]] = {}
+    for fixed_layer in fixed:
+        for moving_layer in moving:
+            section = measured_labels(fixed_layer, moving_layer, transform, start=start, guided=guided)
+            for row in section["table"]:
+                known = rows.get(row["label"])
+                if known is None or all(value is None for key, value in known.items() if key != "label"):
+                    rows[row["label"]] = row
+    table = [rows[label] for label in sorted(rows)]
     return label_section(table, before="identity" if start is None else "initial transform", guided=guided)
 
 

@@ -13,8 +13,9 @@ import SimpleITK as sitk
 
 from ..core.field import DisplacementField
 from ..core.grid import Grid
-from ..core.hounsfield import CT_BELOW_HU, PADDING_HU, SOFT_TISSUE_HU
+from ..core.hounsfield import PADDING_HU, SOFT_TISSUE_HU
 from ..core.image import Image
+from ..core.intensity import hu_if_ct
 from ..core.masks import body_mask, view_mask
 from .metrics import jacobian_statistics
 
@@ -52,6 +53,7 @@ def jacobian_in_body(determinant: np.ndarray, grid: Grid, fixed: Image) -> tuple
     Returns:
         the statistics, and the region: 'fixed body', or 'fixed view' where no body was found.
     """
+    fixed = hu_if_ct(fixed) or fixed
     coarse = fixed.coarsen(max(float(grid.spacing.max()), FINEST_BODY_MM))
     view = _on_grid(view_mask(coarse), grid)
     outside = min(PADDING_HU, float(fixed.array.min()))
@@ -138,9 +140,10 @@ def _correlation(f: np.ndarray, m: np.ndarray) -> float | None:
 
 def _values_and_body(scan: Image) -> tuple[Image, Image]:
     """Coarsen a scan to about 4 mm and clip it as `similarity` says; its body within its view (bool)."""
-    coarse = _without_gaps(scan.coarsen(SAMPLING_MM))
+    ct = hu_if_ct(scan)
+    coarse = _without_gaps((ct or scan).coarsen(SAMPLING_MM))
     view = view_mask(coarse)
-    if float(coarse.array.min()) >= CT_BELOW_HU:
+    if ct is None:
         return Image(coarse.array.astype(np.float32), coarse.grid), view
     body = Image(body_mask(coarse).array & view.array, coarse.grid)
     found = body.array.sum() > SMALLEST_BODY_SHARE * view.array.sum()
@@ -158,7 +161,7 @@ def _without_gaps(image: Image) -> Image:
 
 def _body_points(fixed: Image) -> np.ndarray:
     """Take every so many voxel centres of the fixed body: (N, 3) LPS mm."""
-    coarse = fixed.coarsen(SAMPLING_MM)
+    coarse = (hu_if_ct(fixed) or fixed).coarsen(SAMPLING_MM)
     grid = _grid(fixed.grid, SAMPLING_MM)
     view = view_mask(coarse)
     body = _on_grid(Image(body_mask(coarse).array & view.array, coarse.grid), grid)

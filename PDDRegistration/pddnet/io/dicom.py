@@ -1,4 +1,4 @@
-"""DICOM folders: finds the slices of one series, in order, and checks that they make a regular volume."""
+"""DICOM: finds the slices or frames of one series, in order, and checks that they make a regular volume."""
 
 from __future__ import annotations
 
@@ -7,13 +7,20 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from ..core.grid import Grid
+from ..core.image import Image
+from ..core.intensity import Scale, scale_of
 from ..errors import InputError
+from .dicom_frames import Frames, read_frames
 
 _POSITION, _ORIENTATION, _DESCRIPTION = "0020|0032", "0020|0037", "0008|103e"
+_DOSE_OFFSETS = "3004|000c"
+_PHOTOMETRIC, _BITS, _SIGNED, _INTERCEPT, _SLOPE = "0028|0004", "0028|0101", "0028|0103", "0028|1052", "0028|1053"
+_CT_SCALES = (Scale.HU, Scale.OFFSET, Scale.HU_WITHOUT_AIR)  # the likeliest first
 _SAME_POSITION_MM = 1e-3  # slices nearer to each other lie at one position
 _SHEAR_MM, _SHEAR_SHARE = 1.0, 0.01  # a sheared stack moves aside by more than this, also as a share of its length
-_MISSING_SHARE = 0.5  # of the usual step: a slice farther from its even position means that others are missing
-_UNEVEN_MM = 0.1  # farther from its even position, a slice deserves a warning
+_MISSING_SHARE = 0.5  # of the usual step: a slice so far from its even position, or from the next, has lost others
+_UNEVEN_MM = 0.1  # farther from its even position, or moved aside by more, a slice deserves a warning
 
 
 def find_series(folder: Path) -> tuple[list[Path], list[str]]:
@@ -30,22 +37,95 @@ def find_series(folder: Path) -> tuple[list[Path], list[str]]:
         raise InputError(
             f"{folder}: the folder holds no DICOM series; give the folder with the slices, or an image file"
         )
-    volumes = sorted((files for files in series if len(files) > 1), key=len, reverse=True)
+    counts = {id(files): len(files) for files in series}
+    if max(counts.values()) == 1:  # beside slices, a file of many frames is a segmentation or a dose
+        counts = {id(files): _frame_count(files[0]) for files in series}
+    volumes = sorted((files for files in series if counts[id(files)] > 1), key=lambda files: -counts[id(files)])
     if not volumes:
         if len(series) == 1:
-            return series[0], []  # an enhanced multi-frame file, perhaps: reading it will tell
+            return series[0], []  # reading it will tell
         raise InputError(
             f"{folder}: the folder holds {len(series)} DICOM series of one slice each; give the folder of a 3-D series"
         )
-    names = [f"{_describe(files[0])} ({len(files)} slices)" for files in volumes]
-    if len(volumes) > 1 and len(volumes[0]) == len(volumes[1]):
+    names = [f"{_describe(files[0])} ({counts[id(files)]} slices)" for files in volumes]
+    if len(volumes) > 1 and counts[id(volumes[0])] == counts[id(volumes[1])]:
         raise InputError(
             f"{folder}: the folder holds several DICOM series, {', '.join(names)}; give a folder with just one"
         )
     warnings = []
     if len(volumes) > 1:
         warnings.append(f"{folder}: the largest DICOM series was taken, {names[0]}; left out: {', '.join(names[1:])}")
+    if len(volumes[0]) == 1:
+        return volumes[0], warnings  # `arrange_frames` checks the frames
     return volumes[0], warnings + _check_slices(folder, volumes[0])
+
+
+def arrange_frames(path: Path, image: sitk.Image) -> tuple[sitk.Image, list[str]]:
+    """Put the frames of a multi-frame DICOM file, as ITK read it, in the order of their positions, with warnings.
+
+    Raises:
+        InputError: the frames do not make a regular volume.
+    """
+    count = image.GetSize()[2] if image.GetDimension() == 3 else 1
+    if count < 2:
+        return image, []
+    frames = read_frames(path)
+    if frames is None:
+        if image.HasMetaDataKey(_DOSE_OFFSETS):
+            return image, []  # a dose tells its planes in a way that ITK knows
+        return image, [f"{path}: the DICOM frames do not say where they lie; their order and spacing are a guess"]
+    if len(frames.positions) != count:
+        raise InputError(
+            f"{path}: the DICOM file holds {count} frames, and positions of {len(frames.positions)}; export it again"
+        )
+    order = np.argsort(frames.positions @ np.cross(*frames.orientation), kind="stable")
+    positions = frames.positions[order]
+    warnings = check_positions(path, positions, frames.orientation, "frames")
+    if (np.diff(order) != 1).any() and (np.diff(order) != -1).any():
+        warnings.append(f"{path}: the DICOM frames are not in the order of their positions; they were sorted")
+    return Image(sitk.GetArrayViewFromImage(image)[order], _grid(frames, positions, image)).to_sitk(), warnings
+
+
+def _grid(frames: Frames, positions: np.ndarray, image: sitk.Image) -> Grid:
+    """Make the grid of sorted frames; its third axis is the normal of the first two."""
+    normal = np.cross(*frames.orientation)
+    step = (positions[-1] - positions[0]) @ normal / (len(positions) - 1)
+    direction = np.column_stack([*frames.orientation, normal])
+    return Grid(image.GetSize()[::-1], [*frames.spacing, step], positions[0], direction)
+
+
+def decide_polarity(path: Path, first: Path, image: Image) -> tuple[Image, list[str]]:
+    """Decide whether the values of a MONOCHROME1 scan are inverted, by what gives HU, and return it with a warning.
+
+    MONOCHROME1 says that the lowest value is shown white. ITK inverts the stored values for that, which is wrong where
+    they give HU as they are.
+
+    Args:
+        path: as the user knows the scan. first: a file of it, for the header. image: as ITK read it.
+    """
+    reader = _header(first)
+
+    def number(tag: str, usual: float) -> float:
+        return _numbers(reader, tag)[0] if reader.HasMetaDataKey(tag) else usual
+
+    photometric = reader.GetMetaData(_PHOTOMETRIC).strip() if reader.HasMetaDataKey(_PHOTOMETRIC) else ""
+    if photometric != "MONOCHROME1":
+        return image, []
+    frames = read_frames(first)
+    slope, intercept = frames.rescale if frames else (number(_SLOPE, 1.0), number(_INTERCEPT, 0.0))
+    largest = -1.0 if number(_SIGNED, 0) else 2.0 ** number(_BITS, 16) - 1  # signed v becomes -1 - v
+    values = slope * largest + 2 * intercept - image.array.astype(np.float32)
+    stored = Image(values.astype(np.float32 if slope % 1 or intercept % 1 else np.int32), image.grid)
+    for scale in _CT_SCALES:
+        for found, what in ((stored, "as they are stored"), (image, "inverted")):
+            if scale_of(found.array) is scale:
+                return found, [f"{path}: MONOCHROME1 (the lowest value is white); the values were taken {what}"]
+    return image, [f"{path}: MONOCHROME1 (the lowest value is white); the values were inverted, as ITK does"]
+
+
+def _frame_count(path: Path) -> int:
+    size = _header(path).GetSize()
+    return int(size[2]) if len(size) > 2 else 1
 
 
 def _list_series(folder: Path) -> list[list[Path]]:
@@ -87,24 +167,44 @@ def _check_slices(folder: Path, files: list[Path]) -> list[str]:
     if not all(reader.HasMetaDataKey(_POSITION) and reader.HasMetaDataKey(_ORIENTATION) for reader in readers):
         return [f"{folder}: the DICOM slices do not say where they lie; their order and spacing are a guess"]
     positions = np.array([_numbers(reader, _POSITION) for reader in readers])
-    orientation = np.array(_numbers(readers[0], _ORIENTATION)).reshape(2, 3)
+    return check_positions(folder, positions, np.array(_numbers(readers[0], _ORIENTATION)).reshape(2, 3))
+
+
+def check_positions(path: Path, positions: np.ndarray, orientation: np.ndarray, what: str = "slices") -> list[str]:
+    """Check that slices or frames stack into a regular, straight grid; returns warnings.
+
+    Args:
+        path: as the user knows the scan.
+        positions: (N, 3) LPS mm of the first voxel of each, in order. orientation: (2, 3), the directions of i and j.
+
+    Raises:
+        InputError: they lie at one position, are sheared, missing or unevenly spaced.
+    """
     along = (positions - positions[0]) @ np.cross(*orientation)
     steps = np.abs(np.diff(along))
     if steps.min() < _SAME_POSITION_MM:
         raise InputError(
-            f"{folder}: several DICOM slices lie at one position (a series over time?); export a single phase"
+            f"{path}: several DICOM {what} lie at one position (a series over time?); export a single phase"
         )
     aside = np.linalg.norm((positions - positions[0]) @ orientation.T, axis=1).max()
     if aside > max(_SHEAR_MM, _SHEAR_SHARE * abs(along[-1])):
         raise InputError(
-            f"{folder}: the DICOM slices are sheared (gantry tilt); resample the scan to a straight grid first"
+            f"{path}: the DICOM {what} are sheared (gantry tilt); resample the scan to a straight grid first"
         )
     even = np.linspace(along[0], along[-1], len(along))
     worst = float(np.abs(along - even).max())
-    if worst > _MISSING_SHARE * np.median(steps):
+    usual = np.median(steps)
+    if worst > _MISSING_SHARE * usual or steps.max() > (1 + _MISSING_SHARE) * usual:
         raise InputError(
-            f"{folder}: DICOM slices are missing or unevenly spaced (off by {worst:.1f} mm); export the complete series"
+            f"{path}: DICOM {what} are missing or unevenly spaced (off by {worst:.1f} mm); export the complete series"
         )
+    warnings = []
     if worst > _UNEVEN_MM:
-        return [f"{folder}: the DICOM slices are unevenly spaced, by up to {worst:.1f} mm"]
-    return []
+        warnings.append(f"{path}: the DICOM {what} are unevenly spaced, by up to {worst:.1f} mm")
+    if aside > _UNEVEN_MM:
+        degrees = np.degrees(np.arctan2(aside, abs(along[-1])))
+        warnings.append(
+            f"{path}: the DICOM {what} are sheared by {degrees:.1f} degrees (gantry tilt); they were stacked straight, "
+            f"which displaces the last one by {aside:.1f} mm"
+        )
+    return warnings

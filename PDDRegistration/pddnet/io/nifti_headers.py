@@ -22,7 +22,7 @@ from ..errors import InputError
 
 _TEXT_SPACING = re.compile(rb"^(?:ElementSpacing\s*=|spacings\s*:|SPACING\s)(.*)$", re.MULTILINE)
 _CHUNK = 1 << 20  # voxels or bytes that are read at once
-_NIFTI = (".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz")
+NIFTI_ENDINGS = (".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz")
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class NiftiHeader:
     is_pair: bool  # voxels in a separate .img file
 
 
-class _Layout(NamedTuple):
+class Layout(NamedTuple):
     """Fields of a header on disk: struct's format and the first byte of each."""
 
     size: int  # of the header; its first four bytes hold this number
@@ -49,12 +49,26 @@ class _Layout(NamedTuple):
     first_voxel: tuple[str, int]
     forms: tuple[str, int]  # codes of qform and sform; 0 for none
     one_file: tuple[bytes, int]  # what stands there where header and voxels share a file
+    intent: tuple[str, int]  # NIfTI's code of what the values mean
+    intent_parameter: tuple[str, int]  # the first of three
+    intent_name: tuple[str, int]
+    handedness: tuple[str, int]  # the first pixdim: the sign of the qform's third axis
+    quaternion: tuple[str, int]  # of the qform: b, c, d and the offset in mm
+    sform: tuple[str, int]  # three rows of four
 
 
 _LAYOUTS = (  # NIfTI-1, whose fields Analyze shares, and NIfTI-2
-    _Layout(348, ("8h", 40), ("h", 70), ("h", 72), ("3f", 80), ("f", 108), ("2h", 252), (b"n+1", 344)),
-    _Layout(540, ("8q", 16), ("h", 12), ("h", 14), ("3d", 112), ("q", 168), ("2i", 344), (b"n+2", 4)),
-)
+    Layout(
+        348, ("8h", 40), ("h", 70), ("h", 72), ("3f", 80), ("f", 108), ("2h", 252), (b"n+1", 344),
+        intent=("h", 68), intent_parameter=("f", 56), intent_name=("16s", 328),
+        handedness=("f", 76), quaternion=("6f", 256), sform=("12f", 280),
+    ),
+    Layout(
+        540, ("8q", 16), ("h", 12), ("h", 14), ("3d", 112), ("q", 168), ("2i", 344), (b"n+2", 4),
+        intent=("i", 504), intent_parameter=("d", 80), intent_name=("16s", 508),
+        handedness=("d", 104), quaternion=("6d", 352), sform=("12d", 400),
+    ),
+)  # fmt: skip
 _FLOAT_TYPES = {16: "f4", 64: "f8"}  # NIfTI's code of a voxel type: numpy's name
 
 
@@ -64,7 +78,7 @@ def check_header(path: Path) -> list[str]:
     Raises:
         InputError: the spacing is not positive, the file ends before its last voxel, or ITK would read another one.
     """
-    if path.name.lower().endswith(_NIFTI):
+    if path.name.lower().endswith(NIFTI_ENDINGS):
         refuse_shadowed(path)
         return _check_nifti(path)
     _check_text_header(path)
@@ -77,7 +91,7 @@ def refuse_shadowed(path: Path) -> None:
     Raises:
         InputError: both exist.
     """
-    if path.name.lower().endswith(tuple(ending for ending in _NIFTI if ending.endswith(".gz"))):
+    if path.name.lower().endswith(tuple(ending for ending in NIFTI_ENDINGS if ending.endswith(".gz"))):
         plain = path.with_name(path.name[:-3])
         if plain.exists():
             raise InputError(f"{path}: ITK would read {plain.name} beside it instead; rename or move one of the two")
@@ -123,9 +137,19 @@ def read_nifti_header(path: Path) -> NiftiHeader | None:
     Raises:
         InputError: a gzipped file cannot be unpacked up to the end of its header.
     """
+    start = read_start(path)
+    return _parse(*start) if start is not None else None
+
+
+def read_start(path: Path) -> tuple[bytes, Layout, str] | None:
+    """Read the bytes of a NIfTI or Analyze header, where its fields stand, and its byte order ('<' or '>').
+
+    Raises:
+        InputError: a gzipped file cannot be unpacked up to the end of its header.
+    """
     if ".img" in path.suffixes[-2:]:
         twin = path.with_name(re.sub(r"\.img(\.gz)?$", r".hdr\1", path.name, flags=re.IGNORECASE))
-        return read_nifti_header(twin) if twin.is_file() else None
+        return read_start(twin) if twin.is_file() else None
     try:
         with _open(path) as file:
             raw = file.read(max(layout.size for layout in _LAYOUTS))
@@ -134,11 +158,11 @@ def read_nifti_header(path: Path) -> NiftiHeader | None:
     for order in "<>":
         for layout in _LAYOUTS:
             if len(raw) >= layout.size and struct.unpack_from(order + "i", raw)[0] == layout.size:
-                return _parse(raw, layout, order)
+                return raw, layout, order
     return None
 
 
-def _parse(raw: bytes, layout: _Layout, order: str) -> NiftiHeader:
+def _parse(raw: bytes, layout: Layout, order: str) -> NiftiHeader:
     """Take the fields out of the bytes of a header; order: '<' or '>', as in struct."""
 
     def read(field: tuple[str, int]) -> tuple[Any, ...]:
@@ -163,9 +187,22 @@ def non_finite_voxels(path: Path) -> np.ndarray | None:
 
     ITK's NIfTI reader turns them into 0, which is the HU of water.
     """
+    header, mask = _non_finite(path)
+    if header is None or not mask.any():
+        return None
+    return mask.reshape([max(n, 1) for n in header.dim[3:0:-1]]) if mask.size == math.prod(header.dim[1:4]) else None
+
+
+def count_non_finite(path: Path) -> int:
+    """Count NaN and infinity in a NIfTI file of floats, also of vectors."""
+    return int(np.count_nonzero(_non_finite(path)[1]))
+
+
+def _non_finite(path: Path) -> tuple[NiftiHeader | None, np.ndarray]:
+    """Mark NaN and infinity in a NIfTI file of floats, in the order of the file; nothing (0,) in any other file."""
     header = read_nifti_header(path) if path.name.lower().endswith((".nii", ".nii.gz")) else None
     if header is None or not header.float_type or header.is_pair:
-        return None
+        return None, np.zeros(0, bool)
     chunk_bytes = _CHUNK * np.dtype(header.float_type).itemsize
     parts = []
     with _open(path) as file:
@@ -173,8 +210,7 @@ def non_finite_voxels(path: Path) -> np.ndarray | None:
         for start in range(header.first_voxel, header.end, chunk_bytes):
             chunk = file.read(min(chunk_bytes, header.end - start))
             parts.append(~np.isfinite(np.frombuffer(chunk, header.float_type)))
-    mask = np.concatenate(parts)
-    return mask.reshape([max(n, 1) for n in header.dim[3:0:-1]]) if mask.any() else None
+    return header, np.concatenate(parts) if parts else np.zeros(0, bool)
 
 
 def _holds(path: Path, size: int) -> bool:

@@ -20,30 +20,48 @@ from ..core.linear import LinearTransform
 from ..errors import InputError
 from .dicom_objects import is_dicom
 from .dicom_reg_reader import read_registration
+from .displacement_images import non_finite, read_displacements
 from .nifti_headers import check_header
 from .quiet import quiet
 from .volumes import check_readable, check_whole
 
+_ONLY_THE_FIRST = "more than one transform in the file"  # SimpleITK's warning
 _HDF5_ENDINGS = (".h5", ".hdf5")
 _HDF5_HEADER_BYTES = 65536  # more than ITK needs beside the values
 
 
 def read_transform(path: str | Path) -> sitk.Transform:
+    """Read any 3-D transform file, as `load_transform` does, without its warnings."""
+    return load_transform(path)[0]
+
+
+def load_transform(path: str | Path) -> tuple[sitk.Transform, list[str]]:
     """Read any 3-D ITK transform file, a displacement image or a DICOM registration; fixed to moving points, LPS mm.
 
+    Returns:
+        the transform, and warnings: what had to be converted, and what ITK says of the file.
+
     Raises:
-        InputError: the file is missing, truncated, not a transform, or not 3-D.
+        InputError: the file is missing, truncated, not a transform, not 3-D, holds several transforms that are not
+            composed, or numbers that are not finite.
     """
     path = check_readable(path)
-    with quiet():
+    with quiet() as heard:
         if path.name.lower().endswith((".nii", ".nii.gz")):
             check_header(path)
         elif path.name.lower().endswith((".tfm", ".txt")):
             _check_text_transform(path)
-        transform = _parse(path)
+        transform, warnings = _parse(path)
     if transform.GetDimension() != 3:
         raise InputError(f"{path}: the transform is {transform.GetDimension()}-D; give a 3-D transform")
-    return transform
+    if any(_ONLY_THE_FIRST in text for text in heard.warnings):
+        raise InputError(
+            f"{path}: the file holds several transforms that are not composed, and ITK would use only the first; "
+            "write them as one composite transform, or give a file with just one"
+        )
+    if missing := _count_non_finite(transform):
+        raise non_finite(path, missing)
+    return transform, warnings + heard.sentences(str(path))
 
 
 def write_field(field: DisplacementField, path: Path) -> None:
@@ -112,15 +130,28 @@ def _reserve(path: Path, size: int) -> None:
         path.unlink(missing_ok=True)
 
 
-def _parse(path: Path) -> sitk.Transform:
+def _count_non_finite(transform: sitk.Transform) -> int:
+    """Count the parameters of a transform, or of its parts, that are NaN or infinite."""
+    kind = transform.GetName()
+    if kind == "CompositeTransform":
+        composite = sitk.CompositeTransform(transform)
+        return sum(_count_non_finite(composite.GetNthTransform(n)) for n in range(composite.GetNumberOfTransforms()))
+    if kind == "DisplacementFieldTransform":  # its parameters as a tuple would take many times the memory
+        values = sitk.GetArrayViewFromImage(sitk.DisplacementFieldTransform(transform).GetDisplacementField())
+    else:
+        values = np.array([*transform.GetParameters(), *transform.GetFixedParameters()])
+    return int(np.count_nonzero(~np.isfinite(values)))
+
+
+def _parse(path: Path) -> tuple[sitk.Transform, list[str]]:
     if not path.is_file():
         raise InputError(f"{path}: no such transform file")
     if is_dicom(path):
-        return read_registration(path)
+        return read_registration(path), []
     try:
         if path.name.lower().endswith(IMAGE_ENDINGS):
-            return sitk.DisplacementFieldTransform(sitk.ReadImage(str(path), sitk.sitkVectorFloat64))
-        return sitk.ReadTransform(str(path))
+            return read_displacements(path)
+        return sitk.ReadTransform(str(path)), []
     except RuntimeError as error:
         raise InputError(
             f"{path}: cannot be read as a 3-D transform; give an ITK transform or a displacement image"

@@ -8,10 +8,10 @@ import SimpleITK as sitk
 from ..core.grid import Grid
 from ..core.hounsfield import PADDING_HU
 from ..core.image import Image
+from ..core.intensity import shows_air
 from ..errors import InputError
 
 SMALLEST_EXTENT = 16.0  # mm; about one control-point spacing: below it there is nothing to deform
-_SHOWS_AIR_BELOW_HU = -500.0  # a volume with lower values is a CT that shows air, so a missing voxel becomes air
 _PROBES_PER_AXIS = 13  # of the fixed volume, to see whether it meets the moving one
 
 
@@ -57,7 +57,7 @@ def _replace_non_finite(image: Image, name: str) -> tuple[Image, list[str]]:
     if missing == finite.size:
         raise InputError(f"{name}: no voxel has a finite value (all NaN or infinite); export the volume again")
     low = float(image.array[finite].min())
-    fill = min(low, PADDING_HU) if low < _SHOWS_AIR_BELOW_HU else low
+    fill = min(low, PADDING_HU) if shows_air(image.array) else low
     share = 100 * missing / finite.size
     cleaned = np.where(finite, image.array, image.array.dtype.type(fill))
     return Image(cleaned, image.grid), [

@@ -11,8 +11,10 @@ from ..core.grid import Grid
 from ..core.image import Image
 from ..errors import InputError
 from . import dicom
-from .nifti_headers import check_header, non_finite_voxels
+from .nifti_forms import check_forms
+from .nifti_headers import NIFTI_ENDINGS, check_header, non_finite_voxels
 from .quiet import quiet
+from .segment_headers import read_segments
 from .validation import SMALLEST_EXTENT, check_volume
 
 LARGEST_LABEL = 65535  # what unsigned 16-bit integers hold
@@ -73,9 +75,12 @@ def read_labels(path: str | Path, grid: Grid | None = None) -> tuple[Image, list
     a warning, not an error: an organ may be missing on one side.
 
     Raises:
-        InputError: the file cannot be read, or its values are not whole numbers.
+        InputError: the file cannot be read, its values are not whole numbers, or its segments lie in several layers,
+            which `label_layers` reads.
     """
-    image, warnings = _read_image(path)
+    (image, *others), warnings = read_layers(path)
+    if others:
+        raise InputError(f"{path}: its segments overlap ({len(others) + 1} layers); export those that do not")
     image, more = fit_labels(image, grid or image.grid, str(path))
     return image, warnings + more
 
@@ -110,7 +115,10 @@ def read_mask(path: str | Path, grid: Grid) -> tuple[Image, list[str]]:
     Raises:
         InputError: the file cannot be read, or nothing of the mask lies inside the grid.
     """
-    image, warnings = _read_image(path)
+    layers, warnings = read_layers(path)
+    image = layers[0]
+    for layer in layers[1:]:
+        image = Image((image.array > 0) | (layer.array > 0), image.grid)
     image, more = fit_mask(image, grid, str(path))
     return image, warnings + more
 
@@ -137,18 +145,52 @@ def _is_label_map(array: np.ndarray) -> bool:
     return array.size == 0 or (array.min() >= 0 and array.max() <= LARGEST_LABEL)
 
 
+def read_layers(path: str | Path) -> tuple[list[Image], list[str]]:
+    """Read a label map or mask as it is: one image, or one for each layer of a segmentation that overlaps.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    path = check_readable(path)
+    count = max((each.layer for each in read_segments(path)), default=0) + 1
+    if count == 1:
+        image, warnings = _read_image(path)
+        return [image], warnings
+    check_header(path)
+    with quiet() as heard:
+        try:
+            image = sitk.ReadImage(str(path))
+        except (RuntimeError, MemoryError) as error:
+            raise InputError(f"{path}: {_translate(str(error))}") from error
+    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != count:
+        raise InputError(f"{path}: the header names {count} layers of segments, which are not there; export it again")
+    layers = [Image.from_sitk(sitk.VectorIndexSelectionCast(image, index)) for index in range(count)]
+    return layers, heard.sentences(str(path))
+
+
 def _read_image(path: str | Path) -> tuple[Image, list[str]]:
     """Read a scalar 3-D image, whatever its values, and return it with warnings."""
     path = check_readable(path)
-    with quiet():
+    with quiet() as heard:
         try:
-            image, warnings = _read_folder(path) if path.is_dir() else _read_file(path)
+            first = path if _is_dicom(path) else None
+            if path.is_dir():
+                image, warnings, first = _read_folder(path)
+            else:
+                image, warnings = _read_file(path)
         except (RuntimeError, MemoryError) as error:
             raise InputError(f"{path}: {_translate(str(error))}") from error
     try:
         volume = Image.from_sitk(image)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+    if first is not None:
+        with quiet():
+            volume, more = dicom.decide_polarity(path, first, volume)
+        warnings += more
+    if path.name.lower().endswith(NIFTI_ENDINGS):
+        warnings += check_forms(path, volume.grid)
+    warnings += heard.sentences(str(path))
     missing = None if path.is_dir() else non_finite_voxels(path)
     if missing is not None and missing.shape == volume.array.shape:
         nan = volume.array.dtype.type(np.nan)
@@ -156,15 +198,30 @@ def _read_image(path: str | Path) -> tuple[Image, list[str]]:
     return volume, warnings
 
 
-def _read_folder(path: Path) -> tuple[sitk.Image, list[str]]:
+def _read_folder(path: Path) -> tuple[sitk.Image, list[str], Path]:
+    """Read the series of a folder; return it with warnings and its first file."""
     files, warnings = dicom.find_series(path)
-    return sitk.ReadImage([str(file) for file in files]), warnings
+    if len(files) == 1:
+        image, more = _read_file(files[0])
+        return image, warnings + more, files[0]
+    return sitk.ReadImage([str(file) for file in files]), warnings, files[0]
+
+
+def _is_dicom(path: Path) -> bool:
+    if path.is_dir():
+        return False
+    with path.open("rb") as file:
+        return file.read(132).endswith(b"DICM")
 
 
 def _read_file(path: Path) -> tuple[sitk.Image, list[str]]:
     warnings = check_header(path)
     _check_kind(path)
-    return sitk.ReadImage(str(path)), warnings
+    image = sitk.ReadImage(str(path))
+    if _is_dicom(path):
+        image, more = dicom.arrange_frames(path, image)
+        warnings += more
+    return image, warnings
 
 
 def _check_kind(path: Path) -> None:

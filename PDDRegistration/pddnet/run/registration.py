@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +12,7 @@ import SimpleITK as sitk
 
 from ..core.field import DisplacementField
 from ..core.image import Image
+from ..core.intensity import AS_HU, AUTO, check_intensity, to_hu
 from ..core.linear import DEFORMABLE
 from ..core.presets import Preset
 from ..core.result import Progress, Registration
@@ -32,12 +34,31 @@ class RunInputs:
     moving_mask: Image | None = None
     fixed_labels: Image | None = None
     moving_labels: Image | None = None
+    label_layers: tuple[tuple[Image, ...], tuple[Image, ...]] | None = None  # both maps, as they are measured
     guided: bool = False  # whether the label maps guide the registration
     initial_transform: sitk.Transform | None = None  # fixed to moving points, LPS mm
     transform_type: str = DEFORMABLE  # see `core.linear.TRANSFORM_TYPES`
     align: bool = True  # whether to search for the alignment where no initial transform is given
     diffeomorphic: bool = False  # whether the deformation is to be the exponential of a velocity field
     warnings: list[str] = field(default_factory=list)
+    fixed_hu: Image | None = None  # the scans in HU as they are registered, see `bring_to_hu`; outputs keep the values
+    moving_hu: Image | None = None
+
+    def bring_to_hu(
+        self, preset: Preset, intensity: str = AUTO, names: tuple[str, str] = ("fixed volume", "moving volume")
+    ) -> None:
+        """Decide whether both scans are CTs in HU, if the preset is for CT, and note warnings.
+
+        intensity: see `core.intensity.to_hu`. names: how the user knows the scans.
+
+        Raises:
+            InputError: a scan is not in HU, and it is not certain how to repair it.
+        """
+        check_intensity(intensity)
+        if preset.hu:
+            self.fixed_hu, warnings = to_hu(self.fixed, names[0], intensity)
+            self.moving_hu, more = to_hu(self.moving, names[1], intensity)
+            self.warnings = self.warnings + warnings + more
 
     def check_start(self) -> None:
         """Raise InputError where the scans do not overlap and no search for the alignment follows."""
@@ -94,6 +115,16 @@ class FinishedRun:
             guided=self.inputs.guided,
         )
 
+    def measured_layers(self, fixed: Sequence[Image], moving: Sequence[Image]) -> dict[str, Any]:
+        """Measure two label maps of one or several layers under the transform, see `report.measured_layers`."""
+        return report.measured_layers(
+            fixed,
+            moving,
+            self.registration.to_sitk(),
+            start=self.inputs.initial_transform,
+            guided=self.inputs.guided,
+        )
+
     def report(
         self,
         clock: Clock,
@@ -110,7 +141,7 @@ class FinishedRun:
         """
         return report.registration_report(
             self.registration,
-            self.inputs.fixed,
+            self.inputs.fixed_hu or self.inputs.fixed,
             self.inputs.moving.grid,
             self.determinant.array,
             seconds=clock.seconds,
@@ -153,8 +184,8 @@ def register(
     from .. import pipeline
 
     registration = pipeline.register(
-        inputs.fixed,
-        inputs.moving,
+        inputs.fixed_hu or inputs.fixed,
+        inputs.moving_hu or inputs.moving,
         preset,
         transform_type=inputs.transform_type,
         fixed_mask=inputs.fixed_mask,
@@ -164,6 +195,7 @@ def register(
         initial_transform=inputs.initial_transform,
         align=inputs.align,
         diffeomorphic=inputs.diffeomorphic,
+        intensity=AUTO if inputs.fixed_hu is None else AS_HU,
         device=device,
         weights=weights,
         progress=progress,

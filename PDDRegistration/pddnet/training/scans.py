@@ -11,6 +11,7 @@ from torch import Tensor
 from ..core.affine import Affine
 from ..core.hounsfield import AIR_HU, FEATURE_RANGE_HU, SOFT_TISSUE_HU
 from ..core.image import Image
+from ..core.intensity import to_hu
 from ..errors import InputError
 from ..features.label_table import LEVELS, NUMBER, STRUCTURES, structure_of
 from ..features.semantic_net import SEMANTIC_SPACING_MM, SemanticNet, probabilities
@@ -109,7 +110,7 @@ def read_unlabelled(folder: Path) -> tuple[list[Scan], list[str]]:
     scans, problems = [], []
     for path in sorted(folder.glob("[!.]*/ct.nii.gz")):
         try:
-            scans.append(_on_training_lattice(read_volume(path)[0]))
+            scans.append(_on_training_lattice(_read_ct(path)))
         except InputError as error:
             problems.append(str(error))
     return scans, problems
@@ -117,8 +118,13 @@ def read_unlabelled(folder: Path) -> tuple[list[Scan], list[str]]:
 
 def read_labelled(case: ScanFiles) -> AnnotatedScan:
     """Read a scan and its labels; raise InputError, naming the file, when one of them cannot be used."""
-    image = read_volume(case.image)[0]
+    image = _read_ct(case.image)
     return annotate(image, read_labels(case.labels, image.grid)[0], case.names)
+
+
+def _read_ct(path: Path) -> Image:
+    """Read a CT in HU; raise InputError, naming the file, where it is none. A lost intercept is put back."""
+    return to_hu(read_volume(path)[0], str(path))[0]
 
 
 def annotate(image: Image, labels: Image, names: dict[int, str]) -> AnnotatedScan:

@@ -18,12 +18,14 @@ from ..core.field import DisplacementField
 from ..core.grid import Grid
 from ..core.hounsfield import PADDING_HU
 from ..core.image import Image
+from ..core.intensity import AUTO, check_intensity
 from ..core.linear import DEFORMABLE, check_transform_type
 from ..core.preset_overrides import adjusted
 from ..core.presets import PRESETS, find_preset
 from ..core.result import Progress
 from ..errors import InputError
 from ..evaluation import metrics, report, transform_quality
+from ..evaluation.common_grid import grid_around_both
 from ..evaluation.motion import label_motion, motion_table
 from ..io.landmark_init import affine_transform
 from ..io.validation import check_volume
@@ -70,6 +72,7 @@ def register(
     transform_type: str = DEFORMABLE,
     align: bool = True,
     diffeomorphic: bool = False,
+    intensity: str = AUTO,
     initial_transform: Transform | None = None,
     fixed_mask: Image | None = None,
     moving_mask: Image | None = None,
@@ -85,6 +88,7 @@ def register(
     Args:
         transform_type: deformable, rigid, similarity or affine; all but the first are linear.
         diffeomorphic: whether the deformation is to be the exponential of a velocity field, see `pipeline.register`.
+        intensity: what the values of the scans are, see `core.intensity.to_hu`.
         adjust: settings that replace the preset's values, see `preset_overrides.adjusted`.
         fixed_labels, moving_labels: label maps that guide the registration; give both or neither.
         warp, warp_labels: volumes and label maps of the moving space to resample on the fixed grid, by name.
@@ -108,10 +112,12 @@ def register(
     progress(0.0, "start")
     settings = adjusted(find_preset(preset), **(adjust or {}))
     check_transform_type(transform_type)
+    check_intensity(intensity)
     check_device(device)
     clock.lap("start")
 
     inputs = _checked(fixed, moving)
+    inputs.bring_to_hu(settings, intensity)
     inputs.initial_transform, inputs.align = as_transform(initial_transform), align
     inputs.transform_type, inputs.diffeomorphic = transform_type, diffeomorphic
     inputs.check_start()
@@ -186,7 +192,7 @@ def evaluate(
 
     Args:
         labels: pairs of label maps, {"fixed": ..., "moving": ...} by name.
-        grid: the grid to compare them on; without, each fixed label map's own.
+        grid: the grid to compare them on; without, each fixed label map's own, or one around both where it is cropped.
         fixed: the fixed volume, for the transform's Jacobian and its inverse inside the body.
         moving: the moving volume, to compare it with the fixed one without and with the transform.
         inverse: the transform of moving to fixed points; without, `transform` is inverted here.
@@ -351,7 +357,7 @@ def _target_errors(
 def _compared(
     progress: Progress, transform: sitk.Transform, pairs: dict[str, dict[str, Image]], grid: Grid | None
 ) -> dict[str, Any]:
-    """Measure each pair of label maps, on `grid` or on the fixed map's own; report progress after every label."""
+    """Measure each pair of label maps, on `grid` or see `grid_around_both`; report progress after every label."""
     sections: dict[str, Any] = {}
     share = _JACOBIAN_STARTS / max(len(pairs), 1)
 
@@ -359,7 +365,9 @@ def _compared(
         progress(share * (len(sections) + fraction), "measure")
 
     for name, pair in pairs.items():
-        fixed = pair["fixed"] if grid is None else pair["fixed"].resample(grid, labels=True)
+        fixed = pair["fixed"]
+        on = grid_around_both(fixed, pair["moving"], transform) if grid is None else grid
+        fixed = fixed if on is fixed.grid else fixed.resample(on, labels=True)
         tell(0.0)
         sections[name] = report.measured_labels(fixed, pair["moving"], transform, progress=tell)
     return sections

@@ -402,6 +402,6 @@ def test_every_node_parameter_has_its_selector(logic):
     ui, parameters = slicer.modules.PDDRegistrationWidget.ui, logic.getParameterNode()
     bound = {widget.property("SlicerParameterName") for widget in vars(ui).values()} - {None}
     by_hand = {"preset", "device", "fixedMaskSegment", "movingMaskSegment", "captureRange", "controlSpacing"}
-    by_hand |= {"smoothness", "optimisationSteps", "inverseConsistency", "transformType"}
+    by_hand |= {"smoothness", "optimisationSteps", "inverseConsistency", "transformType", "intensity"}
     assert bound.isdisjoint(by_hand)
     assert bound | by_hand == set(parameters.allParameters)

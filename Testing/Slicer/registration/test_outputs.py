@@ -55,7 +55,8 @@ def test_selection_and_parameters_have_the_same_nodes() -> None:
     from PDDRegistrationLib.registration.parameters import RegistrationParameters
     from PDDRegistrationLib.registration.selection import NODES
 
-    settings = ("fixedMaskSegment", "movingMaskSegment", "guide", "preset", "device", "transformType", "diffeomorphic")
+    settings = ("fixedMaskSegment", "movingMaskSegment", "guide", "preset", "device", "transformType")
+    settings = (*settings, "intensity", "diffeomorphic")
     advanced = ("captureRange", "controlSpacing", "smoothness", "optimisationSteps", "inverseConsistency")
     assert set(RegistrationParameters.allParameters) == {*NODES, *settings, *advanced}  # scenes store these names
 

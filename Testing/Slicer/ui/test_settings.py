@@ -35,6 +35,25 @@ def advanced(bench: Bench) -> Bench:
     return bench
 
 
+# --- intensity ---
+
+
+def test_what_the_values_are_can_be_said_and_reaches_the_worker(bench: Bench):
+    from PDDRegistrationLib.registration.job import reportOf
+    from PDDRegistrationLib.ui.registration_panel import selectionOf
+
+    assert selectionOf(bench.parameters).intensity == "auto"
+    clicks.choose(bench.ui.intensityComboBox, "1024 too high")
+    assert selectionOf(bench.parameters).intensity == "offset-1024"
+    stored = bench.nodes["movingVolume"]
+    slicer.util.updateVolumeFromArray(stored, slicer.util.arrayFromVolume(stored).astype("int16") + 1024)
+    bench.choose(intensity="auto")
+    bench.run()
+    assert bench.status == ""
+    warnings = reportOf(bench.parameters.outputTransform)["warnings"]
+    assert [text for text in warnings if text.startswith("moving volume: the values are HU + 1024")]
+
+
 # --- advanced ---
 
 

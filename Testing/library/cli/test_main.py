@@ -115,7 +115,10 @@ def test_the_report_and_the_table_say_what_came_out(tmp_path: Path, calls: list[
     assert report["jacobian"]["folding_percent"] == 0
     assert report["grids"]["moving"]["size"] == [28, 30, 24]
     assert np.allclose(report["grids"]["fixed"]["direction"], FIXED.direction, atol=1e-5)
-    assert report["warnings"] == ["from the run"]
+    *of_scans, of_run = report["warnings"]
+    assert of_run == "from the run"
+    assert of_scans[0] == f"{pair['F']}: no air is shown, the values lie between -343 and 343; they were taken as HU"
+    assert of_scans[1].startswith(f"{pair['M']}: no air is shown")
     section = report["labels"]
     assert (section["guided"], section["before"]) == (False, "identity")
     assert [row["label"] for row in section["table"]] == [1, 3]

@@ -120,3 +120,13 @@ os._exit(0)
 """
     assert _run(program, str(path), str(tmp_path / "found")).returncode == 0
     assert (tmp_path / "found").read_text() == str(labels(FIXED, FIXED.centre).array.sum())
+
+
+def test_warnings_of_itk_are_heard_each_in_one_line() -> None:
+    with quiet() as heard:
+        os.write(2, b"WARNING: In /a/b/c.cxx, line 697\nThere is more\nthan one.\n\n")
+        os.write(2, b"WARNING: In /a/b/d.cxx, line 1\nSeries (0x5a0f): Non uniform\n\n")
+    assert heard.warnings == ["There is more than one.", "Non uniform"]
+    with quiet() as later:
+        pass
+    assert (later.text, later.warnings) == ("", [])

@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from helpers.samples import FIXED, body, save
 from helpers.trunk import MIDDLE, NAMES, label_at, oblique_grid, place, write_case
 from pddnet.core.grid import Grid
+from pddnet.core.image import Image
 from pddnet.errors import InputError
 from pddnet.features.label_table import NUMBER, STRUCTURES, structure_of
 from pddnet.features.semantic_net import SemanticNet
@@ -268,3 +270,15 @@ def test_what_is_named_unknown_is_neither_a_structure_nor_background(
     known, ours = (s.draw(shape, 4).structures for s in (source, doubtful))
     assert torch.equal(ours == -1, known == NUMBER["spleen"])
     assert torch.equal(ours[ours >= 0], known[ours >= 0])
+
+
+def test_scans_to_learn_from_are_in_hu_or_named_as_a_problem(tmp_path: Path) -> None:
+    hu = body(FIXED)
+    changed = {"a": hu.array, "b": (hu.array + 1024).astype(np.uint16), "c": hu.array / np.float32(1000)}
+    for name, array in changed.items():
+        (tmp_path / name).mkdir()
+        save(Image(array, FIXED), tmp_path / name / "ct.nii.gz")
+    (first, second), problems = read_unlabelled(tmp_path)
+    assert torch.equal(first.values, second.values)
+    assert len(problems) == 1
+    assert problems[0].startswith(f"{tmp_path / 'c' / 'ct.nii.gz'}: the values are no HU, they were normalised")
