@@ -21,7 +21,9 @@ from ..core.image import Image
 from ..core.linear import LinearTransform
 from ..errors import InputError
 from .nifti_headers import refuse_shadowed
+from .paths import itk_name, reason_of, shown
 from .quiet import quiet
+from .signals import ENDING_SIGNALS
 from .transforms import check_field, check_linear, write_field, write_linear
 from .volumes import check_whole
 
@@ -86,7 +88,7 @@ class OutputFiles:
 
     def write_image(self, name: str, image: Image) -> None:
         """Write a volume or label map, if wanted. Raises InputError where it cannot be written whole."""
-        self._write(name, lambda path: sitk.WriteImage(image.to_sitk(), str(path), True), check_whole)
+        self._write(name, lambda path: sitk.WriteImage(image.to_sitk(), itk_name(path), True), check_whole)
 
     def write_field(self, name: str, field: DisplacementField) -> None:
         """Write a transform or displacement image, if wanted. Raises InputError where it cannot be written whole."""
@@ -165,11 +167,19 @@ def _resolve(path: Path) -> Path:
 def _check_target(path: Path, endings: tuple[str, ...]) -> None:
     if not path.name.lower().endswith(endings) or path.name.lower() in endings:
         raise InputError(f"{path}: unknown file extension for this output; use one of {', '.join(endings)}")
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, ValueError) as error:
+        raise InputError(f"{shown(path)}: the output path cannot be used ({reason_of(error)}); correct it") from None
     if path.is_dir():
         raise InputError(f"{path}: is a folder; give the name of a file")
     folder = _resolve(path).parent
     if not folder.is_dir():
-        raise InputError(f"{path}: the output folder {folder} does not exist; create it first")
+        lacks = "is no folder; choose another one" if folder.exists() else "does not exist; create it first"
+        raise InputError(f"{path}: the output folder {folder} {lacks}")
+    itk_name(folder)
     refuse_shadowed(path)
     packed = path.with_name(path.name + ".gz")
     if path.name.lower().endswith(".nii") and packed.exists():
@@ -222,7 +232,7 @@ def _uninterrupted() -> Iterator[None]:
         yield  # Python delivers no signals here
         return
     arrived: list[int] = []
-    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    numbers = [getattr(signal, name) for name in ("SIGINT", *ENDING_SIGNALS) if hasattr(signal, name)]
     handlers = {number: signal.getsignal(number) for number in numbers}
     before = {number: handler for number, handler in handlers.items() if callable(handler)}
     for number in before:

@@ -8,6 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
+from .paths import itk_name, name_of
 
 _POSITION, _ORIENTATION, _DESCRIPTION = "0020|0032", "0020|0037", "0008|103e"
 _SAME_POSITION_MM = 1e-3  # slices nearer to each other lie at one position
@@ -53,8 +54,10 @@ def _list_series(folder: Path) -> list[list[Path]]:
         found = []
         folders = [folder, *sorted(p for p in folder.rglob("*") if p.is_dir())] if recursive else [folder]
         for place in folders:
-            for uid in sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(place)):
-                found.append([Path(name) for name in sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(place), uid)])
+            opened = itk_name(place)
+            for uid in sitk.ImageSeriesReader.GetGDCMSeriesIDs(opened):
+                names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(opened, uid)
+                found.append([place / name_of(name) for name in names])
         if found:
             return found
     return []
@@ -63,7 +66,7 @@ def _list_series(folder: Path) -> list[list[Path]]:
 def _header(path: Path) -> sitk.ImageFileReader:
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
-    reader.SetFileName(str(path))
+    reader.SetFileName(itk_name(path))
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:

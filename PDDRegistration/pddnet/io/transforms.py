@@ -19,6 +19,7 @@ from ..core.field import IMAGE_ENDINGS, DisplacementField
 from ..core.linear import LinearTransform
 from ..errors import InputError
 from .nifti_headers import check_header
+from .paths import itk_name
 from .quiet import quiet
 from .volumes import check_readable, check_whole
 
@@ -53,7 +54,7 @@ def write_field(field: DisplacementField, path: Path) -> None:
     if path.name.endswith(_HDF5_ENDINGS):
         doubles = 3 * math.prod(field.grid.shape)
         _reserve(path, 8 * doubles + _HDF5_HEADER_BYTES)
-    field.write(path)
+    field.write(itk_name(path))
 
 
 def check_field(path: Path, field: DisplacementField) -> None:
@@ -65,7 +66,7 @@ def check_field(path: Path, field: DisplacementField) -> None:
     if path.name.endswith(IMAGE_ENDINGS):
         check_whole(path)
         return
-    transform = sitk.DisplacementFieldTransform(sitk.ReadTransform(str(path)))
+    transform = sitk.DisplacementFieldTransform(sitk.ReadTransform(itk_name(path)))
     written = sitk.GetArrayViewFromImage(transform.GetDisplacementField())
     if written.shape != field.array.shape or not np.allclose(written, field.array, atol=1e-3, equal_nan=True):
         raise InputError(f"{path}: what was written differs")
@@ -79,7 +80,7 @@ def write_linear(linear: LinearTransform, path: Path) -> None:
     """
     if path.name.endswith(_HDF5_ENDINGS):
         _reserve(path, _HDF5_HEADER_BYTES)
-    sitk.WriteTransform(linear.to_sitk(), str(path))
+    sitk.WriteTransform(linear.to_sitk(), itk_name(path))
 
 
 def check_linear(path: Path, linear: LinearTransform) -> None:
@@ -88,7 +89,7 @@ def check_linear(path: Path, linear: LinearTransform) -> None:
     Raises:
         InputError: the file differs from the transform.
     """
-    written = sitk.ReadTransform(str(path))
+    written = sitk.ReadTransform(itk_name(path))
     corners = linear.centre + 100.0 * np.vstack([np.zeros(3), np.eye(3)])  # mm
     moved = [written.TransformPoint(point) for point in corners.tolist()]
     if not np.allclose(moved, linear.affine.points(corners), atol=1e-3, equal_nan=True):
@@ -115,8 +116,8 @@ def _parse(path: Path) -> sitk.Transform:
         raise InputError(f"{path}: no such transform file")
     try:
         if path.name.lower().endswith(IMAGE_ENDINGS):
-            return sitk.DisplacementFieldTransform(sitk.ReadImage(str(path), sitk.sitkVectorFloat64))
-        return sitk.ReadTransform(str(path))
+            return sitk.DisplacementFieldTransform(sitk.ReadImage(itk_name(path), sitk.sitkVectorFloat64))
+        return sitk.ReadTransform(itk_name(path))
     except RuntimeError as error:
         raise InputError(
             f"{path}: cannot be read as a 3-D transform; give an ITK transform or a displacement image"

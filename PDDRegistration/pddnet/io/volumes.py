@@ -12,6 +12,7 @@ from ..core.image import Image
 from ..errors import InputError
 from . import dicom
 from .nifti_headers import check_header, non_finite_voxels
+from .paths import check_path, itk_name
 from .quiet import quiet
 from .validation import SMALLEST_EXTENT, check_volume
 
@@ -22,13 +23,12 @@ def check_readable(path: str | Path) -> Path:
     """Check that there is a file with content, or a folder, that may be read; returns its path.
 
     Raises:
-        InputError: it is missing, empty, or may not be read.
+        InputError: it is missing, empty, no regular file, may not be read, or has a name that ITK cannot open.
     """
-    path = Path(path)
-    if not path.exists():
-        raise InputError(f"{path}: no such file or folder; correct the path")
+    path = check_path(path)
     if path.is_dir():
         return path
+    itk_name(path)
     try:
         with path.open("rb") as file:
             first = file.read(1)
@@ -158,19 +158,19 @@ def _read_image(path: str | Path) -> tuple[Image, list[str]]:
 
 def _read_folder(path: Path) -> tuple[sitk.Image, list[str]]:
     files, warnings = dicom.find_series(path)
-    return sitk.ReadImage([str(file) for file in files]), warnings
+    return sitk.ReadImage([itk_name(file) for file in files]), warnings
 
 
 def _read_file(path: Path) -> tuple[sitk.Image, list[str]]:
     warnings = check_header(path)
     _check_kind(path)
-    return sitk.ReadImage(str(path)), warnings
+    return sitk.ReadImage(itk_name(path)), warnings
 
 
 def _check_kind(path: Path) -> None:
     """Refuse a file that holds no 3-D scalar volume, before its voxels are read (a 4-D file can be large)."""
     reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
+    reader.SetFileName(itk_name(path))
     reader.ReadImageInformation()
     size, components = reader.GetSize(), reader.GetNumberOfComponents()
     count = "x".join(str(n) for n in size)

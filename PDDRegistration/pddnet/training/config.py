@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..io.label_names import find_names
+from ..io.text_files import read_json
 
 NETWORKS = ("semantic", "pdd")
 LEAST_VIEW_VOXELS = 16  # voxels along each axis, or the network has next to nothing to compare
@@ -107,10 +107,7 @@ def read_config(path: Path) -> TrainingConfig:
         InputError: the file cannot be read, holds an unknown name or a value of the wrong kind, or nothing to learn
             from.
     """
-    try:
-        given = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot read the configuration: {error}") from None
+    given = read_json(path)
     if not isinstance(given, dict):
         raise InputError(f"{path}: the configuration is not a table of names and values")
     if "out" not in given:
