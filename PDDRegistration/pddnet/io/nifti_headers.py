@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import InputError
+from .nifti_numbers import check_numbers
 
 _TEXT_SPACING = re.compile(rb"^(?:ElementSpacing\s*=|spacings\s*:|SPACING\s)(.*)$", re.MULTILINE)
 _CHUNK = 1 << 20  # voxels or bytes that are read at once
@@ -103,6 +104,7 @@ def _check_nifti(path: Path) -> list[str]:
     header = read_nifti_header(path)
     if header is None:
         return []  # not a NIfTI header: ITK will say so
+    check_numbers(path)
     axes = min(header.dim[0], 3)
     if not all(math.isfinite(value) and value > 0 for value in header.pixdim[:axes]):
         _refuse_spacing(path, header.pixdim[:axes])

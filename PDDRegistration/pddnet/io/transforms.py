@@ -10,6 +10,7 @@ import math
 import os
 import re
 import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from ..errors import InputError
 from .nifti_headers import check_header
 from .paths import itk_name
 from .quiet import quiet
+from .transform_checks import check_map, check_text, has_end
 from .volumes import check_readable, check_whole
 
 _HDF5_ENDINGS = (".h5", ".hdf5")
@@ -42,6 +44,7 @@ def read_transform(path: str | Path) -> sitk.Transform:
         transform = _parse(path)
     if transform.GetDimension() != 3:
         raise InputError(f"{path}: the transform is {transform.GetDimension()}-D; give a 3-D transform")
+    check_map(path, transform)
     return transform
 
 
@@ -117,16 +120,33 @@ def _parse(path: Path) -> sitk.Transform:
     try:
         if path.name.lower().endswith(IMAGE_ENDINGS):
             return sitk.DisplacementFieldTransform(sitk.ReadImage(itk_name(path), sitk.sitkVectorFloat64))
-        return sitk.ReadTransform(itk_name(path))
+        return _read_itk(path)
     except RuntimeError as error:
         raise InputError(
             f"{path}: cannot be read as a 3-D transform; give an ITK transform or a displacement image"
         ) from error
 
 
+def _read_itk(path: Path) -> sitk.Transform:
+    if path.name.lower().endswith((".tfm", ".txt")):
+        text = path.read_text(encoding="utf-8", errors="replace")
+        if text != _ended(text):
+            with tempfile.TemporaryDirectory() as folder:
+                copy = Path(folder) / "transform.tfm"
+                copy.write_text(_ended(text), encoding="utf-8")
+                return sitk.ReadTransform(str(copy))
+    return sitk.ReadTransform(itk_name(path))
+
+
+def _ended(text: str) -> str:
+    """End the last line of a text that is complete: ITK ignores a line without end."""
+    return text if text.endswith("\n") or not has_end(text) else text + "\n"
+
+
 def _check_text_transform(path: Path) -> None:
     """Refuse a truncated text file: ITK ignores missing numbers. The fixed parameters of a transform come last."""
-    text = path.read_text(encoding="utf-8", errors="replace")
+    text = _ended(path.read_text(encoding="utf-8", errors="replace"))
     wanted = len(re.findall(r"^Transform: (?!Composite)", text, re.MULTILINE))
     if len(re.findall(r"^FixedParameters:.*\n", text, re.MULTILINE)) < wanted:
         raise InputError(f"{path}: the file is truncated, parameters of the transform are missing; copy it again")
+    check_text(path, text)

@@ -11,6 +11,9 @@ from ..core.grid import Grid
 from ..core.image import Image
 from ..errors import InputError
 from . import dicom
+from .checksums import check_checksum
+from .frames import one_frame
+from .memory import check_memory
 from .nifti_headers import check_header, non_finite_voxels
 from .paths import check_path, itk_name
 from .quiet import quiet
@@ -164,7 +167,9 @@ def _read_folder(path: Path) -> tuple[sitk.Image, list[str]]:
 def _read_file(path: Path) -> tuple[sitk.Image, list[str]]:
     warnings = check_header(path)
     _check_kind(path)
-    return sitk.ReadImage(itk_name(path)), warnings
+    image = sitk.ReadImage(itk_name(path))
+    check_checksum(path, image)
+    return one_frame(image), warnings
 
 
 def _check_kind(path: Path) -> None:
@@ -188,6 +193,7 @@ def _check_kind(path: Path) -> None:
         raise InputError(
             f"{path}: this is a single slice ({count}), not a volume; give a 3-D scan, or the folder of a DICOM series"
         )
+    check_memory(path, reader)
 
 
 def _translate(message: str) -> str:
