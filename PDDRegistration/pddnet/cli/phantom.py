@@ -35,9 +35,7 @@ def run(args: argparse.Namespace) -> int:
             "between 1 and 10 mm"
         )
     if not is_utf8(args.out):
-        raise InputError(
-            f"{args.out}: the folder's name is not in UTF-8, and ITK cannot write there; choose another"
-        )
+        raise InputError(f"{args.out}: the folder's name is not in UTF-8, and ITK cannot write there; choose another")
     console = Console()
     with leaving(lambda: "the patients written so far are whole"):
         folders = write_patients(Path(args.out), _drawing(args), args.count, args.seed, console)

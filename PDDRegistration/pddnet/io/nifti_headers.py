@@ -22,6 +22,7 @@ from ..errors import InputError
 from .nifti_numbers import check_numbers
 
 _TEXT_SPACING = re.compile(rb"^(?:ElementSpacing\s*=|spacings\s*:|SPACING\s)(.*)$", re.MULTILINE)
+_TEXT_UNITS = re.compile(rb"^space units *: *(.*)$", re.MULTILINE)
 _CHUNK = 1 << 20  # voxels or bytes that are read at once
 _NIFTI = (".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz")
 
@@ -91,6 +92,10 @@ def _check_text_header(path: Path) -> None:
         head.startswith((b"NRRD", b"# vtk")) or b"ElementDataFile" in head or path.suffix.lower() in (".mha", ".mhd")
     ):
         return
+    units = _TEXT_UNITS.search(head)
+    if units and (others := {*re.findall(rb'"([^"]*)"', units.group(1))} - {b"mm", b"", b"none", b"millimeter"}):
+        names = ", ".join(sorted(name.decode("ascii", "replace") for name in others))
+        raise InputError(f"{path}: the lengths in the header are in {names}; write them in mm")
     match = _TEXT_SPACING.search(head)
     try:
         spacing = [float(word) for word in match.group(1).split()] if match else []

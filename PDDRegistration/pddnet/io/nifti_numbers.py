@@ -30,6 +30,7 @@ _FIELDS = {  # where its numbers stand, for struct
 class NiftiNumbers:
     """Numbers of a NIfTI header that say where its voxels are and what they mean."""
 
+    version: int  # of the format: 1 or 2
     packed: bool  # whether the file is gzipped
     order: str  # of bytes: '<' or '>'
     bits: int  # of a voxel
@@ -56,6 +57,7 @@ def read_numbers(path: Path) -> NiftiNumbers | None:
             if known and struct.unpack_from(order + "i", raw)[0] == size:
                 values = {name: struct.unpack_from(order + form, raw, at) for name, (form, at) in fields.items()}
                 return NiftiNumbers(
+                    1 if size == 348 else 2,
                     packed,
                     order,
                     values["bits"][0],

@@ -19,6 +19,7 @@ import SimpleITK as sitk
 from ..core.field import IMAGE_ENDINGS, DisplacementField
 from ..core.linear import LinearTransform
 from ..errors import InputError
+from .checksums import check_unpacks
 from .nifti_headers import check_header
 from .paths import itk_name
 from .quiet import quiet
@@ -37,6 +38,7 @@ def read_transform(path: str | Path) -> sitk.Transform:
     """
     path = check_readable(path)
     with quiet():
+        check_unpacks(path)
         if path.name.lower().endswith((".nii", ".nii.gz")):
             check_header(path)
         elif path.name.lower().endswith((".tfm", ".txt")):

@@ -17,8 +17,10 @@ from .memory import check_memory
 from .nifti_headers import check_header, non_finite_voxels
 from .paths import check_path, itk_name
 from .quiet import quiet
+from .unreadable import reason
 from .validation import SMALLEST_EXTENT, check_volume
 
+_NO_IMAGE = "Unable to determine ImageIO"  # ITK's words
 LARGEST_LABEL = 65535  # what unsigned 16-bit integers hold
 
 
@@ -147,7 +149,8 @@ def _read_image(path: str | Path) -> tuple[Image, list[str]]:
         try:
             image, warnings = _read_folder(path) if path.is_dir() else _read_file(path)
         except (RuntimeError, MemoryError) as error:
-            raise InputError(f"{path}: {_translate(str(error))}") from error
+            no_image = _NO_IMAGE in str(error) and path.is_file()
+            raise InputError(f"{path}: {reason(path) if no_image else _translate(str(error))}") from error
     try:
         volume = Image.from_sitk(image)
     except InputError as error:
@@ -198,7 +201,7 @@ def _check_kind(path: Path) -> None:
 
 def _translate(message: str) -> str:
     """Translate an exception of ITK into what is wrong and what to do."""
-    if "Unable to determine ImageIO" in message:
+    if _NO_IMAGE in message:
         return "this is not an image in a format that can be read; convert it to NIfTI, NRRD or MetaImage"
     if "orthonormal" in message or "Bad direction" in message:
         return "the direction matrix is not orthogonal (a sheared or tilted grid); resample the scan first"
