@@ -169,9 +169,9 @@ def test_units_that_are_not_millimetres(tmp_path: Path) -> None:
     text, _, rest = path.read_bytes().partition(b"\nkinds:")
     path.write_bytes(text + b'\nspace units: "cm" "cm" "cm"\nkinds:' + rest)
     assert _refusal(path) == "the lengths in the header are in cm; write them in mm"
-    fine = save(body(Grid((220, 200, 200), (0.1, 0.1, 0.1), (0, 0, 0), np.eye(3))), tmp_path / "fine.mha")
+    fine = save(body(Grid((60, 50, 170), (0.1, 0.4, 0.4), (0, 0, 0), np.eye(3))), tmp_path / "fine.mha")
     assert read_volume(fine)[1] == [
-        f"{fine}: voxels of 0.1 x 0.1 x 0.1 mm are finer than a CT scanner's; if the header is in cm or m, correct it"
+        f"{fine}: voxels of 0.1 x 0.4 x 0.4 mm are finer than a CT scanner's; if the header is in cm or m, correct it"
     ]
 
 
