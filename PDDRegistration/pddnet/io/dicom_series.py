@@ -27,7 +27,7 @@ Header = Callable[[Path], sitk.ImageFileReader]
 
 
 def prefer_ct(folder: Path, series: list[list[Path]], header: Header) -> tuple[list[list[Path]], list[str]]:
-    """Keep the CT series where there are some beside others of several slices (PET, MR); returns them with a warning."""
+    """Keep the CT series where there are some beside others of several slices (PET, MR); return them, and a warning."""
     kinds = [_text(header(files[0]), _MODALITY) for files in series] if len(series) > 1 else []
     volumes = [kind for files, kind in zip(series, kinds, strict=False) if len(files) > 1]
     if "CT" not in volumes or set(volumes) == {"CT"}:

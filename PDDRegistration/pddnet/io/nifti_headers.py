@@ -57,6 +57,7 @@ _LAYOUTS = (  # NIfTI-1, whose fields Analyze shares, and NIfTI-2
     _Layout(348, ("8h", 40), ("h", 70), ("h", 72), ("3f", 80), ("f", 108), ("2h", 252), (b"n+1", 344)),
     _Layout(540, ("8q", 16), ("h", 12), ("h", 14), ("3d", 112), ("q", 168), ("2i", 344), (b"n+2", 4)),
 )
+_BITS = {2: 8, 4: 16, 8: 32, 16: 32, 64: 64, 256: 8, 512: 16, 768: 32, 1024: 64, 1280: 64}  # where a file says others
 _FLOAT_TYPES = {16: "f4", 64: "f8"}  # NIfTI's code of a voxel type: numpy's name
 
 
@@ -161,7 +162,7 @@ def _parse(raw: bytes, layout: _Layout, order: str) -> NiftiHeader:
     first_voxel = int(offset) if math.isfinite(offset) and not is_pair else 0
     float_type = order + _FLOAT_TYPES[data_type] if data_type in _FLOAT_TYPES else ""
     has_position = any(form > 0 for form in read(layout.forms))
-    end = first_voxel + voxels * bits // 8
+    end = first_voxel + voxels * _BITS.get(data_type, bits) // 8
     return NiftiHeader(dim, read(layout.pixdim), first_voxel, end, float_type, has_position, is_pair)
 
 

@@ -19,6 +19,16 @@ _TURNS = {  # first parameters: a quaternion, or its vector part; ITK makes a ro
     **dict.fromkeys(("ScaleVersor3DTransform", "ScaleSkewVersor3DTransform"), 3),
     "QuaternionRigidTransform": 4,
 }
+_COUNTS = {  # parameters and fixed parameters in 3-D: where there are fewer, ITK reads what stands behind them
+    "TranslationTransform": (3, 0),
+    **dict.fromkeys(("ScaleTransform", "ScaleLogarithmicTransform", "VersorTransform"), (3, 3)),
+    **dict.fromkeys(("Euler3DTransform", "VersorRigid3DTransform"), (6, 3)),
+    **dict.fromkeys(("Similarity3DTransform", "QuaternionRigidTransform"), (7, 3)),
+    "ScaleVersor3DTransform": (9, 3),
+    **dict.fromkeys(("AffineTransform", "MatrixOffsetTransformBase", "Rigid3DTransform"), (12, 3)),
+    "ComposeScaleSkewVersor3DTransform": (12, 3),
+    "ScaleSkewVersor3DTransform": (15, 3),
+}
 _RIGID = ("Euler3D", "VersorTransform", "VersorRigid3D", "QuaternionRigid", "Rigid3D")
 _NOT_RIGID = 1e-2  # from 1: singular values of the matrix of a rotation
 _GRID_NUMBERS = 18  # fixed parameters of a grid in 3-D: size, origin, spacing, direction
@@ -60,18 +70,31 @@ def check_text(path: Path, text: str) -> None:
         InputError: a grid does not have as many nodes as there are parameters, or a versor is none.
     """
     for kind, dimension, given, fixed in _PART.findall(text):
-        try:
-            numbers = [float(word) for word in fixed.split()]
-            turn = [float(word) for word in given.split()[: _TURNS.get(kind, 0)]]
-        except ValueError:
-            raise InputError(f"{path}: the parameters of {kind} are no numbers; write the transform again") from None
+        numbers, parameters = _finite(path, kind, fixed), _finite(path, kind, given)
+        wanted = _COUNTS.get(kind) if dimension == "3" else None
+        if wanted and (len(parameters) != wanted[0] or not wanted[1] <= len(numbers) <= wanted[1] + 1):
+            raise InputError(
+                f"{path}: {kind} has {wanted[0]} parameters and {wanted[1]} fixed ones, and the file gives "
+                f"{len(parameters)} and {len(numbers)}; write it again"
+            )
+        turn = parameters[: _TURNS.get(kind, 0)]
         if ("BSpline" in kind or "DisplacementField" in kind) and dimension == "3":
             nodes = math.prod(numbers[:3])
-            if len(numbers) < _GRID_NUMBERS or not (0 < nodes < _MOST_NODES) or len(given.split()) != 3 * nodes:
+            if len(numbers) < _GRID_NUMBERS or not (0 < nodes < _MOST_NODES) or len(parameters) != 3 * nodes:
                 raise InputError(f"{path}: the grid of {kind} and its parameters do not agree; write it again")
         length = math.hypot(*turn)
         if not length <= 1 + _NOT_RIGID or (len(turn) == 4 and length < 1 - _NOT_RIGID):
             raise InputError(f"{path}: the rotation of {kind} is none; correct or write it again")
+
+
+def _finite(path: Path, kind: str, words: str) -> list[float]:
+    try:
+        values = [float(word) for word in words.split()]
+    except ValueError:
+        values = [math.nan]
+    if not all(map(math.isfinite, values)):
+        raise InputError(f"{path}: the parameters of {kind} are not all finite numbers; write the transform again")
+    return values
 
 
 def has_end(text: str) -> bool:

@@ -34,8 +34,11 @@ BAD = {
     "composite": ("#Insight Transform File V1.0\nTransform: CompositeTransform_double_3_3\n", "transform is empty"),
     "huge grid": (_text("BSplineTransform", "0 0 0", f"100000 100000 100000 {GRID}"), "do not agree"),
     "negative grid": (_text("BSplineTransform", "0 0 0", f"-5 10 10 {GRID}"), "do not agree"),
-    "infinite grid": (_text("BSplineTransform", "0 0 0", f"inf 1 1 {GRID}"), "do not agree"),
-    "no numbers": (_text("BSplineTransform", "0 0 0", "a b c"), "are no numbers"),
+    "infinite grid": (_text("BSplineTransform", "0 0 0", f"inf 1 1 {GRID}"), "are not all finite numbers"),
+    "no numbers": (_text("BSplineTransform", "0 0 0", "a b c"), "are not all finite numbers"),
+    "infinite": (_text("ScaleTransform", "-inf 348.0 -6.5e16", "0 2 -9"), "are not all finite numbers"),
+    "too few": (_text("VersorRigid3DTransform", "0 0", "0 0 0"), "VersorRigid3DTransform has 6 parameters and 3 fixed"),
+    "too many": (_text("TranslationTransform", "1 2 3 4", ""), "the file gives 4 and 0; write it again"),
     "cut": (_text("Euler3DTransform", "0.1 0.2 0.3 1 2 3", "4 5 6")[:-3], "the file is truncated"),
 }
 
