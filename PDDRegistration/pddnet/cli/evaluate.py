@@ -10,6 +10,7 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from ..evaluation import metrics, report
+from ..evaluation.sentences import no_common_label, outside_transform
 from ..io import volumes
 from ..io.atomic_outputs import REPORTS
 from ..io.landmarks import match_points
@@ -74,6 +75,7 @@ def _measure_labels(args: argparse.Namespace, transform: sitk.Transform) -> tupl
         return None, []
     fixed, warnings = volumes.read_labels(args.fixed_labels)
     moving, more = volumes.read_labels(args.moving_labels)
+    warnings += no_common_label(fixed, moving)
     return report.measured_labels(fixed, moving, transform), warnings + more
 
 
@@ -81,6 +83,7 @@ def _measure_points(args: argparse.Namespace, transform: sitk.Transform) -> tupl
     if not args.fixed_points:
         return None, []
     names, fixed, moving, warnings = match_points(args.fixed_points, args.moving_points)
+    warnings += outside_transform(names, fixed, transform)
     before = metrics.tre(fixed, moving, lambda points: points)
     after = metrics.tre(fixed, moving, lambda points: np.array([transform.TransformPoint(p) for p in points.tolist()]))
     return report.tre_section(names, before, after), warnings

@@ -11,6 +11,7 @@ from ..core.preset_overrides import adjusted
 from ..core.presets import DEVICES, PRESETS, Preset, find_preset
 from ..errors import InputError
 from ..evaluation import report
+from ..evaluation.sentences import no_common_label
 from ..io import volumes
 from ..io.landmark_init import affine_transform, start_from_points
 from ..io.landmarks import match_points
@@ -163,6 +164,8 @@ def _read(args: argparse.Namespace) -> RunInputs:
                 value, more = read(path, image.grid)
                 setattr(inputs, f"{side}_{kind}", value)
                 inputs.warnings += more
+    if inputs.fixed_labels is not None and inputs.moving_labels is not None:
+        inputs.warnings += no_common_label(inputs.fixed_labels, inputs.moving_labels)
     if args.initial_transform:
         inputs.initial_transform = read_transform(args.initial_transform)
     if args.fixed_points:

@@ -33,6 +33,7 @@ REPORTS = (".json",)
 _HOST = zlib.crc32(socket.gethostname().encode())
 _STALE = re.compile(r"^\.pddnet-([0-9a-f]+)-(\d+)-")
 _DAY_SECONDS = 86400.0
+_CLOCKS_DIFFER_SECONDS = 2.0
 _COUNT = itertools.count()
 
 
@@ -142,22 +143,35 @@ def sweep(folder: Path) -> None:
     for path in folder.glob(".pddnet-*"):
         match = _STALE.match(path.name)
         try:
-            if match and (_is_dead(match) or time.time() - path.stat().st_mtime > _DAY_SECONDS):
+            written = path.stat().st_mtime
+            if match and (_is_dead(match, written) or time.time() - written > _DAY_SECONDS):
                 path.unlink()
         except OSError:
             continue  # someone else's, or just gone
 
 
-def _is_dead(match: re.Match[str]) -> bool:
+def _is_dead(match: re.Match[str], written: float) -> bool:
+    """Tell whether the process that wrote a file at that time has ended."""
     if os.name != "posix" or int(match.group(1), 16) != _HOST:
         return False  # on Windows os.kill(pid, 0) would interrupt that process
+    number = int(match.group(2))
     try:
-        os.kill(int(match.group(2)), 0)
+        os.kill(number, 0)
     except ProcessLookupError:
         return True
     except (OSError, OverflowError):
         return False
-    return False
+    return written < _started(number) - _CLOCKS_DIFFER_SECONDS  # the number is used again: in containers always
+
+
+def _started(number: int) -> float:
+    """Return when a process started, in seconds as `time.time` counts them; 0 where the system does not tell."""
+    try:
+        after_name = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
+        ticks = int(after_name[19])  # since the system started: field 22 of proc(5)
+        return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError, AttributeError):
+        return 0.0
 
 
 def _resolve(path: Path) -> Path:

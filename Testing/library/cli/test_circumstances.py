@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import SimpleITK as sitk
 
@@ -20,6 +21,7 @@ from pddnet import pipeline
 from pddnet.cli.console import Console, printable
 from pddnet.cli.main import main
 from pddnet.errors import InputError
+from pddnet.io.atomic_outputs import _HOST, sweep
 from pddnet.io.landmarks import read_points
 from pddnet.io.paths import itk_name
 from pddnet.io.transforms import read_transform
@@ -191,3 +193,14 @@ def test_signals_of_schedulers_leave_nothing_behind(tmp_path: Path, monkeypatch,
     assert main([str(word) for word in argv]) == 143
     assert capfd.readouterr().err == "pddnet: terminated; nothing was written\n"
     assert sorted(os.listdir(tmp_path)) == before
+
+
+@linux
+def test_what_a_killed_run_left_is_removed_though_its_number_is_used_again(tmp_path: Path) -> None:
+    """In a container every run has the same process number: that of this one, which is younger than the file."""
+    names = {age: f".pddnet-{_HOST:x}-{os.getpid()}-{age}-transform.h5" for age in ("old", "new")}
+    for name in names.values():
+        (tmp_path / name).write_bytes(b"x")
+    os.utime(tmp_path / names["old"], (0, psutil.Process().create_time() - 60))
+    sweep(tmp_path)
+    assert os.listdir(tmp_path) == [names["new"]]
