@@ -11,5 +11,13 @@ class TorchMissing(InputError):
     """torch is not installed, or cannot be loaded."""
 
 
+_MAPPING_FAILED = ("failed to map segment", "cannot allocate memory", "cannot apply additional memory protection")
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Tell whether a library could not be loaded because the process may not have more memory."""
+    return any(words in str(error).lower() for words in _MAPPING_FAILED)
+
+
 class Cancelled(Exception):
     """The caller's progress callback asked the run to stop."""

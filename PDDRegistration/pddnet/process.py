@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import math
 import os
 import sys
 
@@ -18,6 +19,19 @@ _M_ARENA_MAX = (-8, 1)  # all threads share one heap
 # New objects between two garbage collections. torch makes a million while it loads; a full collection visits them all.
 _NEW_OBJECTS = 1 << 20
 _thresholds: tuple[int, ...] = ()  # the previous thresholds, while `collect_rarely` applies
+
+
+LEAST_ADDRESS_SPACE_MB = 1200  # what Python, ITK and torch map before they compute anything
+
+
+def address_space_mb() -> float:
+    """Return how much memory this process may map, in MB (`ulimit -v`); infinity where nothing limits it."""
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return math.inf
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return math.inf if limit == resource.RLIM_INFINITY else limit / 2**20
 
 
 def prepare() -> None:

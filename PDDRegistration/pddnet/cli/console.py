@@ -5,11 +5,19 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+import unicodedata
+
+from . import standard_output
 
 # Characters of the progress bar's line; the percentage, the stage and the seconds take the rest of the terminal.
 _WIDEST_BAR, _NARROWEST_BAR = 30, 5
 _STAGE_WIDTH = 24
 _BESIDE_BAR = 45
+
+
+def printable(text: str) -> str:
+    """Write control characters as escapes: those in names of files, labels and points would command the terminal."""
+    return "".join(c if c == "\n" or unicodedata.category(c) != "Cc" else f"\\x{ord(c):02x}" for c in text)
 
 
 class Console:
@@ -40,7 +48,7 @@ class Console:
     def line(self, text: str = "") -> None:
         """Print a line of text; the progress bar is erased first."""
         self.clear()
-        self._write(text + "\n")
+        self._write(printable(text) + "\n")
 
     def clear(self) -> None:
         """Erase the progress bar, if there is one."""
@@ -51,11 +59,7 @@ class Console:
     def _write(self, text: str) -> None:
         if sys.stdout is None or self._reader_left:
             return
-        encoding = sys.stdout.encoding or "ascii"
-        try:
-            sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
-            sys.stdout.flush()
-        except OSError:
+        if not standard_output.write(text):
             self._terminal, self._reader_left = False, True
 
 

@@ -12,6 +12,7 @@ from ..errors import InputError
 from ..evaluation import metrics, report
 from ..evaluation.common_grid import grid_around_both
 from ..evaluation.motion import label_motion, motion_csv, motion_table
+from ..evaluation.sentences import no_common_label, outside_transform
 from ..io import volumes
 from ..io.atomic_outputs import REPORTS, TABLES
 from ..io.label_layers import match_names, read_label_layers
@@ -103,7 +104,7 @@ def _measure_labels(
     paths = args.fixed_labels, args.moving_labels
     moving, more = read_label_layers(args.moving_labels)
     fixed, moving, matched = match_names(fixed, moving, paths)
-    warnings += more + matched
+    warnings += more + matched + no_common_label(fixed.flat, moving.flat)
     maps, whole = fixed.layers, fixed.flat
     grid = grid_around_both(whole, moving.flat, transform)
     if grid is not whole.grid:
@@ -116,6 +117,7 @@ def _measure_points(args: argparse.Namespace, transform: sitk.Transform) -> tupl
     if not args.fixed_points:
         return None, []
     names, fixed, moving, warnings = match_points(args.fixed_points, args.moving_points)
+    warnings += outside_transform(names, fixed, transform)
     before = metrics.tre(fixed, moving, lambda points: points)
     after = metrics.tre(fixed, moving, lambda points: np.array([transform.TransformPoint(p) for p in points.tolist()]))
     return report.tre_section(names, before, after), warnings

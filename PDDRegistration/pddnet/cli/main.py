@@ -15,10 +15,14 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from .. import __version__
-from ..errors import Cancelled, InputError
+from ..errors import Cancelled, InputError, lacks_memory
+from ..io.signals import ENDING_SIGNALS
+from ..process import LEAST_ADDRESS_SPACE_MB, address_space_mb
+from . import standard_output
+from .console import printable
 from .exit_codes import BAD_INPUT, FAULT, INTERRUPTED, TERMINATED
 from .stops import NOTHING_WRITTEN, Stopped, Terminated
 
@@ -32,9 +36,15 @@ COMMANDS = {  # each is a module beside this one, with add_arguments(parser) and
 OLD_NAMES = {"cohort": "phantom"}  # they still work, with a notice, but no help shows them
 
 
+_NO_MEMORY = "the memory of this machine does not suffice; close other programs, crop the volumes or use --preset fast"
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}; see {self.prog} --help")
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        standard_output.write(message)  # argparse itself says nothing where that fails
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,19 +55,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         return _end(str(error), BAD_INPUT)
     except MemoryError:
-        return _end(
-            "the memory of this machine does not suffice; close other programs, crop the volumes or use --preset fast",
-            BAD_INPUT,
-        )
+        return _end(_NO_MEMORY, BAD_INPUT)
     except Stopped as stop:
         return _end_stopped(stop.reason, stop.left)
     except (KeyboardInterrupt, Cancelled, Terminated) as reason:
         return _end_stopped(reason, NOTHING_WRITTEN)
     except SystemExit as end:  # --help and --version
         return int(end.code or 0)
-    except Exception as error:  # a fault of ours: still no traceback, but a way to get it
+    except Exception as error:  # a fault of ours, unless the system said no: still no traceback, but a way to get it
         if os.environ.get("PDDNET_TRACEBACK"):
             raise
+        if isinstance(error, ImportError) and lacks_memory(error):
+            return _end(_NO_MEMORY, BAD_INPUT)
+        if isinstance(error, OSError) and error.filename and error.strerror:
+            name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else str(error.filename)
+            return _end(f"{name}: {error.strerror}; correct the path, free space or choose another folder", BAD_INPUT)
         fault = f"internal fault, {type(error).__name__}: {error}"
         return _end(f"{fault}; set PDDNET_TRACEBACK=1, run again and report what it prints", FAULT)
 
@@ -89,11 +101,22 @@ def _run(arguments: list[str]) -> int:
     if old_name is not None:
         arguments = [OLD_NAMES[old_name], *arguments[1:]]
     command = next((word for word in arguments if word in COMMANDS), "")
+    if command:
+        _check_address_space()  # before its module loads anything
     args = build_parser(command).parse_args(arguments)
     if old_name is not None:
-        _say(f"'{old_name}' is now called '{args.command}'")
+        say(f"'{old_name}' is now called '{args.command}'")
     code: int = _module(args.command).run(args)
     return code
+
+
+def _check_address_space() -> None:
+    """Refuse a process that may map too little memory: libraries then fail in all ways, or wait for ever."""
+    if (limit := address_space_mb()) < LEAST_ADDRESS_SPACE_MB:
+        raise InputError(
+            f"this process may use {limit:.0f} MB of memory only (ulimit -v), and needs {LEAST_ADDRESS_SPACE_MB} MB or "
+            "more; raise that limit"
+        )
 
 
 def _end_stopped(reason: KeyboardInterrupt | Cancelled | Terminated, left: str) -> int:
@@ -106,23 +129,23 @@ def _end(message: str, code: int) -> int:
     """Report why the command ends, and return its exit code."""
     if sys.stdout is not None and sys.stdout.isatty():
         print(flush=True)  # leave the line of the progress bar
-    _say(message)
+    say(message)
     return code
 
 
-def _say(message: str) -> None:
+def say(message: str) -> None:
     """Print one line on standard error, whatever characters the message holds."""
     if sys.stderr is None:
         return
-    line, encoding = " ".join(message.split()), sys.stderr.encoding or "ascii"
+    line, encoding = printable(" ".join(message.split())), sys.stderr.encoding or "ascii"
     sys.stderr.write(f"pddnet: {line}\n".encode(encoding, "backslashreplace").decode(encoding))
     sys.stderr.flush()
 
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Turn SIGTERM and SIGHUP into an exception, so that temporaries are removed; only possible in the main thread."""
-    names = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    """Turn the signals that end a process into an exception, so that temporaries are removed; in the main thread."""
+    names = [getattr(signal, name) for name in ENDING_SIGNALS if hasattr(signal, name)]
     if threading.current_thread() is not threading.main_thread():
         yield
         return

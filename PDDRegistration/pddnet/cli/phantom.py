@@ -7,10 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import InputError
+from ..io.paths import is_utf8
 from ..phantom.write import PatientFiles, phantoms, write_patients
 from .console import Console
 from .exit_codes import OK
 from .stops import leaving
+
+MOST_PATIENTS = 1_000_000
+LARGEST_SEED = 2**62  # with what is added to it, still 64 bits
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,8 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the subcommand and return its exit code. Raise InputError or Stopped."""
-    if args.count < 1 or args.seed < 0 or not 1.0 <= args.spacing <= 10.0:
-        raise InputError("--count must be 1 or more, --seed 0 or more, and --spacing between 1 and 10 mm")
+    if not 1 <= args.count <= MOST_PATIENTS or not 0 <= args.seed <= LARGEST_SEED or not 1.0 <= args.spacing <= 10.0:
+        raise InputError(
+            f"--count must be between 1 and {MOST_PATIENTS}, --seed between 0 and {LARGEST_SEED}, and --spacing "
+            "between 1 and 10 mm"
+        )
+    if not is_utf8(args.out):
+        raise InputError(f"{args.out}: the folder's name is not in UTF-8, and ITK cannot write there; choose another")
     console = Console()
     with leaving(lambda: "the patients written so far are whole"):
         folders = write_patients(Path(args.out), _drawing(args), args.count, args.seed, console)

@@ -14,6 +14,7 @@ from ..core.presets import DEVICES, PRESETS, Preset, find_preset
 from ..errors import InputError
 from ..evaluation import report
 from ..evaluation.motion import motion_csv
+from ..evaluation.sentences import no_common_label
 from ..io import volumes
 from ..io.dicom_objects import load_pydicom
 from ..io.dicom_reg_writer import Series, read_series, registration_object
@@ -218,6 +219,7 @@ def _read_labels(args: argparse.Namespace, inputs: RunInputs) -> None:
         fixed, more = read_label_layers(args.fixed_labels, inputs.fixed.grid)
         fixed, moving, matched = match_names(fixed, moving, paths)
         warnings = more + warnings + matched
+        warnings += no_common_label(fixed.flat, moving.flat)
         inputs.fixed_labels, inputs.label_layers = fixed.flat, (fixed.layers, moving.layers)
     inputs.moving_labels = moving.flat
     if len(moving.layers) > 1 and (args.output_labels or inputs.guided):

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import math
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from ..errors import InputError
+from ..io.paths import check_file, reason_of
 from ..run.registration import check_device
 from ..training.config import read_config
 from .console import Console
@@ -28,21 +35,45 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the subcommand and return its exit code. Raise InputError or Stopped."""
     config = read_config(Path(args.config))
-    check_device(args.device)
-    from ..training.loop import train  # imports torch, which `check_device` has found
-
+    for label_map in (*config.anatomies, *config.donors):
+        check_file(label_map)  # a file that is missing is a slip; one that is bad is left out, with a warning
     console = Console()
-    console.line(f"training in {config.out}; interrupt it when you like, the same command goes on")
-    with leaving(lambda: "the same command goes on from the last checkpoint"):
-        outcome = train(
-            config,
-            init=Path(args.init) if args.init else None,
-            minutes=args.minutes,
-            device=args.device,
-            report=console,
-            warn=lambda text: console.line(f"warning: {text}"),
-        )
-    console.line(f"{outcome.iterations} of {config.iterations} iterations; best validation Dice {outcome.dice:.3f}")
+    with _torch_cache(), leaving(lambda: "the same command goes on from the last checkpoint"):
+        check_device(args.device)
+        from ..training.loop import train  # imports torch, which `check_device` has found
+
+        console.line(f"training in {config.out}; interrupt it when you like, the same command goes on")
+        try:
+            outcome = train(
+                config,
+                init=Path(args.init) if args.init else None,
+                minutes=args.minutes,
+                device=args.device,
+                report=console,
+                warn=lambda text: console.line(f"warning: {text}"),
+            )
+        except OSError as error:
+            raise InputError(
+                f"{config.out}: the training cannot write its files ({reason_of(error)}); make room or choose another "
+                "'out', and the same command goes on"
+            ) from error
+    dice = "-" if math.isnan(outcome.dice) else f"{outcome.dice:.3f}"
+    console.line(f"{outcome.iterations} of {config.iterations} iterations; best validation Dice {dice}")
     if outcome.weights.exists():
         console.line(f"weights: {outcome.weights}")
     return OK
+
+
+@contextmanager
+def _torch_cache() -> Iterator[None]:
+    """Give torch's compiler a folder of its own, which goes with the run, unless the user has named one."""
+    name = "TORCHINDUCTOR_CACHE_DIR"
+    if name in os.environ:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="pddnet-train-", ignore_cleanup_errors=True) as folder:
+        os.environ[name] = folder
+        try:
+            yield
+        finally:
+            del os.environ[name]

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import SimpleITK as sitk
 
 
+LEAST_SPACING_MM, LARGEST_SPACING_MM = 1e-6, 1e5
+FARTHEST_ORIGIN_MM = 1e7  # 10 km: beyond, no coordinate is exact to a micrometre in single precision
 ORTHOGONAL = 2e-3  # tolerance of direction^T direction to the identity: headers store few digits
 
 
@@ -51,6 +53,10 @@ class Grid:
             raise InputError(f"the voxel spacing {self.spacing.tolist()} mm is not positive; correct the header")
         if not np.isfinite(self.origin).all():
             raise InputError(f"the origin {self.origin.tolist()} is not finite; correct the header")
+        if (self.spacing > LARGEST_SPACING_MM).any() or (self.spacing < LEAST_SPACING_MM).any():
+            raise InputError(f"the voxel spacing {self.spacing.tolist()} mm is none of a scan; correct the header")
+        if (np.abs(self.origin) > FARTHEST_ORIGIN_MM).any():
+            raise InputError(f"the origin {self.origin.tolist()} mm is none of a scan; correct the header")
         if not np.allclose(self.direction.T @ self.direction, np.eye(3), atol=ORTHOGONAL):
             raise InputError(
                 "the direction matrix is not orthogonal (a sheared or tilted grid); resample the scan first"

@@ -21,7 +21,9 @@ from ..core.image import Image
 from ..core.linear import LinearTransform
 from ..errors import InputError
 from .nifti_headers import refuse_shadowed
+from .paths import itk_name, reason_of, shown
 from .quiet import quiet
+from .signals import ENDING_SIGNALS
 from .transforms import check_field, check_linear, write_field, write_linear
 from .volumes import check_whole
 
@@ -34,6 +36,7 @@ OBJECTS = (".dcm",)
 _HOST = zlib.crc32(socket.gethostname().encode())
 _STALE = re.compile(r"^\.pddnet-([0-9a-f]+)-(\d+)-")
 _DAY_SECONDS = 86400.0
+_CLOCKS_DIFFER_SECONDS = 2.0
 _COUNT = itertools.count()
 
 
@@ -89,7 +92,7 @@ class OutputFiles:
 
     def write_image(self, name: str, image: Image) -> None:
         """Write a volume or label map, if wanted. Raises InputError where it cannot be written whole."""
-        self._write(name, lambda path: sitk.WriteImage(image.to_sitk(), str(path), True), check_whole)
+        self._write(name, lambda path: sitk.WriteImage(image.to_sitk(), itk_name(path), True), check_whole)
 
     def write_field(self, name: str, field: DisplacementField) -> None:
         """Write a transform or displacement image, if wanted. Raises InputError where it cannot be written whole."""
@@ -152,22 +155,35 @@ def sweep(folder: Path) -> None:
     for path in folder.glob(".pddnet-*"):
         match = _STALE.match(path.name)
         try:
-            if match and (_is_dead(match) or time.time() - path.stat().st_mtime > _DAY_SECONDS):
+            written = path.stat().st_mtime
+            if match and (_is_dead(match, written) or time.time() - written > _DAY_SECONDS):
                 path.unlink()
         except OSError:
             continue  # someone else's, or just gone
 
 
-def _is_dead(match: re.Match[str]) -> bool:
+def _is_dead(match: re.Match[str], written: float) -> bool:
+    """Tell whether the process that wrote a file at that time has ended."""
     if os.name != "posix" or int(match.group(1), 16) != _HOST:
         return False  # on Windows os.kill(pid, 0) would interrupt that process
+    number = int(match.group(2))
     try:
-        os.kill(int(match.group(2)), 0)
+        os.kill(number, 0)
     except ProcessLookupError:
         return True
     except (OSError, OverflowError):
         return False
-    return False
+    return written < _started(number) - _CLOCKS_DIFFER_SECONDS  # the number is used again: in containers always
+
+
+def _started(number: int) -> float:
+    """Return when a process started, in seconds as `time.time` counts them; 0 where the system does not tell."""
+    try:
+        after_name = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
+        ticks = int(after_name[19])  # since the system started: field 22 of proc(5)
+        return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError, AttributeError):
+        return 0.0
 
 
 def _resolve(path: Path) -> Path:
@@ -177,11 +193,19 @@ def _resolve(path: Path) -> Path:
 def _check_target(path: Path, endings: tuple[str, ...]) -> None:
     if not path.name.lower().endswith(endings) or path.name.lower() in endings:
         raise InputError(f"{path}: unknown file extension for this output; use one of {', '.join(endings)}")
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, ValueError) as error:
+        raise InputError(f"{shown(path)}: the output path cannot be used ({reason_of(error)}); correct it") from None
     if path.is_dir():
         raise InputError(f"{path}: is a folder; give the name of a file")
     folder = _resolve(path).parent
     if not folder.is_dir():
-        raise InputError(f"{path}: the output folder {folder} does not exist; create it first")
+        lacks = "is no folder; choose another one" if folder.exists() else "does not exist; create it first"
+        raise InputError(f"{path}: the output folder {folder} {lacks}")
+    itk_name(folder)
     refuse_shadowed(path)
     packed = path.with_name(path.name + ".gz")
     if path.name.lower().endswith(".nii") and packed.exists():
@@ -234,7 +258,7 @@ def _uninterrupted() -> Iterator[None]:
         yield  # Python delivers no signals here
         return
     arrived: list[int] = []
-    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    numbers = [getattr(signal, name) for name in ("SIGINT", *ENDING_SIGNALS) if hasattr(signal, name)]
     handlers = {number: signal.getsignal(number) for number in numbers}
     before = {number: handler for number, handler in handlers.items() if callable(handler)}
     for number in before:

@@ -12,6 +12,8 @@ from ..core.image import Image
 from ..core.intensity import Scale, scale_of
 from ..errors import InputError
 from .dicom_frames import Frames, read_frames
+from .dicom_series import check_alike, prefer_ct
+from .paths import itk_name, name_of
 
 _POSITION, _ORIENTATION, _DESCRIPTION = "0020|0032", "0020|0037", "0008|103e"
 _DOSE_OFFSETS = "3004|000c"
@@ -26,13 +28,13 @@ _UNEVEN_MM = 0.1  # farther from its even position, or moved aside by more, a sl
 def find_series(folder: Path) -> tuple[list[Path], list[str]]:
     """Find the files of the folder's series, sorted along the slice axis, and return them with warnings.
 
-    Series of a single file (scouts, reports) do not count. Of several, the one with most slices is taken, with a
-    warning; two of equal length are refused, because a guess could take the wrong phase.
+    Series of a single file (scouts, reports) do not count. Of several, CT is preferred, and of these the one with most
+    slices is taken, with a warning; two of equal length are refused, because a guess could take the wrong phase.
 
     Raises:
         InputError: there is no series, the choice is not clear, or the slices do not make a regular volume.
     """
-    series = _list_series(folder)
+    series, chosen = prefer_ct(folder, _list_series(folder), _header)
     if not series:
         raise InputError(
             f"{folder}: the folder holds no DICOM series; give the folder with the slices, or an image file"
@@ -52,7 +54,7 @@ def find_series(folder: Path) -> tuple[list[Path], list[str]]:
         raise InputError(
             f"{folder}: the folder holds several DICOM series, {', '.join(names)}; give a folder with just one"
         )
-    warnings = []
+    warnings = chosen
     if len(volumes) > 1:
         warnings.append(f"{folder}: the largest DICOM series was taken, {names[0]}; left out: {', '.join(names[1:])}")
     if len(volumes[0]) == 1:
@@ -133,8 +135,10 @@ def _list_series(folder: Path) -> list[list[Path]]:
         found = []
         folders = [folder, *sorted(p for p in folder.rglob("*") if p.is_dir())] if recursive else [folder]
         for place in folders:
-            for uid in sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(place)):
-                found.append([Path(name) for name in sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(place), uid)])
+            opened = itk_name(place)
+            for uid in sitk.ImageSeriesReader.GetGDCMSeriesIDs(opened):
+                names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(opened, uid)
+                found.append([place / name_of(name) for name in names])
         if found:
             return found
     return []
@@ -143,7 +147,7 @@ def _list_series(folder: Path) -> list[list[Path]]:
 def _header(path: Path) -> sitk.ImageFileReader:
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
-    reader.SetFileName(str(path))
+    reader.SetFileName(itk_name(path))
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:
@@ -164,6 +168,7 @@ def _numbers(reader: sitk.ImageFileReader, tag: str) -> list[float]:
 def _check_slices(folder: Path, files: list[Path]) -> list[str]:
     """Check that the slices stack into a regular, straight grid, as ITK assumes; returns warnings."""
     readers = [_header(path) for path in files]
+    check_alike(folder, files, readers)
     if not all(reader.HasMetaDataKey(_POSITION) and reader.HasMetaDataKey(_ORIENTATION) for reader in readers):
         return [f"{folder}: the DICOM slices do not say where they lie; their order and spacing are a guess"]
     positions = np.array([_numbers(reader, _POSITION) for reader in readers])

@@ -17,6 +17,7 @@ from ..core.grid import Grid
 from ..errors import InputError
 from .nifti_forms import check_forms
 from .nifti_headers import NIFTI_ENDINGS, count_non_finite, read_start
+from .paths import itk_name
 
 _RAS = np.array([-1.0, -1.0, 1.0])  # times a vector in RAS it is the vector in LPS
 _NIFTYREG = "NREG_TRANS"
@@ -36,7 +37,7 @@ def read_displacements(path: Path) -> tuple[sitk.DisplacementFieldTransform, lis
     kind = _niftyreg_kind(path)
     if missing := count_non_finite(path):  # ITK reads them as 0
         raise non_finite(path, missing)
-    image = sitk.ReadImage(str(path), sitk.sitkVectorFloat64)
+    image = sitk.ReadImage(itk_name(path), sitk.sitkVectorFloat64)
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 3:
         return sitk.DisplacementFieldTransform(image), []  # ITK says what is wrong
     array, grid = sitk.GetArrayViewFromImage(image), Grid.of(image)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from ..errors import InputError
+from .text_files import read_json
 
 UNKNOWN = "unknown"  # name of a label whose content is not known: it is neither learned from nor measured
 
@@ -16,10 +16,14 @@ def read_names(path: Path) -> dict[int, str]:
     Raises:
         InputError: it is missing, or not a table of numbers and names.
     """
+    table = read_json(path)
     try:
-        return {int(number): str(name) for number, name in json.loads(path.read_text(encoding="utf-8")).items()}
-    except (OSError, ValueError, AttributeError) as error:
+        names = {int(number): name for number, name in table.items()}
+    except (ValueError, AttributeError) as error:
         raise InputError(f"{path}: not a table of label numbers and names ({error}); correct or remove it") from None
+    if not all(isinstance(name, str) for name in names.values()):
+        raise InputError(f"{path}: the name of a label is no text; correct or remove it")
+    return names
 
 
 def find_names(*folders: Path) -> dict[int, str]:

@@ -76,7 +76,7 @@ def _flatness(points: np.ndarray) -> float:
 
 def _line(points: np.ndarray) -> np.ndarray:
     """Fit a line to centred points (N, 3): its unit vector (3,), of either sign."""
-    return np.linalg.svd(points)[2][0]
+    return np.linalg.svd(points, full_matrices=False)[2][0]
 
 
 def _line_along(points: np.ndarray, positions: np.ndarray) -> np.ndarray:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import csv
-import json
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import InputError
+from .point_tables import read_table
+from .text_files import read_json, read_text
 
 _TO_LPS = np.array([-1.0, -1.0, 1.0])  # RAS <-> LPS
+FARTHEST_MM = 1e6  # a scanner's coordinates are a few metres at most
+MOST_NAMES = 20  # in a warning
 _RAS, _LPS = ("RAS", "0"), ("LPS", "1")
 
 
@@ -22,23 +25,15 @@ def read_points(path: str | Path) -> dict[str, np.ndarray]:
     """
     path = Path(path)
     name = path.name.lower()
-    read = _read_markups if name.endswith(".json") else _read_fcsv if name.endswith(".fcsv") else _read_csv
-    try:
-        rows = read(path, path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise InputError(f"{path}: the points cannot be read ({error.strerror}); correct the path") from error
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(
-            f"{path}: these are no points; give a CSV with the columns name,x,y,z (LPS mm), .mrk.json or .fcsv"
-        ) from error
+    read = _read_markups if name.endswith(".json") else _read_fcsv if name.endswith(".fcsv") else read_table
     points: dict[str, np.ndarray] = {}
-    for label, point in rows:
+    for label, point in read(path):
         if label in points:
             raise InputError(f"{path}: the point '{label}' occurs twice; give every point its own name")
         if not np.isfinite(point).all():
             raise InputError(f"{path}: the point '{label}' has a coordinate that is not a finite number; correct it")
+        if np.abs(point).max() > FARTHEST_MM:
+            raise InputError(f"{path}: the point '{label}' lies more than {FARTHEST_MM / 1e6:g} km away; correct it")
         points[label] = point
     if not points:
         raise InputError(f"{path}: the file holds no points; place some first")
@@ -58,43 +53,47 @@ def match_points(
     """
     fixed, moving = read_points(fixed_path), read_points(moving_path)
     names = [name for name in fixed if name in moving]
+    shared = set(names)
     if not names:
         raise InputError(
             f"{fixed_path} and {moving_path} have no point name in common; give the same names to the same places"
         )
     warnings = []
     for path, points in ((fixed_path, fixed), (moving_path, moving)):
-        alone = [name for name in points if name not in names]
+        alone = [name for name in points if name not in shared]
         if alone:
-            warnings.append(f"{path}: without a partner and left out: {', '.join(alone)}")
+            more = f" and {len(alone) - MOST_NAMES} more" if len(alone) > MOST_NAMES else ""
+            warnings.append(f"{path}: without a partner and left out: {', '.join(alone[:MOST_NAMES])}{more}")
     return names, np.array([fixed[n] for n in names]), np.array([moving[n] for n in names]), warnings
 
 
-def _read_csv(path: Path, text: str) -> list[tuple[str, np.ndarray]]:
-    rows = [row for row in csv.reader(text.splitlines()) if row and not row[0].lstrip().startswith("#")]
-    head = [word.strip().lower() for word in rows[0]]
-    columns = [head.index(word) for word in ("name", "x", "y", "z")]
-    picked = [[row[c] for c in columns] for row in rows[1:]]
-    return [(row[0].strip(), np.array([float(word) for word in row[1:]])) for row in picked]
-
-
-def _read_fcsv(path: Path, text: str) -> list[tuple[str, np.ndarray]]:
-    head = [line[1:].split("=", 1) for line in text.splitlines() if line.startswith("#") and "=" in line]
+def _read_fcsv(path: Path) -> list[tuple[str, np.ndarray]]:
+    lines = read_text(path).splitlines()
+    head = [line[1:].split("=", 1) for line in lines if line.startswith("#") and "=" in line]
     fields = {key.strip(): value.strip() for key, value in head}
     sign = _sign(path, fields.get("CoordinateSystem", "RAS"))
-    columns = fields["columns"].split(",")
-    at, label = columns.index("x"), columns.index("label")
-    rows = csv.reader(line for line in text.splitlines() if line.strip() and not line.startswith("#"))
-    return [(row[label].strip(), sign * [float(word) for word in row[at : at + 3]]) for row in rows]
+    try:
+        columns = fields["columns"].split(",")
+        at, label = columns.index("x"), columns.index("label")
+        rows = csv.reader(line for line in lines if line.strip() and not line.startswith("#"))
+        return [(row[label].strip(), sign * [float(word) for word in row[at : at + 3]]) for row in rows]
+    except (KeyError, IndexError, ValueError, csv.Error) as error:
+        raise InputError(f"{path}: these are no points of Slicer ({error}); export them again") from error
 
 
-def _read_markups(path: Path, text: str) -> list[tuple[str, np.ndarray]]:
+def _read_markups(path: Path) -> list[tuple[str, np.ndarray]]:
+    content = read_json(path)
     points = []
-    for markup in json.loads(text)["markups"]:
-        sign = _sign(path, str(markup.get("coordinateSystem", "LPS")))
-        for point in markup["controlPoints"]:
-            if point.get("positionStatus", "defined") == "defined":
-                points.append((point["label"].strip(), sign * np.array(point["position"], dtype=float).reshape(3)))
+    try:
+        for markup in content["markups"]:
+            sign = _sign(path, str(markup.get("coordinateSystem", "LPS")))
+            for point in markup["controlPoints"]:
+                if point.get("positionStatus", "defined") == "defined":
+                    points.append((point["label"].strip(), sign * np.array(point["position"], dtype=float).reshape(3)))
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"{path}: these are no points of Slicer (a field is missing or mistyped); export them again"
+        ) from error
     return points
 
 

@@ -19,8 +19,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import InputError
+from .nifti_numbers import check_numbers
 
 _TEXT_SPACING = re.compile(rb"^(?:ElementSpacing\s*=|spacings\s*:|SPACING\s)(.*)$", re.MULTILINE)
+_TEXT_UNITS = re.compile(rb"^space units *: *(.*)$", re.MULTILINE)
 _CHUNK = 1 << 20  # voxels or bytes that are read at once
 NIFTI_ENDINGS = (".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz")
 
@@ -69,6 +71,7 @@ _LAYOUTS = (  # NIfTI-1, whose fields Analyze shares, and NIfTI-2
         handedness=("d", 104), quaternion=("6d", 352), sform=("12d", 400),
     ),
 )  # fmt: skip
+_BITS = {2: 8, 4: 16, 8: 32, 16: 32, 64: 64, 256: 8, 512: 16, 768: 32, 1024: 64, 1280: 64}  # where a file says others
 _FLOAT_TYPES = {16: "f4", 64: "f8"}  # NIfTI's code of a voxel type: numpy's name
 
 
@@ -104,6 +107,10 @@ def _check_text_header(path: Path) -> None:
         head.startswith((b"NRRD", b"# vtk")) or b"ElementDataFile" in head or path.suffix.lower() in (".mha", ".mhd")
     ):
         return
+    units = _TEXT_UNITS.search(head)
+    if units and (others := {*re.findall(rb'"([^"]*)"', units.group(1))} - {b"mm", b"", b"none", b"millimeter"}):
+        names = ", ".join(sorted(name.decode("ascii", "replace") for name in others))
+        raise InputError(f"{path}: the lengths in the header are in {names}; write them in mm")
     match = _TEXT_SPACING.search(head)
     try:
         spacing = [float(word) for word in match.group(1).split()] if match else []
@@ -117,6 +124,7 @@ def _check_nifti(path: Path) -> list[str]:
     header = read_nifti_header(path)
     if header is None:
         return []  # not a NIfTI header: ITK will say so
+    check_numbers(path)
     axes = min(header.dim[0], 3)
     if not all(math.isfinite(value) and value > 0 for value in header.pixdim[:axes]):
         _refuse_spacing(path, header.pixdim[:axes])
@@ -178,7 +186,7 @@ def _parse(raw: bytes, layout: Layout, order: str) -> NiftiHeader:
     first_voxel = int(offset) if math.isfinite(offset) and not is_pair else 0
     float_type = order + _FLOAT_TYPES[data_type] if data_type in _FLOAT_TYPES else ""
     has_position = any(form > 0 for form in read(layout.forms))
-    end = first_voxel + voxels * bits // 8
+    end = first_voxel + voxels * _BITS.get(data_type, bits) // 8
     return NiftiHeader(dim, read(layout.pixdim), first_voxel, end, float_type, has_position, is_pair)
 
 

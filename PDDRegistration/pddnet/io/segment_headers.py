@@ -7,6 +7,7 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
+from .paths import itk_name
 from .quiet import quiet
 
 _ENDINGS = (".nrrd", ".nhdr")
@@ -27,7 +28,7 @@ def read_segments(path: Path) -> list[Segment]:
     if not path.name.lower().endswith(_ENDINGS):
         return []
     reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
+    reader.SetFileName(itk_name(path))
     try:
         with quiet():
             reader.ReadImageInformation()

@@ -10,6 +10,7 @@ import math
 import os
 import re
 import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,14 @@ import SimpleITK as sitk
 from ..core.field import IMAGE_ENDINGS, DisplacementField
 from ..core.linear import LinearTransform
 from ..errors import InputError
+from .checksums import check_unpacks
 from .dicom_objects import is_dicom
 from .dicom_reg_reader import read_registration
 from .displacement_images import non_finite, read_displacements
 from .nifti_headers import check_header
+from .paths import itk_name
 from .quiet import quiet
+from .transform_checks import check_map, check_text, has_end
 from .volumes import check_readable, check_whole
 
 _ONLY_THE_FIRST = "more than one transform in the file"  # SimpleITK's warning
@@ -47,6 +51,7 @@ def load_transform(path: str | Path) -> tuple[sitk.Transform, list[str]]:
     """
     path = check_readable(path)
     with quiet() as heard:
+        check_unpacks(path)
         if path.name.lower().endswith((".nii", ".nii.gz")):
             check_header(path)
         elif path.name.lower().endswith((".tfm", ".txt")):
@@ -61,6 +66,7 @@ def load_transform(path: str | Path) -> tuple[sitk.Transform, list[str]]:
         )
     if missing := _count_non_finite(transform):
         raise non_finite(path, missing)
+    check_map(path, transform)
     return transform, warnings + heard.sentences(str(path))
 
 
@@ -73,7 +79,7 @@ def write_field(field: DisplacementField, path: Path) -> None:
     if path.name.endswith(_HDF5_ENDINGS):
         doubles = 3 * math.prod(field.grid.shape)
         _reserve(path, 8 * doubles + _HDF5_HEADER_BYTES)
-    field.write(path)
+    field.write(itk_name(path))
 
 
 def check_field(path: Path, field: DisplacementField) -> None:
@@ -85,7 +91,7 @@ def check_field(path: Path, field: DisplacementField) -> None:
     if path.name.endswith(IMAGE_ENDINGS):
         check_whole(path)
         return
-    transform = sitk.DisplacementFieldTransform(sitk.ReadTransform(str(path)))
+    transform = sitk.DisplacementFieldTransform(sitk.ReadTransform(itk_name(path)))
     written = sitk.GetArrayViewFromImage(transform.GetDisplacementField())
     if written.shape != field.array.shape or not np.allclose(written, field.array, atol=1e-3, equal_nan=True):
         raise InputError(f"{path}: what was written differs")
@@ -99,7 +105,7 @@ def write_linear(linear: LinearTransform, path: Path) -> None:
     """
     if path.name.endswith(_HDF5_ENDINGS):
         _reserve(path, _HDF5_HEADER_BYTES)
-    sitk.WriteTransform(linear.to_sitk(), str(path))
+    sitk.WriteTransform(linear.to_sitk(), itk_name(path))
 
 
 def check_linear(path: Path, linear: LinearTransform) -> None:
@@ -108,7 +114,7 @@ def check_linear(path: Path, linear: LinearTransform) -> None:
     Raises:
         InputError: the file differs from the transform.
     """
-    written = sitk.ReadTransform(str(path))
+    written = sitk.ReadTransform(itk_name(path))
     corners = linear.centre + 100.0 * np.vstack([np.zeros(3), np.eye(3)])  # mm
     moved = [written.TransformPoint(point) for point in corners.tolist()]
     if not np.allclose(moved, linear.affine.points(corners), atol=1e-3, equal_nan=True):
@@ -151,16 +157,33 @@ def _parse(path: Path) -> tuple[sitk.Transform, list[str]]:
     try:
         if path.name.lower().endswith(IMAGE_ENDINGS):
             return read_displacements(path)
-        return sitk.ReadTransform(str(path)), []
+        return _read_itk(path), []
     except RuntimeError as error:
         raise InputError(
             f"{path}: cannot be read as a 3-D transform; give an ITK transform or a displacement image"
         ) from error
 
 
+def _read_itk(path: Path) -> sitk.Transform:
+    if path.name.lower().endswith((".tfm", ".txt")):
+        text = path.read_text(encoding="utf-8", errors="replace")
+        if text != _ended(text):
+            with tempfile.TemporaryDirectory() as folder:
+                copy = Path(folder) / "transform.tfm"
+                copy.write_text(_ended(text), encoding="utf-8")
+                return sitk.ReadTransform(str(copy))
+    return sitk.ReadTransform(itk_name(path))
+
+
+def _ended(text: str) -> str:
+    """End the last line of a text that is complete: ITK ignores a line without end."""
+    return text if text.endswith("\n") or not has_end(text) else text + "\n"
+
+
 def _check_text_transform(path: Path) -> None:
     """Refuse a truncated text file: ITK ignores missing numbers. The fixed parameters of a transform come last."""
-    text = path.read_text(encoding="utf-8", errors="replace")
+    text = _ended(path.read_text(encoding="utf-8", errors="replace"))
     wanted = len(re.findall(r"^Transform: (?!Composite)", text, re.MULTILINE))
     if len(re.findall(r"^FixedParameters:.*\n", text, re.MULTILINE)) < wanted:
         raise InputError(f"{path}: the file is truncated, parameters of the transform are missing; copy it again")
+    check_text(path, text)

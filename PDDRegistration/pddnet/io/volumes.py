@@ -11,12 +11,18 @@ from ..core.grid import Grid
 from ..core.image import Image
 from ..errors import InputError
 from . import dicom
+from .checksums import check_checksum
+from .frames import one_frame
+from .memory import check_memory
 from .nifti_forms import check_forms
 from .nifti_headers import NIFTI_ENDINGS, check_header, non_finite_voxels
+from .paths import check_path, itk_name
 from .quiet import quiet
 from .segment_headers import read_segments
+from .unreadable import reason
 from .validation import SMALLEST_EXTENT, check_volume
 
+_NO_IMAGE = "Unable to determine ImageIO"  # ITK's words
 LARGEST_LABEL = 65535  # what unsigned 16-bit integers hold
 
 
@@ -24,13 +30,12 @@ def check_readable(path: str | Path) -> Path:
     """Check that there is a file with content, or a folder, that may be read; returns its path.
 
     Raises:
-        InputError: it is missing, empty, or may not be read.
+        InputError: it is missing, empty, no regular file, may not be read, or has a name that ITK cannot open.
     """
-    path = Path(path)
-    if not path.exists():
-        raise InputError(f"{path}: no such file or folder; correct the path")
+    path = check_path(path)
     if path.is_dir():
         return path
+    itk_name(path)
     try:
         with path.open("rb") as file:
             first = file.read(1)
@@ -159,7 +164,7 @@ def read_layers(path: str | Path) -> tuple[list[Image], list[str]]:
     check_header(path)
     with quiet() as heard:
         try:
-            image = sitk.ReadImage(str(path))
+            image = sitk.ReadImage(itk_name(path))
         except (RuntimeError, MemoryError) as error:
             raise InputError(f"{path}: {_translate(str(error))}") from error
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != count:
@@ -179,7 +184,8 @@ def _read_image(path: str | Path) -> tuple[Image, list[str]]:
             else:
                 image, warnings = _read_file(path)
         except (RuntimeError, MemoryError) as error:
-            raise InputError(f"{path}: {_translate(str(error))}") from error
+            no_image = _NO_IMAGE in str(error) and path.is_file()
+            raise InputError(f"{path}: {reason(path) if no_image else _translate(str(error))}") from error
     try:
         volume = Image.from_sitk(image)
     except InputError as error:
@@ -204,7 +210,7 @@ def _read_folder(path: Path) -> tuple[sitk.Image, list[str], Path]:
     if len(files) == 1:
         image, more = _read_file(files[0])
         return image, warnings + more, files[0]
-    return sitk.ReadImage([str(file) for file in files]), warnings, files[0]
+    return sitk.ReadImage([itk_name(file) for file in files]), warnings, files[0]
 
 
 def _is_dicom(path: Path) -> bool:
@@ -217,17 +223,18 @@ def _is_dicom(path: Path) -> bool:
 def _read_file(path: Path) -> tuple[sitk.Image, list[str]]:
     warnings = check_header(path)
     _check_kind(path)
-    image = sitk.ReadImage(str(path))
+    image = sitk.ReadImage(itk_name(path))
+    check_checksum(path, image)
     if _is_dicom(path):
         image, more = dicom.arrange_frames(path, image)
-        warnings += more
-    return image, warnings
+        return image, warnings + more
+    return one_frame(image), warnings
 
 
 def _check_kind(path: Path) -> None:
     """Refuse a file that holds no 3-D scalar volume, before its voxels are read (a 4-D file can be large)."""
     reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
+    reader.SetFileName(itk_name(path))
     reader.ReadImageInformation()
     size, components = reader.GetSize(), reader.GetNumberOfComponents()
     count = "x".join(str(n) for n in size)
@@ -245,11 +252,12 @@ def _check_kind(path: Path) -> None:
         raise InputError(
             f"{path}: this is a single slice ({count}), not a volume; give a 3-D scan, or the folder of a DICOM series"
         )
+    check_memory(path, reader)
 
 
 def _translate(message: str) -> str:
     """Translate an exception of ITK into what is wrong and what to do."""
-    if "Unable to determine ImageIO" in message:
+    if _NO_IMAGE in message:
         return "this is not an image in a format that can be read; convert it to NIfTI, NRRD or MetaImage"
     if "orthonormal" in message or "Bad direction" in message:
         return "the direction matrix is not orthogonal (a sheared or tilted grid); resample the scan first"

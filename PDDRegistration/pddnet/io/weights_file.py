@@ -33,9 +33,12 @@ def write_weights(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str,
     stored: dict[str, Any] = {_METADATA: np.array(text)}
     stored |= {name: np.asarray(array).astype(np.float16) for name, array in arrays.items()}
     temporary = path.with_name(path.name + ".part")
-    with temporary.open("wb") as stream:
-        np.savez_compressed(stream, **stored)
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as stream:
+            np.savez_compressed(stream, **stored)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def read_weights(path: Path, *kinds: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

@@ -27,9 +27,12 @@ def write_state(path: Path, net: nn.Module, average: nn.Module, adam: torch.opti
             arrays[f"step.{name}"] = np.float32(state["step"])
     arrays |= {f"number.{key}": np.float64(value) for key, value in numbers.items()}
     temporary = path.with_name(path.name + ".part")
-    with temporary.open("wb") as stream:
-        np.savez(stream, **arrays)
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as stream:
+            np.savez(stream, **arrays)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def read_state(path: Path, net: nn.Module, average: nn.Module, adam: torch.optim.AdamW) -> dict[str, float]:

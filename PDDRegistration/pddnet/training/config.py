@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,13 @@ from typing import Any
 
 from ..errors import InputError
 from ..io.label_names import find_names
+from ..io.text_files import read_json
 
 NETWORKS = ("semantic", "pdd")
 LEAST_VIEW_VOXELS = 16  # voxels along each axis, or the network has next to nothing to compare
+LARGEST_SEED = 2**62  # with what is added to it, still 64 bits
+_MOST = {"virtual": 10_000, "width": 1024, "steps": 101, "channels": 1024, "iterations": 10**9, "validate_every": 10**9}
+_MOST_VIEW_VOXELS = 2**27
 KINDS = ("anatomies", "virtual patients", "labelled scans", "unlabelled scans")  # of sources, in the order of `shares`
 
 
@@ -107,10 +110,7 @@ def read_config(path: Path) -> TrainingConfig:
         InputError: the file cannot be read, holds an unknown name or a value of the wrong kind, or nothing to learn
             from.
     """
-    try:
-        given = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot read the configuration: {error}") from None
+    given = read_json(path)
     if not isinstance(given, dict):
         raise InputError(f"{path}: the configuration is not a table of names and values")
     if "out" not in given:
@@ -173,6 +173,8 @@ def _shares(value: Any) -> tuple[float, ...]:
 def _number(name: str, value: Any) -> int | float:
     if not _is_amount(value):
         raise ValueError(f"'{name}' must be a number that is not negative, not {value!r}")
+    if name == "learning_rate" and not 0 < value <= 1:
+        raise ValueError(f"'learning_rate' must be above zero and at most 1, not {value!r}")
     if name in ("learning_rate", "seconds_kept"):
         return float(value)
     if not _is_whole(value) or (name in ("iterations", "validate_every") and value < 1):
@@ -180,6 +182,8 @@ def _number(name: str, value: Any) -> int | float:
         raise ValueError(f"'{name}' must be a whole number{least}, not {value!r}")
     if name == "width" and (value < 8 or value % 8):
         raise ValueError(f"'width' must be a multiple of 8, not {value!r}")
+    if value > (most := _MOST.get(name, LARGEST_SEED)):
+        raise ValueError(f"'{name}' must be {most} or less, not {value!r}")
     return int(value)
 
 
@@ -197,6 +201,8 @@ def _pairs(given: Any) -> PairSettings:
         ):
             raise ValueError(f"'view' are three whole numbers of voxels from {LEAST_VIEW_VOXELS} on, not {view!r}")
         given = given | {"view": map(int, view)}
+        if math.prod(view) > _MOST_VIEW_VOXELS:
+            raise ValueError(f"'view' must hold {_MOST_VIEW_VOXELS} voxels or fewer, not {view!r}")
     for name in set(given) & {"control", "reach", "spacing"}:
         if not _is_amount(given[name]) or not given[name]:
             raise ValueError(f"'{name}' must be a number above zero, not {given[name]!r}")
@@ -205,6 +211,8 @@ def _pairs(given: Any) -> PairSettings:
     for name, least in (("steps", 3), ("channels", 1)):
         if name in given and not (_is_whole(given[name]) and given[name] >= least):
             raise ValueError(f"'{name}' must be a whole number from {least} on, not {given[name]!r}")
+        if given.get(name, least) > _MOST[name]:
+            raise ValueError(f"'{name}' must be {_MOST[name]} or less, not {given[name]!r}")
     if not isinstance(given.get("non_local", True), bool):
         raise ValueError(f"'non_local' must be true or false, not {given['non_local']!r}")
     kinds = {"view": tuple, "steps": int, "channels": int, "non_local": bool}

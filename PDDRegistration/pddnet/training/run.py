@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,7 +140,8 @@ class TrainingRun:
         loss, dice = (total / self.count if self.count else float("nan") for total in (self.loss_sum, self.dice_sum))
         self.loss_sum, self.dice_sum, self.count = 0.0, 0.0, 0
         self.log.add(self.number, loss=loss, dice=dice)
-        return f"{self.number}: loss {loss:.3f}, best validation {self.best:.3f}, {seconds_left / 60:.0f} min left"
+        best = "-" if math.isnan(self.best) else f"{self.best:.3f}"
+        return f"{self.number}: loss {loss:.3f}, best validation {best}, {seconds_left / 60:.0f} min left"
 
     def validate(self, scans: list[AnnotatedScan]) -> None:
         """Measure the averaged network on labelled scans and keep it if it is the best; without any, keep the last."""

@@ -102,10 +102,17 @@ def virtual_anatomy(seed: int) -> Anatomy:
 
 
 def read_validation(config: TrainingConfig, warn: Warn) -> list[AnnotatedScan]:
-    """Read the scans to validate on; bad files are reported to `warn` and left out."""
+    """Read the scans to validate on; bad files are reported to `warn` and left out.
+
+    Raises:
+        InputError: the configuration names a folder, and none of its scans is left.
+    """
     if config.validation is None:
         return []
-    return [read_labelled(case) for case in _usable_cases(config.validation, warn)]
+    scans = [read_labelled(case) for case in _usable_cases(config.validation, warn)]
+    if not scans:
+        raise InputError(f"{config.validation}: no scan in this folder can be validated on; correct it or leave it out")
+    return scans
 
 
 def _usable_cases(folder: Path, warn: Warn) -> list[ScanFiles]:

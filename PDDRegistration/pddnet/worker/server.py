@@ -121,7 +121,7 @@ class _Server:
         try:
             message = json.loads(line) if line else {"do": "quit"}
             do, number = str(message["do"]), int(message.get("id", 0))
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
             self._fail(None, "internal", f"this line is no request: {line[:200]!r}")
             return True
         if do == "cancel":

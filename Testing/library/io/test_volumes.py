@@ -216,7 +216,7 @@ def test_points_come_out_in_lps_from_every_format(tmp_path: Path, write) -> None
         ("name,x,y,z\na,1,2,3\na,4,5,6\n", "occurs twice"),
         ("name,x,y,z\na,1,2,nan\n", "not a finite number"),
         ("name,x,y\na,1,2\n", "these are no points"),
-        ("name,x,y,z\na,1,2\n", "these are no points"),
+        ("name,x,y,z\na,1,2\n", "row 2 has no name and three numbers, separated by a comma"),
         ("name,x,y,z\n", "no points"),
         ("", "these are no points"),
     ],

@@ -473,3 +473,24 @@ def test_a_moving_volume_with_missing_voxels_is_warped_without_them(pair: tuple[
     assert np.isfinite(done["warped"]["v"].array).all()
     assert any("NaN" in warning for warning in done["report"]["warnings"])
     assert np.isnan(array[10, 10, 10])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"do": "warm", "id": Infinity}',
+        b'{"do": "warm", "id": 1e999}',
+        b'{"do": "warm", "id": NaN}',
+        b'{"do": "warm", "id": ' + b"[" * 100_000,
+        b"[" * 100_000,
+        b'{"do": "warm", "id": 1, "x": ' + b"[" * 400 + b"]" * 400 + b"}",
+        b'{"do": "warm", "id": 1' + b"0" * 5000 + b"}",
+        b"\xff\xfe\x00",
+    ],
+)
+def test_a_line_that_is_no_request_is_answered_and_the_next_one_too(client: Client, line: bytes) -> None:
+    client.receive()
+    client.send(line)
+    assert client.receive()["failed"]["kind"] == "internal"
+    client.send({"do": "dance", "id": 7})
+    assert "there is no such request" in client.answer(7)["message"]

@@ -1,0 +1,124 @@
+"""Checks of transforms: refuses what flattens space, leads nowhere, or holds nothing. torch-free."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..errors import InputError
+
+FARTHEST_MM = 1e6  # no scan lies so far away
+_FLATTEST = 1e-4  # smallest over largest singular value of a linear map; less flattens space
+_STEP_MM = 100.0
+_TURNS = {  # first parameters: a quaternion, or its vector part; ITK makes a rotation of any numbers
+    **dict.fromkeys(("VersorTransform", "VersorRigid3DTransform", "Similarity3DTransform"), 3),
+    **dict.fromkeys(("ScaleVersor3DTransform", "ScaleSkewVersor3DTransform"), 3),
+    "QuaternionRigidTransform": 4,
+}
+_COUNTS = {  # parameters and fixed parameters in 3-D: where there are fewer, ITK reads what stands behind them
+    "TranslationTransform": (3, 0),
+    **dict.fromkeys(("ScaleTransform", "ScaleLogarithmicTransform", "VersorTransform"), (3, 3)),
+    **dict.fromkeys(("Euler3DTransform", "VersorRigid3DTransform"), (6, 3)),
+    **dict.fromkeys(("Similarity3DTransform", "QuaternionRigidTransform"), (7, 3)),
+    "ScaleVersor3DTransform": (9, 3),
+    **dict.fromkeys(("AffineTransform", "MatrixOffsetTransformBase", "Rigid3DTransform"), (12, 3)),
+    "ComposeScaleSkewVersor3DTransform": (12, 3),
+    "ScaleSkewVersor3DTransform": (15, 3),
+}
+_RIGID = ("Euler3D", "VersorTransform", "VersorRigid3D", "QuaternionRigid", "Rigid3D")
+_NOT_RIGID = 1e-2  # from 1: singular values of the matrix of a rotation
+_GRID_NUMBERS = 18  # fixed parameters of a grid in 3-D: size, origin, spacing, direction
+_MOST_NODES = 1e9
+_PART = re.compile(r"^Transform: *(\S+?)_\w+_(\d)_\d *\n(?:Parameters:(.*)\n)?(?:FixedParameters:(.*))?", re.MULTILINE)
+
+
+def check_map(path: Path, transform: sitk.Transform) -> None:
+    """Check a 3-D transform, and the parts of a composite one.
+
+    Raises:
+        InputError: it is an empty composite, moves points to no place or very far, or flattens space; or a rotation is
+            none.
+    """
+    kind = transform.GetName()
+    if kind == "CompositeTransform":
+        composite = sitk.CompositeTransform(transform)
+        count = composite.GetNumberOfTransforms()
+        if not count:
+            raise InputError(f"{path}: the composite transform is empty; give one that holds a transform")
+        for number in range(count):
+            check_map(path, composite.GetNthTransform(number))
+    probes = np.vstack([np.zeros(3), _STEP_MM * np.eye(3), _points_of(transform)])
+    moved = np.array([_moved(transform, point) for point in probes.tolist()])
+    if not np.isfinite(moved).all() or np.abs(moved).max() > FARTHEST_MM:
+        raise InputError(f"{path}: the transform moves points by more than 1 km, or to no place; give another one")
+    if transform.IsLinear():
+        stretches = np.linalg.svd((moved[1:4] - moved[0]) / _STEP_MM, compute_uv=False)
+        if stretches[2] < _FLATTEST * stretches[0] or stretches[0] < _FLATTEST:
+            raise InputError(f"{path}: the transform is singular, it flattens space; give one that can be inverted")
+        if any(name in kind for name in _RIGID) and np.abs(stretches - 1).max() > _NOT_RIGID:
+            raise InputError(f"{path}: the rotation in the transform is none; correct or write it again")
+
+
+def check_text(path: Path, text: str) -> None:
+    """Check the numbers of a text file of transforms (.tfm, .txt), before ITK makes room for what they ask for.
+
+    Raises:
+        InputError: a grid does not have as many nodes as there are parameters, or a versor is none.
+    """
+    for kind, dimension, given, fixed in _PART.findall(text):
+        numbers, parameters = _finite(path, kind, fixed), _finite(path, kind, given)
+        wanted = _COUNTS.get(kind) if dimension == "3" else None
+        if wanted and (len(parameters) != wanted[0] or not wanted[1] <= len(numbers) <= wanted[1] + 1):
+            raise InputError(
+                f"{path}: {kind} has {wanted[0]} parameters and {wanted[1]} fixed ones, and the file gives "
+                f"{len(parameters)} and {len(numbers)}; write it again"
+            )
+        turn = parameters[: _TURNS.get(kind, 0)]
+        if ("BSpline" in kind or "DisplacementField" in kind) and dimension == "3":
+            nodes = math.prod(numbers[:3])
+            if len(numbers) < _GRID_NUMBERS or not (0 < nodes < _MOST_NODES) or len(parameters) != 3 * nodes:
+                raise InputError(f"{path}: the grid of {kind} and its parameters do not agree; write it again")
+        length = math.hypot(*turn)
+        if not length <= 1 + _NOT_RIGID or (len(turn) == 4 and length < 1 - _NOT_RIGID):
+            raise InputError(f"{path}: the rotation of {kind} is none; correct or write it again")
+
+
+def _finite(path: Path, kind: str, words: str) -> list[float]:
+    try:
+        values = [float(word) for word in words.split()]
+    except ValueError:
+        values = [math.nan]
+    if not all(map(math.isfinite, values)):
+        raise InputError(f"{path}: the parameters of {kind} are not all finite numbers; write the transform again")
+    return values
+
+
+def has_end(text: str) -> bool:
+    """Tell whether the last transform of a text file is complete, up to the line feed, which ITK needs."""
+    parts = _PART.findall(text)
+    if not parts or not text.rstrip().rpartition("\n")[2].startswith("FixedParameters:"):
+        return False
+    kind, _, _, fixed = parts[-1]
+    wanted = 0 if "Translation" in kind else _GRID_NUMBERS if "BSpline" in kind or "Field" in kind else 3
+    return len(fixed.split()) >= wanted
+
+
+def _points_of(transform: sitk.Transform) -> np.ndarray:
+    """Return points (8, 3) within the grid of a transform that has one, else none (0, 3)."""
+    fixed = np.array(transform.GetFixedParameters())
+    if transform.GetName() not in ("DisplacementFieldTransform", "BSplineTransform") or len(fixed) < _GRID_NUMBERS:
+        return np.zeros((0, 3))
+    size, origin, spacing, direction = fixed[:3], fixed[3:6], fixed[6:9], fixed[9:18].reshape(3, 3)
+    shares = np.stack(np.meshgrid([0.3, 0.7], [0.3, 0.7], [0.3, 0.7], indexing="ij"), axis=-1).reshape(-1, 3)
+    return origin + (shares * (size - 1) * spacing) @ direction.T
+
+
+def _moved(transform: sitk.Transform, point: list[float]) -> tuple[float, ...]:
+    try:
+        return tuple(transform.TransformPoint(point))
+    except (RuntimeError, OverflowError):
+        return (math.nan,) * 3

@@ -1,0 +1,101 @@
+"""Folders of DICOM slices that do not belong together: CT is preferred, and the odd slice is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from helpers.samples import direction, ramp
+from pddnet.core.grid import Grid
+from pddnet.errors import InputError
+from pddnet.io.volumes import read_volume
+
+GRID = Grid((12, 14, 16), (3.0, 3.0, 4.0), (-30, 12, -250), direction(4))
+
+
+def _write(folder: Path, *, prefix: str = "s", uid: str = "1.2.3", count: int = 12, **changes: object) -> None:
+    """Slices of GRID as files; changes: the value of a tag, or a function of the slice's number."""
+    writer = sitk.ImageFileWriter()
+    writer.KeepOriginalImageUIDOn()
+    array = ramp(GRID).array
+    columns = changes.pop("columns", 16)
+    for k in range(count):
+        one = sitk.GetImageFromArray(array[k : k + 1, :, :columns])
+        one.SetSpacing(GRID.spacing.tolist())
+        tags = {
+            "0008|0060": "CT",
+            "0008|103e": "abdomen",
+            "0020|000d": "1.2.1",
+            "0020|000e": uid,
+            "0008|0018": f"{uid}.{prefix}.{k}".replace("s", "1").replace("t", "2"),
+            "0020|0032": "\\".join(f"{v:.6f}" for v in GRID.index_to_point([0, 0, k])),
+            "0020|0037": "\\".join(f"{v:.8f}" for v in GRID.direction[:, :2].T.ravel()),
+        }
+        for tag, value in {**tags, **changes}.items():
+            one.SetMetaData(tag.replace("_", "|"), str(value))
+        writer.SetFileName(str(folder / f"{prefix}{k:02d}.dcm"))
+        writer.Execute(one)
+
+
+def _refusal(folder: Path) -> str:
+    with pytest.raises(InputError) as caught:
+        read_volume(folder)
+    text = str(caught.value)
+    assert text.startswith(f"{folder}: ") and "\n" not in text
+    return text.removeprefix(f"{folder}: ")
+
+
+def test_ct_is_taken_though_pet_has_more_slices(tmp_path: Path) -> None:
+    _write(tmp_path, count=12, uid="1.2.4", prefix="t", **{"0008|0060": "PT", "0008|103e": "FDG"})
+    _write(tmp_path, count=7)
+    image, warnings = read_volume(tmp_path)
+    assert image.array.shape == (7, 14, 16)
+    assert np.allclose(image.grid.origin, GRID.index_to_point([0, 0, 0]), atol=0.01)
+    assert warnings == [f"{tmp_path}: of several DICOM series CT was taken; left out: 'FDG' (PT, 12 slices)"]
+
+
+def test_a_slice_of_another_size_is_named(tmp_path: Path) -> None:
+    _write(tmp_path)
+    _write(tmp_path, count=1, columns=10)  # in place of the first
+    assert _refusal(tmp_path) == (
+        "the DICOM series has slices that do not belong together, s00.dcm is of another size, 10 x 14 where the others "
+        "have 16 x 14; move them out of the folder"
+    )
+
+
+def test_a_scout_in_the_series_is_named(tmp_path: Path) -> None:
+    _write(tmp_path)
+    _write(tmp_path, count=2, prefix="t", **{"0020|0037": "1\\0\\0\\0\\0\\-1"})
+    assert _refusal(tmp_path) == (
+        "the DICOM series has slices that do not belong together, t00.dcm and 1 more are in another plane (a scout?); "
+        "move them out of the folder"
+    )
+
+
+@pytest.mark.parametrize(
+    ("tag", "values", "said"),
+    [
+        ("0020|0012", ("1", "2"), "differ in acquisition number (1, 2)"),
+        ("0008|0032", ("101500", "101730"), "differ in acquisition time (101500, 101730)"),
+        ("0008|0070", ("a", "b"), "say nothing that tells them apart (copies, or a series over time?)"),
+    ],
+)
+def test_two_phases_under_one_series_are_named(tmp_path: Path, tag: str, values: tuple[str, str], said: str) -> None:
+    for prefix, value in zip("st", values, strict=True):
+        _write(tmp_path, prefix=prefix, **{tag: value})
+    text = _refusal(tmp_path)
+    assert text.startswith("several DICOM slices lie at one position, such as ")
+    assert "s00.dcm" in text or "s11.dcm" in text
+    assert said in text or said.replace("(1, 2)", "(2, 1)").replace("(101500, 101730)", "(101730, 101500)") in text
+    assert text.endswith("; export a single phase")
+
+
+@pytest.mark.parametrize("value", ["a\\b\\c", "1\\2", "1e300\\0\\0"])
+def test_a_position_that_is_none(tmp_path: Path, value: str) -> None:
+    _write(tmp_path)
+    _write(tmp_path, count=1, **{"0020|0032": value})
+    with pytest.raises(InputError, match=r"s00\.dcm: |sheared|damaged"):
+        read_volume(tmp_path)
