@@ -211,15 +211,16 @@ def _read(args: argparse.Namespace) -> RunInputs:
 
 def _read_labels(args: argparse.Namespace, inputs: RunInputs) -> None:
     """Read the label maps on the grids of their scans; segments that have names are matched by them."""
+    paths = args.fixed_labels, args.moving_labels
+    if args.fixed_labels:
+        fixed, warnings = read_label_layers(args.fixed_labels, inputs.fixed.grid)
+        inputs.fixed_labels, inputs.warnings = fixed.flat, inputs.warnings + warnings
     if not args.moving_labels:
         return
     moving, warnings = read_label_layers(args.moving_labels, inputs.moving.grid)
     if args.fixed_labels:
-        paths = args.fixed_labels, args.moving_labels
-        fixed, more = read_label_layers(args.fixed_labels, inputs.fixed.grid)
         fixed, moving, matched = match_names(fixed, moving, paths)
-        warnings = more + warnings + matched
-        warnings += no_common_label(fixed.flat, moving.flat)
+        warnings += matched + no_common_label(fixed.flat, moving.flat)
         inputs.fixed_labels, inputs.label_layers = fixed.flat, (fixed.layers, moving.layers)
     inputs.moving_labels = moving.flat
     if len(moving.layers) > 1 and (args.output_labels or inputs.guided):
