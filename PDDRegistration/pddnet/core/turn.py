@@ -74,12 +74,13 @@ def _parts(parts: InverseParts, fixed: Affine, moving: Affine) -> InverseParts:
 
 
 def _structure(fit: StructureFit, back: Affine) -> StructureFit:
-    """Turn the places and shifts of a structure, which are in the fixed space."""
+    """Turn the places and shifts of a structure, which are in the fixed space; its motion is between turned scans."""
     centre, shift = fit.centre_lps_mm, fit.shift_lps_mm
     return dataclasses.replace(
         fit,
         centre_lps_mm=None if centre is None else _vector(back.points(np.array(centre))),
         shift_lps_mm=None if shift is None else _vector(back.matrix @ np.array(shift)),
+        motion=None,  # the lengths of the displacements between the scans as they are do not follow from it
     )
 
 

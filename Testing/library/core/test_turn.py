@@ -13,12 +13,13 @@ from pddnet.core.grid import Grid
 from pddnet.core.image import Image
 from pddnet.core.linear import RIGID, LinearTransform
 from pddnet.core.result import InverseParts, Registration, Verdict
-from pddnet.core.structures import OK, StructureFit
+from pddnet.core.structures import OK, Motion, StructureFit
 from pddnet.core.turn import about, turned_back, turned_image
 
 PRONE = np.diag([-1.0, -1.0, 1.0])
 SIDE = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
 GRIDS = {name: Grid((7, 8, 9), grid.spacing, grid.origin, grid.direction) for name, grid in grids().items()}
+MOTION = Motion((1.0, 2.0, 3.0), (1.0, 1.0, 1.0), 5.0, 10.0, 11.0, 2.0, 3.0)
 
 
 def _noise(grid: Grid, seed: int = 1) -> Image:
@@ -47,7 +48,7 @@ def _result(grid: Grid, fixed: Affine, moving: Affine) -> tuple[Registration, Af
     wave = 2.0 * np.sin(nodes / 15.0)[..., ::-1]
     field = DisplacementField((affine.points(nodes) + wave - nodes).astype(np.float32), turned.grid)
     back = DisplacementField(wave.astype(np.float32), turned.grid)
-    fit = StructureFit("liver", OK, "", (1.0, 2.0, 3.0), 10.0, 11.0, 0.9, (4.0, 5.0, 6.0), 2.0, 0.9, None)
+    fit = StructureFit("liver", OK, "", (1.0, 2.0, 3.0), 10.0, 11.0, 0.9, (4.0, 5.0, 6.0), 2.0, 0.9, None, MOTION)
     result = Registration(
         field, turned, Verdict("ok", (), 0.0, {}), turned.grid, "default", "cpu", {}, None,
         linear=LinearTransform(affine, RIGID, turned.grid.centre), inverse_parts=InverseParts(affine, back),
@@ -86,3 +87,4 @@ def test_a_result_is_turned_back_with_its_scans(name: str) -> None:
     centre = fixed.inverse.points(np.array([1.0, 2.0, 3.0]))
     assert np.allclose(found.structures[0].centre_lps_mm, centre)
     assert found.structures[0].shift_lps_mm == pytest.approx((-4.0, -5.0, 6.0))
+    assert found.structures[0].motion is None
