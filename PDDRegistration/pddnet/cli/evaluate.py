@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from ..errors import InputError
 from ..evaluation import metrics, report
 from ..evaluation.common_grid import grid_around_both
-from ..evaluation.motion import label_motion, motion_csv, motion_table
+from ..evaluation.motion import layers_motion, motion_csv, motion_table
 from ..evaluation.sentences import no_common_label, outside_transform
 from ..io import volumes
 from ..io.atomic_outputs import REPORTS, TABLES
@@ -98,7 +98,7 @@ def _measure_labels(
     if not args.fixed_labels:
         return None, [], []
     fixed, warnings = read_label_layers(args.fixed_labels)
-    motion = motion_table(label_motion(fixed.flat, transform))
+    motion = motion_table(layers_motion(fixed.layers, transform))
     if not args.moving_labels:
         return None, motion, warnings
     paths = args.fixed_labels, args.moving_labels

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,11 @@ def label_motion(labels: Image, transform: sitk.Transform) -> dict[int, Motion]:
     return {
         label: _motion(array[box] == label, labels.grid, _first_index(box), transform) for label, box in boxes if box
     }
+
+
+def layers_motion(layers: Iterable[Image], transform: sitk.Transform) -> dict[int, Motion]:
+    """Measure as `label_motion` does, of label maps whose labels overlap: every label stands in one of them only."""
+    return {label: motion for layer in layers for label, motion in label_motion(layer, transform).items()}
 
 
 def _first_index(box: tuple[slice, ...]) -> np.ndarray:

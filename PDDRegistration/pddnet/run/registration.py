@@ -17,7 +17,7 @@ from ..core.linear import DEFORMABLE
 from ..core.presets import Preset
 from ..core.result import Progress, Registration
 from ..evaluation import report
-from ..evaluation.motion import label_motion, motion_table
+from ..evaluation.motion import layers_motion, motion_table
 from ..io.validation import check_overlap
 from ..matching.progress import Clock
 from ..page.pictures import Subject
@@ -95,15 +95,15 @@ class FinishedRun:
         """Return what the pictures of a page show."""
         inputs, found = self.inputs, self.registration
         maps = found.expected_error, found.uncertainty
-        scans = inputs.fixed, inputs.moving
+        scans = inputs.fixed_hu or inputs.fixed, inputs.moving_hu or inputs.moving
         return Subject(*scans, found.to_sitk(), found.field, *maps, inputs.initial_transform, self.preset.hu)
 
     @cached_property
     def motion(self) -> list[dict[str, Any]]:
         """Measure how the labels of the fixed scan, and the structures that the network named, move and grow."""
-        labels = self.inputs.fixed_labels
-        by_label = {} if labels is None else label_motion(labels, self.registration.to_sitk())
-        return motion_table(by_label, self.registration.structures)
+        labels, layers = self.inputs.fixed_labels, self.inputs.label_layers
+        maps = layers[0] if layers else () if labels is None else (labels,)
+        return motion_table(layers_motion(maps, self.registration.to_sitk()), self.registration.structures)
 
     def measured_labels(self, fixed: Image, moving: Image) -> dict[str, Any]:
         """Measure two label maps under the transform; return a label section, see `report.label_section`."""

@@ -257,9 +257,11 @@ def page(
     itk = as_transform(transform)
     field = transform if isinstance(transform, DisplacementField) else transform_quality.sampled(itk, fixed.grid)
     preset = PRESETS.get(report["preset"].removesuffix(" (changed)"))
-    hu = preset is None or preset.hu
+    if preset is not None:
+        inputs.bring_to_hu(preset)
+    scans = inputs.fixed_hu or inputs.fixed, inputs.moving_hu or inputs.moving
     progress(0.0, "draw")
-    pictures = draw(Subject(inputs.fixed, inputs.moving, itk, field, error, spread, hu=hu))
+    pictures = draw(Subject(*scans, itk, field, error, spread, hu=preset is None or preset.hu))
     return {"html": html_page(report, pictures, title=title, now=datetime.now())}
 
 

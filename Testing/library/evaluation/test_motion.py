@@ -14,7 +14,7 @@ from helpers.geometry import Affine, Waves, grids, node_points, rotation, sitk_f
 from pddnet.core.grid import Grid
 from pddnet.core.image import Image
 from pddnet.core.structures import Motion
-from pddnet.evaluation.motion import COLUMNS, label_motion, motion_csv, motion_table, rotation_degrees
+from pddnet.evaluation.motion import COLUMNS, label_motion, layers_motion, motion_csv, motion_table, rotation_degrees
 
 GRIDS = grids((34, 41, 37))
 TURN = rotation(15, 0, 0) @ rotation(0, -8, 20)
@@ -91,6 +91,14 @@ def test_a_fine_scan_is_looked_up_in_steps_and_a_speck_in_full() -> None:
     speck = moved(Image(labels.array * (labels.array == 9), grid), turn)[1]
     check(found[9], speck, 1e-3)
     assert found[9].rotation_degrees is None
+
+
+def test_labels_that_overlap_stand_in_layers() -> None:
+    labels = organ(GRIDS["oblique"])
+    shift = sitk.TranslationTransform(3, (3.0, -4.0, 12.0))
+    found = layers_motion((labels, Image(labels.array // 5 * 9, labels.grid)), shift)
+    assert found[5] == found[9]
+    assert found[9].mean_mm == pytest.approx(13.0, abs=1e-4)
 
 
 def test_points_on_a_line_have_no_rotation_and_those_on_a_plane_do() -> None:
