@@ -216,10 +216,6 @@ def _read_labels(args: argparse.Namespace, inputs: RunInputs) -> None:
         fixed, warnings = read_label_layers(args.fixed_labels, inputs.fixed.grid)
         inputs.fixed_labels, inputs.warnings = fixed.flat, inputs.warnings + warnings
     if not args.moving_labels:
-        if args.fixed_labels:  # for their motion alone
-            fixed, warnings = read_label_layers(args.fixed_labels, inputs.fixed.grid)
-            inputs.fixed_labels = fixed.flat
-            inputs.warnings += warnings
         return
     moving, warnings = read_label_layers(args.moving_labels, inputs.moving.grid)
     if args.fixed_labels:
