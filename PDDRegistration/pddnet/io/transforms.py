@@ -37,6 +37,8 @@ def read_transform(path: str | Path) -> sitk.Transform:
         InputError: the file is missing, truncated, not a transform, or not 3-D.
     """
     path = check_readable(path)
+    if path.is_dir():
+        raise InputError(f"{path}: this is a folder; give a transform file or a displacement image")
     with quiet():
         check_unpacks(path)
         if path.name.lower().endswith((".nii", ".nii.gz")):
