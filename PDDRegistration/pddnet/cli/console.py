@@ -5,19 +5,19 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-import unicodedata
 
 from . import standard_output
 
 # Characters of the progress bar's line; the percentage, the stage and the seconds take the rest of the terminal.
 _WIDEST_BAR, _NARROWEST_BAR = 30, 5
 _STAGE_WIDTH = 24
+_ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code != ord("\n")}
 _BESIDE_BAR = 45
 
 
 def printable(text: str) -> str:
     """Write control characters as escapes: those in names of files, labels and points would command the terminal."""
-    return "".join(c if c == "\n" or unicodedata.category(c) != "Cc" else f"\\x{ord(c):02x}" for c in text)
+    return text.translate(_ESCAPES)
 
 
 class Console:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -26,18 +27,25 @@ def read_points(path: str | Path) -> dict[str, np.ndarray]:
     path = Path(path)
     name = path.name.lower()
     read = _read_markups if name.endswith(".json") else _read_fcsv if name.endswith(".fcsv") else read_table
-    points: dict[str, np.ndarray] = {}
-    for label, point in read(path):
-        if label in points:
-            raise InputError(f"{path}: the point '{label}' occurs twice; give every point its own name")
-        if not np.isfinite(point).all():
-            raise InputError(f"{path}: the point '{label}' has a coordinate that is not a finite number; correct it")
-        if np.abs(point).max() > FARTHEST_MM:
-            raise InputError(f"{path}: the point '{label}' lies more than {FARTHEST_MM / 1e6:g} km away; correct it")
-        points[label] = point
-    if not points:
+    labels, places = read(path)
+    if not labels:
         raise InputError(f"{path}: the file holds no points; place some first")
-    return points
+    _check(path, labels, places)
+    return dict(zip(labels, places, strict=True))
+
+
+def _check(path: Path, labels: list[str], places: np.ndarray) -> None:
+    """Refuse names that occur twice, and coordinates that are none."""
+    if len(set(labels)) < len(labels):
+        twice = next(label for label, count in Counter(labels).items() if count > 1)
+        raise InputError(f"{path}: the point '{twice}' occurs twice; give every point its own name")
+    for bad, what in (
+        (~np.isfinite(places), "has a coordinate that is not a finite number"),
+        (np.abs(places) > FARTHEST_MM, f"lies more than {FARTHEST_MM / 1e6:g} km away"),
+    ):
+        if bad.any():
+            label = labels[int(np.argmax(bad.any(axis=1)))]
+            raise InputError(f"{path}: the point '{label}' {what}; correct it")
 
 
 def match_points(
@@ -67,7 +75,7 @@ def match_points(
     return names, np.array([fixed[n] for n in names]), np.array([moving[n] for n in names]), warnings
 
 
-def _read_fcsv(path: Path) -> list[tuple[str, np.ndarray]]:
+def _read_fcsv(path: Path) -> tuple[list[str], np.ndarray]:
     lines = read_text(path).splitlines()
     head = [line[1:].split("=", 1) for line in lines if line.startswith("#") and "=" in line]
     fields = {key.strip(): value.strip() for key, value in head}
@@ -75,26 +83,28 @@ def _read_fcsv(path: Path) -> list[tuple[str, np.ndarray]]:
     try:
         columns = fields["columns"].split(",")
         at, label = columns.index("x"), columns.index("label")
-        rows = csv.reader(line for line in lines if line.strip() and not line.startswith("#"))
-        return [(row[label].strip(), sign * [float(word) for word in row[at : at + 3]]) for row in rows]
+        rows = list(csv.reader(line for line in lines if line.strip() and not line.startswith("#")))
+        places = [[float(word) for word in row[at : at + 3]] for row in rows]
+        return [row[label].strip() for row in rows], sign * np.array(places).reshape(-1, 3)
     except (KeyError, IndexError, ValueError, csv.Error) as error:
         raise InputError(f"{path}: these are no points of Slicer ({error}); export them again") from error
 
 
-def _read_markups(path: Path) -> list[tuple[str, np.ndarray]]:
+def _read_markups(path: Path) -> tuple[list[str], np.ndarray]:
     content = read_json(path)
-    points = []
+    labels, places = [], []
     try:
         for markup in content["markups"]:
             sign = _sign(path, str(markup.get("coordinateSystem", "LPS")))
             for point in markup["controlPoints"]:
                 if point.get("positionStatus", "defined") == "defined":
-                    points.append((point["label"].strip(), sign * np.array(point["position"], dtype=float).reshape(3)))
+                    labels.append(point["label"].strip())
+                    places.append(sign * np.array(point["position"], dtype=float).reshape(3))
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
             f"{path}: these are no points of Slicer (a field is missing or mistyped); export them again"
         ) from error
-    return points
+    return labels, np.array(places).reshape(-1, 3)
 
 
 def _sign(path: Path, system: str) -> np.ndarray:

@@ -16,8 +16,8 @@ _AXES = {("x", "y", "z"): np.ones(3), ("l", "p", "s"): np.ones(3), ("r", "a", "s
 _EXPECTED = "give a CSV with the columns name,x,y,z (LPS mm), .mrk.json or .fcsv"
 
 
-def read_table(path: Path) -> list[tuple[str, np.ndarray]]:
-    """Read the rows of a table: name and point, (3,) LPS mm.
+def read_table(path: Path) -> tuple[list[str], np.ndarray]:
+    """Read a table of points: their names and places, (N, 3) LPS mm.
 
     The first row names the columns: name (or label), and x,y,z or l,p,s (LPS mm) or r,a,s (RAS mm), as Slicer writes.
 
@@ -34,18 +34,18 @@ def read_table(path: Path) -> list[tuple[str, np.ndarray]]:
     axes = next((axes for axes in _AXES if set(axes) <= set(head)), None)
     if name is None or axes is None:
         raise InputError(f"{path}: these are no points; {_EXPECTED}")
-    places = [head.index(axis) for axis in axes]
-    points = []
+    columns = [head.index(axis) for axis in axes]
+    names, places = [], []
     for number, line in rows[1:]:
         row = _split(path, number, line, delimiter)
         try:
-            point = [_number(row[place], delimiter) for place in places]
-            points.append((row[name].strip(), _AXES[axes] * point))
+            places.append([_number(row[column], delimiter) for column in columns])
+            names.append(row[name].strip())
         except (IndexError, ValueError):
             raise InputError(
                 f"{path}: row {number} has no name and three numbers, separated by {_DELIMITERS[delimiter]}; correct it"
             ) from None
-    return points
+    return names, _AXES[axes] * np.array(places).reshape(-1, 3)
 
 
 def _split(path: Path, number: int, line: str, delimiter: str) -> list[str]:

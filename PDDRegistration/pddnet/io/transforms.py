@@ -50,6 +50,8 @@ def load_transform(path: str | Path) -> tuple[sitk.Transform, list[str]]:
             composed, or numbers that are not finite.
     """
     path = check_readable(path)
+    if path.is_dir():
+        raise InputError(f"{path}: this is a folder; give a transform file or a displacement image")
     with quiet() as heard:
         check_unpacks(path)
         if path.name.lower().endswith((".nii", ".nii.gz")):

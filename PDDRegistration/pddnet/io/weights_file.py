@@ -52,6 +52,8 @@ def read_weights(path: Path, *kinds: str) -> tuple[dict[str, np.ndarray], dict[s
     """
     advice = "install the program again, or register with the preset 'mind', which needs none"
     try:
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path}: this is a folder, a pipe or a device, and no weights file; {advice}")
         content = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot read the weights ({error.strerror}); {advice}") from None

@@ -26,7 +26,6 @@ STEPS = (
     *("versions", "sample_by_name", "reveal", "save_during_before", "measure_and_plot", "delete_selected"),
     *("reload", "quit_side_by_side"),
 )
-NOT_YET = {"save_during_before": "what Compare shows is saved with the scene"}
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +42,7 @@ def outcome(running_host: object, tmp_path_factory: pytest.TempPathFactory) -> d
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "step",
-    [pytest.param(name, marks=pytest.mark.xfail(reason=NOT_YET[name]) if name in NOT_YET else ()) for name in STEPS],
-)
+@pytest.mark.parametrize("step", STEPS)
 def test_each_step_passes(outcome: dict[str, Any], step: str) -> None:
     """All of them; the self test and the registration, which take minutes, are in other tests."""
     entry = outcome["steps"][step]

@@ -26,6 +26,7 @@ from pddnet.io.landmarks import read_points
 from pddnet.io.paths import itk_name
 from pddnet.io.transforms import read_transform
 from pddnet.io.volumes import read_volume
+from pddnet.io.weights_file import read_weights
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has names in other encodings")
 OTHER = os.fsdecode(b"b\xfcse")  # a name in Latin-1
@@ -120,6 +121,10 @@ def test_pipes_and_devices_are_not_waited_for(tmp_path: Path, capfd) -> None:
     assert _line(capfd, ["train", pipe]) == said
     with pytest.raises(InputError, match="this is a pipe"):
         read_points(pipe)
+    with pytest.raises(InputError, match="a pipe or a device, and no weights file"):
+        read_weights(pipe, "pdd")
+    with pytest.raises(InputError, match="this is a folder; give a transform file"):
+        read_transform(tmp_path)
     with pytest.raises(InputError, match="this is a pipe"):
         read_volume("/dev/null")
 
