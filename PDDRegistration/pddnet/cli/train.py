@@ -19,6 +19,9 @@ from .exit_codes import OK
 from .stops import leaving
 
 
+_NO_VALIDATION = "there is no scan to validate on, so the last weights are kept and not the best; give 'validation'"
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the subcommand."""
     parser.description = "Train the network that names structures, or the paper's own. Goes on where it was stopped."
@@ -43,6 +46,8 @@ def run(args: argparse.Namespace) -> int:
         from ..training.loop import train  # imports torch, which `check_device` has found
 
         console.line(f"training in {config.out}; interrupt it when you like, the same command goes on")
+        if config.validation is None:
+            console.line(f"warning: {_NO_VALIDATION}")
         try:
             outcome = train(
                 config,
