@@ -18,7 +18,6 @@ from .console import Console
 from .exit_codes import OK
 from .stops import leaving
 
-
 _NO_VALIDATION = "there is no scan to validate on, so the last weights are kept and not the best; give 'validation'"
 
 
