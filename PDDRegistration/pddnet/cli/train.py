@@ -18,6 +18,8 @@ from .console import Console
 from .exit_codes import OK
 from .stops import leaving
 
+_NO_VALIDATION = "there is no scan to validate on, so the last weights are kept and not the best; give 'validation'"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the subcommand."""
@@ -43,6 +45,8 @@ def run(args: argparse.Namespace) -> int:
         from ..training.loop import train  # imports torch, which `check_device` has found
 
         console.line(f"training in {config.out}; interrupt it when you like, the same command goes on")
+        if config.validation is None:
+            console.line(f"warning: {_NO_VALIDATION}")
         try:
             outcome = train(
                 config,

@@ -54,8 +54,6 @@ def train(
     run = TrainingRun.start(config, init, place)
     sources = TrainingSources.read(config, warn)
     validation = read_validation(config, warn)
-    if not validation:
-        warn("there is no scan to validate on, so the last weights are kept and not the best; give 'validation'")
     begun = saved = time.monotonic()
     first = run.number
     for batch in _draw_batches(sources, run, place):

@@ -88,16 +88,16 @@ def test_a_folder_without_a_scan_to_validate_on(tmp_path: Path) -> None:
         read_validation(config, lambda text: None)
 
 
-def test_without_validation_that_is_said(tmp_path: Path, monkeypatch) -> None:
-    said: list[str] = []
-
-    def stop(*_: object) -> None:
-        raise InputError("far enough")
-
-    monkeypatch.setattr(loop, "_draw_batches", stop)
-    with pytest.raises(InputError, match="far enough"):
-        loop.train(TrainingConfig(tmp_path / "run", virtual=1, width=8), device="cpu", warn=said.append)
-    assert said == ["there is no scan to validate on, so the last weights are kept and not the best; give 'validation'"]
+def test_without_validation_that_is_said(tmp_path: Path, capsys, monkeypatch) -> None:
+    outcome = Outcome(1, tmp_path / "none", float("nan"), False)
+    monkeypatch.setattr(loop, "train", lambda *_, **__: outcome)
+    assert main(["train", str(_config(tmp_path))]) == 0
+    said = "there is no scan to validate on, so the last weights are kept and not the best; give 'validation'"
+    assert f"warning: {said}\n" in capsys.readouterr().out
+    (tmp_path / "v").mkdir()
+    assert main(["train", str(_config(tmp_path, validation="v"))]) == 0
+    assert said not in capsys.readouterr().out
+    (tmp_path / "run").mkdir()
     run = TrainingRun.start(TrainingConfig(tmp_path / "run", width=8), None, loop.choose_device("cpu"))
     assert "best validation -," in run.write_log(60.0)
 

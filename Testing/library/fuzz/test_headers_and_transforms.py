@@ -25,6 +25,7 @@ from pddnet.io.volumes import read_volume
 hypothesis = pytest.importorskip("hypothesis")
 given, settings, strategies = hypothesis.given, hypothesis.settings, hypothesis.strategies
 
+pytestmark = pytest.mark.slow
 EXAMPLES = int(os.environ.get("PDDNET_FUZZ", "200"))
 FOLDER = Path(tempfile.mkdtemp(prefix="fuzz-"))
 many = settings(max_examples=EXAMPLES, deadline=None, database=None, derandomize=EXAMPLES == 200)
