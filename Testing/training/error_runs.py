@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import SimpleITK as sitk
 
+from benchmarks.same_patient import load
 from benchmarks.same_patient_pairs import PAIRS, SPLITS, held_back_scans
-from benchmarks.same_patient_scans import make
 from benchmarks.validation_pairs import common, real, some_view, virtual
 from pddnet.core.image import Image
 from pddnet.core.presets import PRESETS, Preset
@@ -106,7 +106,7 @@ def _start(name: str, error_mm: tuple[float, float] | None) -> Callable[[Known],
 
 def _same_patient(number: str) -> Known:
     pair = PAIRS[int(number)]
-    fixed, moving, truth = make(pair)
+    fixed, moving, truth = load(pair)
     return Known(fixed, moving, truth.fixed, truth.moving, (pair.scan,), pair.scan in held_back_scans())
 
 
