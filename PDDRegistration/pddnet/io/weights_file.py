@@ -17,7 +17,7 @@ from ..errors import InputError
 
 FOLDER = Path(__file__).resolve().parents[1] / "weights"
 BUNDLED_SHA256: dict[str, str] = {
-    "expected_error.npz": "9071412166ed58a13eb0f9749a5c1e38f92881ea6ec4a6f0232831df6b103e6a",
+    "expected_error.npz": "27f8ddc1cc5ce1cdcf4bc7dfa4591bc1dea3e2a102405daff54c61d936b35634",
     "pdd.npz": "0c29890951d5d82956e2466e8acd76338dd0f17844502ab88d39e53371964978",
     "semantic.npz": "602db9a98015deddaa19ddedd62a10d37384dc2f2868bf291e6aabf6be0c832a",
 }

@@ -41,7 +41,7 @@ RISK_WEIGHTS: dict[str, tuple[float, float]] = {
 
 # The chance of the same, by the logarithm of the expected error (mm) alone: fitted by `training.error_map --fit`. It
 # holds for every preset, and for linear results, between scans of one patient. The larger of the two is the risk.
-ERROR_BIAS, ERROR_WEIGHT = -6.194, 1.606
+ERROR_BIAS, ERROR_WEIGHT = -6.522, 1.69
 LEAST_ERROR_MM = 0.1
 
 COMPARABLE = ("similarity",)  # measures whose values do not depend on the stages used
