@@ -45,6 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     inputs = parser.add_argument_group("inputs (whatever SimpleITK reads, or folders of DICOM slices)")
     inputs.add_argument("--fixed", required=True, metavar="F", help="the scan that stays")
     inputs.add_argument("--moving", required=True, metavar="M", help="the scan that is laid over it")
+    series = "of a folder of several DICOM series, the one of this number, UID or description"
+    inputs.add_argument("--fixed-series", metavar="S", help=series)
+    inputs.add_argument("--moving-series", metavar="S", help="the same for the moving scan")
     inputs.add_argument("--fixed-labels", metavar="A", help="label map of the fixed scan, for the organ table")
     inputs.add_argument("--moving-labels", metavar="B", help="label map of the moving scan, for the organ table")
     inputs.add_argument("--guide-with-labels", action="store_true", help="let both label maps guide the registration")
@@ -185,8 +188,8 @@ def _check_labels(args: argparse.Namespace) -> None:
 
 
 def _read(args: argparse.Namespace) -> RunInputs:
-    fixed, warnings = volumes.read_volume(args.fixed)
-    moving, more = volumes.read_volume(args.moving)
+    fixed, warnings = volumes.read_volume(args.fixed, series=args.fixed_series)
+    moving, more = volumes.read_volume(args.moving, series=args.moving_series)
     inputs = RunInputs(fixed, moving, warnings=warnings + more)
     inputs.bring_to_hu(_preset(args), args.intensity, (args.fixed, args.moving))
     inputs.guided, inputs.align = args.guide_with_labels, not args.no_alignment
@@ -233,7 +236,7 @@ def _measure(done: FinishedRun) -> dict[str, Any] | None:
 
 
 def _series(args: argparse.Namespace) -> tuple[Series, Series]:
-    return read_series(Path(args.fixed)), read_series(Path(args.moving))
+    return read_series(Path(args.fixed), args.fixed_series), read_series(Path(args.moving), args.moving_series)
 
 
 def _page(args: argparse.Namespace, done: FinishedRun, summary: dict[str, Any]) -> str:

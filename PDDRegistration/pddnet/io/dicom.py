@@ -12,7 +12,7 @@ from ..core.image import Image
 from ..core.intensity import Scale, scale_of
 from ..errors import InputError
 from .dicom_frames import Frames, read_frames
-from .dicom_series import check_alike, prefer_ct
+from .dicom_series import called, check_alike, prefer_ct
 from .paths import itk_name, name_of
 
 _POSITION, _ORIENTATION, _DESCRIPTION = "0020|0032", "0020|0037", "0008|103e"
@@ -25,16 +25,23 @@ _MISSING_SHARE = 0.5  # of the usual step: a slice so far from its even position
 _UNEVEN_MM = 0.1  # farther from its even position, or moved aside by more, a slice deserves a warning
 
 
-def find_series(folder: Path) -> tuple[list[Path], list[str]]:
+def find_series(folder: Path, name: str | None = None) -> tuple[list[Path], list[str]]:
     """Find the files of the folder's series, sorted along the slice axis, and return them with warnings.
 
     Series of a single file (scouts, reports) do not count. Of several, CT is preferred, and of these the one with most
     slices is taken, with a warning; two of equal length are refused, because a guess could take the wrong phase.
 
+    Args:
+        name: of the wanted series: its number, its UID, or words of its description.
+
     Raises:
         InputError: there is no series, the choice is not clear, or the slices do not make a regular volume.
     """
-    series, chosen = prefer_ct(folder, _list_series(folder), _header)
+    series, chosen = _list_series(folder), list[str]()
+    if name is None:
+        series, chosen = prefer_ct(folder, series, _header)
+    else:
+        series = called(folder, series, name, _header)
     if not series:
         raise InputError(
             f"{folder}: the folder holds no DICOM series; give the folder with the slices, or an image file"
@@ -52,7 +59,8 @@ def find_series(folder: Path) -> tuple[list[Path], list[str]]:
     names = [f"{_describe(files[0])} ({counts[id(files)]} slices)" for files in volumes]
     if len(volumes) > 1 and counts[id(volumes[0])] == counts[id(volumes[1])]:
         raise InputError(
-            f"{folder}: the folder holds several DICOM series, {', '.join(names)}; give a folder with just one"
+            f"{folder}: the folder holds several DICOM series, {', '.join(names)}; give a folder with just one, or "
+            "name the series"
         )
     warnings = chosen
     if len(volumes) > 1:

@@ -43,14 +43,17 @@ class Series:
     attributes: dict[str, str] = field(default_factory=dict)
 
 
-def read_series(path: Path) -> Series:
+def read_series(path: Path, name: str | None = None) -> Series:
     """Read what a registration object tells about a scan, from a DICOM file or a folder of slices.
+
+    Args:
+        name: of the series in the folder, see `find_series`.
 
     Raises:
         InputError: pydicom is missing, or the folder does not hold one series.
     """
     pydicom = load_pydicom()
-    files = find_series(path)[0] if path.is_dir() else [path] if is_dicom(path) else []
+    files = find_series(path, name)[0] if path.is_dir() else [path] if is_dicom(path) else []
     tags = [*_PATIENT, *_STUDY, "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"]
     tags += ["SOPClassUID", "SOPInstanceUID", "SpecificCharacterSet"]
     headers = [pydicom.dcmread(file, stop_before_pixels=True, specific_tags=tags) for file in files]

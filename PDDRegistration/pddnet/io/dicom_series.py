@@ -12,6 +12,7 @@ import SimpleITK as sitk
 from ..errors import InputError
 
 _MODALITY, _DESCRIPTION, _POSITION, _ORIENTATION = "0008|0060", "0008|103e", "0020|0032", "0020|0037"
+_NUMBER, _UID = "0020|0011", "0020|000e"
 _PHASES = {  # what tells two scans under one series UID apart, the plainest first
     "0020|0100": "temporal position",
     "0020|0012": "acquisition number",
@@ -39,6 +40,25 @@ def prefer_ct(folder: Path, series: list[list[Path]], header: Header) -> tuple[l
     ]
     chosen = [files for files, kind in zip(series, kinds, strict=True) if kind == "CT"]
     return chosen, [f"{folder}: of several DICOM series CT was taken; left out: {', '.join(left_out)}"]
+
+
+def called(folder: Path, series: list[list[Path]], name: str, header: Header) -> list[list[Path]]:
+    """Keep the series of a number, a UID, or whose description has `name` in it, whatever its case.
+
+    Raises:
+        InputError: there is none; all are named.
+    """
+
+    def is_called(files: list[Path]) -> bool:
+        number, uid, text = (_text(header(files[0]), tag) for tag in (_NUMBER, _UID, _DESCRIPTION))
+        return name in (number, uid) or name.casefold() in text.casefold()
+
+    found = [files for files in series if is_called(files)]
+    if not found and series:
+        readers = [header(files[0]) for files in series]
+        there = [f"{_text(each, _NUMBER) or '-'}: '{_text(each, _DESCRIPTION)}'" for each in readers]
+        raise InputError(f"{folder}: no DICOM series is called '{name}'; there are {', '.join(there)}")
+    return found
 
 
 def check_alike(folder: Path, files: list[Path], readers: list[sitk.ImageFileReader]) -> None:

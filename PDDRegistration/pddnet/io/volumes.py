@@ -56,11 +56,14 @@ def check_whole(path: Path) -> None:
     check_header(path)
 
 
-def read_volume(path: str | Path, *, smallest: float = SMALLEST_EXTENT) -> tuple[Image, list[str]]:
+def read_volume(
+    path: str | Path, *, smallest: float = SMALLEST_EXTENT, series: str | None = None
+) -> tuple[Image, list[str]]:
     """Read a scan from anything that SimpleITK reads, or from a folder of DICOM slices.
 
     Args:
         smallest: mm, the least extent along every axis.
+        series: of a folder of DICOM slices the series to take: its number, its UID, or words of its description.
 
     Returns:
         the volume in its own scalar type, and warnings.
@@ -68,7 +71,7 @@ def read_volume(path: str | Path, *, smallest: float = SMALLEST_EXTENT) -> tuple
     Raises:
         InputError: the file cannot be read or is not a volume fit to be registered; see `check_volume`.
     """
-    image, warnings = _read_image(path)
+    image, warnings = _read_image(path, series)
     image, more = check_volume(image, str(path), smallest=smallest)
     return image, warnings + more
 
@@ -173,14 +176,16 @@ def read_layers(path: str | Path) -> tuple[list[Image], list[str]]:
     return layers, heard.sentences(str(path))
 
 
-def _read_image(path: str | Path) -> tuple[Image, list[str]]:
+def _read_image(path: str | Path, series: str | None = None) -> tuple[Image, list[str]]:
     """Read a scalar 3-D image, whatever its values, and return it with warnings."""
     path = check_readable(path)
+    if series is not None and not path.is_dir():
+        raise InputError(f"{path}: this is a file, not a folder of DICOM series; name no series")
     with quiet() as heard:
         try:
             first = path if _is_dicom(path) else None
             if path.is_dir():
-                image, warnings, first = _read_folder(path)
+                image, warnings, first = _read_folder(path, series)
             else:
                 image, warnings = _read_file(path)
         except (RuntimeError, MemoryError) as error:
@@ -204,9 +209,9 @@ def _read_image(path: str | Path) -> tuple[Image, list[str]]:
     return volume, warnings
 
 
-def _read_folder(path: Path) -> tuple[sitk.Image, list[str], Path]:
+def _read_folder(path: Path, series: str | None) -> tuple[sitk.Image, list[str], Path]:
     """Read the series of a folder; return it with warnings and its first file."""
-    files, warnings = dicom.find_series(path)
+    files, warnings = dicom.find_series(path, series)
     if len(files) == 1:
         image, more = _read_file(files[0])
         return image, warnings + more, files[0]

@@ -57,6 +57,24 @@ def test_ct_is_taken_though_pet_has_more_slices(tmp_path: Path) -> None:
     assert warnings == [f"{tmp_path}: of several DICOM series CT was taken; left out: 'FDG' (PT, 12 slices)"]
 
 
+@pytest.mark.parametrize(("name", "slices"), [("fdg", 12), ("3", 7), ("1.2.4", 12), ("Venous", 9)])
+def test_a_series_is_taken_by_its_number_uid_or_description(tmp_path: Path, name: str, slices: int) -> None:
+    _write(tmp_path, count=12, uid="1.2.4", prefix="t", **{"0008|0060": "PT", "0008|103e": "FDG", "0020|0011": "2"})
+    _write(tmp_path, count=7, **{"0020|0011": "3"})
+    _write(tmp_path, count=9, uid="1.2.5", prefix="v", **{"0008|103e": "Abdomen venous 5 mm", "0020|0011": "4"})
+    image, warnings = read_volume(tmp_path, series=name)
+    assert image.array.shape[0] == slices
+    assert warnings == []
+
+
+def test_a_series_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) -> None:
+    _write(tmp_path, count=9, uid="1.2.5", prefix="v", **{"0008|103e": "venous", "0020|0011": "4"})
+    with pytest.raises(InputError, match="no DICOM series is called 'arterial'; there are 4: 'venous'"):
+        read_volume(tmp_path, series="arterial")
+    with pytest.raises(InputError, match="this is a file, not a folder"):
+        read_volume(next(tmp_path.iterdir()), series="venous")
+
+
 def test_a_slice_of_another_size_is_named(tmp_path: Path) -> None:
     _write(tmp_path)
     _write(tmp_path, count=1, columns=10)  # in place of the first
