@@ -352,7 +352,7 @@ def _evaluated(
     sections = {}
     for name, pair in pairs.items():
         progress(_MEASURE_STARTS, "measure")
-        sections[name] = run.measured_labels(pair["fixed"], pair["moving"])
+        sections[name] = run.measured_layers((pair["fixed"],), (pair["moving"],))
     _ = run.determinant  # the report needs it: computed now, it counts as measuring
     clock.lap("measure")
     return sections
