@@ -54,7 +54,10 @@ def columns() -> list[Column]:
 
 
 def configurations(preset: Preset) -> dict[str, Preset | None]:
-    """Take a preset apart: the whole of it, and without one part after the other; None: no registration."""
+    """Take a preset apart: the whole of it, and without one part after the other; None: no registration.
+
+    Parts that the preset has not are left out: a preset for one patient has no stages of its own.
+    """
     stages = preset.stages
     found: dict[str, Preset | None] = {
         "before": None,
@@ -72,7 +75,7 @@ def configurations(preset: Preset) -> dict[str, Preset | None]:
         found["MIND alone"] = replace(preset, semantic=0.0)
         found["structures alone"] = replace(preset, mind=False)
         found["preset mind"] = find_preset("mind")  # MIND alone with the stages that suit it
-    return found
+    return {name: each for name, each in found.items() if name == "full" or each != preset}
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,10 @@ from pddnet.core.result import Registration, Verdict
 from pddnet.core.structures import Motion, StructureFit
 
 SHIFT = np.array([7.0, -13.0, 9.0])  # mm, LPS: fixed -> moving of the stand-in; every axis differs
+ORGANS = (  # of `bent_pair`: mm from the body's centre, HU
+    ((12, 0, 0), 400), ((-12, 3, 0), -300), ((0, 12, 4), 300),
+    ((2, -12, -3), -200), ((0, 2, 13), 500), ((-2, 0, -13), -400),
+)  # fmt: skip
 SLOPE = np.array([2.0, 3.0, -5.0])  # HU per mm of `ramp`
 
 
@@ -59,6 +63,22 @@ def small_pair() -> tuple[Image, Image]:
     fixed = body(FIXED)
     blank = Image(np.zeros(MOVING.shape, np.int16), MOVING).to_sitk()
     back = sitk.TranslationTransform(3, (-SHIFT).tolist())
+    return fixed, Image.from_sitk(sitk.Resample(fixed.to_sitk(), blank, back, sitk.sitkLinear, -1000.0))
+
+
+def bent_pair() -> tuple[Image, Image]:
+    """The fixed body of `small_pair` with six organs in it; the moving one is SHIFT away and bent, but for its centre.
+
+    No affine map undoes the bend: up to 16 mm along y and 12 along z, as x goes to either side.
+    """
+    fixed = body(FIXED)
+    for offset, value in ORGANS:
+        fixed.array[ball(FIXED, FIXED.centre + offset, 6.0)] = value
+    grid = MOVING.isotropic(4.0, 20.0)
+    x = (grid.points()[..., 0] - FIXED.centre[0] - SHIFT[0]) / 22.0
+    bend = np.tanh(x**2 / 2)[..., None] * [0.0, 16.0, 12.0]  # mm; depends on x alone, so that its inverse is known
+    back = DisplacementField((-SHIFT - bend).astype(np.float32), grid).to_sitk()
+    blank = Image(np.zeros(MOVING.shape, np.int16), MOVING).to_sitk()
     return fixed, Image.from_sitk(sitk.Resample(fixed.to_sitk(), blank, back, sitk.sitkLinear, -1000.0))
 
 

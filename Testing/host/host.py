@@ -162,10 +162,15 @@ class Host:
         return Path(path)
 
     def clear(self) -> None:
-        """An empty scene with default views, for the next test."""
+        """An empty scene with default views, as at the start, for the next test."""
         import slicer
 
         self.closeScene()
+        for node in slicer.util.getNodesByClass("vtkMRMLScriptedModuleNode"):
+            slicer.mrmlScene.RemoveNode(node)  # parameter nodes are singletons, which outlive a closed scene
+        self.window.resize(*SIZE)
+        self.layout.reset()
+        self.processEvents()
         vars(slicer.modules).pop("sampleDataSources", None)
 
     def close(self) -> None:

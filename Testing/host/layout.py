@@ -121,6 +121,12 @@ class LayoutManager(qt.QObject):
     def resetThreeDViews(self) -> None:
         self._threeD.resetFocalPoint()
 
+    def reset(self) -> None:
+        """The layout and the planes of the start; a closed scene keeps them."""
+        self.setLayout(FOUR_UP)
+        for widget in self._slices.values():
+            widget.view().reset()
+
     def canvases(self) -> tuple[ViewCanvas, ...]:
         return tuple(widget.canvas() for widget in (*self._slices.values(), self._threeD))
 

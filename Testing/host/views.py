@@ -32,6 +32,7 @@ THREE_D_MANAGERS = (
     "vtkMRMLTransformsDisplayableManager3D",
     "vtkMRMLVolumeRenderingDisplayableManager",
 )
+FIELD_MM = 250.0  # height of what a slice view shows at first
 SIZE = (400, 400)  # pixels, until the layout says how large the view is
 
 
@@ -103,6 +104,7 @@ class SliceView(View):
         application.GetSliceLogics().AddItem(self.logic)
         self.logic.SetMRMLScene(application.GetMRMLScene())
         self.node = self.logic.AddSliceNode(name)
+        self._orientation = orientation
         self.node.SetOrientation(orientation)
         self.node.SetLayoutLabel(name[0])
         self.node.SetLayoutColor(*colour)
@@ -143,6 +145,14 @@ class SliceView(View):
         """Show the whole of the background volume."""
         self.logic.FitSliceToBackground()
         self.logic.SnapSliceOffsetToIJK()
+
+    def reset(self) -> None:
+        """The plane and the part of it that an empty scene shows at first."""
+        width, height, _ = self.node.GetDimensions()
+        self.node.SetOrientation(self._orientation)
+        self.node.SetXYZOrigin(0, 0, 0)
+        self.node.SetFieldOfView(FIELD_MM * width / height, FIELD_MM, 1)
+        self.logic.SetSliceOffset(0)
 
     def _update(self, *_: object) -> None:
         connection = self.logic.GetImageDataConnection()

@@ -58,6 +58,7 @@ class Comparison:
         self._poses: dict[str, _Pose] = {}
         self._layout: int | None = None
         self._linkedPoses: list[_Pose] = []
+        self._suspendedPoses: list[_Pose] = []
         self._running = False
 
     @property
@@ -94,26 +95,32 @@ class Comparison:
         if not self._running:
             return
         self._running = False
+        self._suspendedPoses = []
         self._leaveSideBySide()
         self._changes.undo()
         self._proxies, self._drawn, self._tiles, self._listed = {}, {}, None, []
         listInSliceBars([])
         self.overlay, self.registered = None, True
-        filled = self._fillEmptyViews()
-        for name, pose in self._poses.items():
-            if name not in filled:
-                pose.restore()
+        self._restorePoses()
         self._poses = {}
 
     def suspend(self) -> None:
-        """Show in the views what `close` would leave there, until `resume`; layout and planes stay."""
-        if self._running:
-            self._changes.suspend()
-            self._fillEmptyViews()
+        """Show in the views what `close` would leave there, until `resume`; the layout stays."""
+        if not self._running:
+            return
+        self._changes.suspend()
+        self._suspendedPoses = [_Pose(logic.GetSliceNode()) for logic in _sliceLogics().values()]
+        if self.sideBySide:
+            for pose in self._linkedPoses:
+                pose.restore()
+        self._restorePoses()
 
     def resume(self) -> None:
         """Show the pair again."""
         self._changes.resume()
+        poses, self._suspendedPoses = self._suspendedPoses, []
+        for pose in poses:
+            pose.restore()
 
     def refresh(self) -> None:
         """Update the views after a node was moved."""
@@ -177,6 +184,13 @@ class Comparison:
         for name in empty:
             composites[name].SetBackgroundVolumeID(self.fixedVolume.GetID())
         return empty
+
+    def _restorePoses(self) -> None:
+        """Go back to the planes of the start, but in views that were empty."""
+        filled = self._fillEmptyViews()
+        for name, pose in self._poses.items():
+            if name not in filled:
+                pose.restore()
 
     def _show(self) -> None:
         self.start()

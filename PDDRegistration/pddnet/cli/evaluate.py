@@ -12,14 +12,14 @@ from ..errors import InputError
 from ..evaluation import metrics, report
 from ..evaluation.common_grid import grid_around_both
 from ..evaluation.motion import layers_motion, motion_csv, motion_table
-from ..evaluation.sentences import no_common_label, outside_transform
+from ..evaluation.sentences import outside_transform
 from ..io import volumes
 from ..io.atomic_outputs import REPORTS, TABLES
-from ..io.label_layers import match_names, read_label_layers
 from ..io.landmarks import match_points
 from ..io.transforms import load_transform
 from .console import Console
 from .exit_codes import OK
+from .label_maps import read_label_maps
 from .output_files import output_files
 
 _INPUTS = ("fixed_labels", "moving_labels", "transform", "fixed_points", "moving_points")
@@ -95,21 +95,19 @@ def _measure_labels(
     args: argparse.Namespace, transform: sitk.Transform
 ) -> tuple[dict[str, Any] | None, list[dict[str, Any]], list[str]]:
     """Return the label section, the table of motion, and warnings."""
-    if not args.fixed_labels:
-        return None, [], []
-    fixed, warnings = read_label_layers(args.fixed_labels)
+    fixed, moving, warnings = read_label_maps((args.fixed_labels, args.moving_labels))
+    if fixed is None:
+        return None, [], warnings
     motion = motion_table(layers_motion(fixed.layers, transform))
-    if not args.moving_labels:
+    if moving is None:
         return None, motion, warnings
-    paths = args.fixed_labels, args.moving_labels
-    moving, more = read_label_layers(args.moving_labels)
-    fixed, moving, matched = match_names(fixed, moving, paths)
-    warnings += more + matched + no_common_label(fixed.flat, moving.flat)
     maps, whole = fixed.layers, fixed.flat
     grid = grid_around_both(whole, moving.flat, transform)
     if grid is not whole.grid:
         maps = tuple(layer.resample(grid, labels=True) for layer in maps)
-        warnings.append(f"{paths[0]}: the label map is cropped to its labels; a grid around both was measured on")
+        warnings.append(
+            f"{args.fixed_labels}: the label map is cropped to its labels; a grid around both was measured on"
+        )
     return report.measured_layers(maps, moving.layers, transform), motion, warnings
 
 

@@ -14,11 +14,9 @@ from ..core.presets import DEVICES, PRESETS, Preset, find_preset
 from ..errors import InputError
 from ..evaluation import report
 from ..evaluation.motion import motion_csv
-from ..evaluation.sentences import no_common_label
 from ..io import volumes
 from ..io.dicom_objects import load_pydicom
 from ..io.dicom_reg_writer import Series, read_series, registration_object
-from ..io.label_layers import match_names, read_label_layers
 from ..io.landmark_init import affine_transform, start_from_points
 from ..io.landmarks import match_points
 from ..io.transforms import load_transform
@@ -31,6 +29,7 @@ from ..run.outputs import DICOM_REGISTRATION, MOTION, PAGE, REPORT, OutputFile, 
 from ..run.registration import FinishedRun, RunInputs, check_device, register
 from .console import Console
 from .exit_codes import OK, VERDICT_FAILED
+from .label_maps import read_label_maps
 from .output_files import output_files
 
 _INPUTS = (
@@ -213,22 +212,20 @@ def _read(args: argparse.Namespace) -> RunInputs:
 
 
 def _read_labels(args: argparse.Namespace, inputs: RunInputs) -> None:
-    """Read the label maps on the grids of their scans; segments that have names are matched by them."""
-    paths = args.fixed_labels, args.moving_labels
-    if args.fixed_labels:
-        fixed, warnings = read_label_layers(args.fixed_labels, inputs.fixed.grid)
-        inputs.fixed_labels, inputs.warnings = fixed.flat, inputs.warnings + warnings
-    if not args.moving_labels:
-        return
-    moving, warnings = read_label_layers(args.moving_labels, inputs.moving.grid)
-    if args.fixed_labels:
-        fixed, moving, matched = match_names(fixed, moving, paths)
-        warnings += matched + no_common_label(fixed.flat, moving.flat)
-        inputs.fixed_labels, inputs.label_layers = fixed.flat, (fixed.layers, moving.layers)
-    inputs.moving_labels = moving.flat
-    if len(moving.layers) > 1 and (args.output_labels or inputs.guided):
-        warnings.append(f"{args.moving_labels}: segments overlap; the written or guiding map shows the last one there")
+    """Read the label maps on the grids of their scans."""
+    paths, grids = (args.fixed_labels, args.moving_labels), (inputs.fixed.grid, inputs.moving.grid)
+    fixed, moving, warnings = read_label_maps(paths, grids)
     inputs.warnings += warnings
+    if fixed is not None:
+        inputs.fixed_labels = fixed.flat
+    if moving is None:
+        return
+    inputs.moving_labels = moving.flat
+    if fixed is not None:
+        inputs.label_layers = fixed.layers, moving.layers
+    if len(moving.layers) > 1 and (args.output_labels or inputs.guided):
+        shown = "segments overlap; the written or guiding map shows the last one there"
+        inputs.warnings.append(f"{args.moving_labels}: {shown}")
 
 
 def _measure(done: FinishedRun) -> dict[str, Any] | None:

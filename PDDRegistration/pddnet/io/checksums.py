@@ -17,7 +17,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
-from .nifti_numbers import read_numbers
+from .nifti_fields import read_fields
 
 _CHUNK = 1 << 20  # bytes
 _HEAD = 1 << 16  # bytes; the text headers of NRRD and MetaImage are shorter
@@ -60,11 +60,11 @@ def _find(path: Path) -> _Packed | None:
     with path.open("rb") as file:
         head = file.read(_HEAD)
     if head.startswith(_GZIP_MAGIC):
-        numbers = read_numbers(path)
-        if numbers is None or numbers.first_voxel > _HEAD:
+        fields = read_fields(path)
+        if fields is None or not fields.is_nifti or fields.first_voxel > _HEAD:
             return None
         with gzip.open(path) as file:
-            return _Packed(0, file.read(int(numbers.first_voxel)), numbers.order == ">")
+            return _Packed(0, file.read(fields.first_voxel), fields.order == ">")
     if head.startswith(b"NRRD"):
         text, blank, _ = head.partition(b"\n\n")
         if blank and re.search(rb"^encoding: *(gz|gzip) *$", text, re.MULTILINE) and b"\ndata file:" not in text:

@@ -6,7 +6,6 @@ intent name; FSL by the intent code. Others, such as SPM, store positions withou
 
 from __future__ import annotations
 
-import struct
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +14,9 @@ import SimpleITK as sitk
 from ..core.field import DisplacementField
 from ..core.grid import Grid
 from ..errors import InputError
+from .nifti_fields import read_image_fields
 from .nifti_forms import check_forms
-from .nifti_headers import NIFTI_ENDINGS, count_non_finite, read_start
+from .nifti_headers import NIFTI_ENDINGS, count_non_finite
 from .paths import itk_name
 
 _RAS = np.array([-1.0, -1.0, 1.0])  # times a vector in RAS it is the vector in LPS
@@ -68,23 +68,18 @@ def _niftyreg_kind(path: Path) -> int | None:
     Raises:
         InputError: the header declares values that are no displacements.
     """
-    start = read_start(path) if path.name.lower().endswith(NIFTI_ENDINGS) else None
-    if start is None:
+    fields = read_image_fields(path) if path.name.lower().endswith(NIFTI_ENDINGS) else None
+    if fields is None:
         return None
-    raw, layout, order = start
-    (intent,), (name,), (parameter,) = (
-        struct.unpack_from(order + form, raw, place)
-        for form, place in (layout.intent, layout.intent_name, layout.intent_parameter)
-    )
-    if intent in _FSL_INTENTS:
+    if fields.intent in _FSL_INTENTS:
         raise InputError(f"{path}: a warp of FSL, in coordinates of its own; convert it to ITK's displacements first")
-    if name.split(b"\0")[0].decode("latin-1") != _NIFTYREG:
+    if fields.intent_name.split(b"\0")[0].decode("latin-1") != _NIFTYREG:
         return None
-    if parameter not in (_POSITIONS, _DISPLACEMENTS):
+    if fields.intent_parameter not in (_POSITIONS, _DISPLACEMENTS):
         raise InputError(
             f"{path}: a grid of splines or velocities of NiftyReg; convert it with reg_transform -disp first"
         )
-    return int(parameter)
+    return int(fields.intent_parameter)
 
 
 def _are_positions(array: np.ndarray, grid: Grid) -> bool:

@@ -6,7 +6,6 @@ nibabel uses any sform. The volume is read as ITK reads it, and where that is in
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import numpy as np
 
 from ..core.grid import ORTHOGONAL, Grid
 from ..errors import InputError
-from .nifti_headers import read_start
+from .nifti_fields import read_image_fields
 
 _DIFFERENT_MM = 0.5  # quaternions of float32 place the far corner of a scan to about 0.2 mm
 _SCANNER, _ALIGNED = 1, 2  # codes of a form: the scanner's coordinates, those of another scan; above: an atlas's
@@ -75,27 +74,19 @@ def check_forms(path: Path, grid: Grid) -> list[str]:
 
 def read_forms(path: Path) -> list[Form]:
     """Read the forms that the header declares, sform first; none of another kind of file, or without codes."""
-    start = read_start(path)
-    if start is None:
+    fields = read_image_fields(path)
+    if fields is None or not fields.is_nifti:
         return []
-    raw, layout, order = start
-    if raw[layout.one_file[1] : layout.one_file[1] + 1] != b"n":
-        return []  # Analyze, which has other fields there
-
-    def numbers(field: tuple[str, int]) -> np.ndarray:
-        return np.array(struct.unpack_from(order + field[0], raw, field[1]), float)
-
-    qform_code, sform_code = (int(code) for code in numbers(layout.forms))
+    qform_code, sform_code = fields.forms
     forms = []
     if sform_code > 0:
-        affine = numbers(layout.sform).reshape(3, 4)
+        affine = np.array(fields.rows).reshape(3, 4)
         if affine[:, :3].any():  # ITK, too, ignores one that is all zero
             forms.append(Form("sform", sform_code, _LPS @ affine[:, :3], _LPS @ affine[:, 3]))
     if qform_code > 0:
-        b, c, d, *offset = numbers(layout.quaternion)
-        handedness = -1.0 if numbers(layout.handedness)[0] < 0 else 1.0
-        steps = _rotation(b, c, d) * numbers(layout.pixdim) * [1.0, 1.0, handedness]
-        forms.append(Form("qform", qform_code, _LPS @ steps, _LPS @ np.array(offset)))
+        handedness = -1.0 if fields.pixdim[0] < 0 else 1.0
+        steps = _rotation(*fields.quaternion) * np.array(fields.spacing_mm) * [1.0, 1.0, handedness]
+        forms.append(Form("qform", qform_code, _LPS @ steps, _LPS @ np.array(fields.offset)))
     return [form for form in forms if np.isfinite(form.steps).all() and np.isfinite(form.origin).all()]
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
 
-from .nifti_numbers import read_numbers
+from ..errors import InputError
+from .nifti_fields import read_fields
 
 _ZIP = b"PK\x03\x04"
 _UNKNOWN = "this is not an image in a format that can be read; convert it to NIfTI, NRRD or MetaImage"
@@ -18,15 +18,15 @@ def reason(path: Path) -> str:
     if start.startswith(_ZIP):
         return "this is a ZIP archive; unpack it first"
     try:
-        numbers = read_numbers(path)
-    except (OSError, EOFError, zlib.error):
-        numbers = None
-    if numbers is None:
+        fields = read_fields(path)
+    except (OSError, InputError):
+        fields = None
+    if fields is None or not fields.is_nifti:
         return _UNKNOWN
-    ending = ".nii.gz" if numbers.packed else ".nii"
+    ending = ".nii.gz" if fields.packed else ".nii"
     if not path.name.lower().endswith((ending, ".hdr", ".hdr.gz", ".img", ".img.gz")):
-        packed = "gzipped " if numbers.packed else ""
+        packed = "gzipped " if fields.packed else ""
         return f"this is a {packed}NIfTI file under another name; rename it so that it ends in {ending}"
-    if numbers.version == 2:
+    if fields.version == 2:
         return "this is a NIfTI-2 file, which ITK cannot read; convert it to NIfTI-1"
     return "the file is damaged and cannot be unpacked; copy or export it again"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -32,10 +33,15 @@ def write_weights(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str,
     text = json.dumps({"format": FORMAT, **metadata}, sort_keys=True)
     stored: dict[str, Any] = {_METADATA: np.array(text)}
     stored |= {name: np.asarray(array).astype(np.float16) for name, array in arrays.items()}
+    write_arrays(path, stored, np.savez_compressed)
+
+
+def write_arrays(path: Path, arrays: dict[str, Any], save: Callable[..., None] = np.savez) -> None:
+    """Write arrays by name; the file appears whole or not at all."""
     temporary = path.with_name(path.name + ".part")
     try:
         with temporary.open("wb") as stream:
-            np.savez_compressed(stream, **stored)
+            save(stream, **arrays)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

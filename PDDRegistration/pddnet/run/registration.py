@@ -105,16 +105,6 @@ class FinishedRun:
         maps = layers[0] if layers else () if labels is None else (labels,)
         return motion_table(layers_motion(maps, self.registration.to_sitk()), self.registration.structures)
 
-    def measured_labels(self, fixed: Image, moving: Image) -> dict[str, Any]:
-        """Measure two label maps under the transform; return a label section, see `report.label_section`."""
-        return report.measured_labels(
-            fixed,
-            moving,
-            self.registration.to_sitk(),
-            start=self.inputs.initial_transform,
-            guided=self.inputs.guided,
-        )
-
     def measured_layers(self, fixed: Sequence[Image], moving: Sequence[Image]) -> dict[str, Any]:
         """Measure two label maps of one or several layers under the transform, see `report.measured_layers`."""
         return report.measured_layers(
@@ -136,7 +126,7 @@ class FinishedRun:
     ) -> dict[str, Any]:
         """Make the report of the run.
 
-        inverse: whether the inverse was requested, so that its residual is reported. labels: see `measured_labels`.
+        inverse: whether the inverse was requested, so that its residual is reported. labels: see `measured_layers`.
         inputs, outputs: paths by name.
         """
         return report.registration_report(

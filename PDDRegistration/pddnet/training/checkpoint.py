@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ..errors import InputError
-from ..io.weights_file import read_arrays
+from ..io.weights_file import read_arrays, write_arrays
 from ..tensor.convert import to_array, to_tensor
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -26,13 +26,7 @@ def write_state(path: Path, net: nn.Module, average: nn.Module, adam: torch.opti
         if "step" in state:
             arrays[f"step.{name}"] = np.float32(state["step"])
     arrays |= {f"number.{key}": np.float64(value) for key, value in numbers.items()}
-    temporary = path.with_name(path.name + ".part")
-    try:
-        with temporary.open("wb") as stream:
-            np.savez(stream, **arrays)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_arrays(path, arrays)
 
 
 def read_state(path: Path, net: nn.Module, average: nn.Module, adam: torch.optim.AdamW) -> dict[str, float]:

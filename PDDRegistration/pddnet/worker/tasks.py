@@ -106,8 +106,7 @@ def register(
         InputError, TorchMissing, Cancelled, MemoryError: as for `pipeline.register`.
         TypeError: there is no such output.
     """
-    if unknown := outputs.keys() - {output.answer for output in run_outputs.OUTPUTS if output.on_request}:
-        raise TypeError(f"register knows no {', '.join(sorted(unknown))}")
+    _check_names(outputs)
     clock = Clock()
     progress(0.0, "start")
     settings = adjusted(find_preset(preset), **(adjust or {}))
@@ -121,11 +120,7 @@ def register(
     inputs.initial_transform, inputs.align = as_transform(initial_transform), align
     inputs.transform_type, inputs.diffeomorphic = transform_type, diffeomorphic
     inputs.check_start()
-    _add_guides(inputs, "fixed", inputs.fixed.grid, fixed_mask, fixed_labels)
-    _add_guides(inputs, "moving", inputs.moving.grid, moving_mask, moving_labels)
-    if (fixed_labels is None) != (moving_labels is None):
-        raise InputError("labels of one scan alone cannot guide the registration; give those of both, or neither")
-    inputs.guided = fixed_labels is not None
+    _guide(inputs, (fixed_mask, moving_mask), (fixed_labels, moving_labels))
     run = run_registration(
         inputs,
         settings,
@@ -134,28 +129,12 @@ def register(
         device=device,
     )
 
-    transform, linear = run.registration.to_sitk(), run.registration.linear
-    progress(_WARP_STARTS, "warp")
     # The moving volume as it was registered: without NaN.
     volumes = {name: inputs.moving if image is moving else image for name, image in (warp or {}).items()}
-    warped, warped_labels = _warped(progress, inputs.fixed.grid, transform, volumes, warp_labels or {})
-    clock.lap("warp")
-    progress(_MEASURE_STARTS, "measure")
-    evaluation = _evaluated(progress, run, evaluate or {})
-    _ = run.determinant  # the report needs it: computed now, it counts as measuring
-    clock.lap("measure")
+    warped = _warped_by(progress, run, clock, volumes, warp_labels or {})
+    evaluation = _evaluated(progress, run, clock, evaluate or {})
     answer = _outputs(progress, run, clock, outputs)
-    from ..tensor.device import gpu
-
-    return {
-        **answer,
-        "matrix": None if linear is None else linear.matrix,
-        "report": run.report(clock, inverse=outputs.get("inverse", False)),
-        "warped": warped,
-        "warped_labels": warped_labels,
-        "evaluation": evaluation,
-        "cuda": gpu(),
-    }
+    return {**answer, **warped, "evaluation": evaluation, **_described(run, clock, outputs)}
 
 
 def warp(
@@ -289,6 +268,12 @@ def as_transform(value: Transform | None) -> sitk.Transform | None:
     return affine_transform(value)
 
 
+def _check_names(outputs: dict[str, bool]) -> None:
+    """Raise TypeError where a request names an output that is not computed on request."""
+    if unknown := outputs.keys() - {output.answer for output in run_outputs.OUTPUTS if output.on_request}:
+        raise TypeError(f"register knows no {', '.join(sorted(unknown))}")
+
+
 def _checked(fixed: Image, moving: Image) -> RunInputs:
     """Check the two volumes, and return them fit to be registered, with warnings about what had to be replaced."""
     moving, warnings = check_volume(moving, "moving volume")
@@ -296,16 +281,27 @@ def _checked(fixed: Image, moving: Image) -> RunInputs:
     return RunInputs(fixed, moving, warnings=warnings + more)
 
 
-def _add_guides(inputs: RunInputs, side: str, grid: Grid, mask: Image | None, labels: Image | None) -> None:
-    """Resample the mask and the label map of one side on the grid of its scan, and note warnings."""
-    if mask is not None:
-        fitted, more = fit_mask(mask, grid, f"{side} mask")
-        setattr(inputs, f"{side}_mask", fitted)
-        inputs.warnings += more
-    if labels is not None:
-        fitted, more = fit_labels(labels, grid, f"{side} labels")
-        setattr(inputs, f"{side}_labels", fitted)
-        inputs.warnings += more
+def _guide(
+    inputs: RunInputs, masks: tuple[Image | None, Image | None], labels: tuple[Image | None, Image | None]
+) -> None:
+    """Resample masks and label maps, fixed and moving, on the grids of their scans, and note warnings.
+
+    Raises:
+        InputError: one of them cannot be used, or labels are given of one scan alone.
+    """
+    grids = inputs.fixed.grid, inputs.moving.grid
+    for side, grid, mask, own_labels in zip(("fixed", "moving"), grids, masks, labels, strict=True):
+        if mask is not None:
+            fitted, warnings = fit_mask(mask, grid, f"{side} mask")
+            setattr(inputs, f"{side}_mask", fitted)
+            inputs.warnings += warnings
+        if own_labels is not None:
+            fitted, warnings = fit_labels(own_labels, grid, f"{side} labels")
+            setattr(inputs, f"{side}_labels", fitted)
+            inputs.warnings += warnings
+    if (labels[0] is None) != (labels[1] is None):
+        raise InputError("labels of one scan alone cannot guide the registration; give those of both, or neither")
+    inputs.guided = labels[0] is not None
 
 
 def _outputs(progress: Progress, run: FinishedRun, clock: Clock, wanted: dict[str, bool]) -> dict[str, Any]:
@@ -338,13 +334,40 @@ def _warped(
     return warped, warped_labels
 
 
-def _evaluated(progress: Progress, run: FinishedRun, pairs: dict[str, dict[str, Image]]) -> dict[str, Any]:
+def _warped_by(
+    progress: Progress, run: FinishedRun, clock: Clock, images: dict[str, Image], labels: dict[str, Image]
+) -> dict[str, Any]:
+    """Warp what the request names by the transform that was found, to the grid of the fixed scan."""
+    progress(_WARP_STARTS, "warp")
+    warped, warped_labels = _warped(progress, run.inputs.fixed.grid, run.registration.to_sitk(), images, labels)
+    clock.lap("warp")
+    return {"warped": warped, "warped_labels": warped_labels}
+
+
+def _evaluated(
+    progress: Progress, run: FinishedRun, clock: Clock, pairs: dict[str, dict[str, Image]]
+) -> dict[str, Any]:
     """Measure each pair of label maps; return a label section for each."""
+    progress(_MEASURE_STARTS, "measure")
     sections = {}
     for name, pair in pairs.items():
         progress(_MEASURE_STARTS, "measure")
-        sections[name] = run.measured_labels(pair["fixed"], pair["moving"])
+        sections[name] = run.measured_layers((pair["fixed"],), (pair["moving"],))
+    _ = run.determinant  # the report needs it: computed now, it counts as measuring
+    clock.lap("measure")
     return sections
+
+
+def _described(run: FinishedRun, clock: Clock, outputs: dict[str, bool]) -> dict[str, Any]:
+    """Say what was found, and by what."""
+    from ..tensor.device import gpu
+
+    linear = run.registration.linear
+    return {
+        "matrix": None if linear is None else linear.matrix,
+        "report": run.report(clock, inverse=outputs.get("inverse", False)),
+        "cuda": gpu(),
+    }
 
 
 def _target_errors(

@@ -27,13 +27,6 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="the launcher is a sc
 MEASURED = ("fixedVolume", "fixedSegmentation", "movingSegmentation", "fixedPoints", "movingPoints")
 
 
-@pytest.fixture(scope="module")
-def worker(running_host: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """One for all tests of this file; torch cannot be imported in it."""
-    with measure_scene.torchless_worker(tmp_path_factory.mktemp("measure")) as worker:
-        yield worker
-
-
 @pytest.fixture
 def scene(host: Any) -> measure_scene.MeasureScene:
     return measure_scene.fill()

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,13 +15,6 @@ from helpers.measure_scene import FIXED, FOREIGN, NUDGE, SHIFT
 from helpers.mrml_geometry import slicer
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="the launcher is a script")]
-
-
-@pytest.fixture(scope="module")
-def worker(running_host: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """One for all tests of this file."""
-    with measure_scene.torchless_worker(tmp_path_factory.mktemp("measure")) as worker:
-        yield worker
 
 
 @pytest.mark.parametrize("kind", FOREIGN)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -35,13 +34,6 @@ def turn() -> sitk.AffineTransform:
     transform.SetCenter((FIXED.centre + [20.0, 0, -10]).tolist())
     transform.SetTranslation([4.0, -6.0, 9.0])
     return transform
-
-
-@pytest.fixture(scope="module")
-def worker(running_host: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """One for all tests of this file; torch cannot be imported in it."""
-    with measure_scene.torchless_worker(tmp_path_factory.mktemp("motion")) as worker:
-        yield worker
 
 
 @pytest.fixture

@@ -46,6 +46,12 @@ def layers(host: Host) -> list[tuple[str | None, ...]]:
     return found
 
 
+def planes(host: Host) -> list[list[float]]:
+    """The normal of each view's plane, RAS."""
+    matrices = [host.layout.sliceWidget(view).mrmlSliceNode().GetSliceToRAS() for view in VIEWS]
+    return [[matrix.GetElement(row, 2) for row in range(3)] for matrix in matrices]
+
+
 def look(name: str) -> tuple[Any, ...]:
     """How a segmentation is drawn in slices."""
     display = slicer.util.getNode(name).GetDisplayNode()
@@ -88,7 +94,21 @@ def test_a_scene_saved_meanwhile_holds_no_trace_of_it(
     host.processEvents(0.05)
     assert layers(host) == [("fixed", None)] * 3
     assert [look(name) for name in ("fixed organ", "moving organ")] == without
-    host.layout.setLayout(3)
+
+
+def test_a_scene_saved_side_by_side_keeps_the_planes_of_its_views(host: Host, panel: Any, tmp_path: Path):
+    """Side by side, Yellow shows the plane of Red; in the file it shows its own."""
+    before = planes(host)
+    clicks.click(panel.ui.sideBySideButton)
+    host.processEvents(0.05)
+    meanwhile = planes(host)
+    assert meanwhile[0] == meanwhile[2] == before[0] != before[2]
+    assert slicer.util.saveScene(str(tmp_path / "scene.mrb"))
+    host.processEvents(0.05)
+    assert planes(host) == meanwhile
+    host.closeScene()
+    slicer.util.loadScene(str(tmp_path / "scene.mrb"))
+    assert planes(host) == before
 
 
 def scene_text(path: Path) -> str:

@@ -11,20 +11,12 @@ import pytest
 import SimpleITK as sitk
 
 from helpers.geometry import inner_points, sitk_points
-from helpers.samples import FIXED, SHIFT, fake_register, ramp, write_pair
-from pddnet import pipeline
+from helpers.samples import FIXED, SHIFT, ramp, write_pair
 from pddnet.cli.main import main
 from pddnet.core.image import Image
 from pddnet.io.transforms import read_transform
 
 pydicom = pytest.importorskip("pydicom", reason="pydicom is not installed")
-
-
-@pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
-    noted: list[dict] = []
-    monkeypatch.setattr(pipeline, "register", fake_register(calls=noted))
-    return noted
 
 
 def write_series(image: Image, folder: Path, number: int) -> Path:

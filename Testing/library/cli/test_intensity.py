@@ -5,20 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pytest
 import SimpleITK as sitk
 
-from helpers.samples import MOVING, fake_register, save, small_pair
-from pddnet import pipeline
+from helpers.samples import MOVING, save, small_pair
 from pddnet.cli.main import main
 from pddnet.core.image import Image
-
-
-@pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
-    made: list[dict] = []
-    monkeypatch.setattr(pipeline, "register", fake_register(calls=made))
-    return made
 
 
 def _command(folder: Path, moving: np.ndarray, *more: str) -> list[str]:

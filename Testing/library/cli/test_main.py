@@ -33,14 +33,6 @@ from pddnet.errors import Cancelled
 FAR = 1.5  # mm; well above rounding, well below SHIFT
 
 
-@pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
-    """Every call of the stand-in for the registration."""
-    noted: list[dict] = []
-    monkeypatch.setattr(pipeline, "register", fake_register(calls=noted))
-    return noted
-
-
 def _register(pair: dict[str, str], folder: Path, *more: str) -> list[str]:
     return ["register", "--fixed", pair["F"], "--moving", pair["M"], "--output-transform", str(folder / "T.h5"), *more]
 

@@ -6,17 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from helpers.samples import fake_register, write_pair
-from pddnet import pipeline
+from helpers.samples import write_pair
 from pddnet.cli.main import main
 from pddnet.page.pictures import Picture
-
-
-@pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
-    noted: list[dict] = []
-    monkeypatch.setattr(pipeline, "register", fake_register(calls=noted))
-    return noted
 
 
 def _arguments(folder: Path, *more: str) -> list[str]:
