@@ -29,6 +29,7 @@ class LinkedViews:
         self._fixed: slicer.vtkMRMLSliceNode | None = None
         self._moving: slicer.vtkMRMLSliceNode | None = None
         self._marker: Marker | None = None
+        self._following = False
         self._crosshair = transform.GetScene().GetFirstNodeByClass("vtkMRMLCrosshairNode")
 
     @property
@@ -37,7 +38,8 @@ class LinkedViews:
         return self._fixed is not None
 
     def start(self, fixed: slicer.vtkMRMLSliceLogic, moving: slicer.vtkMRMLSliceLogic) -> None:
-        """Link the views of the fixed and the moving scan."""
+        """Link the views of the fixed and the moving scan; they lead each other from the first `follow` on, when both
+        have their planes."""
         self.stop()
         self._fixed, self._moving = fixed.GetSliceNode(), moving.GetSliceNode()
         for logic in (fixed, moving):
@@ -56,7 +58,7 @@ class LinkedViews:
         """Undo the link; the views stay where they are."""
         for node, tag in self._observers:
             node.RemoveObserver(tag)
-        self._observers, self._fixed, self._moving, self._marker = [], None, None, None
+        self._observers, self._fixed, self._moving, self._marker, self._following = [], None, None, None, False
         self._changes.undo()
 
     def suspend(self) -> None:
@@ -76,6 +78,7 @@ class LinkedViews:
     def follow(self) -> None:
         """Bring the view of the moving scan to what the middle of the other one shows."""
         if self._fixed is not None:
+            self._following = True
             self._bringOther(self._fixed, _middle(self._fixed))
 
     def _observe(self, node: slicer.vtkMRMLNode, event: int, callback: object) -> None:
@@ -98,12 +101,12 @@ class LinkedViews:
     def _onViewMoved(self, view: slicer.vtkMRMLSliceNode, event: object) -> None:
         """Follow the slider in a view's bar; the mouse in a view leads otherwise."""
         pointed = self._crosshair is not None and self._crosshair.GetCursorPositionXYZ([0.0, 0.0, 0.0]) is not None
-        if view.GetInteracting() and not pointed:
+        if view.GetInteractionFlags() and not pointed:
             self._bringOther(view, _middle(view))
 
     def _bringOther(self, view: slicer.vtkMRMLSliceNode, point: np.ndarray) -> np.ndarray | None:
         """Bring the other view to the corresponding place, and return that."""
-        if self._transform.GetScene() is None:
+        if self._transform.GetScene() is None or not self._following:
             return None
         find = movingPoint if isSame(view, self._fixed) else fixedPoint
         there = find(self._transform, point)
