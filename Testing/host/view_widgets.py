@@ -23,6 +23,7 @@ class ViewCanvas(qt.QLabel):
         super().__init__(parent)
         self._view = view
         self.setMinimumSize(80, 80)
+        self.setMouseTracking(True)
         self.setSizePolicy(qt.QSizePolicy.Ignored, qt.QSizePolicy.Ignored)
         self._timer = qt.QTimer(self)
         self._timer.setSingleShot(True)
@@ -72,6 +73,12 @@ class ViewCanvas(qt.QLabel):
 
     def mouseReleaseEvent(self, event: qt.QMouseEvent) -> None:
         self._pass_on(event, f"{self._button(event)}ButtonReleaseEvent")
+
+    def enterEvent(self, event: qt.QEvent) -> None:
+        self._view.interactor.InvokeEvent("EnterEvent")
+
+    def leaveEvent(self, event: qt.QEvent) -> None:
+        self._view.interactor.InvokeEvent("LeaveEvent")
 
     def mouseMoveEvent(self, event: qt.QMouseEvent) -> None:
         self._pass_on(event, "MouseMoveEvent")

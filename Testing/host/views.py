@@ -110,6 +110,10 @@ class SliceView(View):
         self.node.SetLayoutColor(*colour)
         self.node.SetMappedInLayout(1)
         self.managers.SetMRMLDisplayableNode(self.node)
+        self._pointing = slicer.vtkMRMLSliceViewInteractorStyle()  # the mouse moves the crosshair's node, as in Slicer
+        self._pointing.SetSliceLogic(self.logic)
+        self._pointing.SetDisplayableManagers(self.managers)
+        self._pointing.SetInteractor(self.interactor)
         self.resize(*SIZE)
         self._update()
         self.logic.AddObserver(vtk.vtkCommand.ModifiedEvent, self._update)

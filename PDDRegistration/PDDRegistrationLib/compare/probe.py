@@ -13,6 +13,7 @@ from slicer.i18n import tr as _
 from pddnet.core.image import Image
 
 from ..scene.geometry import RAS_LPS, arrayFromMatrix, movedPoints, transformBetween
+from .crosshair_place import ToFixed
 
 STEP = 1.0  # mm, of the derivative where the transform has no voxels
 
@@ -76,8 +77,11 @@ class Probe:
         onText: Callable[[str], None],
         uncertainty: Image | None = None,
         expectedError: Image | None = None,
+        toFixed: ToFixed = lambda point, view: point,
     ) -> None:
+        """Take a result; toFixed: turns a RAS point of a view into one of fixed space, None where there is none."""
         self._transform, self._onText, self._maps = transform, onText, (uncertainty, expectedError)
+        self._toFixed = toFixed
         self._crosshair = transform.GetScene().GetFirstNodeByClass("vtkMRMLCrosshairNode")
         self._observer: int | None = None
         if self._crosshair is not None:
@@ -95,7 +99,8 @@ class Probe:
         if self._transform.GetScene() is None or not self._crosshair.GetCursorPositionRAS(point):
             self._onText("")
             return
-        self._onText(valuesText(valuesAt(self._transform, np.array(point), *self._maps)))
+        fixed = self._toFixed(np.array(point), self._crosshair.GetCursorPositionXYZ([0.0, 0.0, 0.0]))
+        self._onText("" if fixed is None else valuesText(valuesAt(self._transform, fixed, *self._maps)))
 
 
 def _steps(transform: slicer.vtkMRMLTransformNode) -> np.ndarray:

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 
+import numpy as np
 import slicer
 
 from pddnet.core.image import Image
 from pddnet.errors import InputError
 
+from ..scene.geometry import transformBetween
 from .comparison import Comparison
+from .crosshair_place import CrosshairPlace
 from .field_display import FieldDisplay
+from .local_rigid import RigidFit, rigidFit
 from .overlays import Overlays
 from .probe import Probe
 from .reveal import Reveal
@@ -68,8 +72,9 @@ class CompareSession:
         self.overlays = Overlays(nodes.transform, nodes.uncertainty, nodes.expectedError)
         self.reveal = Reveal()
         self.overlay = ""
-        self._probe = Probe(nodes.transform, onProbed, nodes.uncertainty, nodes.expectedError)
-        scene = nodes.transform.GetScene()
+        toFixed, scene = self.comparison.link.toFixed, nodes.transform.GetScene()
+        self._probe = Probe(nodes.transform, onProbed, nodes.uncertainty, nodes.expectedError, toFixed)
+        self.crosshair = CrosshairPlace(scene, toFixed)
         changed = slicer.vtkMRMLTransformableNode.TransformModifiedEvent
         self._observers = [
             (scene, scene.AddObserver(scene.NodeRemovedEvent, self._onNodeRemoved)),
@@ -106,6 +111,13 @@ class CompareSession:
             self.comparison.setOverlay(None)
         self.overlays.close()
 
+    def alignAt(self, points: np.ndarray) -> RigidFit:
+        """Show the moving scan under the rigid motion nearest to the transform at points (N, 3), RAS mm, and return
+        that."""
+        fit = rigidFit(transformBetween(None, self.nodes.transform), points)
+        self.comparison.setAligned(fit.matrix)
+        return fit
+
     def suspend(self) -> None:
         """Put nodes and views as they were, until `resume`, which may also come after `close`."""
         self.field.suspend()
@@ -130,6 +142,7 @@ class CompareSession:
             node.RemoveObserver(tag)
         self._observers = []
         self._probe.close()
+        self.crosshair.close()
         self.reveal.set(False)
         self.stop()
         self.overlays.close()

@@ -26,10 +26,21 @@ def proxyFor(
     """
     if isUnder(node, transform) == registered:
         return node
+    name = (_("{name}, registered") if registered else _("{name}, before")).format(name=node.GetName())
+    return proxyUnder(changes, node, transform, transform if registered else None, name)
+
+
+def proxyUnder(
+    changes: SceneChanges,
+    node: slicer.vtkMRMLTransformableNode,
+    transform: slicer.vtkMRMLTransformNode,
+    parent: slicer.vtkMRMLTransformNode | None,
+    name: str,
+) -> slicer.vtkMRMLTransformableNode:
+    """Add a hidden proxy, called `name`, that shows the node as it stands without the transform, under `parent`."""
     copy = _hiddenCopy(changes, node)
-    copy.SetName((_("{name}, registered") if registered else _("{name}, before")).format(name=node.GetName()))
+    copy.SetName(name)
     toWorld = transformToWorld(node, transform)
-    parent = transform if registered else None
     if not (toWorld.IsA("vtkLinearTransform") and np.array_equal(linearMatrix(toWorld), np.eye(4))):
         name = _("{name} to world").format(name=node.GetName())
         between = changes.add(node.GetScene(), "vtkMRMLTransformNode", name)

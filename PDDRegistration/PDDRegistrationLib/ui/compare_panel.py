@@ -14,6 +14,7 @@ from pddnet.errors import InputError
 from ..compare.reveal import whyNoReveal
 from ..compare.session import ComparedNodes, CompareSession
 from .apply_to_panel import ApplyToPanel
+from .undistorted_panel import UndistortedPanel
 
 OVERLAYS = {
     "": _("(none)"),
@@ -33,6 +34,7 @@ class ComparePanel:
         self._session: CompareSession | None = None
         self._fields = {"grid": ui.gridButton, "glyphs": ui.glyphsButton, "contours": ui.contoursButton}
         self._apply = ApplyToPanel(ui, self._onMoved)
+        self._undistorted = UndistortedPanel(ui, lambda: self._chooseOverlay(""), self._update)
         self._noReveal = whyNoReveal()
         if self._noReveal:
             ui.revealButton.toolTip = self._noReveal
@@ -88,6 +90,7 @@ class ComparePanel:
             self._session = CompareSession(nodes, self._onProbed, self._onTransformChanged, self.close)
             self._session.comparison.blend = self.ui.blendSlider.value
             self._apply.show(transform)
+            self._undistorted.show(self._session)
         self._fillOverlays()
         self._update()
 
@@ -103,9 +106,11 @@ class ComparePanel:
             self._onBeforeClicked(False)
 
     def restoreLayout(self) -> None:
-        """End the side-by-side view; the other tools stay as they are."""
+        """End what needs the panel beside it: the views of both scans, and an alignment; the other tools stay."""
         if self._session is not None:
             self._session.comparison.setSideBySide(False)
+            self._session.comparison.setLinked(False)
+            self._endAlignment()
         self._update()
 
     def aboutToSave(self) -> None:
@@ -117,6 +122,7 @@ class ComparePanel:
     def close(self) -> None:
         """Remove observers and hidden nodes, restore the views and display nodes, and offer nothing."""
         self._apply.show(None)
+        self._undistorted.show(None)
         self._reveal(False)
         session, self._session = self._session, None
         if session is not None:
@@ -136,10 +142,11 @@ class ComparePanel:
         ui.compareButton.checked = self.isRunning
         ui.checkerboardButton.checked = comparison is not None and comparison.checkerboard
         ui.beforeButton.checked = comparison is not None and not comparison.registered
-        ui.sideBySideButton.checked = comparison is not None and comparison.sideBySide
+        ui.sideBySideButton.checked = comparison is not None and comparison.sideBySide and not comparison.linked
         ui.revealButton.checked = session is not None and session.reveal.isOn
         for mode, button in self._fields.items():
             button.checked = session is not None and session.field.mode == mode
+        self._undistorted.update()
         shown = session.overlay if session is not None else ""
         ui.overlayComboBox.setCurrentIndex(max(ui.overlayComboBox.findData(shown), 0))
 
@@ -149,6 +156,12 @@ class ComparePanel:
         kinds = self._session.overlays.kinds if self._session is not None else []
         for kind in ("", *kinds):
             box.addItem(OVERLAYS[kind], kind)
+
+    def _endAlignment(self) -> None:
+        """Show the transform where a rigid motion took its place."""
+        if self._session is not None and self._session.comparison.aligned:
+            self._session.comparison.setAligned(None)
+            self.ui.compareStatusLabel.text = ""
 
     def _reveal(self, on: bool) -> None:
         if self._session is not None:
@@ -226,5 +239,6 @@ class ComparePanel:
         """Discard the maps of the former state of the transform, which would mislead."""
         if self._session is not None:
             self._session.forgetOverlays()
+            self._endAlignment()
             self._session.field.refresh()
             self._update()
