@@ -89,7 +89,7 @@ def register(
     """
     preset = find_preset(preset) if isinstance(preset, str) else preset
     if check_transform_type(transform_type) != DEFORMABLE:
-        preset = dataclasses.replace(preset, stages=(), refinement=None, one_patient=None, fitted_risk=False)
+        preset = dataclasses.replace(preset, stages=(), refinement=None, one_patient=None)
     smallest = max((stage.control_spacing_mm for stage in preset.usual_stages), default=preset.field_spacing_mm)
     fixed, fixed_warnings = check_volume(fixed, "fixed volume", smallest=smallest)
     moving, moving_warnings = check_volume(moving, "moving volume", smallest=smallest)

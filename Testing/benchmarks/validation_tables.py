@@ -13,13 +13,13 @@ from benchmarks.console import line, table, title
 from benchmarks.logistic import fit, left_out
 from benchmarks.scores import auroc, auroc_interval, interval, spearman
 from benchmarks.validation_pairs import KINDS
-from pddnet.matching.verdict import judge, risk_inputs
+from pddnet.core.result import Verdict
+from pddnet.matching.verdict import STRUCTURES_ASTRAY, judge, log_error
 
 SPLITS = Path(__file__).with_name("splits.json")
 WRONG_MM = 20.0  # limit of the median error at the landmarks
 Row = dict[str, Any]  # one pair: see `measure` in validate.py
 LOWER_IS_WORSE = {"overlap", "similarity", "similarity_before", "gain", "agreement"}
-INPUTS = ("similarity", "gain", "agreement")  # more of them rank unseen scans no better
 
 
 def summary(rows: list[Row]) -> None:
@@ -47,7 +47,13 @@ def _usable(rows: list[Row]) -> list[Row]:
             print(f"refused: {row['key']}: {row['error']}")
     rows = [row for row in rows if "error" not in row]
     verdicts = [judge(row["measures"]) for row in rows]  # as the verdict is now: it needs no new run
-    return [row | {"risk": v.risk, "status": v.status} for row, v in zip(rows, verdicts, strict=True)]
+    return [row | {"risk": v.risk, "status": _status(row, v)} for row, v in zip(rows, verdicts, strict=True)]
+
+
+def _status(row: Row, verdict: Verdict) -> str:
+    """Return the status by the measures, and by the structures that lay astray in the run."""
+    astray = any(reason.startswith(STRUCTURES_ASTRAY) for reason in row["reasons"])
+    return "doubtful" if astray and verdict.status == "ok" else verdict.status
 
 
 def _by_kind(rows: list[Row]) -> None:
@@ -119,9 +125,9 @@ def _ranking(rows: list[Row]) -> None:
     title(f"AUROC for 'median error above {WRONG_MM:.0f} mm' (or no anatomy in common), 95 % bootstrap interval")
     target = np.array([wrong(row) for row in rows])
     shared = np.array([row["kind"] != "none" for row in rows])
-    measures = [risk_inputs(row["measures"]) for row in rows]
+    measures = [row["measures"] | {"gain": _gain(row)} for row in rows]
     columns = {"risk": np.array([row["risk"] for row in rows])}
-    for name in measures[0]:
+    for name in (name for name in measures[0] if all(name in m for m in measures)):
         sign = -1 if name in LOWER_IS_WORSE else 1
         columns[name] = sign * np.array([m[name] for m in measures])
     body = [
@@ -166,30 +172,35 @@ def _uncertainty(rows: list[Row]) -> None:
 
 
 def fitted(rows: list[Row]) -> None:
-    """Fit a logistic regression of `wrong` on INPUTS, in units of the measures; validate with each scan left out."""
+    """Fit the risk's logistic functions to `wrong`, one of each measure alone; validate with each scan left out."""
     rows = _usable(rows)
     target = np.array([wrong(row) for row in rows])
-    title(f"logistic regression of 'wrong' on {len(rows)} pairs, {target.sum()} of them wrong")
     if len(set(target.tolist())) < 2:
         print("right and wrong pairs are needed")
         return
-    values = np.array([[risk_inputs(row["measures"])[name] for name in INPUTS] for row in rows])
-    signs = np.array([-1 if name in LOWER_IS_WORSE else 1 for name in INPUTS])
-    logits = left_out(values, target, [row["scans"] for row in rows], signs)
+    _fitted("BETWEEN_TWO", np.array([log_error(row["measures"]) for row in rows]), 1, rows, target)
+    _fitted("BY_SIMILARITY", np.array([row["measures"]["similarity"] for row in rows]), -1, rows, target)
+
+
+def _fitted(name: str, values: np.ndarray, sign: int, rows: list[Row], target: np.ndarray) -> None:
+    title(f"{name}: logistic regression of 'wrong' on {len(rows)} pairs, {target.sum()} of them wrong")
+    column, signs = values[:, None], np.array([sign])
+    logits = left_out(column, target, [row["scans"] for row in rows], signs)
     known = np.isfinite(logits)
-    model = fit(values, target, signs)
-    line("AUROC, fitted to all", _interval(model.logit(values), target))
+    model = fit(column, target, signs)
+    line("AUROC, fitted to all", _interval(model.logit(column), target))
     line("AUROC, each scan left out", _interval(logits[known], target[known]))
     shared = known & np.array([row["kind"] != "none" for row in rows])
     line("the same, anatomy in common", _interval(logits[shared], target[shared]))
     chance = 1 / (1 + np.exp(-np.clip(logits, -30, 30)))
-    for limit in (0.2, 0.35, 0.5, 0.75):
+    for limit in (0.25, 0.75):
         high = known & (chance >= limit)
         line(
             f"left out, risk >= {limit:g}",
             f"{np.mean(high[target]):.0%} of the wrong pairs, {np.mean(high[~target]):.0%} of the right ones",
         )
-    print(f"\nBIAS = {model.bias:.4g}\nRISK_WEIGHTS = {{")
-    for name, mean, weight in zip(INPUTS, model.means, model.weights, strict=True):
-        print(f'    "{name}": ({mean:.4g}, {weight:.4g}),')
-    print("}\ngain = similarity - similarity_before")
+    print(f"{name} = {model.bias - float(model.means @ model.weights):.4g}, {float(model.weights[0]):.4g}")
+
+
+def _gain(row: Row) -> float:
+    return float(row["measures"]["similarity"] - row["measures"]["similarity_before"])

@@ -248,7 +248,7 @@ def print_risk(cases: list[Case], expected: list[np.ndarray]) -> None:
     wrong = np.array([np.median(case.error) > WRONG_MM for case in cases])
     model = logistic.fit(values, wrong, np.array([1]))
     bias, weight = model.bias - float(model.means @ model.weights), float(model.weights[0])
-    print(f"ERROR_BIAS, ERROR_WEIGHT = {bias:.4g}, {weight:.4g}  # {wrong.sum()} of {len(cases)} cases are wrong")
+    print(f"WITHIN_ONE = {bias:.4g}, {weight:.4g}  # {wrong.sum()} of {len(cases)} cases are wrong")
 
 
 def report(text: str, cases: list[Case], predicted: list[np.ndarray], factor: float) -> None:

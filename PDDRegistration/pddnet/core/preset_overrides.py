@@ -38,7 +38,7 @@ def adjusted(
         both_ways: whether the first stage, and later ones with `both_ways` in the preset, are averaged with the inverse
             of the opposite direction.
 
-    The verdict was not fitted to such settings: the name gets "(changed)", and `fitted_risk` becomes False.
+    The verdict was not fitted to such settings: the name gets "(changed)".
 
     Raises:
         InputError: a value is outside `LIMITS`.
@@ -58,7 +58,7 @@ def adjusted(
     )
     if found == preset:
         return preset
-    return replace(found, name=f"{preset.name} (changed)", fitted_risk=False)
+    return replace(found, name=f"{preset.name} (changed)")
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,6 @@ class Preset:
     affine_fit: bool = True  # to a coarse matching; unnecessary if the first stage has a long capture range
     regularised: bool = True  # min-convolution and mean field over the costs; False to measure their contribution
     field_spacing_mm: float = 4.0  # spacing of the transform's grid
-    fitted_risk: bool = False  # whether the verdict's risk was fitted to runs with these stages
 
     @property
     def usual_stages(self) -> tuple[Stage, ...]:
@@ -141,7 +140,6 @@ PRESETS: dict[str, Preset] = {
             one_patient=_ONE_PATIENT,
             semantic=_SEMANTIC,
             affine_fit=False,
-            fitted_risk=True,
         ),
         Preset(
             "followup",

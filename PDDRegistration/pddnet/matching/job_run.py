@@ -116,8 +116,7 @@ class Run:
             uncertainty=Image(to_array(uncertainty), joined.grid),
             verdict=judge(
                 measures | error_measures,
-                fitted=job.preset.fitted_risk and job.features.pdd_weights is None,
-                by_error=deformed.by_detail or linear is not None,
+                one_patient=deformed.by_detail or linear is not None,
                 structures=structures,
             ),
             fixed_grid=job.fixed.grid,

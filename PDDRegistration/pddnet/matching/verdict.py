@@ -22,34 +22,25 @@ MOST_SIMILARITY_LOSS = 0.02  # a deformation must not lower the similarity; less
 MOST_FOLDING_PERCENT = 1.0  # of the body: single nodes may fold, a whole region is a sign of a wrong match
 MOST_INCONSISTENCY_MM = 15.0  # mean between the two directions: about one control spacing of the coarse stages
 
+STRUCTURES_ASTRAY = "structures lie astray"
 MOST_NAMED = 4  # structures in the reason that names those astray
 
 # Below these limits the verdict is failed, whatever the risk: hardly any overlap, or no similarity.
 NO_OVERLAP = 0.02
 NO_SIMILARITY = 0.1
 
-# The risk is a logistic function of these: measure -> (its mean, weight per unit above it). Fitted by
-# `benchmarks.validate --fit` to the 112 pairs of its validation, for the default preset: the probability of a
-# median error above 20 mm. Overlap, folding, uncertainty, inverse consistency and the peak ratio added nothing there;
-# their extremes are reasons.
-BIAS = -1.533
-RISK_WEIGHTS: dict[str, tuple[float, float]] = {
-    "similarity": (0.585, -6.988),
-    "gain": (0.2466, -8.769),
-    "agreement": (0.8561, -5.453),
-}
-
-# The chance of the same, by the logarithm of the expected error (mm) alone: fitted by `training.error_map --fit`. It
-# holds for every preset, and for linear results, between scans of one patient. The larger of the two is the risk.
-ERROR_BIAS, ERROR_WEIGHT = -6.522, 1.69
+# The risk is the chance of a median error above 20 mm, a logistic function of the logarithm of the expected error (mm),
+# or of the similarity where no error was estimated: (constant, weight). Between two people it was fitted to the 112
+# pairs of `make validate` by `benchmarks.validate --fit`: similarity, its gain, agreement, overlap, folding,
+# uncertainty, inverse consistency and the peak ratio added nothing there; their extremes are reasons. Within one
+# patient, and for linear results, it was fitted by `training.error_map --fit`.
+BETWEEN_TWO = -16.16, 3.945
+WITHIN_ONE = -6.522, 1.69
+BY_SIMILARITY = 6.722, -15.35
 LEAST_ERROR_MM = 0.1
 
-COMPARABLE = ("similarity",)  # measures whose values do not depend on the stages used
 
-
-def judge(
-    measures: dict[str, float], *, fitted: bool = True, by_error: bool = True, structures: Sequence[StructureFit] = ()
-) -> Verdict:
+def judge(measures: dict[str, float], *, one_patient: bool = False, structures: Sequence[StructureFit] = ()) -> Verdict:
     """Judge a run by its measures.
 
     Args:
@@ -60,18 +51,14 @@ def judge(
             stage that has both directions), agreement (cosine of the semantic codes, -1..1), resemblance_before (local
             correlation of the aligned scans, -1..1) and expected_error_mm (median of the expected error over the body
             that both scans show).
-        fitted: whether the run used stages like those of the pairs that the risk was fitted to; otherwise only the
-            COMPARABLE measures count, besides the reasons.
-        by_error: whether the expected error counts: it tells right from wrong within one patient only.
+        one_patient: whether the run went by detail, or sought a linear transform.
         structures: compared one by one, see `structure_report`; those astray are a reason.
     """
     seen = measures | _similarity_in_detail(measures)
-    error = error_risk(measures) if by_error else 0.0
-    risk = _risk(seen if fitted else {name: seen[name] for name in COMPARABLE if name in seen})
-    risk = max(risk, error)
+    risk = _risk(seen, one_patient)
     reasons = [*_reasons(seen), *_astray(structures)]
-    if error >= DOUBTFUL_RISK:
-        reasons.append(f"errors of about {measures['expected_error_mm']:.0f} mm are to be expected")
+    if risk >= DOUBTFUL_RISK and "expected_error_mm" in seen:
+        reasons.append(f"errors of about {seen['expected_error_mm']:.0f} mm are to be expected")
     status = "ok"
     if risk >= DOUBTFUL_RISK or reasons:
         status = "doubtful"
@@ -79,7 +66,7 @@ def judge(
     if risk >= FAILED_RISK or nothing_in_common:
         status = "failed"
     if status != "ok" and not reasons:
-        reasons = [f"taken together, the signs are bad (similarity {seen['similarity']:.2f}, risk {risk:.2f})"]
+        reasons = [f"the scans hardly resemble each other (similarity {seen['similarity']:.2f}, risk {risk:.2f})"]
     return Verdict(status, tuple(reasons), risk, dict(measures))
 
 
@@ -99,25 +86,17 @@ def failed_by(verdict: Verdict, faults: Sequence[str]) -> Verdict:
     return replace(verdict, status="failed", reasons=(*faults, *verdict.reasons)) if faults else verdict
 
 
-def risk_inputs(measures: dict[str, float]) -> dict[str, float]:
-    """Return the measures, with the similarity gain added, from which the risk is computed."""
-    if "similarity_before" not in measures:
-        return measures
-    return measures | {"gain": measures["similarity"] - measures["similarity_before"]}
+def log_error(measures: dict[str, float]) -> float:
+    """Return the logarithm of the expected error (mm)."""
+    return math.log(max(measures["expected_error_mm"], LEAST_ERROR_MM))
 
 
-def _risk(measures: dict[str, float]) -> float:
-    values = risk_inputs(measures)
-    # A measure that was not taken counts as typical.
-    known = {name: pair for name, pair in RISK_WEIGHTS.items() if name in values}
-    return _chance(BIAS + sum(weight * (values[name] - typical) for name, (typical, weight) in known.items()))
-
-
-def error_risk(measures: dict[str, float]) -> float:
-    """Return the chance of a median error above 20 mm by the expected error alone; 0 where that was not estimated."""
+def _risk(measures: dict[str, float], one_patient: bool) -> float:
     if "expected_error_mm" not in measures:
-        return 0.0
-    return _chance(ERROR_BIAS + ERROR_WEIGHT * math.log(max(measures["expected_error_mm"], LEAST_ERROR_MM)))
+        constant, weight = BY_SIMILARITY
+        return _chance(constant + weight * measures["similarity"])
+    constant, weight = WITHIN_ONE if one_patient else BETWEEN_TWO
+    return _chance(constant + weight * log_error(measures))
 
 
 def _chance(log_odds: float) -> float:
@@ -175,4 +154,4 @@ def _astray(structures: Sequence[StructureFit]) -> list[str]:
     astray = [fit for fit in worst_first(structures) if fit.verdict == ASTRAY]
     named = [f"{fit.name} by {fit.shift_mm or 0.0:.0f} mm" for fit in astray[:MOST_NAMED]]
     more = [f"{len(astray) - MOST_NAMED} more"] if len(astray) > MOST_NAMED else []
-    return [f"structures lie astray: {', '.join([*named, *more])}"] if named else []
+    return [f"{STRUCTURES_ASTRAY}: {', '.join([*named, *more])}"] if named else []

@@ -31,14 +31,14 @@ FINE = Stage(
     smoothness=0.01,
     iterations=12,
 )
-TWO = Preset("two", "for tests", (COARSE, FINE), fitted_risk=True)
+TWO = Preset("two", "for tests", (COARSE, FINE))
 
 
 def changed(**settings: object) -> list[dict]:
     """What differs from `TWO`, by stage; everything else is checked to be the same."""
     preset = adjusted(TWO, **settings)
-    assert (preset.name, preset.fitted_risk) == ("two (changed)", False)
-    assert dataclasses.replace(preset, name="two", stages=TWO.stages, fitted_risk=True) == TWO
+    assert preset.name == "two (changed)"
+    assert dataclasses.replace(preset, name="two", stages=TWO.stages) == TWO
     stages = zip(TWO.stages, preset.stages, strict=True)
     return [{k: v for k, v in vars(now).items() if v != getattr(before, k)} for before, now in stages]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +16,6 @@ from pddnet.cli.main import main
 from pddnet.core.affine import Affine
 from pddnet.core.image import Image
 from pddnet.core.presets import INVERSE_TEMPERATURE, PRESETS, Stage
-from pddnet.core.result import Verdict
 from pddnet.errors import InputError
 from pddnet.features import semantic_net
 from pddnet.features.guide import with_label_codes
@@ -170,22 +168,6 @@ def test_every_kind_of_weights_goes_where_it_belongs(
     register(*pair, both, align=False, device="cpu", weights=weights)
     assert (named[1:], learned) == ([semantic_net.BUNDLED_WEIGHTS], [weights])
     assert compared == [(EMBEDDING_SIZE, EMBEDDING_SIZE)] * 2  # structures alone say whether they lie on each other
-
-
-def test_the_verdict_was_not_fitted_to_other_features(
-    pair: tuple[Image, Image], weights: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    judged, judge = [], pipeline.judge
-
-    def noted(measures: dict[str, float], *, fitted: bool, **more: Any) -> Verdict:
-        judged.append(fitted)
-        return judge(measures, fitted=fitted, **more)
-
-    monkeypatch.setattr(job_run, "judge", noted)
-    fitted = dataclasses.replace(PLAIN, fitted_risk=True)
-    for given in (None, weights):
-        register(*pair, fitted, align=False, device="cpu", weights=given)
-    assert judged == [True, False]
 
 
 def test_files_that_cannot_be_used(pair: tuple[Image, Image], weights: Path, tmp_path: Path) -> None:
