@@ -49,10 +49,13 @@ def layers(host: Host) -> list[tuple[str | None, ...]]:
 def look(name: str) -> tuple[Any, ...]:
     """How a segmentation is drawn in slices."""
     display = slicer.util.getNode(name).GetDisplayNode()
-    return display.GetVisibility2D(), display.GetVisibility2DFill(), display.GetSliceIntersectionThickness()
+    look = display.GetVisibility2D(), display.GetVisibility2DFill(), display.GetSliceIntersectionThickness()
+    return *look, display.GetViewNodeIDs()
 
 
 def use(host: Host, ui: Any, tool: str) -> None:
+    if tool == "align":
+        clicks.choose(ui.alignPlaceComboBox, "organ")
     if tool == "overlay":
         clicks.choose(ui.overlayComboBox, "Displacement")
     else:
@@ -60,7 +63,7 @@ def use(host: Host, ui: Any, tool: str) -> None:
     host.processEvents(0.05)
 
 
-WAYS = [(tool, ".mrb") for tool in ("before", "checkerboard", "overlay", "sideBySide", "grid")]
+WAYS = [(tool, ".mrb") for tool in ("before", "checkerboard", "overlay", "sideBySide", "linkedViews", "align", "grid")]
 
 
 @pytest.mark.parametrize(("tool", "ending"), [*WAYS, ("before", ".mrml"), ("before", "")])
