@@ -28,7 +28,7 @@ class Marker:
         self._display = self._node.GetDisplayNode()
         changes.adopt(self._display)
         self._node.SetLocked(True)
-        self._node.AddControlPoint((0.0, 0.0, 0.0))
+        self._node.AddControlPoint(0.0, 0.0, 0.0)
         self._style()
 
     def show(self, point: np.ndarray, view: slicer.vtkMRMLSliceNode) -> None:

@@ -12,11 +12,12 @@ from slicer.i18n import tr as _
 from pddnet.errors import InputError
 
 from ..base.numbers import numberText
-from ..compare.align_places import AlignPlaces
+from ..compare.align_places import CROSSHAIR, AlignPlaces
 from ..compare.local_rigid import RADIUS, RigidFit
 from ..compare.session import CompareSession
 from ..registration.job import reportOf
 from ..scene.geometry import RAS_LPS
+from ..scene.slice_views import centreSlicesOn
 
 SEGMENTS = (
     slicer.vtkSegmentation.SegmentAdded,
@@ -99,7 +100,12 @@ class UndistortedPanel:
             self._onAlignClicked(True)
 
     def _align(self, session: CompareSession, places: AlignPlaces) -> RigidFit:
-        return session.alignAt(places.points(self._chosenPlace(), self.ui.alignRadiusSpinBox.value))
+        key = self._chosenPlace()
+        points = places.points(key, self.ui.alignRadiusSpinBox.value)
+        fit = session.alignAt(points)
+        if key != CROSSHAIR:  # the views show the crosshair's place already
+            centreSlicesOn(slicer.mrmlScene, RAS_LPS * points.mean(axis=0))
+        return fit
 
     def _chosenPlace(self) -> Any:
         """Return the key of the chosen place, None where there is none."""

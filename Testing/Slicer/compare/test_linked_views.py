@@ -322,6 +322,8 @@ def test_places_are_the_segments_and_the_structures_of_the_last_run(host: Host, 
     assert panel.ui.compareStatusLabel.text.endswith("the transform differs from it by 0.0 mm, at most 0.0 mm.")
     assert both != panel.ui.compareStatusLabel.text
     assert liver[:3, :3] == pytest.approx(TURN.T, abs=1e-5)
+    red = slicer.util.arrayFromVTKMatrix(pair.host.layout.sliceWidget("Red").mrmlSliceNode().GetSliceToRAS())
+    assert red[:3, 3] == pytest.approx([-25, 0, 0], abs=1e-3)  # the views show the place
     assert np.abs(organ - liver).max() > 0.1
     assert np.linalg.det(organ[:3, :3]) == pytest.approx(1)
     pair.fixedSegmentation.GetSegmentation().RemoveSegment("organ")

@@ -55,10 +55,13 @@ def planes(host: Host) -> list[list[float]]:
 def look(name: str) -> tuple[Any, ...]:
     """How a segmentation is drawn in slices."""
     display = slicer.util.getNode(name).GetDisplayNode()
-    return display.GetVisibility2D(), display.GetVisibility2DFill(), display.GetSliceIntersectionThickness()
+    look = display.GetVisibility2D(), display.GetVisibility2DFill(), display.GetSliceIntersectionThickness()
+    return *look, display.GetViewNodeIDs()
 
 
 def use(host: Host, ui: Any, tool: str) -> None:
+    if tool == "align":
+        clicks.choose(ui.alignPlaceComboBox, "organ")
     if tool == "overlay":
         clicks.choose(ui.overlayComboBox, "Displacement")
     else:
@@ -66,7 +69,7 @@ def use(host: Host, ui: Any, tool: str) -> None:
     host.processEvents(0.05)
 
 
-WAYS = [(tool, ".mrb") for tool in ("before", "checkerboard", "overlay", "sideBySide", "grid")]
+WAYS = [(tool, ".mrb") for tool in ("before", "checkerboard", "overlay", "sideBySide", "linkedViews", "align", "grid")]
 
 
 @pytest.mark.parametrize(("tool", "ending"), [*WAYS, ("before", ".mrml"), ("before", "")])
