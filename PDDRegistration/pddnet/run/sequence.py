@@ -170,7 +170,7 @@ class SequenceRun:
             files.write_linear("transform", LinearTransform(Affine.identity(), RIGID, grid.centre))
             files.write_image("volume", self._fixed)
             verdict = {"status": REFERENCE, "reasons": []}
-            record = {"frame": self.reference, "start_frame": None, "command": "register", "verdict": verdict}
+            record: Record = {"frame": self.reference, "start_frame": None, "command": "register", "verdict": verdict}
             record |= {"seconds": {"total": 0.0}, "motion": motion, "warnings": self._warnings}
             record |= {"inputs": {"fixed": self.frames[self.reference].name}, "outputs": _names(files.paths)}
             self._commit(files, self.reference, record)
