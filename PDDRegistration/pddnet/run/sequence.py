@@ -17,6 +17,7 @@ from ..core.intensity import AUTO
 from ..core.linear import DEFORMABLE, RIGID, LinearTransform
 from ..core.presets import Preset
 from ..core.result import Progress
+from ..core.sequence import start_frame, visiting_order
 from ..evaluation import report
 from ..evaluation.motion import label_motion, motion_at_rest, motion_table, sequence_csv
 from ..io.atomic_outputs import OutputFiles
@@ -44,16 +45,6 @@ class SequenceSettings:
     align: bool = False  # whether frames without a neighbour to start from search for the alignment
     device: str = "auto"
     weights: Path | None = None  # of the user's own training
-
-
-def visiting_order(count: int, reference: int) -> list[int]:
-    """List the frames but the reference such that each follows its neighbour on the side of the reference."""
-    return [*range(reference + 1, count), *range(reference - 1, -1, -1)]
-
-
-def neighbour_of(frame: int, reference: int) -> int:
-    """Return the frame next to this one on the side of the reference."""
-    return frame - 1 if frame > reference else frame + 1
 
 
 @dataclass
@@ -154,13 +145,10 @@ class SequenceRun:
         }
 
     def _start(self, number: int) -> tuple[int | None, sitk.Transform | None]:
-        """Find the nearest frame towards the reference that did not fail, and its transform; None: the reference."""
-        near = neighbour_of(number, self.reference)
-        while near != self.reference and self.records[near]["verdict"]["status"] == FAILED:
-            near = neighbour_of(near, self.reference)
-        if near == self.reference:
-            return None, None
-        return near, load_transform(self.folder.transform(near))[0]
+        """Find the frame to start from, and its transform; None: the reference itself."""
+        failed = [n for n, record in self.records.items() if record["verdict"]["status"] == FAILED]
+        near = start_frame(number, self.reference, failed)
+        return near, None if near is None else load_transform(self.folder.transform(near))[0]
 
     def _keep_reference(self) -> None:
         """Write the files of the reference: the identity, and itself."""

@@ -23,9 +23,9 @@ from helpers.moving_body import (
 from helpers.samples import FIXED, save
 from pddnet import pipeline
 from pddnet.cli.main import main
+from pddnet.core.sequence import start_frame, visiting_order
 from pddnet.errors import Cancelled
 from pddnet.io import volumes
-from pddnet.run.sequence import visiting_order
 
 POINTS = FIXED.corners() * 0.6 + FIXED.centre * 0.4  # inside the reference
 
@@ -54,6 +54,7 @@ def test_the_order_leads_away_from_the_reference() -> None:
     assert visiting_order(5, 2) == [3, 4, 1, 0]
     assert visiting_order(3, 0) == [1, 2]
     assert visiting_order(3, 2) == [1, 0]
+    assert [start_frame(n, 2, failed=[4, 0]) for n in (0, 1, 3, 4, 5)] == [1, None, None, 3, 3]
 
 
 def test_every_frame_gets_its_transform_and_its_place_in_the_tables(tmp_path: Path, calls: list[dict], capsys) -> None:
