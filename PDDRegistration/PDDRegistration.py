@@ -30,6 +30,8 @@ if TYPE_CHECKING:  # Slicer loads this file of every module at its start; the li
     from PDDRegistrationLib.registration.job import RegistrationJob, Result
     from PDDRegistrationLib.registration.parameters import RegistrationParameters
     from PDDRegistrationLib.registration.selection import Selection
+    from PDDRegistrationLib.registration.sequence_job import SequenceJob, SequenceSelection
+    from PDDRegistrationLib.scene.sequences import SequenceResult
     from PDDRegistrationLib.worker.client import Worker
     from PDDRegistrationLib.worker.failure import Failure
 
@@ -297,6 +299,49 @@ class PDDRegistrationLogic(ScriptedLoadableModuleLogic):
         from PDDRegistrationLib.registration.job import RegistrationJob
 
         return RegistrationJob(self.worker, selection, onProgress, onFinished, onFailed)
+
+    def registerSequence(
+        self,
+        browser: slicer.vtkMRMLSequenceBrowserNode,
+        reference: int = 0,
+        *,
+        progress: Callable[[float, str], None] | None = None,
+        **options: Any,
+    ) -> SequenceResult:
+        """Register all frames of a browser's volume sequence to one of them, and wait for the result.
+
+        Args:
+            reference: number of the frame that stays, from 0.
+            progress: as for `register`.
+            options: the other fields of `PDDRegistrationLib.registration.sequence_job.SequenceSelection`, such as
+                preset and transformType.
+
+        Returns:
+            a `PDDRegistrationLib.scene.sequences.SequenceResult`: the sequence of transforms in the same browser, the
+            nodes that show its frames, a copy of the reference, and a report per frame.
+
+        Raises:
+            InputError, Cancelled, MemoryError, WorkerError: the reason why there is no result; the scene is unchanged.
+        """
+        from PDDRegistrationLib.registration.sequence_job import SequenceSelection
+
+        return self.startSequence(SequenceSelection(browser, reference, **options), progress).wait()
+
+    def startSequence(
+        self,
+        selection: SequenceSelection,
+        onProgress: Callable[[float, str], None] | None = None,
+        onFinished: Callable[[SequenceResult], None] | None = None,
+        onFailed: Callable[[Failure], None] | None = None,
+    ) -> SequenceJob:
+        """Start the registration of a sequence and return its job at once; its `cancel` leaves the scene unchanged.
+
+        Raises:
+            InputError: the selection cannot be registered.
+        """
+        from PDDRegistrationLib.registration.sequence_job import SequenceJob
+
+        return SequenceJob(self.worker, selection, onProgress, onFinished, onFailed)
 
     def stop(self) -> None:
         """End the process within about a second; a run in progress fails as cancelled."""

@@ -21,6 +21,7 @@ LOGICS = {
     "Texts": "vtkSlicerTextsLogic",
     "CropVolume": "vtkSlicerCropVolumeLogic",
     "Plots": "vtkSlicerPlotsLogic",
+    "Sequences": "vtkSlicerSequencesLogic",
 }
 
 

@@ -28,6 +28,7 @@ from .stops import NOTHING_WRITTEN, Stopped, Terminated
 
 COMMANDS = {  # each is a module beside this one, with add_arguments(parser) and run(args) -> exit code
     "register": "find the transform that lays a moving scan over a fixed one",
+    "sequence": "register all frames of a sequence to one of them",
     "evaluate": "measure any ITK transform by label maps and landmarks",
     "compare": "measure what each part of the method is worth on labelled scans",
     "train": "train the network that names structures, on your own data",

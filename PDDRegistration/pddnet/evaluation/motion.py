@@ -117,11 +117,50 @@ def motion_table(labels: Mapping[int, Motion], structures: tuple[StructureFit, .
 
 def motion_csv(table: list[dict[str, Any]]) -> str:
     """Write a table of motion as CSV, with `COLUMNS` as its header; what is not known is empty."""
+    return _csv(COLUMNS, map(_cells, table))
+
+
+def sequence_csv(tables: Mapping[int, list[dict[str, Any]]]) -> str:
+    """Write the tables of motion of the frames of a sequence as CSV: the columns `frame` and `COLUMNS`.
+
+    The rows of a structure stand together, in the order of the frames.
+    """
+    rows = [(_structure(row), frame, row) for frame, table in sorted(tables.items()) for row in table]
+    order = {key: n for n, key in enumerate(dict.fromkeys(key for key, _, _ in rows))}
+    rows.sort(key=lambda each: (order[each[0]], each[1]))
+    return _csv(("frame", *COLUMNS), ([str(frame), *_cells(row)] for _, frame, row in rows))
+
+
+def motion_at_rest(tables: Mapping[int, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Build the table of the frame to which the others were registered: every structure that they have, unmoved."""
+    known = {_structure(row): row for _, table in sorted(tables.items(), reverse=True) for row in table}
+    return [
+        {
+            **row,
+            "shift_ras_mm": [0.0, 0.0, 0.0],
+            "rotation_degrees": None if row["rotation_degrees"] is None else 0.0,
+            "moving_ml": row["fixed_ml"],
+            "mean_mm": 0.0,
+            "p95_mm": 0.0,
+        }
+        for row in known.values()
+    ]
+
+
+def _structure(row: dict[str, Any]) -> tuple[str, str]:
+    return row["source"], row["name"]
+
+
+def _csv(header: Iterable[str], rows: Iterable[list[str]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows([row["source"], row["name"], *(_cell(number) for number in _numbers(row))] for row in table)
+    writer.writerow(header)
+    writer.writerows(rows)
     return text.getvalue()
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    return [row["source"], row["name"], *(_cell(number) for number in _numbers(row))]
 
 
 def _numbers(row: dict[str, Any]) -> list[float | None]:

@@ -1,0 +1,203 @@
+"""Register the volumes of a sequence to one of them, one request to the worker after the other (`SequenceJob`)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import slicer
+from slicer.i18n import tr as _
+
+from pddnet.core.image import Image
+from pddnet.core.intensity import AUTO, check_intensity
+from pddnet.core.linear import DEFORMABLE, check_transform_type
+from pddnet.core.preset_overrides import adjusted
+from pddnet.core.presets import find_preset
+from pddnet.core.sequence import start_frame, visiting_order
+from pddnet.errors import InputError
+
+from ..scene.sequences import SequenceResult, addTransformSequence, frameOf, sequenceProxy
+from ..scene.transforms import gridTransformFromField, linearTransformFromMatrix
+from ..scene.volumes import imageFromVolume
+from ..worker.client import Worker
+from ..worker.failure import Failure
+from ..worker.scene_job import NodesOfRun, SceneJob
+from .job import REPORT
+
+FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class SequenceSelection:
+    """Choice for the registration of a sequence: the volumes of the browser's master sequence.
+
+    reference: the number of the frame that stays, from 0. align: whether frames that have no neighbour to start from
+    search for the alignment; otherwise they start from where they lie. The other fields are those of `Selection`.
+    """
+
+    browser: slicer.vtkMRMLSequenceBrowserNode
+    reference: int = 0
+    preset: str = "default"
+    device: str = "auto"
+    transformType: str = DEFORMABLE
+    intensity: str = AUTO
+    align: bool = False
+    adjust: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def sequence(self) -> slicer.vtkMRMLSequenceNode:
+        """Return the sequence of the volumes."""
+        return self.browser.GetMasterSequenceNode()
+
+    def check(self) -> None:
+        """Raise InputError where the choice cannot be carried out."""
+        adjusted(find_preset(self.preset), **self.adjust)
+        check_transform_type(self.transformType)
+        check_intensity(self.intensity)
+        if self.browser is None or self.sequence is None:
+            raise InputError(_("Choose a sequence browser that has a sequence of volumes."))
+        name, count = self.sequence.GetName(), self.sequence.GetNumberOfDataNodes()
+        if count < 2:
+            raise InputError(
+                _("{name}: the sequence has {count} frames; two are needed.").format(name=name, count=count)
+            )
+        if not 0 <= self.reference < count:
+            text = _("{name}: there is no frame {number}; choose 0 to {last}.")
+            raise InputError(text.format(name=name, number=self.reference, last=count - 1))
+        sequenceProxy(self.browser)
+
+
+class _FrameJob(SceneJob[dict[str, Any]]):
+    """Registration of one frame; its outcome is the worker's answer."""
+
+    def _apply(self, answer: dict[str, Any]) -> dict[str, Any]:
+        return answer
+
+
+class SequenceJob:
+    """Register all frames of a sequence. The scene changes once, when the last frame is registered."""
+
+    def __init__(
+        self,
+        worker: Worker,
+        selection: SequenceSelection,
+        onProgress: Callable[[float, str], None] | None = None,
+        onFinished: Callable[[SequenceResult], None] | None = None,
+        onFailed: Callable[[Failure], None] | None = None,
+    ) -> None:
+        """Start with the frame next to the reference; raise InputError, with nothing started, where that cannot be."""
+        selection.check()
+        self.selection, self._worker = selection, worker
+        self._onProgress, self._onFinished, self._onFailed = onProgress, onFinished, onFailed
+        self._nodes = NodesOfRun([selection.browser, selection.sequence])
+        self._count = selection.sequence.GetNumberOfDataNodes()
+        self._left = visiting_order(self._count, selection.reference)
+        self._answers: dict[int, dict[str, Any]] = {}
+        self._outcome: SequenceResult | None = None
+        self._failure: Failure | None = None
+        self._error: Exception | None = None
+        self._frame = self._begin()
+
+    @property
+    def isRunning(self) -> bool:
+        """Return whether the job has not ended yet."""
+        return self._outcome is None and self._failure is None
+
+    def cancel(self) -> None:
+        """Cancel the job; the scene is not changed, and onFailed is called with kind 'cancelled', within seconds."""
+        self._frame.cancel()
+
+    def wait(self) -> SequenceResult:
+        """Block until the job ends, and return its result.
+
+        Raises:
+            InputError, Cancelled, MemoryError, WorkerError: the reason why there is none.
+        """
+        while self.isRunning:
+            self._frame.wait()
+        if self._failure is not None:
+            raise self._error or self._failure.asException()
+        assert self._outcome is not None, "a job ends with an outcome or a failure"
+        return self._outcome
+
+    def _begin(self) -> _FrameJob:
+        """Send the next frame to the worker."""
+        number = self._left[0]
+        finished = partial(self._onFrame, number)
+        return _FrameJob(self._worker, self._request(number), self._progressOf(number), finished, self._fail)
+
+    def _request(self, number: int) -> dict[str, Any]:
+        """Read the frame as the fields of the worker's task `register`."""
+        chosen = self.selection
+        failed = [n for n, answer in self._answers.items() if answer["report"]["verdict"]["status"] == FAILED]
+        start = start_frame(number, chosen.reference, failed)
+        request = {"do": "register", "fixed": self._image(chosen.reference), "moving": self._image(number)}
+        request |= {"preset": chosen.preset, "adjust": dict(chosen.adjust), "device": chosen.device}
+        request |= {"transform_type": chosen.transformType, "intensity": chosen.intensity, "align": chosen.align}
+        if start is not None:
+            request["initial_transform"] = _transformOf(self._answers[start])
+        return request
+
+    def _image(self, number: int) -> Image:
+        """Read a frame in its own coordinates, LPS mm."""
+        return imageFromVolume(frameOf(self.selection.sequence, number))
+
+    def _progressOf(self, number: int) -> Callable[[float, str], None] | None:
+        if self._onProgress is None:
+            return None
+        told, done = self._onProgress, len(self._answers)
+        text = _("frame {number}: {stage}")
+        return lambda fraction, stage: told(
+            (done + fraction) / (self._count - 1), text.format(number=number, stage=stage)
+        )
+
+    def _onFrame(self, number: int, answer: dict[str, Any]) -> None:
+        """Keep the answer, and go on with the next frame, or fill the scene after the last one."""
+        self._answers[number] = answer
+        self._left.pop(0)
+        try:
+            self._nodes.check()
+            if self.selection.sequence.GetNumberOfDataNodes() != self._count:
+                text = _("{name}: its frames changed during the run; nothing was changed. Start again.")
+                raise InputError(text.format(name=self.selection.sequence.GetName()))
+            if self._left:
+                self._frame = self._begin()
+                return
+            self._outcome = self._fill()
+        except InputError as error:
+            self._fail(Failure("input", str(error)), error)
+            return
+        if self._onFinished is not None:
+            self._onFinished(self._outcome)
+
+    def _fill(self) -> SequenceResult:
+        transforms = {number: _nodeOf(answer) for number, answer in self._answers.items()}
+        reports = {number: answer["report"] for number, answer in sorted(self._answers.items())}
+        like = transforms[next(iter(transforms))]
+        transforms[self.selection.reference] = like.CreateNodeInstance()  # the identity
+        return addTransformSequence(self.selection.browser, self.selection.reference, transforms, reports)
+
+    def _fail(self, failure: Failure, error: Exception | None = None) -> None:
+        self._failure, self._error = failure, error
+        if self._onFailed is not None:
+            self._onFailed(failure)
+
+
+def _transformOf(answer: dict[str, Any]) -> Any:
+    """Return the transform of an answer as a request takes it: fixed to moving, LPS mm."""
+    return answer["field"] if answer["matrix"] is None else answer["matrix"]
+
+
+def _nodeOf(answer: dict[str, Any]) -> slicer.vtkMRMLTransformNode:
+    """Make a transform node, in no scene, with the report as its attribute."""
+    if answer["matrix"] is None:
+        node = slicer.vtkMRMLGridTransformNode()
+        gridTransformFromField(answer["field"], node)
+    else:
+        node = slicer.vtkMRMLLinearTransformNode()
+        linearTransformFromMatrix(answer["matrix"], node)
+    node.SetAttribute(REPORT, json.dumps(answer["report"]))
+    return node

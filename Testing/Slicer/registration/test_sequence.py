@@ -1,0 +1,202 @@
+"""A browser's sequence of volumes, registered to one frame: a transform per frame, playback, cancel, refusals."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from helpers import clicks, moving_body
+from helpers import mrml_geometry as mrml
+from helpers.mrml_geometry import slicer
+from helpers.samples import FIXED
+from pddnet.core.field import DisplacementField
+from pddnet.errors import Cancelled, InputError
+
+if TYPE_CHECKING:
+    from host.host import Host
+
+NAME = "PDDRegistration"
+POINTS = FIXED.centre + np.array([[0, 0, 0], [8.0, -6, 4], [-5, 9, -7]])
+
+
+@pytest.fixture(scope="module")
+def logic(running_host: Host) -> Iterator[Any]:
+    running_host.setTesting(True)
+    running_host.clear()
+    running_host.loadModule(clicks.MODULE)
+    logic = sys.modules[NAME].PDDRegistrationLogic()
+    yield logic
+    logic.stop()
+    running_host.unloadModule(NAME)
+    running_host.clear()
+
+
+@pytest.fixture
+def browser(running_host: Host, logic: Any) -> Any:
+    """A browser with a sequence of the frames, each on its own oblique grid, the last one chosen."""
+    running_host.closeScene()
+    return browser_of(range(moving_body.COUNT))
+
+
+def browser_of(frames: Any) -> Any:
+    scene = slicer.mrmlScene
+    sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", "CT")
+    sequence.SetIndexName("phase")
+    sequence.SetIndexUnit("%")
+    for frame in frames:
+        image = moving_body.image_of(frame)
+        volume = mrml.add_volume(scene, image.array, image.grid, "frame")
+        sequence.SetDataNodeAtValue(volume, str(10 * frame))
+        scene.RemoveNode(volume)
+    browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "Browser")
+    browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
+    slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
+    show(browser, len(frames) - 1)
+    return browser
+
+
+def show(browser: Any, frame: int) -> None:
+    browser.SetSelectedItemNumber(frame)
+    slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
+
+
+def count() -> int:
+    return slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLNode")
+
+
+class InstantWorker:
+    """A stand-in for the worker's client that answers in `waitFor`, and finds the shift of each frame."""
+
+    def __init__(self) -> None:
+        self.requests: list[dict[str, Any]] = []
+        self.waiting: dict[int, Any] = {}
+        self.failed: set[int] = set()
+
+    def submit(self, request: dict, onProgress: Any, onDone: Any, onFailed: Any) -> int:
+        frame = next(n for n in range(moving_body.COUNT) if moving_body.grid_of(n).same_as(request["moving"].grid))
+        self.requests.append({**request, "frame": frame})
+        self.waiting[len(self.requests)] = frame, onProgress, onDone, onFailed
+        return len(self.requests)
+
+    def waitFor(self, number: int) -> None:
+        frame, onProgress, onDone, _ = self.waiting.pop(number)
+        if onProgress is not None:
+            onProgress(0.5, "match")
+        grid = FIXED.isotropic(4.0, 16.0)
+        shift = np.broadcast_to(moving_body.shift_of(frame), (*grid.shape, 3)).astype(np.float32)
+        verdict = {"status": "failed" if frame in self.failed else "ok"}
+        report = {"verdict": verdict, "frame": frame}
+        onDone({"field": DisplacementField(shift, grid), "matrix": None, "report": report})
+
+    def cancel(self, number: int) -> None:
+        from PDDRegistrationLib.worker.failure import cancelled
+
+        self.waiting.pop(number)[3](cancelled())
+
+
+def started(worker: Any, browser: Any, *calls: Any, **options: Any) -> Any:
+    from PDDRegistrationLib.registration.sequence_job import SequenceJob, SequenceSelection
+
+    return SequenceJob(worker, SequenceSelection(browser, moving_body.REFERENCE, **options), *calls)
+
+
+def check_playback(result: Any, browser: Any, tolerance: float) -> None:
+    """Every frame's transform takes points of the reference to the frame, while the volume shows that frame."""
+    for frame in range(moving_body.COUNT):
+        show(browser, frame)
+        assert result.volume.GetParentTransformNode() is result.transform
+        found = clicks.moved(result.transform.GetTransformFromParent(), POINTS) - POINTS
+        assert np.linalg.norm(found - moving_body.shift_of(frame), axis=1).max() < tolerance, frame
+        assert np.array_equal(slicer.util.arrayFromVolume(result.volume), moving_body.image_of(frame).array)
+
+
+def test_a_transform_per_frame_in_the_same_browser(browser) -> None:
+    worker, steps = InstantWorker(), []
+    result = started(worker, browser, lambda *step: steps.append(step), preset="fast").wait()
+    assert browser.GetNumberOfSynchronizedSequenceNodes(True) == 2
+    assert browser.IsSynchronizedSequenceNode(result.sequence)
+    values = [result.sequence.GetNthIndexValue(n) for n in range(moving_body.COUNT)]
+    assert values == ["0", "10", "20", "30"]
+    assert (result.sequence.GetIndexName(), result.sequence.GetIndexUnit()) == ("phase", "%")
+    assert browser.GetSelectedItemNumber() == moving_body.COUNT - 1
+    check_playback(result, browser, 1e-3)
+    reference = moving_body.image_of(moving_body.REFERENCE)
+    assert np.array_equal(slicer.util.arrayFromVolume(result.fixedVolume), reference.array)
+    assert result.fixedVolume.GetParentTransformNode() is None
+    assert sorted(result.reports) == [0, 2, 3]
+    node = result.sequence.GetNthDataNode(3)
+    assert json.loads(node.GetAttribute("PDDRegistration.Report"))["frame"] == 3
+    assert [round(fraction, 3) for fraction, _ in steps] == [0.167, 0.5, 0.833]
+    assert [stage for _, stage in steps] == ["frame 2: match", "frame 3: match", "frame 0: match"]
+
+
+def test_frames_start_from_their_neighbour_unless_it_failed(browser) -> None:
+    worker = InstantWorker()
+    started(worker, browser).wait()
+    assert [request["frame"] for request in worker.requests] == [2, 3, 0]
+    assert [request["align"] for request in worker.requests] == [False] * 3
+    first, second, before = worker.requests
+    assert "initial_transform" not in first and "initial_transform" not in before
+    assert np.allclose(second["initial_transform"].transform_points(POINTS) - POINTS, moving_body.STEP_MM, atol=1e-3)
+    again = InstantWorker()
+    again.failed = {2}
+    started(again, browser, align=True).wait()
+    assert ["initial_transform" in request for request in again.requests] == [False] * 3
+
+
+def test_again_the_volume_gets_the_new_transform(browser) -> None:
+    first = started(InstantWorker(), browser).wait()
+    second = started(InstantWorker(), browser).wait()
+    assert first.transform is not second.transform
+    check_playback(second, browser, 1e-3)
+
+
+def test_cancel_leaves_the_scene_as_it_was(browser) -> None:
+    nodes, worker, failures = count(), InstantWorker(), []
+    job = started(worker, browser, None, None, failures.append)
+    worker.waitFor(1)
+    job.cancel()
+    assert [failure.kind for failure in failures] == ["cancelled"]
+    assert not job.isRunning
+    with pytest.raises(Cancelled):
+        job.wait()
+    assert (count(), browser.GetNumberOfSynchronizedSequenceNodes(True)) == (nodes, 1)
+    assert len(worker.requests) == 2
+
+
+def test_a_sequence_that_changes_during_the_run_is_refused(browser) -> None:
+    worker = InstantWorker()
+    job = started(worker, browser)
+    browser.GetMasterSequenceNode().RemoveDataNodeAtValue("30")
+    nodes = count()
+    with pytest.raises(InputError, match="CT: its frames changed during the run"):
+        job.wait()
+    assert count() == nodes
+
+
+def test_what_is_no_sequence_of_volumes_is_one_sentence(browser, logic) -> None:
+    with pytest.raises(InputError, match="CT: there is no frame 4; choose 0 to 3"):
+        logic.registerSequence(browser, 4)
+    with pytest.raises(InputError, match="Choose a sequence browser"):
+        logic.registerSequence(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "Empty"), 0)
+    with pytest.raises(InputError, match="the sequence has 1 frames"):
+        logic.registerSequence(browser_of(range(1)), 0)
+    parent = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "Table")
+    browser.GetProxyNode(browser.GetMasterSequenceNode()).SetAndObserveTransformNodeID(parent.GetID())
+    with pytest.raises(InputError, match="lies under Table"):
+        logic.registerSequence(browser, 0)
+
+
+@pytest.mark.slow
+def test_the_registration_process_finds_the_shifts(browser, logic) -> None:
+    result = logic.registerSequence(browser, moving_body.REFERENCE, preset="fast", transformType="rigid")
+    assert result.transform.GetClassName() == "vtkMRMLLinearTransformNode"
+    for frame in range(moving_body.COUNT):
+        show(browser, frame)
+        found = clicks.moved(result.transform.GetTransformFromParent(), FIXED.centre[None]) - FIXED.centre
+        assert np.linalg.norm(found - moving_body.shift_of(frame)) < 2.5, frame
