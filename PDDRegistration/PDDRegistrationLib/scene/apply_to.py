@@ -12,6 +12,7 @@ from pddnet.errors import InputError
 from .geometry import independentCopy, transformBetween
 from .nodes import isSame, isUnder, nodesOfClass, parentChain
 from .placement import RESULT, placeUnder, registrationParent
+from .provenance import copyProvenance
 from .segmentations import BINARY, labelsFromSegmentation, segmentationFromLabels
 from .volumes import imageFromVolume, updateVolumeFromImage
 
@@ -37,6 +38,7 @@ def inverseOf(transform: slicer.vtkMRMLTransformNode) -> slicer.vtkMRMLTransform
     for role, reference in zip(_roles(inverse), (moving, fixed), strict=True):
         inverse.SetNodeReferenceID(role, reference)
     inverse.SetAttribute(RESULT, "true")
+    copyProvenance(transform, inverse)
     inverse.EndModify(modifying)
     return inverse
 
@@ -60,6 +62,7 @@ def hardenedCopy(
         moving = target.GetNodeReference(target.GetMovingNodeReferenceRole())
         placeUnder(copy, target, registrationParent(node, moving))
         _harden(copy, node)
+        copyProvenance(transform, copy)
     except Exception:
         _removeSince(scene, before)
         raise
