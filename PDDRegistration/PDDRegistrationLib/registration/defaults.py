@@ -28,7 +28,7 @@ def chooseDefaults(parameters: RegistrationParameters, scene: slicer.vtkMRMLScen
         return
     fixed, moving = reversed(volumes) if _isSecondFixed(*volumes) else volumes
     parameters.fixedVolume, parameters.movingVolume = fixed, moving
-    _chooseSegmentations(parameters, scene)
+    _chooseSegmentations(parameters)
 
 
 def chooseMoving(
@@ -54,18 +54,24 @@ def chooseMoving(
         setattr(parameters, name, None)
     parameters.guide = False
     parameters.fixedVolume, parameters.movingVolume = fixed, moving
-    _chooseSegmentations(parameters, scene)
+    _chooseSegmentations(parameters)
 
 
-def _chooseSegmentations(parameters: RegistrationParameters, scene: slicer.vtkMRMLScene) -> None:
+def _chooseSegmentations(parameters: RegistrationParameters) -> None:
     """Choose for each volume without a segmentation the only one that belongs to it."""
-    volumes = _shown(scene, "vtkMRMLScalarVolumeNode")
-    segmentations = _shown(scene, "vtkMRMLSegmentationNode")
     for side in ("fixed", "moving"):
         volume, name = getattr(parameters, f"{side}Volume"), f"{side}Segmentation"
-        own = [node for node in segmentations if volume is not None and isSame(_volumeOf(node, volumes), volume)]
+        own = segmentationsOf(volume) if volume is not None else []
         if len(own) == 1 and getattr(parameters, name) is None:
             setattr(parameters, name, own[0])
+
+
+def segmentationsOf(volume: slicer.vtkMRMLScalarVolumeNode) -> list[slicer.vtkMRMLSegmentationNode]:
+    """List the segmentations that were drawn on the volume, or whose names begin with its name."""
+    scene = volume.GetScene()
+    volumes = _shown(scene, "vtkMRMLScalarVolumeNode")
+    segmentations = _shown(scene, "vtkMRMLSegmentationNode")
+    return [node for node in segmentations if isSame(_volumeOf(node, volumes), volume)]
 
 
 def _shown(scene: slicer.vtkMRMLScene, className: str) -> list[slicer.vtkMRMLNode]:

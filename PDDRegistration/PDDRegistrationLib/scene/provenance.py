@@ -27,6 +27,11 @@ def setProvenance(node: slicer.vtkMRMLNode, origin: Mapping[str, Any]) -> None:
         node.SetAttribute(attribute, value if isinstance(value, str) else json.dumps(value))
 
 
+def isOutput(node: slicer.vtkMRMLNode) -> bool:
+    """Return whether a registration of this module made the node's content."""
+    return node.GetAttribute(ATTRIBUTES["version"]) is not None
+
+
 def copyProvenance(source: slicer.vtkMRMLNode, target: slicer.vtkMRMLNode) -> None:
     """Store with a node that was made by a transform how that transform came about; nothing where it does not know."""
     for attribute in ATTRIBUTES.values():

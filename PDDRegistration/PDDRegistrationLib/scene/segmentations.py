@@ -134,6 +134,11 @@ def segmentationFromLabels(
     outputNode.EndModify(modifying)
 
 
+def segmentsOf(segmentationNode: slicer.vtkMRMLSegmentationNode) -> list[Segment]:
+    """List the segments by name and terminology alone, as if they had no voxels: none are read or converted."""
+    return list(_segments(segmentationNode.GetSegmentation(), {}))
+
+
 def _segments(segmentation: slicer.vtkSegmentation, layers: dict[str, int]) -> Iterable[Segment]:
     for number in range(segmentation.GetNumberOfSegments()):
         name = segmentation.GetNthSegmentID(number)
