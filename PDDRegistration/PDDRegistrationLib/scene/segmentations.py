@@ -24,7 +24,7 @@ from .geometry import (
     worldImage,
 )
 
-BINARY = "Binary labelmap"
+BINARY, SURFACE, CONTOURS = "Binary labelmap", "Closed surface", "Planar contour"
 
 
 @dataclass(frozen=True)
