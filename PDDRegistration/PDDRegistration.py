@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import qt
 import slicer
 import vtk
 from slicer import vtkMRMLScalarVolumeNode
@@ -62,6 +63,11 @@ class PDDRegistration(ScriptedLoadableModule):
         )
         slicer.app.connect("startupCompleted()", registerSampleData)
 
+    def setup(self) -> None:
+        """Offer "Register this to..." in the subject hierarchy; Slicer calls this when the dependencies are loaded."""
+        if hasattr(slicer, "qSlicerSubjectHierarchyScriptedPlugin"):
+            slicer.qSlicerSubjectHierarchyScriptedPlugin(None).setPythonSource(__file__)
+
 
 def registerSampleData() -> None:
     """Offer the bundled sample pair in the Sample Data module."""
@@ -100,6 +106,42 @@ class PDDRegistrationFileReader:
         node = loadSampleNode(SAMPLE_DATA, Path(properties["fileName"]).stem)
         self.parent.loadedNodes = [node.GetID()]
         return True
+
+
+class PDDRegistrationSubjectHierarchyPlugin:
+    """Offer "Register this to..." for a volume that is clicked in the subject hierarchy.
+
+    Slicer finds this class by its name; what is not defined here is as in a plugin that owns no items. The plugin
+    outlives a reload of the module.
+    """
+
+    def __init__(self, scriptedPlugin: Any) -> None:
+        scriptedPlugin.name = "PDDRegistration"
+        self._plugin = scriptedPlugin
+        self._action = qt.QAction(_("Register this to..."), scriptedPlugin)
+        self._action.connect("triggered(bool)", self._onTriggered)
+        slicer.qSlicerSubjectHierarchyPluginHandler.instance().registerPlugin(scriptedPlugin)
+
+    def itemContextMenuActions(self) -> list[qt.QAction]:
+        """Return what the menu of an item may show."""
+        return [self._action]
+
+    def showContextMenuActionsForItem(self, itemID: int) -> None:
+        """Show the action for volumes that the module registers; Slicer has hidden it before."""
+        node = _nodeOf(itemID)
+        self._action.visible = node is not None and node.GetClassName() == "vtkMRMLScalarVolumeNode"
+
+    def _onTriggered(self, checked: bool = False) -> None:
+        volume = _nodeOf(slicer.qSlicerSubjectHierarchyPluginHandler.instance().currentItem())
+        if volume is not None:
+            slicer.util.selectModule("PDDRegistration")
+            slicer.util.getModuleWidget("PDDRegistration").chooseMoving(volume)
+
+
+def _nodeOf(itemID: int) -> slicer.vtkMRMLNode | None:
+    """Return the node of an item in the subject hierarchy; None of folders and of the scene."""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    return hierarchy.GetItemDataNode(itemID) if hierarchy is not None and itemID else None
 
 
 class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -162,6 +204,16 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         layout and mouse mode are as they were."""
         self._hideParameters()
         self._comparePanel.restoreLayout()
+
+    def chooseMoving(self, volume: vtkMRMLScalarVolumeNode) -> None:
+        """Choose the moving volume, and the fixed one where no other is left; else the user is asked for it."""
+        from PDDRegistrationLib.registration.defaults import chooseMoving
+
+        if self._parameterNode is None:  # while the scene closes
+            return
+        chooseMoving(self._parameterNode, volume, slicer.mrmlScene)
+        if self._parameterNode.fixedVolume is None:
+            self.ui.fixedVolumeSelector.setFocus()
 
     def aboutToSave(self) -> None:
         """Leave nothing in the scene that only Compare shows, until it is saved."""

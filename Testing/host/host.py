@@ -224,6 +224,7 @@ def _offer_module(name: str, slicerPython: Path) -> None:
 
 
 def _offer_widgets(slicer: object) -> None:
+    from host import subject_hierarchy
     from host.modules import qSlicerScriptedLoadableModule, qSlicerScriptedLoadableModuleWidget
     from host.widgets import mrml_widget, node_combo_box, table_view, unused
 
@@ -238,5 +239,7 @@ def _offer_widgets(slicer: object) -> None:
         unused.qMRMLUtils,
         qSlicerScriptedLoadableModule,
         qSlicerScriptedLoadableModuleWidget,
+        subject_hierarchy.qSlicerSubjectHierarchyPluginHandler,
+        subject_hierarchy.qSlicerSubjectHierarchyScriptedPlugin,
     ):
         setattr(slicer, cls.__name__, cls)

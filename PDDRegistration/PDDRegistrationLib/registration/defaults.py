@@ -1,11 +1,17 @@
-"""Choose default inputs where the scene has exactly one pair of volumes (`chooseDefaults`)."""
+"""Choose inputs where it is plain which: at the start (`chooseDefaults`), or to go with a moving volume
+(`chooseMoving`).
+"""
 
 from __future__ import annotations
 
 import slicer
 
+from ..scene.nodes import isSame
 from .outputs import OUTPUT_FIELDS
 from .parameters import RegistrationParameters
+
+OF_ONE_SCAN = ("Segmentation", "Mask", "Points")
+"""What is chosen beside a volume: fields of the parameter node, preceded by fixed or moving."""
 
 
 def chooseDefaults(parameters: RegistrationParameters, scene: slicer.vtkMRMLScene) -> None:
@@ -22,11 +28,50 @@ def chooseDefaults(parameters: RegistrationParameters, scene: slicer.vtkMRMLScen
         return
     fixed, moving = reversed(volumes) if _isSecondFixed(*volumes) else volumes
     parameters.fixedVolume, parameters.movingVolume = fixed, moving
-    segmentations = _shown(scene, "vtkMRMLSegmentationNode")
-    for name, volume in (("fixedSegmentation", fixed), ("movingSegmentation", moving)):
-        own = [node for node in segmentations if _volumeOf(node, volumes) is volume]
-        if len(own) == 1:
+    _chooseSegmentations(parameters)
+
+
+def chooseMoving(
+    parameters: RegistrationParameters, moving: slicer.vtkMRMLScalarVolumeNode, scene: slicer.vtkMRMLScene
+) -> None:
+    """Choose another moving volume, and forget what belonged to the former pair: outputs, start, masks, points.
+
+    The fixed volume stays, unless it is the new moving one; where there is none, the only other volume is chosen.
+    """
+    fixed = None if isSame(parameters.fixedVolume, moving) else parameters.fixedVolume
+    if fixed is None:
+        others = [node for node in _shown(scene, "vtkMRMLScalarVolumeNode") if not isSame(node, moving)]
+        fixed = others[0] if len(others) == 1 else None
+    changed = [
+        side
+        for side, volume in (("fixed", fixed), ("moving", moving))
+        if not isSame(getattr(parameters, f"{side}Volume"), volume)
+    ]
+    if not changed:
+        return
+    forgotten = [f"{side}{what}" for side in changed for what in OF_ONE_SCAN]
+    for name in (*forgotten, "initialTransform", *OUTPUT_FIELDS):
+        setattr(parameters, name, None)
+    parameters.guide = False
+    parameters.fixedVolume, parameters.movingVolume = fixed, moving
+    _chooseSegmentations(parameters)
+
+
+def _chooseSegmentations(parameters: RegistrationParameters) -> None:
+    """Choose for each volume without a segmentation the only one that belongs to it."""
+    for side in ("fixed", "moving"):
+        volume, name = getattr(parameters, f"{side}Volume"), f"{side}Segmentation"
+        own = segmentationsOf(volume) if volume is not None else []
+        if len(own) == 1 and getattr(parameters, name) is None:
             setattr(parameters, name, own[0])
+
+
+def segmentationsOf(volume: slicer.vtkMRMLScalarVolumeNode) -> list[slicer.vtkMRMLSegmentationNode]:
+    """List the segmentations that were drawn on the volume, or whose names begin with its name."""
+    scene = volume.GetScene()
+    volumes = _shown(scene, "vtkMRMLScalarVolumeNode")
+    segmentations = _shown(scene, "vtkMRMLSegmentationNode")
+    return [node for node in segmentations if isSame(_volumeOf(node, volumes), volume)]
 
 
 def _shown(scene: slicer.vtkMRMLScene, className: str) -> list[slicer.vtkMRMLNode]:

@@ -11,9 +11,11 @@ import slicer
 
 from pddnet.core.grid import Grid
 from pddnet.core.image import Image
+from pddnet.run.provenance import origin
 
 from ..scene.output_nodes import placeBeside
 from ..scene.placement import placeUnder
+from ..scene.provenance import setProvenance
 from ..scene.rollback import unchangedOnError
 from ..scene.segmentations import SegmentLabels, labelsFromSegmentation
 from ..scene.volumes import imageFromVolume
@@ -133,9 +135,11 @@ class RegistrationJob(SceneJob[Result]):
 
     def _fill(self, transform: slicer.vtkMRMLTransformNode, answer: dict[str, Any]) -> None:
         nodes = {**self.selection.outputs, TRANSFORM.field: transform}
+        names = {name: node.GetName() for name, node in self.selection.inputs.items()}
         for output in OUTPUTS:
             if output.field in nodes:
                 output.fill(nodes[output.field], answer, self._moving)
+                setProvenance(nodes[output.field], origin(answer["report"], names))
 
     def _place(self, transform: slicer.vtkMRMLTransformNode) -> None:
         """Display the moving nodes in fixed space, unless resampled copies on the fixed grid were requested."""

@@ -12,7 +12,8 @@ from pddnet.errors import InputError
 from .geometry import independentCopy, transformBetween
 from .nodes import isSame, isUnder, nodesOfClass, parentChain
 from .placement import RESULT, placeUnder, registrationParent
-from .segmentations import BINARY, labelsFromSegmentation, segmentationFromLabels
+from .provenance import copyProvenance
+from .segmentations import BINARY, CONTOURS, SURFACE, labelsFromSegmentation, segmentationFromLabels
 from .volumes import imageFromVolume, updateVolumeFromImage
 
 INVERSE_OF = "PDDRegistration.InverseOf"
@@ -37,6 +38,7 @@ def inverseOf(transform: slicer.vtkMRMLTransformNode) -> slicer.vtkMRMLTransform
     for role, reference in zip(_roles(inverse), (moving, fixed), strict=True):
         inverse.SetNodeReferenceID(role, reference)
     inverse.SetAttribute(RESULT, "true")
+    copyProvenance(transform, inverse)
     inverse.EndModify(modifying)
     return inverse
 
@@ -46,7 +48,9 @@ def hardenedCopy(
 ) -> slicer.vtkMRMLTransformableNode:
     """Add a copy "<name> registered" with the transform hardened, in the world; the node itself stays unchanged.
 
-    Volumes and label maps are resampled to voxels of their own spacing that cover all of the transformed node.
+    Volumes and label maps are resampled to voxels of their own spacing that cover all of the transformed node. Of a
+    structure set with surfaces the copy has these alone: contours that are bent lie in no plane, and nothing can be
+    made of them.
 
     Raises:
         InputError: the node cannot be transformed in this way, or is empty.
@@ -60,6 +64,7 @@ def hardenedCopy(
         moving = target.GetNodeReference(target.GetMovingNodeReferenceRole())
         placeUnder(copy, target, registrationParent(node, moving))
         _harden(copy, node)
+        copyProvenance(transform, copy)
     except Exception:
         _removeSince(scene, before)
         raise
@@ -203,4 +208,13 @@ def _harden(copy: slicer.vtkMRMLTransformableNode, node: slicer.vtkMRMLTransform
     elif copy.IsA("vtkMRMLSegmentationNode") and copy.GetSegmentation().ContainsRepresentation(BINARY):
         segmentationFromLabels(labelsFromSegmentation(copy), copy, node)
     else:
+        if copy.IsA("vtkMRMLSegmentationNode"):
+            _dropContours(copy.GetSegmentation())
         copy.HardenTransform()
+
+
+def _dropContours(segmentation: slicer.vtkSegmentation) -> None:
+    """Make surfaces the source where they were made from contours."""
+    if segmentation.GetSourceRepresentationName() == CONTOURS and segmentation.ContainsRepresentation(SURFACE):
+        segmentation.SetSourceRepresentationName(SURFACE)
+        segmentation.RemoveRepresentation(CONTOURS)

@@ -169,7 +169,12 @@ def _concatenated(*transforms: vtk.vtkAbstractTransform) -> vtk.vtkAbstractTrans
 
 
 def worldImage(
-    data: vtk.vtkImageData, ijkToRas: np.ndarray, toWorld: vtk.vtkAbstractTransform, *, labels: bool = False
+    data: vtk.vtkImageData,
+    ijkToRas: np.ndarray,
+    toWorld: vtk.vtkAbstractTransform,
+    *,
+    labels: bool = False,
+    outside: float | None = None,
 ) -> Image:
     """Transform scalar image data to the world, LPS mm.
 
@@ -178,6 +183,7 @@ def worldImage(
         ijkToRas: (4, 4) matrix of voxel (i, j, k) of the extent to the node's own RAS.
         toWorld: the node's parents, see `transformToWorld`.
         labels: whether the data is a label map: resampled, if at all, to the nearest voxel, with 0 outside.
+        outside: value around a volume that is resampled; None: its lowest value, in CT -1024 if that is lower.
 
     Linear parents that keep right angles are folded into the grid: the array is then the data's own memory, read-only.
     Under others it is resampled onto a grid that covers it (see `_coveringGrid`).
@@ -193,7 +199,9 @@ def worldImage(
         matrix = linearMatrix(toWorld) @ ijk_to_ras
         if _hasRightAngles(matrix):
             return Image(array, gridFromMatrix(matrix, array.shape))
-    return _resampled(data, array, ijk_to_ras, toWorld, labels)
+    if outside is None:
+        outside = 0.0 if labels else _padding(array)
+    return _resampled(data, array, ijk_to_ras, toWorld, labels, outside)
 
 
 def _hasRightAngles(matrix: np.ndarray) -> bool:
@@ -205,7 +213,12 @@ def _hasRightAngles(matrix: np.ndarray) -> bool:
 
 
 def _resampled(
-    data: vtk.vtkImageData, array: np.ndarray, ijk_to_ras: np.ndarray, to_world: vtk.vtkAbstractTransform, labels: bool
+    data: vtk.vtkImageData,
+    array: np.ndarray,
+    ijk_to_ras: np.ndarray,
+    to_world: vtk.vtkAbstractTransform,
+    labels: bool,
+    outside: float,
 ) -> Image:
     grid = _coveringGrid(ijk_to_ras, array.shape, to_world)
     voxels = vtk.vtkImageData()
@@ -218,11 +231,11 @@ def _resampled(
     reslice.SetOutputExtent(*(bound for size in grid.size.tolist() for bound in (0, size - 1)))
     reslice.SetOutputOrigin(0, 0, 0)
     reslice.SetOutputSpacing(1, 1, 1)
+    reslice.SetBackgroundLevel(outside)
     if labels:
         reslice.SetInterpolationModeToNearestNeighbor()
     else:
         reslice.SetInterpolationModeToLinear()
-        reslice.SetBackgroundLevel(_padding(array))
     reslice.Update()
     return Image(voxelArray(reslice.GetOutput()), grid)
 

@@ -24,7 +24,7 @@ from .geometry import (
     worldImage,
 )
 
-BINARY = "Binary labelmap"
+BINARY, SURFACE, CONTOURS = "Binary labelmap", "Closed surface", "Planar contour"
 
 
 @dataclass(frozen=True)
@@ -132,6 +132,11 @@ def segmentationFromLabels(
     if outputNode.GetDisplayNode() is not None and like.GetDisplayNode() is not None:
         outputNode.GetDisplayNode().CopyContent(like.GetDisplayNode())
     outputNode.EndModify(modifying)
+
+
+def segmentsOf(segmentationNode: slicer.vtkMRMLSegmentationNode) -> list[Segment]:
+    """List the segments by name and terminology alone, as if they had no voxels: none are read or converted."""
+    return list(_segments(segmentationNode.GetSegmentation(), {}))
 
 
 def _segments(segmentation: slicer.vtkSegmentation, layers: dict[str, int]) -> Iterable[Segment]:

@@ -21,6 +21,9 @@ from .geometry import (
     worldImage,
 )
 
+DOSE = "DicomRtImport.DoseVolume"
+"""Node attribute by which SlicerRT marks the volume of a radiotherapy dose."""
+
 
 def imageFromVolume(
     volumeNode: slicer.vtkMRMLScalarVolumeNode, ignoring: slicer.vtkMRMLTransformNode | None = None
@@ -36,15 +39,17 @@ def imageFromVolume(
     Without a parent, or under rotations, translations and scales along its axes, the array (D, H, W) is the node's own
     memory, read-only: use it before the node changes. Under a shear or a non-linear parent the volume is resampled
     (label maps to the nearest voxel) onto a grid of its spacing that covers it; outside it there is the volume's
-    lowest value, in CT -1024 if that is lower.
+    lowest value, in CT -1024 if that is lower; outside a radiotherapy dose there is 0.
 
     Raises:
         InputError: the volume has no voxels, holds colours or vectors, or its geometry is not a regular grid.
     """
     data = _scalars(volumeNode)
     labels = bool(volumeNode.IsA("vtkMRMLLabelMapVolumeNode"))
+    outside = 0.0 if volumeNode.GetAttribute(DOSE) else None
+    to_world = transformToWorld(volumeNode, ignoring)
     try:
-        return worldImage(data, ijkToRasOf(volumeNode), transformToWorld(volumeNode, ignoring), labels=labels)
+        return worldImage(data, ijkToRasOf(volumeNode), to_world, labels=labels, outside=outside)
     except InputError as error:
         raise InputError(f"{volumeNode.GetName()}: {error}") from error
 

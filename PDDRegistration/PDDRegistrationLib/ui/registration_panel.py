@@ -26,6 +26,7 @@ from ..worker.torch_setup import offerTorch
 from .binding import Binding
 from .compare_panel import ComparePanel
 from .double_click import DoubleClick
+from .guides_panel import GuidesPanel
 from .masks_and_landmarks_panel import MasksAndLandmarksPanel
 from .page_panel import PagePanel
 from .run_log import MOST_LINES, RunLog
@@ -51,6 +52,7 @@ class RegistrationPanel:
         self._timeLeft, self._doubleClick = TimeLeft(), DoubleClick()
         self._settings = SettingsPanel(ui, lambda: logic.worker)
         self._start = MasksAndLandmarksPanel(ui, compare.showAfter, self._updateApply)
+        self._guides = GuidesPanel(ui)
         self._structures = StructuresPanel(ui.structuresTable)
         self._page = PagePanel(ui, logic)
         ui.logText.maximumBlockCount = MOST_LINES
@@ -67,12 +69,14 @@ class RegistrationPanel:
         self._parameters, self._binding = parameters, None
         self._settings.show(None)
         self._start.show(None)
+        self._guides.show(None)
         if parameters is None:
             return
         self._mend(parameters)
         self._binding = Binding(parameters, self.ui)
         self._settings.show(parameters)
         self._start.show(parameters)
+        self._guides.show(parameters)
         self._binding.observe(self._onModified)
         self._onModified()
 
@@ -100,6 +104,7 @@ class RegistrationPanel:
         self._mend(self._parameters)
         self._settings.refresh()
         self._start.refresh()
+        self._guides.refresh()
         self._nameOutputs(self._parameters)
         if self._job is None:
             self._showResult(self._parameters)

@@ -25,7 +25,8 @@ from ..matching.progress import Clock
 from ..page.page import TITLE, html_page
 from ..page.pictures import check_matplotlib, draw
 from ..run import outputs as run_outputs
-from ..run.outputs import DICOM_REGISTRATION, MOTION, PAGE, REPORT, OutputFile, argument_of, write_outputs
+from ..run.outputs import DICOM_REGISTRATION, MOTION, PAGE, REPORT, SIDECAR, OutputFile, argument_of, write_outputs
+from ..run.provenance import origin
 from ..run.registration import FinishedRun, RunInputs, check_device, register
 from .console import Console
 from .exit_codes import OK, VERDICT_FAILED
@@ -84,6 +85,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         outputs.add_argument(
             output.option, required=output.required, metavar=output.metavar, help=output.help, dest=output.argument
         )
+    outputs.add_argument(
+        "--sidecar", action="store_true", help="keep beside T, as T.json, with what it was made, and the verdict"
+    )
     outputs.add_argument("--report-title", metavar="TEXT", help="heading of the page")
     outputs.add_argument(
         "--report-names", action="store_true", help="show the files on the page; their names may tell the patient's"
@@ -98,6 +102,8 @@ def run(args: argparse.Namespace) -> int:
     for path in paths.values():
         volumes.check_readable(path)
     targets = {output.key: (getattr(args, output.argument), output.endings) for output in _output_files()}
+    if args.sidecar:
+        targets[SIDECAR] = (f"{args.output_transform}.json", REPORT.endings)
     with output_files(targets, paths.values()) as outputs:
         check_device(args.device)
         clock.lap("start")
@@ -123,6 +129,7 @@ def run(args: argparse.Namespace) -> int:
             console(1.0, "drawing")
             outputs.write_text(PAGE.key, _page(args, done, summary))
             console.clear()
+        outputs.write_text(SIDECAR, report.to_json(origin(summary, paths)))
         outputs.write_text(REPORT.key, report.to_json(summary))
         outputs.commit()
         _print(console, summary)

@@ -139,6 +139,8 @@ REPORT = OutputFile(  # not in the table: it describes all others, so it is writ
     help="everything that is known about the result",
     endings=REPORTS,
 )
+SIDECAR = "sidecar"
+"""Key of the file that stands beside the transform, with its name and .json at the end."""
 MOTION = OutputFile(
     key="motion",
     option="--output-motion",

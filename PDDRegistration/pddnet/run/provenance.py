@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,23 @@ def _stage(stage: Stage) -> dict[str, Any]:
         "smoothness": stage.smoothness,
         "iterations": stage.iterations,
         "both_ways": stage.both_ways,
+    }
+
+
+def origin(report: Mapping[str, Any], inputs: Mapping[str, str]) -> dict[str, Any]:
+    """Return of a registration's report what is kept with its outputs: with what it was made, and how far to trust it.
+
+    inputs: names of the inputs, by meaning.
+    """
+    verdict = report["verdict"]
+    return {
+        "version": report["versions"]["pddnet"],
+        "preset": report["preset"],
+        "weights": dict(report["weights"]),
+        "status": verdict["status"],
+        "risk": verdict["risk"],
+        "reasons": list(verdict["reasons"]),
+        "inputs": dict(inputs),
     }
 
 

@@ -1,0 +1,49 @@
+"""`--sidecar`: what a transform was made with, and its verdict, in a file beside it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from helpers.samples import fake_register, write_pair
+from pddnet import __version__, pipeline
+from pddnet.cli.main import main
+from pddnet.io.weights_file import BUNDLED_SHA256
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "register", fake_register())
+
+
+def _arguments(folder: Path, *more: str) -> list[str]:
+    pair = write_pair(folder)
+    return ["register", "--fixed", pair["F"], "--moving", pair["M"], "--output-transform", str(folder / "T.h5"), *more]
+
+
+def test_the_sidecar_says_what_the_report_says(tmp_path: Path, capsys) -> None:
+    assert main(_arguments(tmp_path, "--sidecar", "--report", str(tmp_path / "R.json"))) == 0
+    sidecar = json.loads((tmp_path / "T.h5.json").read_text("utf-8"))
+    report = json.loads((tmp_path / "R.json").read_text("utf-8"))
+    assert list(sidecar) == ["version", "preset", "weights", "status", "risk", "reasons", "inputs"]
+    assert sidecar["version"] == __version__
+    assert sidecar["weights"] == {name: BUNDLED_SHA256[name] for name in ("semantic.npz", "expected_error.npz")}
+    assert sidecar["inputs"] == {"fixed": str(tmp_path / "F.nii.gz"), "moving": str(tmp_path / "M.nii.gz")}
+    assert {key: sidecar[key] for key in ("status", "risk", "reasons")} == {
+        key: report["verdict"][key] for key in ("status", "risk", "reasons")
+    }
+    assert sidecar["preset"] == report["preset"]
+    assert f"written   {tmp_path / 'T.h5.json'}" in capsys.readouterr().out
+
+
+def test_without_the_option_nothing_stands_beside_the_transform(tmp_path: Path) -> None:
+    assert main(_arguments(tmp_path)) == 0
+    assert not (tmp_path / "T.h5.json").exists()
+
+
+def test_the_report_cannot_have_the_name_of_the_sidecar(tmp_path: Path, capsys) -> None:
+    assert main(_arguments(tmp_path, "--sidecar", "--report", str(tmp_path / "T.h5.json"))) == 2
+    assert "two outputs have the same path" in capsys.readouterr().err
+    assert not (tmp_path / "T.h5").exists()
