@@ -13,7 +13,8 @@ from ..core.image import Image
 from ..errors import InputError
 from .checksums import check_unpacks
 from .memory import check_memory
-from .nifti_headers import check_header, count_non_finite, read_nifti_header
+from .nifti_fields import read_fields
+from .nifti_headers import check_header, count_non_finite
 from .paths import itk_name
 from .quiet import quiet
 from .validation import check_volume
@@ -66,7 +67,7 @@ def find_frames(paths: Sequence[str | Path]) -> list[Frame]:
 
 def _volumes(path: Path) -> int:
     """Count the volumes of a NIfTI file; 1 of any other file."""
-    header = read_nifti_header(path) if path.name.lower().endswith((".nii", ".nii.gz")) else None
+    header = read_fields(path) if path.name.lower().endswith((".nii", ".nii.gz")) else None
     if header is None or header.dim[0] != 4 or header.dim[4] < 2:
         return 1
     check_header(path)

@@ -395,7 +395,7 @@ def test_everything_that_can_be_used_has_a_tooltip(logic):
     ui = slicer.modules.PDDRegistrationWidget.ui
     endings = ("Selector", "ComboBox", "SpinBox", "CheckBox", "Button")
     names = [name for name in vars(ui) if name.endswith(endings) and not name.endswith("CollapsibleButton")]
-    assert len(names) == 38
+    assert len(names) == 39
     tips = [getattr(ui, name).toolTip for name in names]
     assert all(tip.endswith(".") and len(tip) > 20 for tip in tips), dict(zip(names, tips, strict=True))
     assert len(set(tips)) == len(tips)
