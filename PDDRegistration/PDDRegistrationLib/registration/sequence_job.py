@@ -40,7 +40,7 @@ class SequenceSelection:
 
     browser: slicer.vtkMRMLSequenceBrowserNode
     reference: int = 0
-    preset: str = "default"
+    preset: str = "breathing"
     device: str = "auto"
     transformType: str = DEFORMABLE
     intensity: str = AUTO

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, metavar="D", help="the folder for the results")
     parser.add_argument("--labels", metavar="A", help="label map of the reference, for the motion table")
     parser.add_argument("--warped", action="store_true", help="write every frame on the grid of the reference, too")
-    parser.add_argument("--preset", default="default", help=f"{', '.join(PRESETS)} (default: %(default)s)")
+    parser.add_argument("--preset", default="breathing", help=f"{', '.join(PRESETS)} (default: %(default)s)")
     kinds = f"{', '.join(TRANSFORM_TYPES)} (default: %(default)s)"
     parser.add_argument("--transform-type", default=TRANSFORM_TYPES[0], metavar="TYPE", help=kinds)
     scale = f"what the values are: {', '.join(INTENSITIES)} (default: %(default)s)"

@@ -20,7 +20,7 @@ from helpers.moving_body import (
     write_frames,
     write_labels,
 )
-from helpers.samples import FIXED, save
+from helpers.samples import FIXED, ball, save
 from pddnet import pipeline
 from pddnet.cli.main import main
 from pddnet.core.sequence import start_frame, visiting_order
@@ -218,7 +218,8 @@ def test_one_frame_is_no_sequence(tmp_path: Path, capsys) -> None:
 @pytest.mark.slow
 def test_the_registration_itself_follows_the_body(tmp_path: Path) -> None:
     frames, out = write_frames(tmp_path), tmp_path / "out"
-    assert main(_argv(frames, out, "--transform-type", "rigid", "--preset", "fast", "--device", "cpu")) in (0, 3)
+    assert main(_argv(frames, out, "--device", "cpu")) == 0
+    points = FIXED.points()[ball(FIXED, FIXED.centre, 15)][::7]
     for frame in range(COUNT):
-        landed = _transform(out, frame).TransformPoint(FIXED.centre.tolist())
-        assert np.linalg.norm(landed - FIXED.centre - shift_of(frame)) < 2.5, frame
+        landed = [_transform(out, frame).TransformPoint(point) for point in points.tolist()]
+        assert np.linalg.norm(landed - points - shift_of(frame), axis=1).max() < 1.0, frame

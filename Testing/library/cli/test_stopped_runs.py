@@ -127,3 +127,21 @@ def test_a_signal_between_renames_waits_for_the_last(tmp_path: Path, monkeypatch
     assert capsys.readouterr().err.endswith("; the outputs are complete\n")
     assert sorted(os.listdir(out)) == sorted(OUTPUTS)
     assert sitk.ReadImage(str(out / "W.nii.gz")).GetSize() == tuple(FIXED.size)
+
+
+@pytest.mark.parametrize(
+    ("moment", "sent"), [("register", signal.SIGKILL), ("rename", signal.SIGKILL), ("write", signal.SIGTERM)]
+)
+def test_a_stopped_sequence_has_whole_frames_and_goes_on(tmp_path: Path, monkeypatch, moment: str, sent) -> None:
+    pair, out = write_pair(tmp_path), tmp_path / "out"
+    argv = ["sequence", "--frames", pair["F"], pair["M"], "--reference", "0", "--out", str(out), "--warped"]
+    _stop(moment, sent, tmp_path, argv)
+    for record in out.glob("frame_*.json"):
+        assert sitk.ReadTransform(str(record.with_suffix(".h5"))).GetDimension() == 3
+        assert sitk.ReadImage(str(out / f"{record.stem}_warped.nii.gz")).GetSize() == tuple(FIXED.size)
+    assert not (out / "report.json").exists()
+    assert len(list(out.glob("frame_*.json"))) == (moment == "register")
+    monkeypatch.setattr(pipeline, "register", fake_register())
+    assert main(argv) == 0
+    names = [f"frame_00{n}{end}" for n in (0, 1) for end in (".h5", ".json", "_warped.nii.gz")]
+    assert sorted(path.name for path in out.iterdir()) == sorted([*names, "motion.csv", "report.json"])
