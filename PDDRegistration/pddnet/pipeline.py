@@ -189,12 +189,14 @@ def _orientations(
     job: Job, features: FeatureScans, find: FindOrientation, device: torch.device, work: Work
 ) -> tuple[Orientation, Orientation]:
     """Find how the content of both scans lies; as stated where the start is given, or the network is sure."""
-    named_ml_of = partial(sure_ml, weights=job.features.semantic_weights, device=device, work=work)
+    weights, preset = job.features.semantic_weights, job.preset
+    named_ml_of = partial(sure_ml, weights=weights, preset=preset, device=device, work=work)
     given = job.initial_transform is not None or not job.align
 
     def found(image: Image, scan: Scan) -> Orientation:
-        in_doubt = scan.named is not None and is_in_doubt(scan.named) and not given
-        return find(image, named_ml_of) if in_doubt else AS_STATED
+        if given or scan.named is None or not is_in_doubt(scan.named):
+            return AS_STATED
+        return find(image, scan.named.sure_ml, named_ml_of)
 
     return found(job.fixed, features.scans[0]), found(job.moving, features.scans[1])
 

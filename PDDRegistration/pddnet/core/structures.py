@@ -24,10 +24,12 @@ class StructureMap:
     Attributes:
         numbers: (D, H, W) uint8 on the scan's lattice, the structure of the highest probability; 0: none.
         certainty: (D, H, W) float16, its probability, 0..1.
+        sure_ml: what is named, every voxel by its probability, in ml, as the network saw the scan last.
     """
 
     numbers: Image
     certainty: np.ndarray
+    sure_ml: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -83,9 +83,11 @@ def with_semantic_codes(
         scaled = scan.box.isotropic(spacing)
         segmented = _segmented_on(scan, scaled, net, work)
         found += resample(segmented[:EMBEDDING_SIZE], scaled, lattice)
-        winner, certainty = _surer(winner, certainty, *nearest(segmented[EMBEDDING_SIZE:], scaled, lattice))
+        last = nearest(segmented[EMBEDDING_SIZE:], scaled, lattice)
+        winner, certainty = _surer(winner, certainty, *last)
         work.tick()
     shown = view.body * view.view
+    sure = float((last[1] * (last[0] > 0) * (shown > HALF)).sum())
     found *= strength / len(spacings_mm) * shown
     named = to_array(winner * (shown > HALF)).astype(np.uint8)
     certainties = to_array(certainty / len(spacings_mm)).astype(np.float16)
@@ -94,7 +96,7 @@ def with_semantic_codes(
         scan,
         features=torch.cat([carried, found]),
         features_grid=lattice,
-        named=StructureMap(Image(named, lattice), certainties),
+        named=StructureMap(Image(named, lattice), certainties, sure * float(np.prod(lattice.spacing)) / 1000.0),
     )
 
 

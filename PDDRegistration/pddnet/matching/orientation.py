@@ -17,6 +17,7 @@ import torch
 
 from ..core.affine import Affine
 from ..core.image import Image
+from ..core.presets import Preset
 from ..core.structures import StructureMap
 from ..core.turn import about, turned_image
 from ..features import semantic_net
@@ -76,50 +77,49 @@ MIRRORED = (
 )
 
 
-FindOrientation = Callable[[Image, Callable[[Image], float]], Orientation]
-"""Finds how the content of an image lies, with what measures how much the network names, and how surely."""
+FindOrientation = Callable[[Image, float, Callable[[Image], float]], Orientation]
+"""Finds how the content of an image lies, as `find_orientation` does."""
 
 
 def is_in_doubt(named: StructureMap) -> bool:
     """Return whether the network names enough to tell how a scan lies, and is not sure of it."""
     where = named.numbers.array > 0
-    enough = _ml(named, float(where.sum())) >= LEAST_ML
+    enough = float(where.sum()) * float(np.prod(named.numbers.grid.spacing)) / 1000.0 >= LEAST_ML
     return enough and float(named.certainty[where].mean(dtype=np.float64)) < SURE
 
 
-def find_mirrored(image: Image, named_ml_of: Callable[[Image], float]) -> Orientation:
+def find_mirrored(image: Image, as_stated_ml: float, named_ml_of: Callable[[Image], float]) -> Orientation:
     """Find whether the network is surer of the scan with left and right exchanged; arguments as `find_orientation`."""
-    return _surest(image, named_ml_of, MIRRORED[:1])
+    return _surest(image, as_stated_ml, named_ml_of, MIRRORED[:1])
 
 
-def find_orientation(image: Image, named_ml_of: Callable[[Image], float]) -> Orientation:
+def find_orientation(image: Image, as_stated_ml: float, named_ml_of: Callable[[Image], float]) -> Orientation:
     """Find the orientation of which the network is surest.
 
     Args:
-        named_ml_of: measures how much the network names, and how surely, such as `sure_ml`.
+        as_stated_ml: how much the network names of the image as it is, and how surely.
+        named_ml_of: measures the same of an image, such as `sure_ml`.
     """
-    return _surest(image, named_ml_of, (*TURNED, *MIRRORED))
+    return _surest(image, as_stated_ml, named_ml_of, (*TURNED, *MIRRORED))
 
 
-def _surest(image: Image, named_ml_of: Callable[[Image], float], others: tuple[Orientation, ...]) -> Orientation:
+def _surest(
+    image: Image, as_stated_ml: float, named_ml_of: Callable[[Image], float], others: tuple[Orientation, ...]
+) -> Orientation:
     """Return the one of the others of which the network is surest, if it is enough surer than of the scan as stated."""
     found = [named_ml_of(turned_image(image, about(image.grid.centre, each.matrix))) for each in others]
     best = int(np.argmax(found))
-    return others[best] if found[best] > others[best].gain * named_ml_of(image) else AS_STATED
+    return others[best] if found[best] > others[best].gain * as_stated_ml else AS_STATED
 
 
-def sure_ml(image: Image, weights: Path | None, device: torch.device, work: Work) -> float:
-    """Name the structures of a CT scan; sum what is named in ml, every voxel by the probability of its structure.
+def sure_ml(image: Image, weights: Path | None, preset: Preset, device: torch.device, work: Work) -> float:
+    """Name the structures of a CT scan as in a run; sum what is named in ml, every voxel by its probability.
 
     Args:
         weights: of the network; None: the bundled ones.
     """
     net = semantic_net.load(weights or semantic_net.BUNDLED_WEIGHTS, device)
-    scan = prepare(image, semantic_net.SEMANTIC_SPACING_MM, device, tick=work.tick)
-    named = with_semantic_codes(scan, net, 1.0, work=work).named
+    scan = prepare(image, preset.working_spacing_mm, device, tick=work.tick)
+    named = with_semantic_codes(scan, net, 1.0, preset.network_spacings_mm[-1:], work).named
     assert named is not None  # it has just been named
-    return _ml(named, float(named.certainty[named.numbers.array > 0].sum(dtype=np.float64)))
-
-
-def _ml(named: StructureMap, voxels: float) -> float:
-    return voxels * float(np.prod(named.numbers.grid.spacing)) / 1000.0
+    return named.sure_ml

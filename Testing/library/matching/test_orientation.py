@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from pddnet.matching.orientation import (
     SURE,
     TURNED,
     TURNED_GAIN,
+    FindOrientation,
     Orientation,
     find_mirrored,
     find_orientation,
@@ -49,28 +51,32 @@ def _named_ml_of(gain: float = 2.0):
     return named_ml
 
 
+def _found(find: FindOrientation, image: Image, named_ml: Callable[[Image], float]) -> Orientation:
+    return find(image, named_ml(image), named_ml)
+
+
 @pytest.mark.parametrize("name", GRIDS)
 @pytest.mark.parametrize("lies", [*TURNED, *MIRRORED], ids=lambda each: each.words)
 def test_the_matrix_brings_the_content_to_where_the_header_says(name: str, lies: Orientation) -> None:
     grid = GRIDS[name]
-    found = find_orientation(_content(grid, lies), _named_ml_of())
+    found = _found(find_orientation, _content(grid, lies), _named_ml_of())
     assert np.array_equal(found.matrix, lies.matrix)
     assert found.words == lies.words
-    assert find_orientation(_content(grid, AS_STATED), _named_ml_of()) is AS_STATED
+    assert _found(find_orientation, _content(grid, AS_STATED), _named_ml_of()) is AS_STATED
 
 
 def test_only_what_is_enough_surer_counts() -> None:
     grid = GRIDS["oblique"]
     for lies, gain in ((TURNED[0], TURNED_GAIN), (MIRRORED[0], MIRRORED_GAIN)):
         image = _content(grid, lies)
-        assert find_orientation(image, _named_ml_of(gain + 0.01)) is lies
-        assert find_orientation(image, _named_ml_of(gain - 0.01)) is AS_STATED
+        assert _found(find_orientation, image, _named_ml_of(gain + 0.01)) is lies
+        assert _found(find_orientation, image, _named_ml_of(gain - 0.01)) is AS_STATED
 
 
 def test_a_mirrored_scan_is_the_only_one_looked_for_where_all_went_well() -> None:
     grid = GRIDS["left-handed"]
-    assert find_mirrored(_content(grid, MIRRORED[0]), _named_ml_of()) is MIRRORED[0]
-    assert find_mirrored(_content(grid, TURNED[0]), _named_ml_of()) is AS_STATED
+    assert _found(find_mirrored, _content(grid, MIRRORED[0]), _named_ml_of()) is MIRRORED[0]
+    assert _found(find_mirrored, _content(grid, TURNED[0]), _named_ml_of()) is AS_STATED
 
 
 @pytest.mark.parametrize(
@@ -93,7 +99,7 @@ def test_the_surest_counts_not_the_one_of_the_smallest_gain() -> None:
         mirrored = Image(shown.array, _mirrored(shown.grid))
         return max(surest(shown), 0.95 * surest(mirrored))
 
-    assert find_orientation(image, named_ml) is TURNED[0]
+    assert _found(find_orientation, image, named_ml) is TURNED[0]
 
 
 def _mirrored(grid: Grid) -> Grid:
@@ -110,7 +116,7 @@ def test_a_mirrored_scan_fails_the_result_and_says_which(monkeypatch: pytest.Mon
     lies = {id(pair[0]): AS_STATED, id(pair[1]): MIRRORED[0]}
     monkeypatch.setattr(pipeline, "is_in_doubt", lambda named: True)
     for find in ("find_mirrored", "find_orientation"):
-        monkeypatch.setattr(pipeline, find, lambda image, named_ml_of: lies[_same(image, pair)])
+        monkeypatch.setattr(pipeline, find, lambda image, *more: lies[_same(image, pair)])
     monkeypatch.setattr(pipeline, "resemble_in_detail", lambda measures: False)
     verdict = pipeline.register(*pair, QUICK).verdict
     assert verdict.status == "failed"
