@@ -10,6 +10,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from pddnet.errors import InputError
+from pddnet.evaluation.motion import motion_at_rest, sequence_csv
 
 from .nodes import isSame
 from .placement import registrationParent, setRegistrationReferences
@@ -30,6 +31,13 @@ class SequenceResult:
     volume: slicer.vtkMRMLScalarVolumeNode
     fixedVolume: slicer.vtkMRMLScalarVolumeNode  # a copy of the reference
     reports: dict[int, dict[str, Any]]
+    reference: int
+
+    @property
+    def motionCsv(self) -> str:
+        """Return the motion of the structures that the network names, frame by frame, as `sequence_csv` writes it."""
+        tables = {number: report["motion"] for number, report in self.reports.items()}
+        return sequence_csv({**tables, self.reference: motion_at_rest(tables)})
 
 
 def frameOf(sequence: slicer.vtkMRMLSequenceNode, number: int) -> slicer.vtkMRMLScalarVolumeNode:
@@ -94,7 +102,7 @@ def addTransformSequence(
         fixed = _copied(frameOf(volumes, reference), volume, scene)
         setRegistrationReferences(transform, fixed, volume)
         volume.SetAndObserveTransformNodeID(transform.GetID())
-    return SequenceResult(sequence, transform, volume, fixed, reports)
+    return SequenceResult(sequence, transform, volume, fixed, reports, reference)
 
 
 def _showChosen(browser: slicer.vtkMRMLSequenceBrowserNode) -> None:

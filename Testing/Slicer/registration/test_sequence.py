@@ -69,6 +69,14 @@ def count() -> int:
     return slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLNode")
 
 
+def _lung(frame: int) -> dict[str, Any]:
+    """A row of the report's motion table."""
+    shift = (moving_body.shift_of(frame) * [-1, -1, 1]).tolist()
+    lengths = dict.fromkeys(("mean_mm", "p95_mm"), float(np.linalg.norm(shift)))
+    volumes = {"fixed_ml": 900.0, "moving_ml": 900.0 + frame}
+    return {"source": "network", "name": "lung", "shift_ras_mm": shift, "rotation_degrees": 1.0, **volumes, **lengths}
+
+
 class InstantWorker:
     """A stand-in for the worker's client that answers in `waitFor`, and finds the shift of each frame."""
 
@@ -90,7 +98,7 @@ class InstantWorker:
         grid = FIXED.isotropic(4.0, 16.0)
         shift = np.broadcast_to(moving_body.shift_of(frame), (*grid.shape, 3)).astype(np.float32)
         verdict = {"status": "failed" if frame in self.failed else "ok"}
-        report = {"verdict": verdict, "frame": frame}
+        report = {"verdict": verdict, "frame": frame, "motion": [_lung(frame)]}
         onDone({"field": DisplacementField(shift, grid), "matrix": None, "report": report})
 
     def cancel(self, number: int) -> None:
@@ -129,6 +137,14 @@ def test_a_transform_per_frame_in_the_same_browser(browser) -> None:
     assert np.array_equal(slicer.util.arrayFromVolume(result.fixedVolume), reference.array)
     assert result.fixedVolume.GetParentTransformNode() is None
     assert sorted(result.reports) == [0, 2, 3]
+    rows = [line.split(",") for line in result.motionCsv.splitlines()[1:]]
+    assert [row[:6] for row in rows] == [
+        ["0", "network", "lung", "3.000", "-4.000", "-2.000"],
+        ["1", "network", "lung", "0.000", "0.000", "0.000"],
+        ["2", "network", "lung", "-3.000", "4.000", "2.000"],
+        ["3", "network", "lung", "-6.000", "8.000", "4.000"],
+    ]
+    assert [row[8] for row in rows] == ["900.000", "900.000", "902.000", "903.000"]
     node = result.sequence.GetNthDataNode(3)
     assert json.loads(node.GetAttribute("PDDRegistration.Report"))["frame"] == 3
     assert [round(fraction, 3) for fraction, _ in steps] == [0.167, 0.5, 0.833]
