@@ -320,6 +320,34 @@ def delete_selected(trial: Trial) -> dict[str, Any]:
     return {"tool tip": ui.applyButton.toolTip}
 
 
+def register_this(trial: Trial) -> dict[str, Any]:
+    """A right click on a volume in the subject hierarchy offers the module, which opens with it as the moving one."""
+    if not hasattr(slicer, "qSlicerSubjectHierarchyScriptedPlugin"):
+        raise Skipped("this application has no plugins of the subject hierarchy")
+    nodes = load_pair()
+    handler = slicer.qSlicerSubjectHierarchyPluginHandler.instance()
+    plugin = next((each for each in handler.allPlugins() if each.name == MODULE), None)
+    check(plugin is not None, "the plugin is not registered")
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    (action,) = plugin.itemContextMenuActions()
+    items = {name: hierarchy.GetItemByDataNode(node) for name, node in nodes.items()}
+    for name in [name for name in PAIR if not items[name]]:  # an application without plugins for these nodes
+        items[name] = hierarchy.CreateItem(hierarchy.GetSceneItemID(), nodes[name])
+    shown = {}
+    for name in PAIR:
+        action.visible = False
+        plugin.showContextMenuActionsForItem(items[name])
+        shown[name] = bool(action.visible)
+    volumes = [name for name in PAIR if shown[name]]
+    check(volumes == ["PDDFixed", "PDDMoving"], f"it is offered for {volumes}")
+    handler.setCurrentItem(items["PDDFixed"])
+    action.trigger()
+    settle()
+    chosen = trial.widget.ui.movingVolumeSelector.currentNode()
+    check(chosen is nodes["PDDFixed"], f"the moving volume is {chosen.GetName() if chosen else 'none'}")
+    return {"text": action.text, "module": slicer.util.selectedModule()}
+
+
 def reload(trial: Trial) -> dict[str, Any]:
     """Reload twice while Compare shows something. Slicer keeps a reloaded module's selectors, and with them observers
     of the scene, so that their number grows with every module; it is only written down."""
@@ -351,7 +379,7 @@ def about_to_quit(trial: Trial) -> None:
 
 STEPS = (
     *(versions, self_test, sample_by_name, register, reveal, save_during_before, measure_and_plot, delete_selected),
-    *(reload, quit_side_by_side),
+    *(register_this, reload, quit_side_by_side),
 )
 
 

@@ -24,7 +24,7 @@ host.close()
 """
 STEPS = (
     *("versions", "sample_by_name", "reveal", "save_during_before", "measure_and_plot", "delete_selected"),
-    *("reload", "quit_side_by_side"),
+    *("register_this", "reload", "quit_side_by_side"),
 )
 
 
