@@ -153,7 +153,7 @@ def test_every_kind_of_weights_goes_where_it_belongs(
     torch.manual_seed(4)
     semantic_net.save(SemanticNet(8), tmp_path / "names.npz", {})
     named, learned, compared = [], [], []
-    load, load_features, agreement = semantic_net.load, network.load, pipeline.agreement
+    load, load_features, agreement = semantic_net.load, network.load, job_run.agreement
     monkeypatch.setattr(semantic_net, "load", lambda p, device: named.append(p) or load(tmp_path / "names.npz", device))
     monkeypatch.setattr(network, "load", lambda p, device: learned.append(p) or load_features(p, device))
 
