@@ -153,9 +153,8 @@ def test_wrong_inputs_are_one_sentence_and_no_report(bench: runs.Bench) -> None:
         "moving volume: every voxel has the same value (0); choose a volume that shows something": {
             "movingVolume": flat, "movingSegmentation": None,
         },
-        "fixed volume: the volume is only 78 x 55 x 12 mm large; it must measure at least 16 mm along every axis": {
-            "fixedVolume": small,
-        },
+        "fixed volume: the volume is only 78 x 55 x 12 mm large; it must measure at least 16 mm along every axis, so "
+        "correct the header if it is in cm": {"fixedVolume": small},
     }  # fmt: skip
     bench.run(lambda stage: os.kill(bench.worker.hello["pid"], 9) if stage == "align" else None)
     assert bench.ui.saveReportButton.visible
