@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -33,11 +32,12 @@ def write_weights(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str,
     text = json.dumps({"format": FORMAT, **metadata}, sort_keys=True)
     stored: dict[str, Any] = {_METADATA: np.array(text)}
     stored |= {name: np.asarray(array).astype(np.float16) for name, array in arrays.items()}
-    write_arrays(path, stored, np.savez_compressed)
+    write_arrays(path, stored, compressed=True)
 
 
-def write_arrays(path: Path, arrays: dict[str, Any], save: Callable[..., None] = np.savez) -> None:
+def write_arrays(path: Path, arrays: dict[str, Any], *, compressed: bool = False) -> None:
     """Write arrays by name; the file appears whole or not at all."""
+    save = np.savez_compressed if compressed else np.savez
     temporary = path.with_name(path.name + ".part")
     try:
         with temporary.open("wb") as stream:
