@@ -193,12 +193,14 @@ def _orientations(
     named_ml_of = partial(sure_ml, weights=weights, preset=preset, device=device, work=work)
     given = job.initial_transform is not None or not job.align
 
-    def found(image: Image, scan: Scan) -> Orientation:
+    def found(image: Image, scan: Scan, mask: Image | None) -> Orientation:
         if given or scan.named is None or not is_in_doubt(scan.named):
             return AS_STATED
-        return find(image, scan.named.sure_ml, named_ml_of)
+        as_stated_ml = scan.named.sure_ml if mask is None else named_ml_of(image)  # a mask hides what is named
+        return find(image, as_stated_ml, named_ml_of)
 
-    return found(job.fixed, features.scans[0]), found(job.moving, features.scans[1])
+    fixed, moving = features.scans
+    return found(job.fixed, fixed, job.fixed_mask), found(job.moving, moving, job.moving_mask)
 
 
 def _remarked(result: Registration, fixed: Orientation, moving: Orientation) -> Registration:

@@ -42,7 +42,7 @@ class Ticker:
         """Set up the stages; shares: stage -> its expected share of the time, in order."""
         total = sum(shares.values())
         self._callback, self._shares = callback, {name: share / total for name, share in shares.items()}
-        self._stage, self._base, self._ticks = "", 0.0, 0
+        self._stage, self._base, self._ticks, self._reported = "", 0.0, 0, 0.0
         self._started = self._called = time.perf_counter()
         self.seconds: dict[str, float] = {}
 
@@ -69,8 +69,9 @@ class Ticker:
 
     def _call(self, fraction: float) -> None:
         self._called = time.perf_counter()
+        self._reported = max(self._reported, min(fraction, 1.0))  # a stage that runs once more does not go back
         if self._callback:
-            self._callback(min(fraction, 1.0), self._stage)
+            self._callback(self._reported, self._stage)
 
 
 class Clock:

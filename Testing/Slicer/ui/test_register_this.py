@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from helpers import samples
+from helpers import runs, samples
 from helpers.paths import HOST_EXAMPLE, MODULE
 from helpers.runs import add_segmentation, add_volume
 
@@ -108,10 +108,12 @@ def test_where_several_could_be_fixed_the_user_chooses(host: Host, widget: Any) 
 
 
 def test_the_menu_works_after_a_reload_and_without_a_second_entry(host: Host, widget: Any) -> None:
-    widget = host.reloadModule("PDDRegistration")
-    (action,) = menu(node("First"))
-    action.trigger()
-    assert chosen(widget)["movingVolume"] == "First"
+    with runs.fresh_library():
+        widget = host.reloadModule("PDDRegistration")
+        (action,) = menu(node("First"))
+        action.trigger()
+        assert chosen(widget)["movingVolume"] == "First"
+        host.unloadModule("PDDRegistration")
 
 
 def test_an_application_without_the_subject_hierarchy_loads_the_module(host: Host, monkeypatch) -> None:
