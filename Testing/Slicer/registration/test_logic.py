@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 import unittest
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,19 +48,6 @@ print(json.dumps({{"run": result.testsRun, "skipped": len(result.skipped), "faul
 host.closeApplication()
 host.close()
 """
-
-
-@pytest.fixture(scope="module")
-def logic(running_host: Host) -> Iterator[Any]:
-    """One logic for all tests: its process has loaded torch then."""
-    running_host.setTesting(True)
-    running_host.clear()
-    running_host.loadModule(clicks.MODULE)
-    logic = sys.modules[NAME].PDDRegistrationLogic()
-    yield logic
-    logic.stop()
-    running_host.unloadModule(NAME)
-    running_host.clear()
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,18 +20,6 @@ if TYPE_CHECKING:
 
 NAME = "PDDRegistration"
 POINTS = FIXED.centre + np.array([[0, 0, 0], [8.0, -6, 4], [-5, 9, -7]])
-
-
-@pytest.fixture(scope="module")
-def logic(running_host: Host) -> Iterator[Any]:
-    running_host.setTesting(True)
-    running_host.clear()
-    running_host.loadModule(clicks.MODULE)
-    logic = sys.modules[NAME].PDDRegistrationLogic()
-    yield logic
-    logic.stop()
-    running_host.unloadModule(NAME)
-    running_host.clear()
 
 
 @pytest.fixture
