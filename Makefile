@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RUN := PYTHONPATH=Testing $(BIN)/python -m
+# One process of tests per core; the tests of one file run in one process, one after the other.
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile
 
 # The user's own two scans: make demo FIXED=a.nii.gz MOVING=b.nii.gz
 FIXED ?=
@@ -44,15 +46,15 @@ test: $(READY) system-deps
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 # For every change; leaves out the tests marked slow, which `make test` runs.
 test-fast: $(READY) system-deps
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 coverage: $(READY) system-deps
-	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=95
+	$(PYTEST) --cov --cov-report=term --cov-fail-under=95
 
 docs: $(READY)
 	@$(BIN)/python -m sphinx -W -E --keep-going -q -b html docs docs/_build/html
