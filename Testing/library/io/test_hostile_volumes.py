@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from helpers.samples import MOVING, body, ramp, save
+from helpers.samples import FIXED, MOVING, body, ramp, save
 from pddnet.core.grid import Grid
 from pddnet.core.image import Image
 from pddnet.errors import InputError
@@ -169,6 +169,10 @@ def test_units_that_are_not_millimetres(tmp_path: Path) -> None:
     text, _, rest = path.read_bytes().partition(b"\nkinds:")
     path.write_bytes(text + b'\nspace units: "cm" "cm" "cm"\nkinds:' + rest)
     assert _refusal(path) == "the lengths in the header are in cm; write them in mm"
+    trunk = save(body(Grid((40, 60, 80), (0.45, 0.5, 0.75), (0, 0, 0), FIXED.direction)), tmp_path / "trunk.mha")
+    assert read_volume(trunk)[1] == [
+        f"{trunk}: the volume is only 36 x 30 x 30 mm large, so correct the header if it is in cm"
+    ]
     fine = save(body(Grid((60, 50, 170), (0.1, 0.4, 0.4), (0, 0, 0), np.eye(3))), tmp_path / "fine.mha")
     assert read_volume(fine)[1] == [
         f"{fine}: voxels of 0.1 x 0.4 x 0.4 mm are finer than a CT scanner's; if the header is in cm or m, correct it"
