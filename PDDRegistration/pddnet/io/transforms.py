@@ -52,13 +52,13 @@ def load_transform(path: str | Path) -> tuple[sitk.Transform, list[str]]:
     if path.is_dir():
         raise InputError(f"{path}: this is a folder; give a transform file or a displacement image")
     with quiet() as heard:
-        check_unpacks(path)
         if path.name.lower().endswith((".nii", ".nii.gz")):
             check_header(path)
         elif path.name.lower().endswith((".tfm", ".txt")):
             _check_text_transform(path)
         else:
             check_binary(path)
+        check_unpacks(path)
         transform, warnings = _parse(path)
     if transform.GetDimension() != 3:
         raise InputError(f"{path}: the transform is {transform.GetDimension()}-D; give a 3-D transform")

@@ -14,7 +14,7 @@ from helpers.samples import FIXED, MOVING, body, ramp, save
 from pddnet.core.grid import Grid
 from pddnet.core.image import Image
 from pddnet.errors import InputError
-from pddnet.io import memory
+from pddnet.io import memory, nifti_headers
 from pddnet.io.transforms import read_transform
 from pddnet.io.volumes import read_labels, read_volume
 
@@ -120,7 +120,12 @@ def test_a_volume_larger_than_the_memory_is_refused_by_its_header(tmp_path: Path
     path = save(body(MOVING), tmp_path / "v.nrrd")
     monkeypatch.setattr(memory, "free_bytes", lambda: 80_000.0)
     monkeypatch.setattr(sitk, "ReadImage", lambda *_: pytest.fail("the voxels were read"))
-    assert _refusal(path) == "the volume needs 8.06e-05 GB of memory, and 8e-05 GB are free; crop or coarsen it"
+    said = "the volume needs 8.06e-05 GB of memory, and 8e-05 GB are free; crop or coarsen it"
+    assert _refusal(path) == said
+    raw = save(body(MOVING), tmp_path / "v.nii").read_bytes()
+    (tmp_path / "w.nii.gz").write_bytes(gzip.compress(raw[:9000]) + gzip.compress(raw[9000:]))
+    monkeypatch.setattr(nifti_headers, "_holds", lambda *_: pytest.fail("the file was unpacked"))
+    assert _refusal(tmp_path / "w.nii.gz") == said
 
 
 def test_the_free_memory_is_known() -> None:
