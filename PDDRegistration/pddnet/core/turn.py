@@ -34,7 +34,8 @@ def turned_back(result: Registration, fixed: Affine, moving: Affine) -> Registra
     """Express a result between turned scans between the scans before they were turned.
 
     If T maps turned fixed points to turned moving points, moving^-1 T fixed maps the others. The nodes of the field's
-    grid are turned back with the fixed scan, so that nothing is interpolated.
+    grid are turned back with the fixed scan, so that nothing is interpolated. The motion of the structures stays: it is
+    measured between the scans before they were turned.
 
     Args:
         fixed, moving: the orthogonal maps by which the scans were turned, LPS mm.
@@ -43,7 +44,7 @@ def turned_back(result: Registration, fixed: Affine, moving: Affine) -> Registra
     linear, parts, error = result.linear, result.inverse_parts, result.expected_error
     return dataclasses.replace(
         result,
-        field=_field(result.field, back, moving),
+        field=field_back(result.field, fixed, moving),
         uncertainty=turned_image(result.uncertainty, back),
         fixed_grid=turned_grid(result.fixed_grid, back),
         linear=None if linear is None else _linear(linear, fixed, moving),
@@ -53,11 +54,11 @@ def turned_back(result: Registration, fixed: Affine, moving: Affine) -> Registra
     )
 
 
-def _field(field: DisplacementField, fixed_back: Affine, moving: Affine) -> DisplacementField:
-    nodes = field.grid.points()
-    grid = turned_grid(field.grid, fixed_back)
+def field_back(field: DisplacementField, fixed: Affine, moving: Affine) -> DisplacementField:
+    """Express a field between turned scans between the scans before they were turned; see `turned_back`."""
+    back, nodes = fixed.inverse, field.grid.points()
     landed = moving.inverse.points(nodes + field.array)
-    return DisplacementField((landed - fixed_back.points(nodes)).astype(np.float32), grid)
+    return DisplacementField((landed - back.points(nodes)).astype(np.float32), turned_grid(field.grid, back))
 
 
 def _linear(linear: LinearTransform, fixed: Affine, moving: Affine) -> LinearTransform:
@@ -74,13 +75,12 @@ def _parts(parts: InverseParts, fixed: Affine, moving: Affine) -> InverseParts:
 
 
 def _structure(fit: StructureFit, back: Affine) -> StructureFit:
-    """Turn the places and shifts of a structure, which are in the fixed space; its motion is between turned scans."""
+    """Turn the place and the shift of a structure, which are in the fixed space."""
     centre, shift = fit.centre_lps_mm, fit.shift_lps_mm
     return dataclasses.replace(
         fit,
         centre_lps_mm=None if centre is None else _vector(back.points(np.array(centre))),
         shift_lps_mm=None if shift is None else _vector(back.matrix @ np.array(shift)),
-        motion=None,  # the lengths of the displacements between the scans as they are do not follow from it
     )
 
 

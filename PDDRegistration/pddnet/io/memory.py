@@ -41,7 +41,17 @@ def check_memory(path: Path, reader: sitk.ImageFileReader) -> None:
     Raises:
         InputError: it does not.
     """
-    needed = _COPIES * math.prod(reader.GetSize()) * _BYTES.get(reader.GetPixelID(), 8) * reader.GetNumberOfComponents()
+    voxels = math.prod(reader.GetSize()) * reader.GetNumberOfComponents()
+    check_bytes(path, voxels * _BYTES.get(reader.GetPixelID(), 8))
+
+
+def check_bytes(path: Path, size: int) -> None:
+    """Check that a volume of so many bytes fits into memory.
+
+    Raises:
+        InputError: it does not.
+    """
+    needed = _COPIES * size
     if needed > (free := free_bytes()):
         raise InputError(
             f"{path}: the volume needs {needed / 1e9:.3g} GB of memory, and {free / 1e9:.3g} GB are free; "

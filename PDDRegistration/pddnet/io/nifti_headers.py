@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
+from .memory import check_bytes
 from .nifti_fields import NiftiFields, open_unpacked, read_image_fields
 from .nifti_numbers import check_numbers
 
@@ -82,6 +83,8 @@ def _check_nifti(path: Path) -> list[str]:
     if fields.is_pair:
         twin = re.sub(r"\.hdr(\.gz)?$", r".img\1", path.name, flags=re.IGNORECASE)
         data = path.with_name(twin)
+    if fields.packed:
+        check_bytes(path, fields.end - fields.first_voxel)  # before it is unpacked, to see where it ends
     if not data.is_file() or not _holds(data, fields.end):
         raise InputError(f"{path}: the file is truncated, its last voxels are missing; copy or export it again")
     if any(code > 0 for code in fields.forms):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-import re
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
+from .transform_parts import Part, hdf5_parts, matlab_parts, text_parts
 
+HDF5_ENDINGS = (".h5", ".hdf5")
 FARTHEST_MM = 1e6  # no scan lies so far away
 _FLATTEST = 1e-4  # smallest over largest singular value of a linear map; less flattens space
 _STEP_MM = 100.0
@@ -33,7 +34,6 @@ _RIGID = ("Euler3D", "VersorTransform", "VersorRigid3D", "QuaternionRigid", "Rig
 _NOT_RIGID = 1e-2  # from 1: singular values of the matrix of a rotation
 _GRID_NUMBERS = 18  # fixed parameters of a grid in 3-D: size, origin, spacing, direction
 _MOST_NODES = 1e9
-_PART = re.compile(r"^Transform: *(\S+?)_\w+_(\d)_\d *\n(?:Parameters:(.*)\n)?(?:FixedParameters:(.*))?", re.MULTILINE)
 
 
 def check_map(path: Path, transform: sitk.Transform) -> None:
@@ -67,44 +67,58 @@ def check_text(path: Path, text: str) -> None:
     """Check the numbers of a text file of transforms (.tfm, .txt), before ITK makes room for what they ask for.
 
     Raises:
-        InputError: a grid does not have as many nodes as there are parameters, or a versor is none.
+        InputError: as for `check_binary`, or a number is not finite.
     """
-    for kind, dimension, given, fixed in _PART.findall(text):
-        numbers, parameters = _finite(path, kind, fixed), _finite(path, kind, given)
-        wanted = _COUNTS.get(kind) if dimension == "3" else None
-        if wanted and (len(parameters) != wanted[0] or not wanted[1] <= len(numbers) <= wanted[1] + 1):
+    for part in text_parts(text):
+        if not all(map(math.isfinite, part.parameters + part.fixed)):
             raise InputError(
-                f"{path}: {kind} has {wanted[0]} parameters and {wanted[1]} fixed ones, and the file gives "
-                f"{len(parameters)} and {len(numbers)}; write it again"
+                f"{path}: the parameters of {part.kind} are not all finite numbers; write the transform again"
             )
-        turn = parameters[: _TURNS.get(kind, 0)]
-        if ("BSpline" in kind or "DisplacementField" in kind) and dimension == "3":
-            nodes = math.prod(numbers[:3])
-            if len(numbers) < _GRID_NUMBERS or not (0 < nodes < _MOST_NODES) or len(parameters) != 3 * nodes:
-                raise InputError(f"{path}: the grid of {kind} and its parameters do not agree; write it again")
-        length = math.hypot(*turn)
-        if not length <= 1 + _NOT_RIGID or (len(turn) == 4 and length < 1 - _NOT_RIGID):
-            raise InputError(f"{path}: the rotation of {kind} is none; correct or write it again")
+        _check_part(path, part)
 
 
-def _finite(path: Path, kind: str, words: str) -> list[float]:
+def check_binary(path: Path) -> None:
+    """Check the numbers of a .mat or .h5 file of transforms likewise; other files pass.
+
+    Raises:
+        InputError: a transform has too few or too many parameters, a grid not as many nodes as there are parameters, or
+            a versor is none; or a .mat file holds something else.
+    """
     try:
-        values = [float(word) for word in words.split()]
+        name = path.name.lower()
+        parts = matlab_parts(path) if name.endswith(".mat") else hdf5_parts(path) if name.endswith(HDF5_ENDINGS) else []
     except ValueError:
-        values = [math.nan]
-    if not all(map(math.isfinite, values)):
-        raise InputError(f"{path}: the parameters of {kind} are not all finite numbers; write the transform again")
-    return values
+        raise InputError(f"{path}: this is no transform in Matlab's version 4; write it again as .tfm or .h5") from None
+    for part in parts:
+        _check_part(path, part)
+
+
+def _check_part(path: Path, part: Part) -> None:
+    kind, fixed = part.kind, len(part.fixed)
+    wanted = _COUNTS.get(kind) if part.dimension == 3 else None
+    if wanted and (part.count != wanted[0] or not wanted[1] <= fixed <= wanted[1] + 1):
+        raise InputError(
+            f"{path}: {kind} has {wanted[0]} parameters and {wanted[1]} fixed ones, and the file gives "
+            f"{part.count} and {fixed}; write it again"
+        )
+    if ("BSpline" in kind or "DisplacementField" in kind) and part.dimension == 3:
+        nodes = math.prod(part.fixed[:3])
+        if fixed < _GRID_NUMBERS or not (0 < nodes < _MOST_NODES) or part.count != 3 * nodes:
+            raise InputError(f"{path}: the grid of {kind} and its parameters do not agree; write it again")
+    turn = part.parameters[: _TURNS.get(kind, 0)]
+    length = math.hypot(*turn)
+    if not length <= 1 + _NOT_RIGID or (len(turn) == 4 and length < 1 - _NOT_RIGID):
+        raise InputError(f"{path}: the rotation of {kind} is none; correct or write it again")
 
 
 def has_end(text: str) -> bool:
     """Tell whether the last transform of a text file is complete, up to the line feed, which ITK needs."""
-    parts = _PART.findall(text)
+    parts = text_parts(text)
     if not parts or not text.rstrip().rpartition("\n")[2].startswith("FixedParameters:"):
         return False
-    kind, _, _, fixed = parts[-1]
+    kind = parts[-1].kind
     wanted = 0 if "Translation" in kind else _GRID_NUMBERS if "BSpline" in kind or "Field" in kind else 3
-    return len(fixed.split()) >= wanted
+    return len(parts[-1].fixed) >= wanted
 
 
 def _points_of(transform: sitk.Transform) -> np.ndarray:

@@ -26,11 +26,10 @@ from .displacement_images import non_finite, read_displacements
 from .nifti_headers import check_header
 from .paths import itk_name
 from .quiet import quiet
-from .transform_checks import check_map, check_text, has_end
+from .transform_checks import HDF5_ENDINGS, check_binary, check_map, check_text, has_end
 from .volumes import check_readable, check_whole
 
 _ONLY_THE_FIRST = "more than one transform in the file"  # SimpleITK's warning
-_HDF5_ENDINGS = (".h5", ".hdf5")
 _HDF5_HEADER_BYTES = 65536  # more than ITK needs beside the values
 
 
@@ -53,11 +52,13 @@ def load_transform(path: str | Path) -> tuple[sitk.Transform, list[str]]:
     if path.is_dir():
         raise InputError(f"{path}: this is a folder; give a transform file or a displacement image")
     with quiet() as heard:
-        check_unpacks(path)
         if path.name.lower().endswith((".nii", ".nii.gz")):
             check_header(path)
         elif path.name.lower().endswith((".tfm", ".txt")):
             _check_text_transform(path)
+        else:
+            check_binary(path)
+        check_unpacks(path)
         transform, warnings = _parse(path)
     if transform.GetDimension() != 3:
         raise InputError(f"{path}: the transform is {transform.GetDimension()}-D; give a 3-D transform")
@@ -78,7 +79,7 @@ def write_field(field: DisplacementField, path: Path) -> None:
     Raises:
         OSError, RuntimeError: it cannot be written.
     """
-    if path.name.endswith(_HDF5_ENDINGS):
+    if path.name.endswith(HDF5_ENDINGS):
         doubles = 3 * math.prod(field.grid.shape)
         _reserve(path, 8 * doubles + _HDF5_HEADER_BYTES)
     field.write(itk_name(path))
@@ -105,7 +106,7 @@ def write_linear(linear: LinearTransform, path: Path) -> None:
     Raises:
         OSError, RuntimeError: it cannot be written.
     """
-    if path.name.endswith(_HDF5_ENDINGS):
+    if path.name.endswith(HDF5_ENDINGS):
         _reserve(path, _HDF5_HEADER_BYTES)
     sitk.WriteTransform(linear.to_sitk(), itk_name(path))
 

@@ -14,6 +14,7 @@ from ..errors import InputError
 SMALLEST_EXTENT = 16.0  # mm; about one control-point spacing: below it there is nothing to deform
 LARGEST_EXTENT = 5000.0  # mm; no scanner holds more
 FINEST_CT_MM = 0.12  # the finest voxels of a clinical CT scanner are larger
+_DOUBTFUL_EXTENT = 40.0  # mm; a crop may be so small, and a whole scan in cm is
 _SMALL_BODY_MM, _LARGE_BODY_MM = 60.0, 2500.0  # sizes of a scan of a body
 _MOSTLY_MISSING, _MUCH_MISSING = 0.95, 0.25  # shares of voxels: a scan with more is none, or deserves a closer look
 _PROBES_PER_AXIS = 13  # of the fixed volume, to see whether it meets the moving one
@@ -54,6 +55,9 @@ def check_volume(image: Image, name: str, *, smallest: float = SMALLEST_EXTENT) 
         warnings.append(
             f"{name}: voxels of {spacing} mm are finer than a CT scanner's; if the header is in cm or m, correct it"
         )
+    elif image.grid.extent.max() < _DOUBTFUL_EXTENT and (hint := _hint_of_unit(image)):
+        size = " x ".join(f"{extent:.3g}" for extent in image.grid.extent)
+        warnings.append(f"{name}: the volume is only {size} mm large{hint}")
     low, high = image.array.min(), image.array.max()
     if low == high:
         raise InputError(f"{name}: every voxel has the same value ({low:g}); choose a volume that shows something")
@@ -61,7 +65,7 @@ def check_volume(image: Image, name: str, *, smallest: float = SMALLEST_EXTENT) 
 
 
 def _hint_of_unit(image: Image) -> str:
-    """Return the end of the message on a small volume: the unit in which it would be as large as a body."""
+    """Return the end of a sentence on a small volume: the unit in which it would be as large as a body."""
     for unit, factor in (("cm", 10.0), ("m", 1000.0)):
         low, high = factor * image.grid.extent.min(), factor * image.grid.extent.max()
         if low > _SMALL_BODY_MM and high < _LARGE_BODY_MM:

@@ -34,6 +34,7 @@ class Job:
     align: bool
     diffeomorphic: bool
     features: FeatureSettings
+    turns: tuple[Affine, Affine] | None = None  # by which the fixed and the moving scan were turned, LPS mm
 
     def featured(
         self, device: torch.device, work: Work, begin_stage: Callable[[str], None]
@@ -65,6 +66,7 @@ class Job:
             features=dataclasses.replace(
                 self.features, fixed_labels=moved(labels[0], fixed), moving_labels=moved(labels[1], moving)
             ),
+            turns=(fixed, moving),
         )
 
     def expected_shares(self) -> dict[str, float]:

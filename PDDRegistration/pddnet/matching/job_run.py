@@ -109,7 +109,7 @@ class Run:
         joined, inverse = self._joined(affine, field, lattice, linear)
         uncertainty = resample(measured.uncertainty[None], lattice, joined.grid)[0]
         error, error_measures = self._expected_error(fixed, affine, deformed, joined.grid)
-        structures = compare_structures(*self.features.scans, joined, affine, work, error)
+        structures = compare_structures(*self.features.scans, joined, affine, work, error, job.turns)
         self.ticker.close()
         return Registration(
             field=joined,

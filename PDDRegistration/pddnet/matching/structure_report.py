@@ -12,7 +12,8 @@ from ..core.affine import Affine
 from ..core.field import DisplacementField
 from ..core.grid import Grid
 from ..core.image import Image
-from ..core.structures import ASTRAY, DOUBTFUL, NOT_COMPARED, OK, StructureFit, StructureMap, Vector
+from ..core.structures import ASTRAY, DOUBTFUL, NOT_COMPARED, OK, Motion, StructureFit, StructureMap, Vector
+from ..core.turn import field_back, turned_image
 from ..evaluation.metrics import average_surface_distance, surface_distances
 from ..evaluation.motion import label_motion
 from ..features.label_table import LEVELS, NUMBER, STRUCTURES
@@ -40,7 +41,13 @@ _VERTEBRAE = frozenset(NUMBER[f"vertebra_{level}"] for level in LEVELS)
 
 
 def compare_structures(
-    fixed: Scan, moving: Scan, field: DisplacementField, affine: Affine, work: Work = ALONE, error: Image | None = None
+    fixed: Scan,
+    moving: Scan,
+    field: DisplacementField,
+    affine: Affine,
+    work: Work = ALONE,
+    error: Image | None = None,
+    turns: tuple[Affine, Affine] | None = None,
 ) -> tuple[StructureFit, ...]:
     """Compare every structure that the network names in either scan; empty where no network was used.
 
@@ -52,6 +59,7 @@ def compare_structures(
         field: fixed to moving points, LPS mm.
         affine: the alignment within it, from which follows how much larger the moving patient is.
         error: the expected error, mm, on any grid.
+        turns: by which the scans were turned for the registration, LPS mm; the motion is between them as they were.
     """
     if fixed.named is None or moving.named is None:
         return ()
@@ -62,7 +70,7 @@ def compare_structures(
     volumes = [_volumes_ml(image) for image in numbers]
     certainty = np.minimum(*(_certainty(*each) for each in zip(numbers, (fixed.named, moving.named), strict=True)))
     errors = {} if error is None else _mean_errors(numbers[0], error)
-    motion = label_motion(Image(pair.fixed, pair.grid), field.to_sitk())
+    motion = _motion(Image(pair.fixed, pair.grid), field, turns)
     work.tick()
     fits = []
     for number in np.flatnonzero(np.maximum(*volumes) >= LEAST_ML):
@@ -71,6 +79,13 @@ def compare_structures(
         fits.append(dataclasses.replace(found, expected_error_mm=errors.get(int(number)), motion=moved))
         work.tick()
     return tuple(fits)
+
+
+def _motion(numbers: Image, field: DisplacementField, turns: tuple[Affine, Affine] | None) -> dict[int, Motion]:
+    """Measure the motion of every structure of the fixed scan, between the scans before they were turned."""
+    if turns is not None:
+        numbers, field = turned_image(numbers, turns[0].inverse), field_back(field, *turns)
+    return label_motion(numbers, field.to_sitk())
 
 
 @dataclass(frozen=True)

@@ -87,4 +87,4 @@ def test_a_result_is_turned_back_with_its_scans(name: str) -> None:
     centre = fixed.inverse.points(np.array([1.0, 2.0, 3.0]))
     assert np.allclose(found.structures[0].centre_lps_mm, centre)
     assert found.structures[0].shift_lps_mm == pytest.approx((-4.0, -5.0, 6.0))
-    assert found.structures[0].motion is None
+    assert found.structures[0].motion == MOTION

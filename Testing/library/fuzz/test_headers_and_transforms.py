@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from helpers.samples import MOVING, body, ramp, save
 from pddnet.core.grid import Grid
@@ -192,6 +193,24 @@ def test_text_transforms(data) -> None:
 
 @many
 @given(
+    strategies.sampled_from(["mat", "h5", "tfm", "field.h5"]),
+    strategies.lists(strategies.tuples(strategies.floats(0, 1), strategies.integers(1, 255)), min_size=1, max_size=2),
+)
+def test_changed_bytes_of_transforms(ending: str, changes: list[tuple[float, int]]) -> None:
+    raw = bytearray(_TRANSFORM_FILES[ending])
+    for share, change in changes:
+        raw[int(share * (len(raw) - 1))] ^= change
+    path = FOLDER / f"t.{ending}"
+    path.write_bytes(raw)
+    transform = _read(read_transform, path)
+    if transform is not None:
+        moved = np.array([transform.TransformPoint(point) for point in ((0.0, 0.0, 0.0), (10.0, -20.0, 30.0))])
+        assert np.isfinite(moved).all()
+        assert np.abs(moved).max() <= 1.1e6
+
+
+@many
+@given(
     strategies.sampled_from(["csv", "fcsv", "mrk.json"]),
     strategies.text(max_size=200) | strategies.binary(max_size=200),
 )
@@ -233,7 +252,19 @@ def _bytes(ending: str, image) -> bytes:
     return content
 
 
+def _transform_bytes(ending: str) -> bytes:
+    transform = sitk.Euler3DTransform((1.0, 2, 3), 0.1, 0.2, 0.3, (4.0, 5, 6))
+    if ending == "field.h5":
+        transform = sitk.DisplacementFieldTransform(sitk.Image((3, 4, 5), sitk.sitkVectorFloat64))
+    path = FOLDER / f"good.{ending}"
+    sitk.WriteTransform(transform, str(path))
+    content = path.read_bytes()
+    path.unlink()
+    return content
+
+
 _UPRIGHT = Grid((18, 20, 22), (3.0, 2.5, 4.0), (-40, 20, -300), MOVING.direction)
 _NIFTI_BYTES, _VOXELS = _bytes("nii", ramp(_UPRIGHT)), ramp(_UPRIGHT).array
 _BODY = body(_UPRIGHT).array
 _FILES = {ending: _bytes(ending, body(_UPRIGHT)) for ending in ("nii.gz", "nrrd", "mha", "nii")}
+_TRANSFORM_FILES = {ending: _transform_bytes(ending) for ending in ("mat", "h5", "tfm", "field.h5")}

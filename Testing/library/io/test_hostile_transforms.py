@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import SimpleITK as sitk
 
 from pddnet.errors import InputError
+from pddnet.io.transform_parts import hdf5_parts
 from pddnet.io.transforms import read_transform
 
 IDENTITY = "1 0 0 0 1 0 0 0 1"
@@ -73,6 +75,80 @@ def test_a_composite_is_checked_part_by_part(tmp_path: Path) -> None:
     sitk.WriteTransform(sitk.CompositeTransform(3), str(path))
     with pytest.raises(InputError, match="composite transform is empty"):
         read_transform(path)
+
+
+def _matlab(kind: str, parameters: list[float], fixed: list[float], order: str = "<") -> bytes:
+    """Two vectors in Matlab's version 4, as ITK writes them."""
+    raw = b""
+    for name, values in ((f"{kind}_double_3_3", parameters), ("fixed", fixed)):
+        head = struct.pack(f"{order}5i", 1000 if order == ">" else 0, len(values), 1, 0, len(name) + 1)
+        raw += head + name.encode() + b"\0" + struct.pack(f"{order}{len(values)}d", *values)
+    return raw
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters", "fixed", "said"),
+    [
+        ("AffineTransform", [1.0, 0, 0], [0.0] * 3, "AffineTransform has 12 parameters and 3 fixed ones, and the file"),
+        ("Euler3DTransform", [0.1] * 6, [], "the file gives 6 and 0; write it again"),
+        ("TranslationTransform", [1.0] * 4, [], "the file gives 4 and 0; write it again"),
+        ("VersorRigid3DTransform", [5.0, 6, 7, 1, 2, 3], [0.0] * 3, "the rotation of VersorRigid3DTransform is none"),
+        ("BSplineTransform", [0.0] * 3, [1e5, 1e5, 1e5, *[1.0] * 15], "do not agree"),
+    ],
+)
+def test_matlab_files_with_other_numbers_are_refused(tmp_path, kind, parameters, fixed, said) -> None:
+    path = tmp_path / "t.mat"
+    path.write_bytes(_matlab(kind, parameters, fixed))
+    with pytest.raises(InputError) as caught:
+        read_transform(path)
+    assert str(caught.value).startswith(f"{path}: ") and said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "raw", [b"MATLAB 5.0 MAT-file, by another program", _matlab("AffineTransform", [1.0], [])[:40]]
+)
+def test_other_files_of_matlab_are_refused(tmp_path: Path, raw: bytes) -> None:
+    (tmp_path / "t.mat").write_bytes(raw)
+    with pytest.raises(InputError, match=r"no transform in Matlab's version 4; write it again as .tfm or .h5"):
+        read_transform(tmp_path / "t.mat")
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_matlab_files_of_either_byte_order_are_read(tmp_path: Path, order: str) -> None:
+    matrix, centre, shift = np.array([[0.9, 0.1, 0], [-0.2, 1.1, 0.3], [0, 0, 1.2]]), [10.0, -20, 30], [1.0, 2, -3]
+    (tmp_path / "t.mat").write_bytes(_matlab("AffineTransform", [*matrix.ravel(), *shift], centre, order))
+    found = read_transform(tmp_path / "t.mat").TransformPoint((40.0, 50, -60))
+    assert np.allclose(found, matrix @ (np.array([40, 50, -60]) - centre) + centre + shift, atol=0.01)
+
+
+@pytest.mark.parametrize(("written", "renamed", "counts"), [("Versor", "Scale", "9"), ("Scale", "Versor", "6")])
+def test_hdf5_files_with_other_numbers_are_refused(tmp_path: Path, written: str, renamed: str, counts: str) -> None:
+    """Two kinds whose names are of one length; the name alone is changed, also within a composite."""
+    kinds = {"Versor": sitk.VersorRigid3DTransform(), "Scale": sitk.ScaleVersor3DTransform()}
+    names = {"Versor": b"VersorRigid3D", "Scale": b"ScaleVersor3D"}
+    parts = [sitk.TranslationTransform(3, (1.0, 2, 3)), kinds[written]]
+    for transform in (kinds[written], sitk.CompositeTransform(parts)):
+        path = tmp_path / "t.h5"
+        sitk.WriteTransform(transform, str(path))
+        assert read_transform(path).TransformPoint((1.0, 2, 3)) == transform.TransformPoint((1.0, 2, 3))
+        path.write_bytes(path.read_bytes().replace(names[written], names[renamed]))
+        with pytest.raises(InputError, match=f"has {counts} parameters and 3 fixed ones"):
+            read_transform(path)
+
+
+def test_the_parts_of_hdf5_files_that_itk_writes(tmp_path: Path) -> None:
+    path = tmp_path / "t.h5"
+    euler = sitk.Euler3DTransform((1.0, 2, 3), 0.1, 0.2, 0.3, (4.0, 5, 6))
+    field = sitk.DisplacementFieldTransform(sitk.Image((5, 6, 7), sitk.sitkVectorFloat64))
+    parts = [euler, field, *[sitk.AffineTransform(3)] * 2]
+    sitk.WriteTransform(sitk.CompositeTransform(parts), str(path))
+    whole, *found = hdf5_parts(path)
+    assert (whole.kind, whole.count) == ("CompositeTransform", 0)
+    assert [each.count for each in found] == [6, 3 * 5 * 6 * 7, 12, 12]
+    assert [each.kind for each in found] == [each.GetName() for each in parts]
+    assert found[0].parameters == pytest.approx((0.1, 0.2, 0.3, 4, 5, 6))
+    assert found[0].fixed == pytest.approx(euler.GetFixedParameters())
+    assert found[1].fixed == pytest.approx(field.GetFixedParameters())
 
 
 @pytest.mark.parametrize("ending", ["", "\n", "\n\n"])

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from helpers.samples import MOVING, body, ramp, save
+from helpers.samples import FIXED, MOVING, body, ramp, save
 from pddnet.core.grid import Grid
 from pddnet.core.image import Image
 from pddnet.errors import InputError
-from pddnet.io import memory
+from pddnet.io import memory, nifti_headers
 from pddnet.io.transforms import read_transform
 from pddnet.io.volumes import read_labels, read_volume
 
@@ -120,7 +120,12 @@ def test_a_volume_larger_than_the_memory_is_refused_by_its_header(tmp_path: Path
     path = save(body(MOVING), tmp_path / "v.nrrd")
     monkeypatch.setattr(memory, "free_bytes", lambda: 80_000.0)
     monkeypatch.setattr(sitk, "ReadImage", lambda *_: pytest.fail("the voxels were read"))
-    assert _refusal(path) == "the volume needs 8.06e-05 GB of memory, and 8e-05 GB are free; crop or coarsen it"
+    said = "the volume needs 8.06e-05 GB of memory, and 8e-05 GB are free; crop or coarsen it"
+    assert _refusal(path) == said
+    raw = save(body(MOVING), tmp_path / "v.nii").read_bytes()
+    (tmp_path / "w.nii.gz").write_bytes(gzip.compress(raw[:9000]) + gzip.compress(raw[9000:]))
+    monkeypatch.setattr(nifti_headers, "_holds", lambda *_: pytest.fail("the file was unpacked"))
+    assert _refusal(tmp_path / "w.nii.gz") == said
 
 
 def test_the_free_memory_is_known() -> None:
@@ -169,6 +174,10 @@ def test_units_that_are_not_millimetres(tmp_path: Path) -> None:
     text, _, rest = path.read_bytes().partition(b"\nkinds:")
     path.write_bytes(text + b'\nspace units: "cm" "cm" "cm"\nkinds:' + rest)
     assert _refusal(path) == "the lengths in the header are in cm; write them in mm"
+    trunk = save(body(Grid((40, 60, 80), (0.45, 0.5, 0.75), (0, 0, 0), FIXED.direction)), tmp_path / "trunk.mha")
+    assert read_volume(trunk)[1] == [
+        f"{trunk}: the volume is only 36 x 30 x 30 mm large, so correct the header if it is in cm"
+    ]
     fine = save(body(Grid((60, 50, 170), (0.1, 0.4, 0.4), (0, 0, 0), np.eye(3))), tmp_path / "fine.mha")
     assert read_volume(fine)[1] == [
         f"{fine}: voxels of 0.1 x 0.4 x 0.4 mm are finer than a CT scanner's; if the header is in cm or m, correct it"

@@ -14,6 +14,7 @@ from pddnet.core.field import DisplacementField
 from pddnet.core.grid import Grid
 from pddnet.core.image import Image
 from pddnet.core.structures import StructureFit, StructureMap
+from pddnet.core.turn import about
 from pddnet.features.label_table import NUMBER
 from pddnet.matching.structure_report import compare_structures
 from pddnet.tensor.convert import to_tensor
@@ -175,6 +176,22 @@ def test_a_spine_that_is_a_level_off_is_doubtful_only() -> None:
         "vertebra L3": "doubtful",
         "vertebra L4": "not compared",
     }
+
+
+def test_the_motion_of_turned_scans_is_that_between_the_scans_as_they_were() -> None:
+    """T' = moving^-1 T fixed is affine here: a ball's centre moves as T' moves it, seen from the patient as filed."""
+    turns = about(MIDDLE, np.diag([-1.0, -1, 1])), about(np.array([30.0, -20, 10]), np.diag([1.0, -1, -1]))
+    fits = compare_structures(fixed_patient(), patient(MOVING, TO_MOVING, {}), FIELD, TO_MOVING, turns=turns)
+    chain = turns[1].inverse @ TO_MOVING @ turns[0]
+    angle = np.degrees(np.arccos((np.trace(chain.matrix) - 1) / 2))
+    for fit in fits:
+        motion, middle = fit.motion, turns[0].inverse.points(MIDDLE + ORGANS[fit.name][1])
+        assert motion is not None
+        assert np.allclose(motion.centre_lps_mm, middle, atol=2.5), fit.name
+        expected = chain.points(np.array(motion.centre_lps_mm)) - motion.centre_lps_mm
+        assert np.allclose(motion.shift_ras_mm, expected * [-1, -1, 1], atol=0.01), fit.name
+        assert motion.rotation_degrees == pytest.approx(angle, abs=0.01)
+        assert motion.moving_ml == pytest.approx(motion.fixed_ml, rel=1e-3)
 
 
 def test_without_the_network_there_is_nothing_to_report() -> None:
