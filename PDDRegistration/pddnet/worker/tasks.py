@@ -31,7 +31,9 @@ from ..io.landmark_init import affine_transform
 from ..io.validation import check_volume
 from ..io.volumes import fit_labels, fit_mask
 from ..matching.progress import Clock
-from ..page.page import TITLE, html_page
+from ..page.html import html_page
+from ..page.page import TITLE, page_of
+from ..page.pdf import pdf_page
 from ..page.pictures import Subject, check_matplotlib, draw
 from ..run import outputs as run_outputs
 from ..run.registration import FinishedRun, RunInputs, check_device
@@ -217,15 +219,17 @@ def page(
     error: Image | None = None,
     spread: Image | None = None,
     title: str = TITLE,
+    pdf: bool = False,
 ) -> dict[str, Any]:
     """Make the page of a registration, see `pddnet.page`, without torch.
 
     Args:
         report: of the registration, as `register` returned it; its "labels" may be filled in.
         error, spread: expected error and uncertainty, mm, where they are known.
+        pdf: whether to make a PDF file, not an HTML file.
 
     Returns:
-        html: the page's text.
+        file: the bytes of the page's file, (N,) uint8.
 
     Raises:
         InputError: matplotlib is missing, or an input cannot be used.
@@ -241,7 +245,9 @@ def page(
     scans = inputs.fixed_hu or inputs.fixed, inputs.moving_hu or inputs.moving
     progress(0.0, "draw")
     pictures = draw(Subject(*scans, itk, field, error, spread, hu=preset is None or preset.hu))
-    return {"html": html_page(report, pictures, title=title, now=datetime.now())}
+    made = page_of(report, pictures, title=title, now=datetime.now())
+    content = pdf_page(made) if pdf else html_page(made).encode("utf-8")
+    return {"file": np.frombuffer(content, np.uint8)}
 
 
 TASKS: dict[str, Callable[..., dict[str, Any]]] = {
