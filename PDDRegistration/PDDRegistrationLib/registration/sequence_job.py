@@ -192,7 +192,9 @@ class SequenceJob:
 
 def sequenceResultOf(browser: slicer.vtkMRMLSequenceBrowserNode | None) -> SequenceResult | None:
     """Return the result that a browser's volume lies under, also in a scene that was saved and loaded; else None."""
-    volume = browser.GetProxyNode(browser.GetMasterSequenceNode()) if browser is not None else None
+    if browser is None:
+        return None
+    volume = browser.GetProxyNode(browser.GetMasterSequenceNode())
     if volume is None or not volume.IsA("vtkMRMLScalarVolumeNode"):
         return None
     transform = volume.GetParentTransformNode()

@@ -54,9 +54,10 @@ class PagePanel:
         kinds = _("Page (*.html);;Page for paper (*.pdf)")
         path = qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), _("Save the page"), name, kinds)
         if path:
-            self._start(path)
+            self.save(path)
 
-    def _start(self, path: str) -> None:
+    def save(self, path: str) -> None:
+        """Begin to draw the page of the offered result, and write it when it is drawn: as PDF where the name ends so."""
         assert self._subject is not None
         self._path = path
         try:

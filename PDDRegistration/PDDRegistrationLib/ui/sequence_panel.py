@@ -121,7 +121,7 @@ class SequencePanel:
         ui.sequenceButton.enabled = running or not missing
         showText(ui.sequenceReasonLabel, "" if running or browser is None else missing)
         ui.sequencePlayButton.enabled = self._result is not None and not running
-        ui.sequencePlayButton.checked = self._result is not None and bool(browser.GetPlaybackActive())
+        ui.sequencePlayButton.checked = self._result is not None and browser is not None and browser.GetPlaybackActive()
 
     def _onClicked(self, checked: bool = False) -> None:
         if self._job is not None:
@@ -187,10 +187,11 @@ class SequencePanel:
 
     def _onPlayClicked(self, checked: bool = False) -> None:
         self._showResult()  # its nodes may have been deleted
-        if self._result is not None:
+        browser = self._browser()
+        if self._result is not None and browser is not None:
             if checked:
                 _showOverReference(self._result)
-            self._browser().SetPlaybackActive(checked)
+            browser.SetPlaybackActive(checked)
         self._update()
 
     def _onExportClicked(self, checked: bool = False) -> None:

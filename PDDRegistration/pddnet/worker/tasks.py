@@ -31,6 +31,7 @@ from ..io.landmark_init import affine_transform
 from ..io.validation import check_volume
 from ..io.volumes import fit_labels, fit_mask
 from ..matching.progress import Clock
+from ..page.content import Page
 from ..page.html import html_page
 from ..page.page import TITLE, page_of
 from ..page.pdf import pdf_page
@@ -236,6 +237,22 @@ def page(
     """
     importlib.invalidate_caches()  # it may have been installed since this process began
     check_matplotlib("the page")
+    progress(0.0, "draw")
+    made = drawn_page(report, fixed, moving, transform, error, spread, title)
+    content = pdf_page(made) if pdf else html_page(made).encode("utf-8")
+    return {"file": np.frombuffer(content, np.uint8)}
+
+
+def drawn_page(
+    report: dict[str, Any],
+    fixed: Image,
+    moving: Image,
+    transform: Transform,
+    error: Image | None = None,
+    spread: Image | None = None,
+    title: str = TITLE,
+) -> Page:
+    """Draw what `page` sets; see there."""
     inputs = _checked(fixed, moving)
     itk = as_transform(transform)
     field = transform if isinstance(transform, DisplacementField) else transform_quality.sampled(itk, fixed.grid)
@@ -243,11 +260,8 @@ def page(
     if preset is not None:
         inputs.bring_to_hu(preset)
     scans = inputs.fixed_hu or inputs.fixed, inputs.moving_hu or inputs.moving
-    progress(0.0, "draw")
     pictures = draw(Subject(*scans, itk, field, error, spread, hu=preset is None or preset.hu))
-    made = page_of(report, pictures, title=title, now=datetime.now())
-    content = pdf_page(made) if pdf else html_page(made).encode("utf-8")
-    return {"file": np.frombuffer(content, np.uint8)}
+    return page_of(report, pictures, title=title, now=datetime.now())
 
 
 TASKS: dict[str, Callable[..., dict[str, Any]]] = {
