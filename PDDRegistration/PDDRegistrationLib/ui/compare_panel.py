@@ -108,11 +108,11 @@ class ComparePanel:
     def restoreLayout(self) -> None:
         """End what needs the panel beside it: the views of both scans, an alignment, and Reveal, which takes the mouse;
         the other tools stay."""
-        self._reveal(False)
         if self._session is not None:
             self._session.comparison.setSideBySide(False)
             self._session.comparison.setLinked(False)
             self._endAlignment()
+            self._reveal(False)
         self._update()
 
     def aboutToSave(self) -> None:

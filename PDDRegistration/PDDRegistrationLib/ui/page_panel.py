@@ -57,7 +57,7 @@ class PagePanel:
             self.save(path)
 
     def save(self, path: str) -> None:
-        """Begin to draw the page of the offered result, and write it when it is drawn: as PDF where the name ends so."""
+        """Draw the page of the offered result, and write it then: as PDF where the name ends so."""
         assert self._subject is not None
         self._path = path
         try:
