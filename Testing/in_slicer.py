@@ -32,7 +32,7 @@ PAIR = [
     *("PDDFixed", "PDDFixed landmarks", "PDDFixed organs"),
     *("PDDMoving", "PDDMoving landmarks", "PDDMoving organs"),
 ]
-SHIFT_RAS = (4.0, -9.0, 60.0)  # mm, from the moving to the fixed scan: stands in for a result
+SHIFT_RAS = (4.0, -9.0, 60.0)  # mm, from the fixed to the moving scan: stands in for a result
 SECONDS = 300.0  # a registration may take so long
 
 
@@ -257,6 +257,8 @@ def save_page(trial: Trial) -> dict[str, Any]:
 def linked_views(trial: Trial) -> dict[str, Any]:
     """The moving scan beside the fixed one: the mark, the zoom and the pan follow; Align here; leaving ends both."""
     ui, before = compare_ready(trial), layout()
+    trial.widget.logic.getParameterNode().fixedSegmentation = slicer.util.getNode("PDDFixed organs")
+    settle()
     press(ui.linkedViewsButton)
     settle(0.5)
     red, yellow = (slicer.app.layoutManager().sliceWidget(name).sliceLogic() for name in ("Red", "Yellow"))
@@ -265,7 +267,7 @@ def linked_views(trial: Trial) -> dict[str, Any]:
     crosshair.SetCursorPositionXYZ([width / 2, height / 2, 0.0], red.GetSliceNode())
     settle()
     offsets = [logic.GetSliceOffset() for logic in (red, yellow)]
-    check(abs(offsets[1] - offsets[0] + SHIFT_RAS[2]) < 0.5, f"the planes lie at {offsets}")
+    check(abs(offsets[1] - offsets[0] - SHIFT_RAS[2]) < 0.5, f"the planes lie at {offsets}")
     marks = slicer.util.getNodes("Corresponding place*")
     check(any(mark.GetDisplayNode().GetVisibility() for mark in marks.values()), "no view shows the place")
     trial.picture("linked")
@@ -278,7 +280,9 @@ def linked_views(trial: Trial) -> dict[str, Any]:
     ]
     check(abs(scales[0] / scales[1] - 1) < 1e-3, f"the views show {scales} mm per pixel")
     trial.picture("linked zoom")
-    ui.alignPlaceComboBox.setCurrentIndex(ui.alignPlaceComboBox.findText("liver"))
+    place = ui.alignPlaceComboBox.findText("liver")
+    check(place >= 0, "no segment is offered as a place")
+    ui.alignPlaceComboBox.setCurrentIndex(place)
     press(ui.alignButton)
     check(ui.alignButton.checked and not ui.linkedViewsButton.checked, f"not aligned: {ui.compareStatusLabel.text}")
     text = ui.compareStatusLabel.text
