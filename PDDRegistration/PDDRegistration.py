@@ -39,7 +39,7 @@ if TYPE_CHECKING:  # Slicer loads this file of every module at its start; the li
 HERE = Path(__file__).resolve().parent
 SAMPLE_DATA = HERE / "Resources" / "SampleData"
 
-DEPENDENCIES = ("Markups", "Plots", "Segmentations", "SubjectHierarchy", "Tables", "Transforms", "Volumes")
+DEPENDENCIES = ("Markups", "Plots", "Segmentations", "Sequences", "SubjectHierarchy", "Tables", "Transforms", "Volumes")
 """Modules whose nodes this one cleans up, so that Slicer unloads it before them; not every application has them all."""
 
 
@@ -145,7 +145,7 @@ def _nodeOf(itemID: int) -> slicer.vtkMRMLNode | None:
 
 
 class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """Build the panel of the module: three sections, each with a .ui file and a class in `PDDRegistrationLib.ui`."""
+    """Build the panel of the module: four parts, each with a .ui file and a class in `PDDRegistrationLib.ui`."""
 
     def __init__(self, parent: Any = None) -> None:
         ScriptedLoadableModuleWidget.__init__(self, parent)
@@ -154,6 +154,7 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._panel: Any = None
         self._comparePanel: Any = None
         self._measurePanel: Any = None
+        self._sequencePanel: Any = None
         self._sets: Any = None
         self._deletedChoices: Any = None
         self._parameterNode: RegistrationParameters | None = None
@@ -167,15 +168,18 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from PDDRegistrationLib.ui.deleted_choices import DeletedChoices
         from PDDRegistrationLib.ui.measure_panel import MeasurePanel
         from PDDRegistrationLib.ui.registration_panel import RegistrationPanel
+        from PDDRegistrationLib.ui.sequence_panel import SequencePanel
 
         self.logic = PDDRegistrationLogic()
         self.ui = self._section("PDDRegistration")
         self.compareUi = self._section("Compare")
         self.measureUi = self._section("Measure")
+        self.sequenceUi = self._section("Sequence")
         self.layout.addStretch(1)
-        self._deletedChoices = DeletedChoices(self.ui, self.compareUi, self.measureUi)
+        self._deletedChoices = DeletedChoices(self.ui, self.compareUi, self.measureUi, self.sequenceUi)
         self._comparePanel = ComparePanel(self.compareUi)
         self._measurePanel = MeasurePanel(self.measureUi, self.logic)
+        self._sequencePanel = SequencePanel(self.sequenceUi, self.logic)
         self._panel = RegistrationPanel(self.ui, self.logic, self._comparePanel, self._offerMeasuring)
         self._sets = ParameterSets(self.ui.parameterSetSelector, self.logic, self._showChosenSet)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self._onSceneStartClose)
@@ -190,6 +194,7 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._sets.show(None)
             self._panel.close()
             self._measurePanel.close()
+            self._sequencePanel.close()
             self._comparePanel.close()
             self._deletedChoices.close()
         if self.logic is not None:
@@ -236,6 +241,7 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._sets.show(self._parameterNode)
         self._panel.show(self._parameterNode)
         self._measurePanel.show(self._parameterNode)
+        self._sequencePanel.show(self._parameterNode)
 
     def _showChosenSet(self) -> None:
         """Show another parameter set. Compare goes on with its result, or waits for a set that has one."""
@@ -254,6 +260,7 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._sets.show(None)
         self._panel.show(None)
         self._measurePanel.show(None)
+        self._sequencePanel.show(None)
 
     def _section(self, name: str) -> Any:
         """Load a .ui file below the widgets that are there, and return its widgets by name."""
@@ -266,6 +273,7 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._comparing = False
         self._panel.cancel()
         self._measurePanel.cancel()
+        self._sequencePanel.cancel()
         self._hideParameters()
 
     def _onSceneEndClose(self, caller: object, event: object) -> None:

@@ -9,6 +9,7 @@ scene is cleared. The exit code is 0 if no step failed. `--without self_test,reg
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import platform
 import sys
@@ -31,6 +32,7 @@ PAIR = [
     *("PDDFixed", "PDDFixed landmarks", "PDDFixed organs"),
     *("PDDMoving", "PDDMoving landmarks", "PDDMoving organs"),
 ]
+SHIFT_RAS = (4.0, -9.0, 60.0)  # mm, from the fixed to the moving scan: stands in for a result
 SECONDS = 300.0  # a registration may take so long
 
 
@@ -162,7 +164,7 @@ def load_pair() -> dict[str, Any]:
 def result(nodes: dict[str, Any]) -> Any:
     """Choose a shift as the pair's result, with the moving nodes under it; return the transform."""
     matrix = vtk.vtkMatrix4x4()
-    for axis, length in enumerate((4.0, -9.0, 60.0)):
+    for axis, length in enumerate(SHIFT_RAS):
         matrix.SetElement(axis, 3, length)
     transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "Shift")
     transform.SetMatrixTransformFromParent(matrix)
@@ -234,6 +236,64 @@ def register(trial: Trial) -> dict[str, Any]:
     check(wait(lambda: ui.verdictLabel.text), f"no verdict: {ui.statusLabel.text}")
     trial.picture("registered")
     return {"verdict": ui.verdictLabel.text}
+
+
+def save_page(trial: Trial) -> dict[str, Any]:
+    """The page of the registration before this step, as HTML and as PDF."""
+    if not trial.widget.ui.savePageButton.visible:
+        raise Skipped("there is no result of a registration")
+    if importlib.util.find_spec("matplotlib") is None:
+        raise Skipped("matplotlib is not installed")
+    ui, facts = trial.widget.ui, {}
+    for ending, begin in ((".html", b"<!DOCTYPE html>"), (".pdf", b"%PDF-")):
+        path = trial.folder / f"page{ending}"
+        trial.widget._panel._page.save(str(path))
+        check(wait(lambda: ui.savePageButton.enabled), f"no {ending}: {ui.statusLabel.text}")
+        check(path.exists() and path.read_bytes().startswith(begin), f"no {ending}: {ui.statusLabel.text}")
+        facts[ending] = path.stat().st_size
+    return facts
+
+
+def linked_views(trial: Trial) -> dict[str, Any]:
+    """The moving scan beside the fixed one: the mark, the zoom and the pan follow; Align here; leaving ends both."""
+    ui, before = compare_ready(trial), layout()
+    trial.widget.logic.getParameterNode().fixedSegmentation = slicer.util.getNode("PDDFixed organs")
+    settle()
+    press(ui.linkedViewsButton)
+    settle(0.5)
+    red, yellow = (slicer.app.layoutManager().sliceWidget(name).sliceLogic() for name in ("Red", "Yellow"))
+    width, height, _depth = red.GetSliceNode().GetDimensions()
+    crosshair = slicer.util.getNodesByClass("vtkMRMLCrosshairNode")[0]
+    crosshair.SetCursorPositionXYZ([width / 2, height / 2, 0.0], red.GetSliceNode())
+    settle()
+    offsets = [logic.GetSliceOffset() for logic in (red, yellow)]
+    check(abs(offsets[1] - offsets[0] - SHIFT_RAS[2]) < 0.5, f"the planes lie at {offsets}")
+    marks = slicer.util.getNodes("Corresponding place*")
+    check(any(mark.GetDisplayNode().GetVisibility() for mark in marks.values()), "no view shows the place")
+    trial.picture("linked")
+    node, wide = red.GetSliceNode(), red.GetSliceNode().GetFieldOfView()
+    red.StartSliceNodeInteraction(node.FieldOfViewFlag)
+    node.SetFieldOfView(wide[0] / 2, wide[1] / 2, wide[2])
+    red.EndSliceNodeInteraction()
+    scales = [
+        logic.GetSliceNode().GetFieldOfView()[0] / logic.GetSliceNode().GetDimensions()[0] for logic in (red, yellow)
+    ]
+    check(abs(scales[0] / scales[1] - 1) < 1e-3, f"the views show {scales} mm per pixel")
+    trial.picture("linked zoom")
+    place = ui.alignPlaceComboBox.findText("liver")
+    check(place >= 0, "no segment is offered as a place")
+    ui.alignPlaceComboBox.setCurrentIndex(place)
+    press(ui.alignButton)
+    check(ui.alignButton.checked and not ui.linkedViewsButton.checked, f"not aligned: {ui.compareStatusLabel.text}")
+    text = ui.compareStatusLabel.text
+    trial.picture("align here")
+    press(ui.linkedViewsButton)
+    slicer.util.selectModule("Data")
+    settle(0.3)
+    check(not ui.linkedViewsButton.checked and not ui.alignButton.checked, "they go on without the module")
+    check(layout() == before, f"the layout is {layout()}, not {before}")
+    slicer.util.selectModule(MODULE)
+    return {"offsets": offsets, "mm per pixel": scales, "alignment": text}
 
 
 def reveal(trial: Trial) -> dict[str, Any]:
@@ -378,8 +438,8 @@ def about_to_quit(trial: Trial) -> None:
 
 
 STEPS = (
-    *(versions, self_test, sample_by_name, register, reveal, save_during_before, measure_and_plot, delete_selected),
-    *(register_this, reload, quit_side_by_side),
+    *(versions, self_test, sample_by_name, register, save_page, reveal, linked_views, save_during_before),
+    *(measure_and_plot, delete_selected, register_this, reload, quit_side_by_side),
 )
 
 

@@ -165,6 +165,7 @@ class Host:
         """An empty scene with default views, as at the start, for the next test."""
         import slicer
 
+        self.layout.leave()
         self.closeScene()
         for node in slicer.util.getNodesByClass("vtkMRMLScriptedModuleNode"):
             slicer.mrmlScene.RemoveNode(node)  # parameter nodes are singletons, which outlive a closed scene

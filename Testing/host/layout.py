@@ -127,6 +127,11 @@ class LayoutManager(qt.QObject):
         for widget in self._slices.values():
             widget.view().reset()
 
+    def leave(self) -> None:
+        """Take the mouse out of all views: its place is kept by the crosshair, which outlives a closed scene."""
+        for canvas in self.canvases():
+            canvas.leave()
+
     def canvases(self) -> tuple[ViewCanvas, ...]:
         return tuple(widget.canvas() for widget in (*self._slices.values(), self._threeD))
 

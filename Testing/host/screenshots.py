@@ -31,6 +31,7 @@ def main() -> int:
 
 def draw(host: Host) -> None:
     """inputs.png: the pair as loaded; result.png: after Apply; transform.png: its grid; panel.png: the panel alone;
+    page.png: the first sheet of the result's page; linked.png: the undistorted scan beside the fixed one;
     measure.png: Compare and Measure; motion.png: the table of motion and its arrows; sections.png: all that is folded
     away at first; dark.png: in a dark theme."""
     import slicer
@@ -48,6 +49,8 @@ def draw(host: Host) -> None:
     host.screenshot(FOLDER / "result.png")
     host.screenshot(FOLDER / "panel.png", widget=widget.parent)
     draw_thumbnail(host)
+    draw_page(widget)
+    show_linked(host, widget)
     show_grid(nodes)
     host.screenshot(FOLDER / "transform.png")
     show_measures(host, widget, nodes)
@@ -62,6 +65,49 @@ def draw(host: Host) -> None:
     host.screenshot(FOLDER / "sections.png", size=(1400, 1300), widget=widget.parent)
     darken()
     host.screenshot(FOLDER / "dark.png", size=(1400, 1300))
+
+
+def draw_page(widget: object) -> None:
+    """The first sheet of the PDF, by what lays it out."""
+    from pddnet.page.pdf import sheets
+    from pddnet.worker.tasks import drawn_page
+
+    request = widget._panel._page._subject.request()
+    page = drawn_page(**{name: value for name, value in request.items() if name not in ("do", "pdf")})
+    path = FOLDER / "page.png"
+    sheets(page).sheets[0].savefig(path, dpi=80)
+    shrink(path)
+
+
+def shrink(path: Path, width: int = 0) -> None:
+    """Store a picture with few colours, and no wider than this."""
+    from PIL import Image
+
+    picture = Image.open(path).convert("RGB")
+    if width:
+        picture = picture.resize((width, round(picture.height * width / picture.width)), Image.LANCZOS)
+    few = picture.quantize(128, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    few.save(path, optimize=True)
+
+
+def show_linked(host: Host, widget: object) -> None:
+    """The mouse in the fixed patient's liver, and the cross in the moving patient's."""
+    from helpers import pointing
+
+    widget.compareUi.linkedViewsButton.click()
+    host.processEvents(0.3)
+    centre = next(fit for fit in widget._panel._structures._rows if fit["name"] == "liver")["centre_lps_mm"]
+    place = (-centre[0], -centre[1], centre[2])
+    view = host.layout.sliceWidget("Red").sliceLogic()
+    view.SetSliceOffset(centre[2])
+    pointing.point_at(host, "Red", place)
+    host.processEvents(0.3)
+    host.screenshot(FOLDER / "linked.png")  # another size would move the scan below the mouse
+    shrink(FOLDER / "linked.png", 1050)
+    pointing.leave(host, "Red")
+    widget.compareUi.linkedViewsButton.click()
+    widget.compareUi.compareButton.click()
+    host.processEvents(0.3)
 
 
 def show_motion(widget: object, nodes: dict[str, object]) -> None:

@@ -78,6 +78,9 @@ class ViewCanvas(qt.QLabel):
         self._view.interactor.InvokeEvent("EnterEvent")
 
     def leaveEvent(self, event: qt.QEvent) -> None:
+        self.leave()
+
+    def leave(self) -> None:
         self._view.interactor.InvokeEvent("LeaveEvent")
 
     def mouseMoveEvent(self, event: qt.QMouseEvent) -> None:

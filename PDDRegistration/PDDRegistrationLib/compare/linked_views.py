@@ -1,7 +1,10 @@
-"""Link two slice views through a transform: the mouse in one marks the corresponding place in the other
-(`LinkedViews`)."""
+"""Link two slice views through a transform: the mouse in one marks the corresponding place in the other, which takes
+its zoom and pan, too (`LinkedViews`)."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import slicer
@@ -12,6 +15,7 @@ from ..scene.nodes import isSame
 from ..scene.scene_changes import SceneChanges
 from .correspondence import fixedPoint, movingPoint
 from .marker import Marker
+from .zoom_and_pan import ZoomAndPan
 
 
 class LinkedViews:
@@ -30,6 +34,8 @@ class LinkedViews:
         self._moving: slicer.vtkMRMLSliceNode | None = None
         self._marker: Marker | None = None
         self._following = False
+        self._leading = False  # whether this moves a view at present
+        self._zoomAndPan = ZoomAndPan()
         self._crosshair = transform.GetScene().GetFirstNodeByClass("vtkMRMLCrosshairNode")
 
     @property
@@ -79,6 +85,8 @@ class LinkedViews:
         """Bring the view of the moving scan to what the middle of the other one shows."""
         if self._fixed is not None:
             self._following = True
+            for view in (self._fixed, self._moving):
+                self._zoomAndPan.remember(view)
             self._bringOther(self._fixed, _middle(self._fixed))
 
     def _observe(self, node: slicer.vtkMRMLNode, event: int, callback: object) -> None:
@@ -99,20 +107,41 @@ class LinkedViews:
             self._marker.show(there, self._other(view))
 
     def _onViewMoved(self, view: slicer.vtkMRMLSliceNode, event: object) -> None:
-        """Follow the slider in a view's bar; the mouse in a view leads otherwise."""
+        """Let the other view follow what the user does with a view: its slider, its zoom and pan.
+
+        What was moved by this is nobody's doing, and leads nothing.
+        """
+        if self._leading or not self._following or not view.GetInteractionFlags():
+            self._zoomAndPan.remember(view)
+            return
         pointed = self._crosshair is not None and self._crosshair.GetCursorPositionXYZ([0.0, 0.0, 0.0]) is not None
-        if view.GetInteractionFlags() and not pointed:
+        if not pointed:  # the mouse in a view leads to its plane
             self._bringOther(view, _middle(view))
+        with self._lead():
+            self._zoomAndPan.follow(view, self._other(view), lambda point: self._find(view, point))
 
     def _bringOther(self, view: slicer.vtkMRMLSliceNode, point: np.ndarray) -> np.ndarray | None:
         """Bring the other view to the corresponding place, and return that."""
         if self._transform.GetScene() is None or not self._following:
             return None
-        find = movingPoint if isSame(view, self._fixed) else fixedPoint
-        there = find(self._transform, point)
+        there = self._find(view, point)
         if there is not None:
-            _bring(self._other(view), there)
+            with self._lead():
+                _bring(self._other(view), there, centre=not view.GetInteractionFlags())
         return there
+
+    def _find(self, view: slicer.vtkMRMLSliceNode, point: np.ndarray) -> np.ndarray | None:
+        """Return the place of the other view that corresponds to a point of this one."""
+        find = movingPoint if isSame(view, self._fixed) else fixedPoint
+        return find(self._transform, point)
+
+    @contextmanager
+    def _lead(self) -> Iterator[None]:
+        self._leading = True
+        try:
+            yield
+        finally:
+            self._leading = False
 
     def _isOurs(self, view: slicer.vtkMRMLSliceNode | None) -> bool:
         return view is not None and (isSame(view, self._fixed) or isSame(view, self._moving))
@@ -126,9 +155,14 @@ def _middle(view: slicer.vtkMRMLSliceNode) -> np.ndarray:
     return arrayFromMatrix(view.GetSliceToRAS())[:3, 3]
 
 
-def _bring(view: slicer.vtkMRMLSliceNode, point: np.ndarray) -> None:
-    """Move a view to the plane of a RAS point; centre it on the point where it would lie outside."""
+def _bring(view: slicer.vtkMRMLSliceNode, point: np.ndarray, centre: bool) -> None:
+    """Move a view to the plane of a RAS point; centre: centre it on the point where it would lie outside.
+
+    While the user pans or zooms the other view, this one takes the pan, and must not jump.
+    """
     view.JumpSliceByOffsetting(*point.tolist())
+    if not centre:
+        return
     place = np.linalg.solve(arrayFromMatrix(view.GetXYToRAS()), [*point, 1.0])[:2]
     if (place < 0).any() or (place > np.array(view.GetDimensions()[:2])).any():
         view.JumpSliceByCentering(*point.tolist())

@@ -1,4 +1,4 @@
-"""Make the page of a registration in the worker (`PageJob`): pictures, tables, verdict, settings, in one HTML file."""
+"""Make the page of a registration in the worker (`PageJob`): pictures, tables, verdict, settings, in one file."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class PageSubject:
     uncertainty: Image | None = None
     expectedError: Image | None = None
 
-    def request(self) -> dict[str, Any]:
-        """Read the nodes as the fields of the worker's task `page`.
+    def request(self, *, pdf: bool = False) -> dict[str, Any]:
+        """Read the nodes as the fields of the worker's task `page`; pdf: for a PDF file, not for HTML.
 
         Raises:
             InputError: the transform carries no report, or a volume cannot be read.
@@ -56,6 +56,7 @@ class PageSubject:
             "transform": itkTransformFromNode(self.transform, fixed.grid),
             "spread": self.uncertainty,
             "error": self.expectedError,
+            "pdf": pdf,
         }
 
 
@@ -72,21 +73,23 @@ def pageSubject(
     return PageSubject(transform, fixed, moving, uncertainty, expectedError)
 
 
-class PageJob(SceneJob[str]):
-    """Make the page of one result, as text; the scene is only read."""
+class PageJob(SceneJob[bytes]):
+    """Make the page of one result, as the bytes of its file; the scene is only read."""
 
     def __init__(
         self,
         worker: Worker,
         subject: PageSubject,
-        onFinished: Callable[[str], None] | None = None,
+        onFinished: Callable[[bytes], None] | None = None,
         onFailed: Callable[[Failure], None] | None = None,
+        *,
+        pdf: bool = False,
     ) -> None:
         """Start; raise InputError, with nothing started, where the nodes cannot be read."""
-        super().__init__(worker, subject.request(), None, onFinished, onFailed)
+        super().__init__(worker, subject.request(pdf=pdf), None, onFinished, onFailed)
 
-    def _apply(self, answer: dict[str, Any]) -> str:
-        return str(answer["html"])
+    def _apply(self, answer: dict[str, Any]) -> bytes:
+        return bytes(answer["file"].tobytes())
 
 
 def _withOrgans(report: dict[str, Any]) -> dict[str, Any]:

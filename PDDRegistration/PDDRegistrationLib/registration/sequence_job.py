@@ -19,13 +19,14 @@ from pddnet.core.presets import find_preset
 from pddnet.core.sequence import start_frame, visiting_order
 from pddnet.errors import InputError
 
-from ..scene.sequences import SequenceResult, addTransformSequence, frameOf, sequenceProxy
+from ..scene.placement import registeredVolumes
+from ..scene.sequences import SequenceResult, addTransformSequence, frameOf, isFlat, sequenceProxy
 from ..scene.transforms import gridTransformFromField, linearTransformFromMatrix
 from ..scene.volumes import imageFromVolume
 from ..worker.client import Worker
 from ..worker.failure import Failure
 from ..worker.scene_job import NodesOfRun, SceneJob
-from .job import REPORT
+from .job import REPORT, reportOf
 
 FAILED = "failed"
 
@@ -68,6 +69,9 @@ class SequenceSelection:
             text = _("{name}: there is no frame {number}; choose 0 to {last}.")
             raise InputError(text.format(name=name, number=self.reference, last=count - 1))
         sequenceProxy(self.browser)
+        if isFlat(self.sequence):
+            text = _("{name}: its frames are single slices (2-D + t); only sequences of 3-D volumes can be registered.")
+            raise InputError(text.format(name=name))
 
 
 class _FrameJob(SceneJob[dict[str, Any]]):
@@ -184,6 +188,26 @@ class SequenceJob:
         self._failure, self._error = failure, error
         if self._onFailed is not None:
             self._onFailed(failure)
+
+
+def sequenceResultOf(browser: slicer.vtkMRMLSequenceBrowserNode | None) -> SequenceResult | None:
+    """Return the result that a browser's volume lies under, also in a scene that was saved and loaded; else None."""
+    if browser is None:
+        return None
+    volume = browser.GetProxyNode(browser.GetMasterSequenceNode())
+    if volume is None or not volume.IsA("vtkMRMLScalarVolumeNode"):
+        return None
+    transform = volume.GetParentTransformNode()
+    sequence = browser.GetSequenceNode(transform) if transform is not None else None
+    fixed, _moving = registeredVolumes(transform)
+    if sequence is None or fixed is None:
+        return None
+    found = {number: reportOf(sequence.GetNthDataNode(number)) for number in range(sequence.GetNumberOfDataNodes())}
+    reports = {number: report for number, report in found.items() if isinstance(report, dict) and "motion" in report}
+    reference = found.keys() - reports.keys()  # it alone has no report
+    if len(reference) != 1:
+        return None
+    return SequenceResult(sequence, transform, volume, fixed, reports, reference.pop())
 
 
 def _transformOf(answer: dict[str, Any]) -> Any:

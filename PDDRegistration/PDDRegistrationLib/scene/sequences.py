@@ -34,10 +34,15 @@ class SequenceResult:
     reference: int
 
     @property
-    def motionCsv(self) -> str:
-        """Return the motion of the structures that the network names, frame by frame, as `sequence_csv` writes it."""
+    def motion(self) -> dict[int, list[dict[str, Any]]]:
+        """Return the table of motion of every frame, by number, of the structures that the network names."""
         tables = {number: report["motion"] for number, report in self.reports.items()}
-        return sequence_csv({**tables, self.reference: motion_at_rest(tables)})
+        return {**tables, self.reference: motion_at_rest(tables)}
+
+    @property
+    def motionCsv(self) -> str:
+        """Return the motion, frame by frame, as `sequence_csv` writes it."""
+        return sequence_csv(self.motion)
 
 
 def frameOf(sequence: slicer.vtkMRMLSequenceNode, number: int) -> slicer.vtkMRMLScalarVolumeNode:
@@ -103,6 +108,13 @@ def addTransformSequence(
         setRegistrationReferences(transform, fixed, volume)
         volume.SetAndObserveTransformNodeID(transform.GetID())
     return SequenceResult(sequence, transform, volume, fixed, reports, reference)
+
+
+def isFlat(sequence: slicer.vtkMRMLSequenceNode) -> bool:
+    """Return whether a frame is a single slice: the sequence is 2-D + t."""
+    frames = [sequence.GetNthDataNode(number) for number in range(sequence.GetNumberOfDataNodes())]
+    images = [frame.GetImageData() for frame in frames if frame is not None and frame.IsA("vtkMRMLVolumeNode")]
+    return any(min(image.GetDimensions()) == 1 for image in images if image is not None)
 
 
 def _showChosen(browser: slicer.vtkMRMLSequenceBrowserNode) -> None:

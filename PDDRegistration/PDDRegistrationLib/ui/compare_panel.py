@@ -106,11 +106,13 @@ class ComparePanel:
             self._onBeforeClicked(False)
 
     def restoreLayout(self) -> None:
-        """End what needs the panel beside it: the views of both scans, and an alignment; the other tools stay."""
+        """End what needs the panel beside it: the views of both scans, an alignment, and Reveal, which takes the mouse;
+        the other tools stay."""
         if self._session is not None:
             self._session.comparison.setSideBySide(False)
             self._session.comparison.setLinked(False)
             self._endAlignment()
+            self._reveal(False)
         self._update()
 
     def aboutToSave(self) -> None:

@@ -18,6 +18,7 @@ from ..registration.page_job import PageJob, PageSubject
 from ..worker.failure import Failure
 
 REQUIREMENT = "matplotlib>=3.8"
+HTML, PDF = ".html", ".pdf"  # endings; the one that is typed or chosen decides
 
 
 class PagePanel:
@@ -49,17 +50,20 @@ class PagePanel:
             return
         if not _matplotlibInstalled():
             return
-        name = re.sub(r'[\\/:*?"<>|]+', "_", self._subject.transform.GetName()) + ".html"
-        path = qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), _("Save the page"), name, _("Page (*.html)"))
+        name = re.sub(r'[\\/:*?"<>|]+', "_", self._subject.transform.GetName()) + HTML
+        kinds = _("Page (*.html);;Page for paper (*.pdf)")
+        path = qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), _("Save the page"), name, kinds)
         if path:
-            self._start(path)
+            self.save(path)
 
-    def _start(self, path: str) -> None:
+    def save(self, path: str) -> None:
+        """Draw the page of the offered result, and write it then: as PDF where the name ends so."""
         assert self._subject is not None
         self._path = path
         try:
             with slicer.util.WaitCursor():
-                job = PageJob(self.logic.worker, self._subject, self._onFinished, self._onFailed)
+                pdf = path.lower().endswith(PDF)
+                job = PageJob(self.logic.worker, self._subject, self._onFinished, self._onFailed, pdf=pdf)
         except InputError as error:
             showText(self.ui.statusLabel, str(error))
             return
@@ -68,11 +72,11 @@ class PagePanel:
             self.ui.savePageButton.enabled = False
             showText(self.ui.statusLabel, _("Drawing the page"))
 
-    def _onFinished(self, html: str) -> None:
+    def _onFinished(self, content: bytes) -> None:
         failure = _("{path}: the page cannot be written ({reason}); choose another folder")
         text = _("The page is written: {path}").format(path=self._path)
         try:
-            writeWhole(self._path, html.encode("utf-8"), failure)
+            writeWhole(self._path, content, failure)
         except InputError as error:
             text = str(error)
         self._end(text)

@@ -43,7 +43,11 @@ class StructuresPanel:
         table.setHorizontalHeaderLabels([title for title, _tip, _text in COLUMNS])
         for place, (_title, tip, _text) in enumerate(COLUMNS):
             table.horizontalHeaderItem(place).setToolTip(tip)
-        table.horizontalHeader().setStretchLastSection(True)
+        # the name gives way where the panel is narrow; the numbers never do, so that nothing scrolls sideways
+        table.setHorizontalScrollBarPolicy(qt.Qt.ScrollBarAlwaysOff)
+        table.setTextElideMode(qt.Qt.ElideRight)
+        table.horizontalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
+        table.horizontalHeader().setSectionResizeMode(0, qt.QHeaderView.Stretch)
         table.verticalHeader().hide()
         table.connect("cellClicked(int,int)", self._onChosen)
         table.connect("cellActivated(int,int)", self._onChosen)
@@ -65,7 +69,6 @@ class StructuresPanel:
                 item = qt.QTableWidgetItem(text(row))
                 item.setToolTip(_detail(row))
                 self._table.setItem(number, place, item)
-        self._table.resizeColumnsToContents()
         self._table.resizeRowsToContents()
         self._rows, self._table.visible = rows, bool(rows)
 

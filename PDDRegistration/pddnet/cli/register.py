@@ -15,6 +15,7 @@ from ..errors import InputError
 from ..evaluation import report
 from ..evaluation.motion import motion_csv
 from ..io import volumes
+from ..io.atomic_outputs import OutputFiles
 from ..io.dicom_objects import load_pydicom
 from ..io.dicom_reg_writer import Series, read_series, registration_object
 from ..io.landmark_init import affine_transform, start_from_points
@@ -22,10 +23,23 @@ from ..io.landmarks import match_points
 from ..io.transforms import load_transform
 from ..io.weights_file import PDD, SEMANTIC, read_weights
 from ..matching.progress import Clock
-from ..page.page import TITLE, html_page
+from ..page.content import Page
+from ..page.html import html_page
+from ..page.page import TITLE, page_of
+from ..page.pdf import pdf_page
 from ..page.pictures import check_matplotlib, draw
 from ..run import outputs as run_outputs
-from ..run.outputs import DICOM_REGISTRATION, MOTION, PAGE, REPORT, SIDECAR, OutputFile, argument_of, write_outputs
+from ..run.outputs import (
+    DICOM_REGISTRATION,
+    MOTION,
+    PAGE,
+    PAGE_PDF,
+    REPORT,
+    SIDECAR,
+    OutputFile,
+    argument_of,
+    write_outputs,
+)
 from ..run.provenance import origin
 from ..run.registration import FinishedRun, RunInputs, check_device, register
 from .console import Console
@@ -125,9 +139,9 @@ def run(args: argparse.Namespace) -> int:
         outputs.write_text(MOTION.key, motion_csv(done.motion))
         clock.lap("measure")
         summary = done.report(clock, inverse="inverse" in outputs, labels=labels, inputs=paths, outputs=outputs.paths)
-        if PAGE.key in outputs:
+        if PAGE.key in outputs or PAGE_PDF.key in outputs:
             console(1.0, "drawing")
-            outputs.write_text(PAGE.key, _page(args, done, summary))
+            _write_page(outputs, _page(args, done, summary))
             console.clear()
         outputs.write_text(SIDECAR, report.to_json(origin(summary, paths)))
         outputs.write_text(REPORT.key, report.to_json(summary))
@@ -138,7 +152,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _output_files() -> tuple[OutputFile, ...]:
     """List all files that can be written; the report is written last: if it exists, the run was complete."""
-    return (*run_outputs.OUTPUTS, REPORT, PAGE, MOTION, DICOM_REGISTRATION)
+    return (*run_outputs.OUTPUTS, REPORT, PAGE, PAGE_PDF, MOTION, DICOM_REGISTRATION)
 
 
 def _preset(args: argparse.Namespace) -> Preset:
@@ -156,10 +170,11 @@ def _check_arguments(args: argparse.Namespace) -> None:
     _preset(args)
     if args.output_dicom_reg:
         load_pydicom()
-    if args.report_html:
-        check_matplotlib(PAGE.option)
+    if args.report_html or args.report_pdf:
+        check_matplotlib((PAGE if args.report_html else PAGE_PDF).option)
     elif args.report_title or args.report_names:
-        raise InputError("--report-title and --report-names belong to --report-html; give it too, or leave them out")
+        page = "--report-html or --report-pdf"
+        raise InputError(f"--report-title and --report-names belong to {page}; give one too, or leave them out")
     check_transform_type(args.transform_type)
     check_intensity(args.intensity)
     if bool(args.fixed_points) != bool(args.moving_points):
@@ -243,9 +258,16 @@ def _series(args: argparse.Namespace) -> tuple[Series, Series]:
     return read_series(Path(args.fixed), args.fixed_series), read_series(Path(args.moving), args.moving_series)
 
 
-def _page(args: argparse.Namespace, done: FinishedRun, summary: dict[str, Any]) -> str:
+def _page(args: argparse.Namespace, done: FinishedRun, summary: dict[str, Any]) -> Page:
     title = args.report_title or TITLE
-    return html_page(summary, draw(done.subject), names=args.report_names, title=title, now=datetime.now())
+    return page_of(summary, draw(done.subject), names=args.report_names, title=title, now=datetime.now())
+
+
+def _write_page(outputs: OutputFiles, page: Page) -> None:
+    if PAGE.key in outputs:
+        outputs.write_text(PAGE.key, html_page(page))
+    if PAGE_PDF.key in outputs:
+        outputs.write_bytes(PAGE_PDF.key, pdf_page(page))
 
 
 def _print(console: Console, summary: dict[str, Any]) -> None:

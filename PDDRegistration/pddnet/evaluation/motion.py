@@ -121,14 +121,15 @@ def motion_csv(table: list[dict[str, Any]]) -> str:
 
 
 def sequence_csv(tables: Mapping[int, list[dict[str, Any]]]) -> str:
-    """Write the tables of motion of the frames of a sequence as CSV: the columns `frame` and `COLUMNS`.
+    """Write the tables of motion of the frames of a sequence as CSV: the columns `frame` and `COLUMNS`."""
+    return _csv(("frame", *COLUMNS), ([str(frame), *_cells(row)] for frame, row in sequence_rows(tables)))
 
-    The rows of a structure stand together, in the order of the frames.
-    """
-    rows = [(_structure(row), frame, row) for frame, table in sorted(tables.items()) for row in table]
-    order = {key: n for n, key in enumerate(dict.fromkeys(key for key, _, _ in rows))}
-    rows.sort(key=lambda each: (order[each[0]], each[1]))
-    return _csv(("frame", *COLUMNS), ([str(frame), *_cells(row)] for _, frame, row in rows))
+
+def sequence_rows(tables: Mapping[int, list[dict[str, Any]]]) -> list[tuple[int, dict[str, Any]]]:
+    """List the frame and the row of all tables; the rows of a structure stand together, in the order of the frames."""
+    rows = [(frame, row) for frame, table in sorted(tables.items()) for row in table]
+    order = {key: n for n, key in enumerate(dict.fromkeys(_structure(row) for _, row in rows))}
+    return sorted(rows, key=lambda each: (order[_structure(each[1])], each[0]))
 
 
 def motion_at_rest(tables: Mapping[int, list[dict[str, Any]]]) -> list[dict[str, Any]]:

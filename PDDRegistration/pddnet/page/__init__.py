@@ -1,1 +1,1 @@
-"""Make a page of a registration that can be handed on: pictures, tables, verdict, settings, in one HTML file."""
+"""Make a page of a registration that can be handed on: pictures, tables, verdict, settings, in one HTML or PDF file."""

@@ -1,21 +1,20 @@
-"""Write the page of one registration from its report and its pictures: one HTML file that needs no other.
+"""Make the content of a registration's page from its report and its pictures; `html` and `pdf` set it.
 
 The page names neither files nor folders, because they may say who the patient is, unless it is asked to.
 """
 
 from __future__ import annotations
 
-import base64
+from collections.abc import Sequence
 from datetime import datetime
-from html import escape
 from typing import Any
 
 from .. import __version__
 from ..core.presets import PRESETS
 from ..core.structures import OK
 from . import tables
+from .content import Definitions, Lines, Page, Verdict
 from .pictures import Picture
-from .template import PAGE
 
 TITLE = "Registration report"
 _MEANINGS = {
@@ -29,36 +28,37 @@ _FOOTER = (
 )
 
 
-def html_page(
-    report: dict[str, Any], pictures: list[Picture], *, names: bool = False, title: str = TITLE, now: datetime
-) -> str:
-    """Return the page as HTML text.
+def page_of(
+    report: dict[str, Any], pictures: Sequence[Picture], *, names: bool = False, title: str = TITLE, now: datetime
+) -> Page:
+    """Choose what the page shows.
 
     Args:
         report: of `pddnet register`, see `evaluation.report.registration_report`.
+        pictures: see `pictures.draw`.
         names: whether to show the names of files, which may tell who the patient is.
         title: heading of the page.
         now: the date that it shows.
     """
     warnings = report["warnings"] if names else [without_paths(line, report["inputs"]) for line in report["warnings"]]
-    parts = [
-        _verdict(report["verdict"]),
-        _key_figures(report),
-        *(_figure(picture) for picture in pictures),
-        _list("Warnings", warnings),
+    sections = [
+        Lines("Warnings", tuple(warnings)) if warnings else None,
         tables.labels(report["labels"]),
         tables.structures(report["structures"]),
         tables.motion(report["motion"]),
-        tables.definitions("Settings", _settings(report)),
-        tables.definitions("Scans", _scans(report, names)),
-        tables.definitions("Made with", _versions(report)),
+        Definitions("Settings", tuple(_settings(report))),
+        Definitions("Scans", tuple(_scans(report, names))),
+        Definitions("Made with", tuple(_versions(report))),
     ]
-    return PAGE.substitute(
-        title=escape(title),
-        version=escape(__version__),
+    return Page(
+        title=title,
         date=f"{now.day} {now:%B %Y, %H:%M}",
-        content="\n".join(part for part in parts if part),
-        footer=escape(_FOOTER.format(version=__version__)),
+        verdict=_verdict(report["verdict"]),
+        figures=tuple(_key_figures(report)),
+        pictures=tuple(pictures),
+        sections=tuple(section for section in sections if section),
+        footer=_FOOTER.format(version=__version__),
+        generator=f"pddnet {__version__}",
     )
 
 
@@ -69,18 +69,14 @@ def without_paths(text: str, inputs: dict[str, str]) -> str:
     return text
 
 
-def _verdict(verdict: dict[str, Any]) -> str:
-    status = verdict["status"]
-    reasons = "".join(f"<li>{escape(reason)}</li>" for reason in verdict["reasons"])
-    return (
-        f'<section class="verdict {escape(status)}"><strong>Verdict: {escape(status)}</strong>'
-        f'<div class="soft">{escape(_MEANINGS.get(status, ""))} Risk {tables.number(verdict["risk"], 2)} '
-        f"on a scale from 0 to 1.</div>{f'<ul>{reasons}</ul>' if reasons else ''}</section>"
-    )
+def _verdict(verdict: dict[str, Any]) -> Verdict:
+    risk = f"Risk {tables.number(verdict['risk'], 2)} on a scale from 0 to 1."
+    meaning = f"{_MEANINGS.get(verdict['status'], '')} {risk}".lstrip()
+    return Verdict(verdict["status"], meaning, tuple(verdict["reasons"]))
 
 
-def _key_figures(report: dict[str, Any]) -> str:
-    """Show the numbers that a reader looks for first."""
+def _key_figures(report: dict[str, Any]) -> list[tuple[str, str]]:
+    """List the numbers that a reader looks for first."""
     figures = []
     expected = report["verdict"]["measures"].get("expected_error_mm")
     if expected is not None:
@@ -99,25 +95,7 @@ def _key_figures(report: dict[str, Any]) -> str:
     if report["inverse_consistency_mm"] is not None:
         figures.append((f"{tables.number(report['inverse_consistency_mm'], 1)} mm", "between both directions"))
     figures.append((f"{tables.number(report['seconds']['total'], 0)} s", f"on {report['device']}"))
-    items = "".join(f"<li><b>{escape(value)}</b><span>{escape(name)}</span></li>" for value, name in figures)
-    return f'<ul class="figures">{items}</ul>'
-
-
-def _figure(picture: Picture) -> str:
-    data = base64.b64encode(picture.png).decode("ascii")
-    caption = escape(picture.caption)
-    titles = "".join(f"<span>{escape(title)}</span>" for title in picture.titles)
-    return (
-        f'<figure><div class="titles">{titles}</div><img alt="{caption}" src="data:image/png;base64,{data}">'
-        f"<figcaption>{caption}</figcaption></figure>"
-    )
-
-
-def _list(title: str, lines: list[str]) -> str:
-    if not lines:
-        return ""
-    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
-    return f'<section><h2>{escape(title)}</h2><ul class="list">{items}</ul></section>'
+    return figures
 
 
 def _settings(report: dict[str, Any]) -> list[tuple[str, str]]:

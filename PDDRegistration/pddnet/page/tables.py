@@ -1,14 +1,13 @@
-"""Tables of a registration's page, as HTML."""
+"""Tables of a registration's page, made of its report."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from html import escape
 from typing import Any
 
 from ..evaluation.metrics import LABEL_METRICS
 from ..evaluation.motion import NETWORK
+from .content import Mark, Table
 
 DASH, MINUS = "\u2013", "\u2212"
 
@@ -20,71 +19,50 @@ def number(value: float | None, digits: int) -> str:
     return f"{value:.{digits}f}".replace("-", MINUS)
 
 
-def table(title: str, note: str, head: Iterable[str], rows: Iterable[Iterable[str]], text: int = 1) -> str:
-    """Build a table with its heading; cells are HTML, and the first `text` columns are set to the left."""
-
-    def cells(kind: str, row: Iterable[str]) -> str:
-        return "".join(f"<{kind}{' class=text' if n < text else ''}>{cell}</{kind}>" for n, cell in enumerate(row))
-
-    body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
-    return (
-        f'<section><h2>{escape(title)}</h2><p class="note">{escape(note)}</p>'
-        f"<table><thead><tr>{cells('th', head)}</tr></thead><tbody>{body}</tbody></table></section>"
-    )
-
-
-def definitions(title: str, rows: list[tuple[str, str]]) -> str:
-    """Build a list of names and values."""
-    items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in rows)
-    return f"<section><h2>{escape(title)}</h2><dl>{items}</dl></section>"
-
-
-def structures(section: dict[str, Any] | None) -> str:
+def structures(section: dict[str, Any] | None) -> Table | None:
     """Build the table of the structures that the network names; see `evaluation.report.structure_section`."""
     if not section:
-        return ""
+        return None
     note = (
         "Found by the network in both scans, and compared within what both show. The shift is what is left between the "
         "two centroids after the registration; 80 % of the errors lie below the expected error."
     )
     head = ("structure", "verdict", "Dice", "surface mm", "shift mm", "expected error mm")
-    rows = [
-        [
-            escape(row["name"]),
+    rows = tuple(
+        (
+            row["name"],
             _judged(row["verdict"], row["reason"]),
             number(row["dice"], 2),
             number(row["surface_mm"], 1),
             number(row["shift_mm"], 1),
             number(row["expected_error_mm"], 1),
-        ]
+        )
         for row in section["table"]
-    ]
-    return table("Structures", note, head, rows, text=2)
+    )
+    return Table("Structures", note, head, rows, text=2)
 
 
-def _judged(verdict: str, reason: str) -> str:
-    kind = verdict.replace(" ", "-")
-    told = f"{verdict}: {reason}" if reason else verdict
-    return f'<span class="mark {escape(kind)}">{escape(told)}</span>'
+def _judged(verdict: str, reason: str) -> Mark:
+    return Mark(verdict.replace(" ", "-"), f"{verdict}: {reason}" if reason else verdict)
 
 
-def motion(rows: list[dict[str, Any]]) -> str:
+def motion(rows: list[dict[str, Any]]) -> Table | None:
     """Build the table of motion and volume; see `evaluation.motion.motion_table`."""
     if not rows:
-        return ""
+        return None
     note = (
         "From the fixed to the moving scan: shift of the centroid towards the patient's right (R), front (A) and head "
         "(S), rotation of the best rigid fit, volume, and length of the displacement. Numbers are of the transform."
     )
     head = ("structure", "R mm", "A mm", "S mm", "turn °", "fixed ml", "moving ml", "change %", "mean mm", "95 % mm")
-    return table("Motion and volume", note, head, [_motion_row(row) for row in rows])
+    return Table("Motion and volume", note, head, tuple(_motion_row(row) for row in rows))
 
 
-def _motion_row(row: dict[str, Any]) -> list[str]:
+def _motion_row(row: dict[str, Any]) -> tuple[str, ...]:
     name = row["name"] if row["source"] == NETWORK else f"label {row['name']}"
     growth = 100.0 * (row["moving_ml"] / row["fixed_ml"] - 1.0) if row["fixed_ml"] else None
-    return [
-        escape(name),
+    return (
+        name,
         *(number(mm, 1) for mm in row["shift_ras_mm"]),
         number(row["rotation_degrees"], 1),
         number(row["fixed_ml"], 1),
@@ -92,19 +70,19 @@ def _motion_row(row: dict[str, Any]) -> list[str]:
         number(growth, 0),
         number(row["mean_mm"], 1),
         number(row["p95_mm"], 1),
-    ]
+    )
 
 
-def labels(section: dict[str, Any] | None) -> str:
+def labels(section: dict[str, Any] | None) -> Table | None:
     """Build the table of the label metrics; see `evaluation.report.label_section`."""
     if not section:
-        return ""
+        return None
     guided = "The labels guided the registration, so this is no evaluation." if section["guided"] else ""
     note = f"Before: {section['before']}. {guided}".strip()
-    head = ["label", *(f"{m.caption} {side} {m.unit}".rstrip() for m in LABEL_METRICS for side in ("before", "after"))]
-    rows = [[escape(str(row["label"])), *_label_cells(row)] for row in section["table"]]
-    return table("Label maps", note, head, [*rows, ["mean", *_label_cells(section["mean"])]])
+    head = ("label", *(f"{m.caption} {side} {m.unit}".rstrip() for m in LABEL_METRICS for side in ("before", "after")))
+    rows = [(str(row["label"]), *_label_cells(row)) for row in section["table"]]
+    return Table("Label maps", note, head, (*rows, ("mean", *_label_cells(section["mean"]))))
 
 
-def _label_cells(row: dict[str, Any]) -> list[str]:
-    return [number(row.get(side), metric.digits) for metric in LABEL_METRICS for side in metric.sides]
+def _label_cells(row: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(number(row.get(side), metric.digits) for metric in LABEL_METRICS for side in metric.sides)

@@ -1,17 +1,29 @@
-"""The frame of a registration's page: HTML with its style, for the screen and for A4 paper. Only text, no code."""
+"""The frame of a registration's page: HTML with its style, for the screen and for A4 paper; and the page's colours."""
 
 from string import Template
+
+COLOURS = {
+    "ink": "#1d232b",
+    "soft": "#5a6572",
+    "line": "#dfe3e8",
+    "box": "#f8f9fa",
+    "ok": "#2f7d4f",
+    "doubtful": "#a86a00",
+    "failed": "#b3372f",
+    "astray": "#b3372f",
+    "not-compared": "#8b949e",
+}
+"""By what they are for; also the kinds of marks."""
 
 PAGE = Template("""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="generator" content="pddnet $version">
+<meta name="generator" content="$generator">
 <title>$title</title>
 <style>
-:root { --ink: #1d232b; --soft: #5a6572; --line: #dfe3e8; --paper: #fff;
-  --ok: #2f7d4f; --doubtful: #a86a00; --bad: #b3372f; }
+:root { --paper: #fff; $colours }
 * { box-sizing: border-box; }
 body { margin: 0; background: #f3f4f6; color: var(--ink);
   font: 15px/1.5 "Inter", "Segoe UI", "Helvetica Neue", Helvetica, Arial, "Liberation Sans", sans-serif; }
@@ -23,11 +35,11 @@ h1 { margin: 0; font-size: 26px; font-weight: 600; letter-spacing: -.01em; }
 h2 { margin: 36px 0 10px; font-size: 17px; font-weight: 600; }
 p { margin: 6px 0; }
 .soft, figcaption, .note { color: var(--soft); font-size: 13px; }
-.verdict { margin: 24px 0 0; padding: 14px 18px; border-left: 5px solid var(--mark); background: #f8f9fa; }
+.verdict { margin: 24px 0 0; padding: 14px 18px; border-left: 5px solid var(--mark); background: var(--box); }
 .verdict strong { font-size: 18px; color: var(--mark); }
 .verdict ul { margin: 6px 0 0; padding-left: 20px; }
-.ok { --mark: var(--ok); } .doubtful { --mark: var(--doubtful); } .failed, .astray { --mark: var(--bad); }
-.not-compared { --mark: #8b949e; }
+.ok { --mark: var(--ok); } .doubtful { --mark: var(--doubtful); } .failed { --mark: var(--failed); }
+.astray { --mark: var(--astray); } .not-compared { --mark: var(--not-compared); }
 .figures { display: flex; flex-wrap: wrap; margin: 20px 0 0; border: 1px solid var(--line); padding: 0;
   list-style: none; }
 .figures li { flex: 1 1 100px; padding: 10px 14px; box-shadow: -1px 0 var(--line); }

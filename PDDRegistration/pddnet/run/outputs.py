@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ..core.field import DisplacementField
 from ..core.image import Image
 from ..core.linear import LinearTransform
-from ..io.atomic_outputs import IMAGES, OBJECTS, PAGES, REPORTS, TABLES, TRANSFORMS, OutputFiles
+from ..io.atomic_outputs import IMAGES, OBJECTS, PAGES, PAPERS, REPORTS, TABLES, TRANSFORMS, OutputFiles
 from .registration import FinishedRun
 
 
@@ -161,6 +161,13 @@ PAGE = OutputFile(
     metavar="PAGE.html",
     help="one page with pictures, tables, verdict and settings",
     endings=PAGES,
+)
+PAGE_PDF = OutputFile(
+    key="page_pdf",
+    option="--report-pdf",
+    metavar="PAGE.pdf",
+    help="the same page for paper, A4",
+    endings=PAPERS,
 )
 
 

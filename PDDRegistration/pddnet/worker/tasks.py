@@ -31,7 +31,10 @@ from ..io.landmark_init import affine_transform
 from ..io.validation import check_volume
 from ..io.volumes import fit_labels, fit_mask
 from ..matching.progress import Clock
-from ..page.page import TITLE, html_page
+from ..page.content import Page
+from ..page.html import html_page
+from ..page.page import TITLE, page_of
+from ..page.pdf import pdf_page
 from ..page.pictures import Subject, check_matplotlib, draw
 from ..run import outputs as run_outputs
 from ..run.registration import FinishedRun, RunInputs, check_device
@@ -217,21 +220,39 @@ def page(
     error: Image | None = None,
     spread: Image | None = None,
     title: str = TITLE,
+    pdf: bool = False,
 ) -> dict[str, Any]:
     """Make the page of a registration, see `pddnet.page`, without torch.
 
     Args:
         report: of the registration, as `register` returned it; its "labels" may be filled in.
         error, spread: expected error and uncertainty, mm, where they are known.
+        pdf: whether to make a PDF file, not an HTML file.
 
     Returns:
-        html: the page's text.
+        file: the bytes of the page's file, (N,) uint8.
 
     Raises:
         InputError: matplotlib is missing, or an input cannot be used.
     """
     importlib.invalidate_caches()  # it may have been installed since this process began
     check_matplotlib("the page")
+    progress(0.0, "draw")
+    made = drawn_page(report, fixed, moving, transform, error, spread, title)
+    content = pdf_page(made) if pdf else html_page(made).encode("utf-8")
+    return {"file": np.frombuffer(content, np.uint8)}
+
+
+def drawn_page(
+    report: dict[str, Any],
+    fixed: Image,
+    moving: Image,
+    transform: Transform,
+    error: Image | None = None,
+    spread: Image | None = None,
+    title: str = TITLE,
+) -> Page:
+    """Draw what `page` sets; see there."""
     inputs = _checked(fixed, moving)
     itk = as_transform(transform)
     field = transform if isinstance(transform, DisplacementField) else transform_quality.sampled(itk, fixed.grid)
@@ -239,9 +260,8 @@ def page(
     if preset is not None:
         inputs.bring_to_hu(preset)
     scans = inputs.fixed_hu or inputs.fixed, inputs.moving_hu or inputs.moving
-    progress(0.0, "draw")
     pictures = draw(Subject(*scans, itk, field, error, spread, hu=preset is None or preset.hu))
-    return {"html": html_page(report, pictures, title=title, now=datetime.now())}
+    return page_of(report, pictures, title=title, now=datetime.now())
 
 
 TASKS: dict[str, Callable[..., dict[str, Any]]] = {

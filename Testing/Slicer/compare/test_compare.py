@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from helpers.clicks import click
+from helpers.clicks import MODULE, click
 from helpers.compare_scene import CENTRE, FIXED, MOVING, SHIFT, SIZE, Pair, helpers, load_panel, make_pair, pixel
 
 if TYPE_CHECKING:
@@ -609,6 +609,20 @@ def test_reveal_goes_on_and_off_and_watches_the_views_only_meanwhile(
     assert [cursor.observerTags for cursor in cursors] == [[], [], []]
     panel.show(pair.transform, *pair.nodes[:4])
     assert (button.enabled, button.checked) == (True, False)
+
+
+def test_leaving_the_module_ends_reveal_and_compare_stays(host: Host, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.undo()  # the host's own CompareVolumes
+    widget = host.loadModule(MODULE)
+    pair = make_pair(host)
+    panel = widget._comparePanel
+    panel.show(pair.transform, *pair.nodes[:4])
+    click(panel.ui.revealButton)
+    cursor = panel._session.reveal._cursor
+    assert cursor.observerTags
+    widget.exit()
+    assert cursor.observerTags == []
+    assert (panel.ui.revealButton.checked, panel.ui.compareButton.checked) == (False, True)
 
 
 def test_a_reveal_cursor_that_cannot_end_does_not_hold_the_panel(host: Host, panel, monkeypatch: pytest.MonkeyPatch):

@@ -149,6 +149,86 @@ def test_a_place_outside_of_the_view_comes_into_its_middle(host: Host, linked: A
     )
 
 
+def node(host: Host, view: str) -> Any:
+    return host.layout.sliceWidget(view).mrmlSliceNode()
+
+
+def scale(view: Any) -> float:
+    """mm per pixel."""
+    return view.GetFieldOfView()[0] / view.GetDimensions()[0]
+
+
+def middle(view: Any) -> np.ndarray:
+    """The RAS point in the middle of what a view shows."""
+    import slicer
+
+    columns, rows, _ = view.GetDimensions()
+    return (slicer.util.arrayFromVTKMatrix(view.GetXYToRAS()) @ [columns / 2, rows / 2, 0, 1])[:3]
+
+
+def drag(host: Host, view: str, right: float, up: float, zoom: float = 1.0) -> None:
+    """Pan and zoom as the mouse does, in two steps."""
+    logic, moved = host.layout.sliceWidget(view).sliceLogic(), node(host, view)
+    logic.StartSliceNodeInteraction(moved.XYZOriginFlag | moved.FieldOfViewFlag)
+    for part in (0.25, 0.75):
+        x, y, _z = moved.GetXYZOrigin()
+        moved.SetSliceOrigin(x + part * right, y + part * up, 0)
+        width, height, depth = moved.GetFieldOfView()
+        moved.SetFieldOfView(width * zoom**part, height * zoom**part, depth)
+        moved.UpdateMatrices()
+    logic.EndSliceNodeInteraction()
+
+
+@pytest.mark.parametrize(("leading", "other"), [("Red", "Yellow"), ("Yellow", "Red")])
+def test_the_other_view_takes_zoom_and_pan(host: Host, linked: Any, leading: str, other: str):
+    views = {name: node(host, name) for name in (leading, other)}
+    before = {name: middle(view) for name, view in views.items()}
+    was = scale(views[leading])
+    drag(host, leading, 6.0, -4.0, zoom=0.5)
+    assert scale(views[leading]) == pytest.approx(0.5 * was)
+    assert scale(views[other]) == pytest.approx(scale(views[leading]))
+    moved = {name: middle(view) - before[name] for name, view in views.items()}
+    assert moved[leading] == pytest.approx([-6, -4, 0], abs=1e-6)  # the patient's right is on the left
+    assert moved[other] == pytest.approx(moved[leading], abs=1e-3)  # a shift takes both as far
+
+
+def test_the_pan_is_that_of_the_corresponding_place(host: Host, pair: Pair, panel: Any):
+    """Under a turn by 20 degrees the same place goes another way in the other scan; nothing jumps, nobody answers."""
+    import slicer
+
+    turn = np.eye(4)
+    turn[:3, :3], turn[:3, 3] = TURN.T, 5.0
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "turn")
+    transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(turn))
+    panel.show(transform, pair.fixed, pair.moving)
+    clicks.click(panel.ui.linkedViewsButton)
+    host.processEvents(0.1)
+    red, yellow = node(host, "Red"), node(host, "Yellow")
+    before = middle(red), middle(yellow)
+    events: list[str] = []
+    tags = [view.AddObserver("ModifiedEvent", lambda caller, event: events.append(event)) for view in (red, yellow)]
+    drag(host, "Red", -10.0, 0.0)
+    assert middle(red) - before[0] == pytest.approx([10, 0, 0], abs=1e-6)
+    assert middle(yellow) - before[1] == pytest.approx(TURN @ [10, 0, 0], abs=1e-6)
+    drag(host, "Yellow", 10.0, 0.0)  # back in the other view
+    assert middle(yellow) - before[1] == pytest.approx(TURN @ [10, 0, 0] - [10, 0, 0], abs=1e-6)
+    assert middle(red) - before[0] == pytest.approx([10, 0, 0] - TURN.T @ [10, 0, 0], abs=1e-6)
+    assert len(events) < 40
+    for view, tag in zip((red, yellow), tags, strict=True):
+        view.RemoveObserver(tag)
+
+
+def test_what_no_user_does_moves_one_view_alone(host: Host, linked: Any):
+    red, yellow = node(host, "Red"), node(host, "Yellow")
+    before = scale(yellow), middle(yellow)
+    red.SetXYZOrigin(20, 0, 0)
+    width, height, depth = red.GetFieldOfView()
+    red.SetFieldOfView(width / 2, height / 2, depth)
+    assert (scale(yellow), *middle(yellow)) == pytest.approx((before[0], *before[1]))
+    drag(host, "Red", -3.0, 0.0)
+    assert middle(yellow) - before[1] == pytest.approx([3, 0, 0], abs=1e-3)  # as far as the user moved
+
+
 def test_each_segmentation_is_drawn_beside_its_own_scan(host: Host, pair: Pair, panel: Any):
     clicks.click(panel.ui.linkedViewsButton)
     host.processEvents(0.1)

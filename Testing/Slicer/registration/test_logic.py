@@ -367,7 +367,7 @@ def test_the_module_describes_itself(logic):
     module = slicer.modules.pddregistration
     assert (module.title, module.categories) == ("PDD Registration", ["Registration"])
     assert module.dependencies == [
-        "Markups", "Plots", "Segmentations", "SubjectHierarchy", "Tables", "Transforms", "Volumes",
+        "Markups", "Plots", "Segmentations", "Sequences", "SubjectHierarchy", "Tables", "Transforms", "Volumes",
     ]  # fmt: skip
     assert module.contributors
     assert all(len(name.split()) > 1 for name in module.contributors)

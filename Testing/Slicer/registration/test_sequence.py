@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 from helpers import clicks, moving_body
-from helpers import mrml_geometry as mrml
+from helpers.moving_sequence import InstantWorker, browser_of, show
 from helpers.mrml_geometry import slicer
 from helpers.samples import FIXED
-from pddnet.core.field import DisplacementField
 from pddnet.errors import Cancelled, InputError
 
 if TYPE_CHECKING:
@@ -29,74 +28,25 @@ def browser(running_host: Host, logic: Any) -> Any:
     return browser_of(range(moving_body.COUNT))
 
 
-def browser_of(frames: Any) -> Any:
-    scene = slicer.mrmlScene
-    sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", "CT")
-    sequence.SetIndexName("phase")
-    sequence.SetIndexUnit("%")
-    for frame in frames:
-        image = moving_body.image_of(frame)
-        volume = mrml.add_volume(scene, image.array, image.grid, "frame")
-        sequence.SetDataNodeAtValue(volume, str(10 * frame))
-        scene.RemoveNode(volume)
-    browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "Browser")
-    browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
-    slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
-    show(browser, len(frames) - 1)
-    return browser
-
-
-def show(browser: Any, frame: int) -> None:
-    browser.SetSelectedItemNumber(frame)
-    slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
-
-
 def count() -> int:
     return slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLNode")
-
-
-def _lung(frame: int) -> dict[str, Any]:
-    """A row of the report's motion table."""
-    shift = (moving_body.shift_of(frame) * [-1, -1, 1]).tolist()
-    lengths = dict.fromkeys(("mean_mm", "p95_mm"), float(np.linalg.norm(shift)))
-    volumes = {"fixed_ml": 900.0, "moving_ml": 900.0 + frame}
-    return {"source": "network", "name": "lung", "shift_ras_mm": shift, "rotation_degrees": 1.0, **volumes, **lengths}
-
-
-class InstantWorker:
-    """A stand-in for the worker's client that answers in `waitFor`, and finds the shift of each frame."""
-
-    def __init__(self) -> None:
-        self.requests: list[dict[str, Any]] = []
-        self.waiting: dict[int, Any] = {}
-        self.failed: set[int] = set()
-
-    def submit(self, request: dict, onProgress: Any, onDone: Any, onFailed: Any) -> int:
-        frame = next(n for n in range(moving_body.COUNT) if moving_body.grid_of(n).same_as(request["moving"].grid))
-        self.requests.append({**request, "frame": frame})
-        self.waiting[len(self.requests)] = frame, onProgress, onDone, onFailed
-        return len(self.requests)
-
-    def waitFor(self, number: int) -> None:
-        frame, onProgress, onDone, _ = self.waiting.pop(number)
-        if onProgress is not None:
-            onProgress(0.5, "match")
-        grid = FIXED.isotropic(4.0, 16.0)
-        shift = np.broadcast_to(moving_body.shift_of(frame), (*grid.shape, 3)).astype(np.float32)
-        verdict = {"status": "failed" if frame in self.failed else "ok"}
-        report = {"verdict": verdict, "frame": frame, "motion": [_lung(frame)]}
-        onDone({"field": DisplacementField(shift, grid), "matrix": None, "report": report})
-
-    def cancel(self, number: int) -> None:
-        from PDDRegistrationLib.worker.failure import cancelled
-
-        self.waiting.pop(number)[3](cancelled())
 
 
 def started(worker: Any, browser: Any, *calls: Any, **options: Any) -> Any:
     from PDDRegistrationLib.registration.sequence_job import SequenceJob, SequenceSelection
 
     return SequenceJob(worker, SequenceSelection(browser, moving_body.REFERENCE, **options), *calls)
+
+
+def flat_browser() -> Any:
+    """The middle slice of every frame."""
+    browser = browser_of(range(moving_body.COUNT))
+    sequence = browser.GetMasterSequenceNode()
+    for number in range(moving_body.COUNT):
+        middle = slicer.util.arrayFromVolume(sequence.GetNthDataNode(number))[10:11].copy()
+        slicer.util.updateVolumeFromArray(sequence.GetNthDataNode(number), middle)
+    show(browser, 0)
+    return browser
 
 
 def check_playback(result: Any, browser: Any, tolerance: float) -> None:
@@ -188,6 +138,10 @@ def test_what_is_no_sequence_of_volumes_is_one_sentence(browser, logic) -> None:
         logic.registerSequence(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "Empty"), 0)
     with pytest.raises(InputError, match="the sequence has 1 frames"):
         logic.registerSequence(browser_of(range(1)), 0)
+    with pytest.raises(
+        InputError, match=r"CT: its frames are single slices \(2-D \+ t\); only sequences of 3-D volumes"
+    ):
+        logic.registerSequence(flat_browser(), 0)
     parent = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "Table")
     browser.GetProxyNode(browser.GetMasterSequenceNode()).SetAndObserveTransformNodeID(parent.GetID())
     with pytest.raises(InputError, match="lies under Table"):

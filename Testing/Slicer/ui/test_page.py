@@ -59,6 +59,16 @@ def test_the_page_shows_the_result_and_no_name(registered: runs.Bench, tmp_path:
     assert runs.fingerprint(registered.nodes["movingVolume"]) == before
 
 
+def test_the_page_for_paper(registered: runs.Bench, tmp_path: Path, monkeypatch) -> None:
+    path = tmp_path / "Größe.PDF"
+    save(registered, path, monkeypatch)
+    assert registered.status == f"The page is written: {path}"
+    page = path.read_bytes()
+    assert page.startswith(b"%PDF-")
+    assert page.count(b"/Subtype /Image") == 2
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+
+
 def test_a_page_that_cannot_be_written_says_why(registered: runs.Bench, tmp_path: Path, monkeypatch) -> None:
     save(registered, tmp_path / "missing" / "page.html", monkeypatch)
     assert "the page cannot be written" in registered.status

@@ -94,6 +94,24 @@ def test_it_lists_the_worst_first_and_says_why(widget: Any, table: Any) -> None:
     assert "Structures: left kidney astray by 3 cm; colon doubtful; 1 of 3 ok" in widget.ui.verdictLabel.text
 
 
+def test_in_a_narrow_panel_the_names_give_way_and_nothing_scrolls_sideways(widget: Any, table: Any) -> None:
+    import qt
+
+    choose(widget, reported())
+    known = table.width
+    try:
+        for width in (300, 420, 600):
+            table.resize(width, table.height)
+            slicer.app.processEvents()
+            columns = [table.columnWidth(column) for column in range(5)]
+            assert sum(columns) <= table.viewport().width
+            assert columns[1:] >= [table.sizeHintForColumn(column) for column in range(1, 5)]
+            assert columns[0] > 20
+        assert table.horizontalScrollBarPolicy == qt.Qt.ScrollBarAlwaysOff
+    finally:
+        table.resize(known, table.height)
+
+
 def test_it_is_hidden_where_no_network_was_used(widget: Any, table: Any) -> None:
     for report in (REPORT, reported(structures=None)):  # a report of an earlier version, and one of the preset mind
         choose(widget, reported())

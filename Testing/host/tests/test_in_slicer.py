@@ -23,7 +23,16 @@ host.closeApplication()
 host.close()
 """
 STEPS = (
-    *("versions", "sample_by_name", "reveal", "save_during_before", "measure_and_plot", "delete_selected"),
+    *(
+        "versions",
+        "sample_by_name",
+        "save_page",
+        "reveal",
+        "linked_views",
+        "save_during_before",
+        "measure_and_plot",
+        "delete_selected",
+    ),
     *("register_this", "reload", "quit_side_by_side"),
 )
 
@@ -54,7 +63,16 @@ def test_each_step_passes(outcome: dict[str, Any], step: str) -> None:
 @pytest.mark.slow
 def test_it_writes_pictures_and_sees_the_end(outcome: dict[str, Any]) -> None:
     assert set(outcome["steps"]) == set(STEPS)
-    assert {"sample.png", "before.png", "plot.png", "deleted.png", "side by side.png"} <= set(outcome["pictures"])
+    assert {
+        "sample.png",
+        "linked.png",
+        "linked zoom.png",
+        "align here.png",
+        "before.png",
+        "plot.png",
+        "deleted.png",
+        "side by side.png",
+    } <= set(outcome["pictures"])
     assert all((outcome["folder"] / name).stat().st_size > 10_000 for name in outcome["pictures"])
     assert outcome["quit"] == "begun"
     organs = outcome["steps"]["measure_and_plot"]["facts"]["names"]

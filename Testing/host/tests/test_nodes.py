@@ -79,8 +79,9 @@ def test_without_none_the_first_node_is_chosen(scene, selector):
 def test_subclasses_hidden_nodes_and_attributes_are_filtered(scene, selector):
     volume, labels = scene.AddNewNodeByClass(SCALAR, "a"), scene.AddNewNodeByClass(LABELS, "b")
     hidden = scene.AddNewNodeByClass(SCALAR, "c")
+    scene.StartState(scene.BatchProcessState)  # an end without a beginning would unlink the slice views for good
     hidden.SetHideFromEditors(True)
-    scene.InvokeEvent(scene.EndBatchProcessEvent)
+    scene.EndState(scene.BatchProcessState)
     assert selector.nodes() == (volume, labels)
     selector.showChildNodeTypes = False
     assert selector.nodes() == (volume,)

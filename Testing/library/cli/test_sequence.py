@@ -209,6 +209,26 @@ def test_wrong_arguments_are_one_sentence(tmp_path: Path, calls: list[dict], cap
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("in_one_file", [False, True])
+def test_single_slices_over_time_are_refused_in_one_sentence(tmp_path: Path, capsys, in_one_file: bool) -> None:
+    """2-D + t."""
+    slices = np.random.default_rng(0).integers(-900, 900, (3, 1, 40, 40)).astype(np.int16)
+    paths = [tmp_path / f"{n}.nii.gz" for n in range(3)]
+    for path, voxels in zip(paths, slices, strict=True):
+        sitk.WriteImage(sitk.GetImageFromArray(voxels), str(path))
+    if in_one_file:
+        paths = [tmp_path / "cine.nii.gz"]
+        sitk.WriteImage(sitk.JoinSeries([sitk.GetImageFromArray(voxels) for voxels in slices]), str(paths[0]))
+    names = [str(path) for path in paths]
+    assert (
+        main(["sequence", "--frames", *names, "--reference", "0", "--out", str(tmp_path / "out"), "--preset", "mind"])
+        == 2
+    )
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert "this is a single slice" in told
+    assert "give a 3-D scan" in told
+
+
 def test_one_frame_is_no_sequence(tmp_path: Path, capsys) -> None:
     frames = write_frames(tmp_path, 1)
     assert main(["sequence", "--frames", *frames, "--reference", "0", "--out", str(tmp_path / "out")]) == 2

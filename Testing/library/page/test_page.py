@@ -7,26 +7,21 @@ from datetime import datetime
 from html.parser import HTMLParser
 from typing import Any
 
-import numpy as np
 import pytest
 
-from helpers import samples
-from pddnet.core.structures import Motion
-from pddnet.evaluation import report
-from pddnet.evaluation.metrics import LABEL_METRICS
-from pddnet.evaluation.motion import motion_table
-from pddnet.page.page import html_page
+from helpers.page_content import summary
+from pddnet.page import html
+from pddnet.page.page import page_of
 from pddnet.page.pictures import Picture
 from pddnet.page.tables import MINUS
 
 NOW = datetime(2026, 3, 4, 15, 6)
 PICTURES = [Picture(("one", "two"), "Fat & water, 1 < 2", b"\x89PNG one"), Picture(("three",), "Third", b"\x89PNG two")]
-INPUTS = {
-    "fixed": "/data/Muster^Erika/ct",
-    "fixed_labels": "/data/Muster^Erika/ct/organs.nii.gz",
-    "moving": "/data/b.nrrd",
-}
 VOID = {"meta", "img"}
+
+
+def html_page(report: dict[str, Any], shown: list[Picture], **how: Any) -> str:
+    return html.html_page(page_of(report, shown, **how))
 
 
 class Reader(HTMLParser):
@@ -59,22 +54,6 @@ class Reader(HTMLParser):
             self.rows[-1][-1] += data
         if "style" not in self.open:
             self.text += data
-
-
-def summary(status: str = "doubtful") -> dict[str, Any]:
-    """A report as the command makes it, of a stand-in for the registration."""
-    fixed, moving = samples.ramp(samples.FIXED), samples.ramp(samples.MOVING)
-    result = samples.fake_register(status)(fixed, moving)
-    row = {"label": 6} | {side: 0.5 for metric in LABEL_METRICS for side in metric.sides}
-    motion = Motion((4.0, 5.0, 6.0), (1.0, -2.25, 3.0), None, 10.0, 8.0, 4.0, 5.0)
-    made = report.registration_report(
-        result, fixed, moving.grid, np.ones(result.field.grid.shape), seconds={"total": 12.0},
-        warnings=[f"{INPUTS['fixed_labels']}: the label map is empty"], labels=report.label_section([row], guided=True),
-        motion=motion_table({6: motion}, result.structures),
-        settings={"start": "alignment", "masks": ["fixed"], "guided": True, "stages": []},
-        weights={"semantic.npz": "602d" * 16}, inputs=INPUTS, outputs={"transform": "/out/Muster.h5"},
-    )  # fmt: skip
-    return report.plain(made)
 
 
 def test_the_page_is_one_file_with_all_pictures() -> None:

@@ -114,6 +114,9 @@ def test_the_worker_makes_the_page_of_any_transform() -> None:
     answer = tasks.page(
         lambda _, stage: stages.append(stage), report=told, fixed=fixed, moving=moving, transform=matrix, title="A & B"
     )
-    assert "<h1>A &amp; B</h1>" in answer["html"]
-    assert "Expected error (mm)" not in answer["html"]
+    page = answer["file"].tobytes().decode("utf-8")
+    assert "<h1>A &amp; B</h1>" in page
+    assert "Expected error (mm)" not in page
     assert stages == ["draw"]
+    answer = tasks.page(lambda *_: None, report=told, fixed=fixed, moving=moving, transform=matrix, pdf=True)
+    assert answer["file"].tobytes().startswith(b"%PDF-")
