@@ -30,6 +30,7 @@ from .matching.orientation import (
     find_mirrored,
     find_orientation,
     is_in_doubt,
+    mirrored_gain,
     sure_ml,
 )
 from .matching.progress import Ticker
@@ -197,7 +198,7 @@ def _orientations(
         if given or scan.named is None or not is_in_doubt(scan.named):
             return AS_STATED
         as_stated_ml = scan.named.sure_ml if mask is None else named_ml_of(image)  # a mask hides what is named
-        return find(image, as_stated_ml, named_ml_of)
+        return find(image, as_stated_ml, named_ml_of, mirrored_gain(scan.named))
 
     fixed, moving = features.scans
     return found(job.fixed, fixed, job.fixed_mask), found(job.moving, moving, job.moving_mask)

@@ -10,9 +10,11 @@ from ..features.label_table import LEVELS, NUMBER, PAIRED
 LEFT, RIGHT = 64, 128  # added to the number of a structure on that side of the patient
 SIDES = {LEFT: "left", RIGHT: "right"}
 LEAST_SPINE_VOXELS = 100  # of all vertebrae and the sacrum; with fewer, there are no sides
+LEAST_HEART_ML = 200.0
 SECTION_MM = 20.0  # height over which the middle of the spine is averaged
 
 _SPINE = np.array([NUMBER[name] for name in (*(f"vertebra_{level}" for level in LEVELS), "sacrum")])
+_HEART = np.array([NUMBER["heart"]])
 _PAIRED = np.array([NUMBER[name] for name in PAIRED])
 
 
@@ -25,6 +27,37 @@ def with_sides(numbers: Image) -> Image | None:
     Args:
         numbers: (D, H, W) uint8, numbers of the common label table.
     """
+    middle = _middle(numbers)
+    if middle is None:
+        return None
+    place, points = _points(numbers, _PAIRED)
+    left = points[:, 0] > np.interp(points[:, 2], *middle)
+    sided = numbers.array.copy()
+    sided.reshape(-1)[place] += np.where(left, LEFT, RIGHT).astype(np.uint8)
+    return Image(sided, numbers.grid)
+
+
+def heart_lies_right(numbers: Image) -> bool:
+    """Return whether the centroid of the heart lies on the right of the spine; False where either is hardly in view.
+
+    Args:
+        numbers: (D, H, W) uint8, numbers of the common label table.
+    """
+    heart, middle = _points(numbers, _HEART)[1], _middle(numbers)
+    volume_ml = len(heart) * float(np.prod(numbers.grid.spacing)) / 1000.0
+    if middle is None or volume_ml < LEAST_HEART_ML:
+        return False
+    return float((heart[:, 0] - np.interp(heart[:, 2], *middle)).mean()) < 0
+
+
+def name_of(sided: int, names: tuple[str, ...]) -> str:
+    """Return the name for people of a number with its side: 'left kidney', 'vertebra L1'."""
+    side = SIDES.get(sided & (LEFT | RIGHT), "")
+    return f"{side} {names[sided % LEFT]}".strip().replace("_", " ")
+
+
+def _middle(numbers: Image) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return heights z, ascending, and the x of the middle of the spine there, LPS mm; None without enough of it."""
     spine = _points(numbers, _SPINE)[1]
     if len(spine) < LEAST_SPINE_VOXELS:
         return None
@@ -33,17 +66,7 @@ def with_sides(numbers: Image) -> Image | None:
     count = np.bincount(section)
     seen = count > 0
     x, z = (np.bincount(section, spine[:, axis])[seen] / count[seen] for axis in (0, 2))
-    place, points = _points(numbers, _PAIRED)
-    left = points[:, 0] > np.interp(points[:, 2], z, x)
-    sided = numbers.array.copy()
-    sided.reshape(-1)[place] += np.where(left, LEFT, RIGHT).astype(np.uint8)
-    return Image(sided, numbers.grid)
-
-
-def name_of(sided: int, names: tuple[str, ...]) -> str:
-    """Return the name for people of a number with its side: 'left kidney', 'vertebra L1'."""
-    side = SIDES.get(sided & (LEFT | RIGHT), "")
-    return f"{side} {names[sided % LEFT]}".strip().replace("_", " ")
+    return z, x
 
 
 def _points(numbers: Image, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
