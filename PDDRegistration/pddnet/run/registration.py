@@ -14,6 +14,7 @@ from ..core.field import DisplacementField
 from ..core.image import Image
 from ..core.intensity import AS_HU, AUTO, check_intensity, to_hu
 from ..core.linear import DEFORMABLE
+from ..core.memo import Memo
 from ..core.presets import Preset
 from ..core.result import Progress, Registration
 from ..evaluation import report
@@ -165,6 +166,7 @@ def register(
     progress: Progress,
     device: str = "auto",
     weights: Path | None = None,
+    kept: Memo | None = None,
 ) -> FinishedRun:
     """Run `pipeline.register` and add its stages to the clock.
 
@@ -189,6 +191,7 @@ def register(
         device=device,
         weights=weights,
         progress=progress,
+        kept=kept,
     )
     clock.add(registration.seconds)
     return FinishedRun(registration, inputs, preset, weights)
