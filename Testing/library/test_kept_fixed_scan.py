@@ -1,4 +1,4 @@
-"""Runs that share a memo compute what belongs to the fixed scan once, and find what they find without it, bit by bit."""
+"""Runs that share a memo compute what belongs to the fixed scan once, and find the same as without it, bit by bit."""
 
 from __future__ import annotations
 

@@ -33,6 +33,7 @@ REPORTS = (".json",)
 TABLES = (".csv",)
 PAGES = (".html", ".htm")
 OBJECTS = (".dcm",)
+PICTURES = (".png",)
 _HOST = zlib.crc32(socket.gethostname().encode())
 _STALE = re.compile(r"^\.pddnet-([0-9a-f]+)-(\d+)-")
 _DAY_SECONDS = 86400.0

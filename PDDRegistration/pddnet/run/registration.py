@@ -46,18 +46,23 @@ class RunInputs:
     moving_hu: Image | None = None
 
     def bring_to_hu(
-        self, preset: Preset, intensity: str = AUTO, names: tuple[str, str] = ("fixed volume", "moving volume")
-    ) -> None:
+        self, preset: Preset, intensity: str = AUTO, names: tuple[str, str] = ("fixed volume", "moving volume"),
+        kept: Memo | None = None,
+    ) -> None:  # fmt: skip
         """Decide whether both scans are CTs in HU, if the preset is for CT, and note warnings.
 
         intensity: see `core.intensity.to_hu`. names: how the user knows the scans.
+        kept: what earlier runs found of the same fixed scan.
 
         Raises:
             InputError: a scan is not in HU, and it is not certain how to repair it.
         """
         check_intensity(intensity)
         if preset.hu:
-            self.fixed_hu, warnings = to_hu(self.fixed, names[0], intensity)
+            fixed, kept = self.fixed, kept or Memo()
+            self.fixed_hu, warnings = kept(
+                "fixed in HU", (fixed,), (names[0], intensity), lambda: to_hu(fixed, names[0], intensity)
+            )
             self.moving_hu, more = to_hu(self.moving, names[1], intensity)
             self.warnings = self.warnings + warnings + more
 
