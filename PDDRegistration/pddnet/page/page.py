@@ -15,7 +15,7 @@ from ..core.presets import PRESETS
 from ..core.structures import OK
 from . import tables
 from .pictures import Picture
-from .template import PAGE
+from .template import PAGE, STYLE
 
 TITLE = "Registration report"
 _MEANINGS = {
@@ -54,6 +54,7 @@ def html_page(
         tables.definitions("Made with", _versions(report)),
     ]
     return PAGE.substitute(
+        style=STYLE,
         title=escape(title),
         version=escape(__version__),
         date=f"{now.day} {now:%B %Y, %H:%M}",

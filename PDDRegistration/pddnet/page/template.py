@@ -1,16 +1,8 @@
-"""The frame of a registration's page: HTML with its style, for the screen and for A4 paper. Only text, no code."""
+"""The frame of a registration's page, and the style of all pages, for screen and A4 paper. Only text, no code."""
 
 from string import Template
 
-PAGE = Template("""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="generator" content="pddnet $version">
-<title>$title</title>
-<style>
-:root { --ink: #1d232b; --soft: #5a6572; --line: #dfe3e8; --paper: #fff;
+STYLE = """:root { --ink: #1d232b; --soft: #5a6572; --line: #dfe3e8; --paper: #fff;
   --ok: #2f7d4f; --doubtful: #a86a00; --bad: #b3372f; }
 * { box-sizing: border-box; }
 body { margin: 0; background: #f3f4f6; color: var(--ink);
@@ -63,7 +55,17 @@ footer { margin-top: 36px; padding-top: 10px; border-top: 1px solid var(--line);
   thead { display: table-header-group; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 }
-</style>
+"""
+
+PAGE = Template("""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="generator" content="pddnet $version">
+<title>$title</title>
+<style>
+$style</style>
 </head>
 <body>
 <main>
