@@ -14,7 +14,9 @@ from __future__ import annotations
 import errno
 import json
 import os
+import queue
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -29,13 +31,22 @@ _HELD: list[bytes] = []
 def main() -> None:
     """Serve until standard input closes."""
     print(json.dumps({"hello": {"pid": os.getpid()}}), flush=True)
-    for line in sys.stdin:
-        request = json.loads(line)
+    requests: queue.Queue[str] = queue.Queue()
+    threading.Thread(target=listen, args=(requests,), daemon=True).start()
+    while True:
+        request = json.loads(requests.get())
         try:
             answer = {"done": register(request["arguments"])}
         except (OSError, ValueError) as error:
             answer = {"failed": {"kind": "input", "message": str(error)}}
         print(json.dumps({"id": request["id"], **answer}), flush=True)
+
+
+def listen(requests: queue.Queue[str]) -> None:
+    """Take requests, and end at once when standard input closes, as our own worker does."""
+    for line in sys.stdin:
+        requests.put(line)
+    os._exit(0)
 
 
 def register(arguments: list[str]) -> dict[str, Any]:

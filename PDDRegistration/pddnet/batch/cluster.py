@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 USUAL_BYTES = 3e9  # what a registration of two CTs takes
 CONNECT_SECONDS = 30
+_LOST = "the connection to the Dask scheduler was lost"
 _NEEDED = ("dask", "distributed", "jinja2")
 
 
@@ -100,11 +101,14 @@ def run_tasks(
 
 def _result(future: Any) -> dict[str, Any] | str:
     if future.status == "finished":
-        result: dict[str, Any] = future.result()
+        try:
+            result: dict[str, Any] = future.result()
+        except Exception:  # of many kinds, by where it was lost; the files of the pair tell more
+            return _LOST
         return result
     if future.status == "error":
         error = future.exception()
         if type(error).__name__ == "KilledWorker":
             return "the Dask workers that had it ended one after the other"
         return f"the Dask worker failed ({type(error).__name__}: {error})"
-    return "the connection to the Dask scheduler was lost"
+    return _LOST

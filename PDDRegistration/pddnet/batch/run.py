@@ -43,12 +43,12 @@ class Batch:
             raise InputError(f"{self.out}: the folder cannot be made ({error.strerror}); choose another one") from None
 
     def resume(self) -> int:
-        """Take over the pairs that an earlier run left whole, as far as that shows at once; return how many."""
-        for job in self.jobs:
+        """Take over the pairs that are whole without our knowing, as far as that shows at once; return how many are."""
+        for job in self.missing:
             found = whole(job, at_once=True)
             if found is not None:
                 self.outcomes[job.id] = Outcome(job.id, found, kept=True)
-        return len(self.outcomes)
+        return self.done
 
     def share_cores(self, threads: int) -> None:
         """Let every registration use that many cores; 0: as the environment of the workers says."""

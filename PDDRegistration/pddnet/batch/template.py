@@ -8,7 +8,7 @@ PAGE = """<!DOCTYPE html>
 <meta name="generator" content="pddnet {{ version }}">
 <title>Summary of a batch</title>
 <style>
-{{ style }}
+{{ style | safe }}
 main { max-width: 1320px; padding: 40px 40px 32px; }
 .not-done { --mark: #6b3fa0; }
 .filter { position: absolute; opacity: 0; pointer-events: none; }
@@ -22,12 +22,13 @@ main { max-width: 1320px; padding: 40px 40px 32px; }
 #show-{{ kind }}:checked ~ .choices [for=show-{{ kind }}],
 {% endfor %}
 #show-all:checked ~ .choices [for=show-all] { border-color: var(--ink); background: var(--ink); color: var(--paper); }
-.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(360px, 1fr)); gap: 16px; }
+.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(360px, 100%), 1fr)); gap: 16px; }
 .card { border: 1px solid var(--line); border-top: 4px solid var(--mark); background: var(--paper);
   display: flex; flex-direction: column; break-inside: avoid; content-visibility: auto;
   contain-intrinsic-size: auto 300px; }
 .card img, .card .none { display: block; width: 100%; height: 172px; object-fit: contain; background: #000; }
-.card .none { display: flex; align-items: center; justify-content: center; color: #8b949e; font-size: 13px; }
+.card .none { display: flex; align-items: center; justify-content: center; color: var(--soft); background: #f0f2f4;
+  font-size: 13px; }
 .card .told { padding: 10px 14px 12px; display: flex; flex-direction: column; flex: 1; gap: 4px; }
 .card h2 { margin: 0; font-size: 15px; display: flex; justify-content: space-between; gap: 12px;
   align-items: baseline; overflow-wrap: anywhere; }

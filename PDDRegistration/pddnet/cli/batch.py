@@ -92,6 +92,7 @@ def _run(batch: Batch, args: argparse.Namespace, console: Console) -> bool:
             batch.run(client, _Teller(batch, console))
     finally:
         console.clear()
+        batch.resume()  # what was finished when nobody listened any more
         written = _summarise(batch, console)
     return written
 
