@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 USUAL_BYTES = 3e9  # what a registration of two CTs takes
 CONNECT_SECONDS = 30
+AT_ONCE = 500  # tasks in one message to the scheduler
 _LOST = "the connection to the Dask scheduler was lost"
 _NEEDED = ("dask", "distributed", "jinja2")
 
@@ -54,6 +55,7 @@ def local_cluster(workers: int, resources: dict[str, float] | None = None) -> It
 
     # Each worker is a process that only waits for the process that registers: its memory says nothing.
     options: dict[str, Any] = {"n_workers": workers, "threads_per_worker": 1, "memory_limit": None}
+    options["preload"] = ["pddnet.batch.worker_start"]
     options |= {"resources": resources} if resources else {}
     with (
         dask.config.set({"distributed.worker.use-file-locking": False}),
@@ -80,6 +82,11 @@ def running_cluster(address: str) -> Iterator[Client]:
         yield client
 
 
+def has_workers(client: Client) -> bool:
+    """Tell whether a cluster has any worker yet; those of a queue come when it is their turn."""
+    return bool(client.scheduler_info()["workers"])
+
+
 def run_tasks(
     client: Client,
     function: Callable[[dict[str, Any]], dict[str, Any]],
@@ -92,7 +99,7 @@ def run_tasks(
     """
     from distributed import as_completed
 
-    futures = client.map(function, arguments, pure=False, retries=0, resources=resources)
+    futures = client.map(function, arguments, pure=False, retries=0, resources=resources, batch_size=AT_ONCE)
     numbers = {future.key: number for number, future in enumerate(futures)}
     for future in as_completed(futures):
         yield numbers[future.key], _result(future)

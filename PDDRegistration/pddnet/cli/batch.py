@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from .. import __version__
 from ..batch import pairs as batch_pairs
-from ..batch.cluster import check_installed, cores, local_cluster, running_cluster, size_of
+from ..batch.cluster import check_installed, cores, has_workers, local_cluster, running_cluster, size_of
 from ..batch.jobs import Job, Outputs, arguments_of, outputs_of
 from ..batch.pairs import Pair
 from ..batch.records import Outcome
@@ -89,6 +89,8 @@ def _run(batch: Batch, args: argparse.Namespace, console: Console) -> bool:
     console(0.0, "start")
     try:
         with _cluster(batch, args) as client:
+            if not has_workers(client):
+                console.line(f"{args.scheduler}: no Dask worker is there yet; waiting for one")
             batch.run(client, _Teller(batch, console))
     finally:
         console.clear()

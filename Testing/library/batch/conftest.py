@@ -15,6 +15,7 @@ from pddnet.batch import task
 def client() -> Iterator[Client]:
     """Two workers, which are threads."""
     options = {"processes": False, "n_workers": 2, "threads_per_worker": 1, "silence_logs": logging.CRITICAL}
+    options["resources"] = {"SLOT": 1}
     with LocalCluster(dashboard_address=":0", **options) as cluster, Client(cluster) as client:
         yield client
     task.POOL.end()

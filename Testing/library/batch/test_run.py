@@ -12,6 +12,7 @@ import pytest
 from distributed import Client
 
 from helpers import batches
+from pddnet.batch import cluster
 from pddnet.batch.claim import claimed
 from pddnet.batch.records import Outcome
 from pddnet.batch.run import Batch
@@ -125,3 +126,22 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(InputError, match="the folder cannot be made"):
         Batch(tmp_path / "file" / "out", []).make_folder()
+
+
+def test_a_pair_runs_where_the_resources_are(client: Client, tmp_path: Path) -> None:
+    batch = batches.make_batch(tmp_path, {name: {} for name in "abc"})
+    batch.resources = {"SLOT": 1.0}
+    assert set(_run(batch, client).values()) == {"ok"}
+
+
+def test_many_tasks_come_back_with_their_numbers(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "AT_ONCE", 7)
+
+    def doubled(job: dict[str, int]) -> dict[str, int]:
+        if job["n"] == 5:
+            raise KeyError("five")
+        return {"n": 2 * job["n"]}
+
+    found = dict(cluster.run_tasks(client, doubled, [{"n": n} for n in range(40)]))
+    assert found.pop(5) == "the Dask worker failed (KeyError: 'five')"
+    assert found == {n: {"n": 2 * n} for n in range(40) if n != 5}
