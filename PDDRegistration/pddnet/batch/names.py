@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from .pairs import Pair, stem
+from .pairs import SCANS, Pair, short_names
 
 REPORT = "report.json"
 PREVIEW = "preview.png"
@@ -39,5 +39,6 @@ def warped_labels_name(pair: Pair) -> str:
 
 def labels(pair: Pair) -> tuple[str, str]:
     """Return short names of the fixed and the moving scan, of letters and digits only as BIDS wants them."""
-    fixed, moving = (re.sub(r"[^A-Za-z0-9]", "", stem(pair.files[side]))[-_LONGEST:] for side in ("fixed", "moving"))
+    names = short_names([pair.files[side] for side in SCANS])
+    fixed, moving = (re.sub(r"[^A-Za-z0-9]", "", name)[-_LONGEST:] for name in names)
     return (fixed, moving) if fixed and moving and fixed != moving else ("fixed", "moving")

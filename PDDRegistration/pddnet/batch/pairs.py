@@ -110,9 +110,9 @@ def named(pairs: Sequence[Pair], given: Iterable[str] = ()) -> list[Pair]:
         InputError: a given name is no name of a folder, or is given twice.
     """
     names = list(given) or [""] * len(pairs)
-    chosen = _short_names([pair.files["moving"] for pair in pairs])
+    chosen = short_names([pair.files["moving"] for pair in pairs])
     if len(set(map(str.lower, chosen))) < len(chosen):  # a moving scan that is registered to several
-        fixed = _short_names([pair.files["fixed"] for pair in pairs])
+        fixed = short_names([pair.files["fixed"] for pair in pairs])
         chosen = [f"{moving}_to_{base}" for moving, base in zip(chosen, fixed, strict=True)]
     names = [name or other for name, other in zip(names, chosen, strict=True)]
     taken: set[str] = set()
@@ -139,8 +139,8 @@ def _is_same(path: str | Path, other: str | Path) -> bool:
     return os.path.realpath(path) == os.path.realpath(other)
 
 
-def _short_names(paths: Sequence[str]) -> list[str]:
-    """Name scans by their files, with as many of their folders before as it takes to tell them apart."""
+def short_names(paths: Sequence[str]) -> list[str]:
+    """Name scans by their files, in letters, digits and . _ - only, with as many of their folders before as it takes to tell them apart."""
     different = len({path.lower() for path in paths})
     names: list[str] = []
     for depth in range(1, max((len(Path(path).parts) for path in paths), default=1) + 1):

@@ -100,8 +100,10 @@ def test_the_files_are_named_as_bids_names_derivatives() -> None:
     assert names.transform_name(pair) == "from-sub01ses2ct_to-sub01ses1ct_mode-image_xfm.h5"
     assert names.sidecar_name(pair) == "from-sub01ses2ct_to-sub01ses1ct_mode-image_xfm.json"
     same = Pair("x", {"fixed": "/d/1/ct.nii.gz", "moving": "/d/2/ct.nii.gz"}, {})
-    assert names.transform_name(same) == "from-moving_to-fixed_mode-image_xfm.h5"
-    assert names.warped_name(same) == "desc-moving_space-fixed_ct.nii.gz"
+    assert names.transform_name(same) == "from-2ct_to-1ct_mode-image_xfm.h5"
+    assert names.warped_name(same) == "desc-2ct_space-1ct_ct.nii.gz"
+    alike = Pair("x", {"fixed": "/d/a-b.nii", "moving": "/d/a_b.nii"}, {})
+    assert names.transform_name(alike) == "from-moving_to-fixed_mode-image_xfm.h5"
 
 
 @pytest.mark.parametrize(
