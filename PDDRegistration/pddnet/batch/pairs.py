@@ -140,7 +140,10 @@ def _is_same(path: str | Path, other: str | Path) -> bool:
 
 
 def short_names(paths: Sequence[str]) -> list[str]:
-    """Name scans by their files, in letters, digits and . _ - only, with as many of their folders before as it takes to tell them apart."""
+    """Name scans by their files, with as many of their folders before as it takes to tell them apart.
+
+    Names have letters, digits and . _ - only.
+    """
     different = len({path.lower() for path in paths})
     names: list[str] = []
     for depth in range(1, max((len(Path(path).parts) for path in paths), default=1) + 1):
