@@ -22,7 +22,7 @@ def test_three_patients_are_registered_to_the_first(tmp_path: Path, monkeypatch:
         return real(arguments) if arguments[0] == "phantom" else 3
 
     monkeypatch.setattr(command, "main", main)
-    monkeypatch.setattr(sys, "argv", ["batch", "--out", str(tmp_path / "demo"), "--spacing", "12"])
+    monkeypatch.setattr(sys, "argv", ["batch", "--out", str(tmp_path / "demo"), "--spacing", "10"])
     assert batch.main() == 3
     assert asked[1][:2] == ["batch", str(tmp_path / "demo" / "pairs.csv")]
     with (tmp_path / "demo" / "pairs.csv").open(encoding="utf-8") as file:
