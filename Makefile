@@ -14,10 +14,11 @@ FIXED ?=
 MOVING ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast coverage docs system-deps gui screenshots format bench validate same-patient alignment figures clean
+.PHONY: help demo demo-batch test test-fast coverage docs system-deps gui screenshots format bench validate same-patient alignment figures clean
 
 help:
 	@echo "make demo      register the sample pair (or FIXED=a.nii.gz MOVING=b.nii.gz) into demo/"
+	@echo "make demo-batch paint four patients, register three to the first, and sum up into demo/batch/results"
 	@echo "make test      format check, lint, types, all tests"
 	@echo "make test-fast lint and the quick tests, some minutes"
 	@echo "make coverage  all tests, and which lines of pddnet they run, also in child processes"
@@ -41,6 +42,9 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)
 	@$(RUN) demo.demo $(if $(FIXED),--fixed '$(FIXED)') $(if $(MOVING),--moving '$(MOVING)')
+
+demo-batch: $(READY)
+	@$(RUN) demo.batch
 
 test: $(READY) system-deps
 	$(BIN)/ruff format --check .

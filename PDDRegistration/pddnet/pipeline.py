@@ -14,6 +14,7 @@ from . import tensor  # noqa: F401  raises `TorchMissing` where torch cannot be 
 from .core.image import Image
 from .core.intensity import AUTO, check_intensity, to_hu
 from .core.linear import DEFORMABLE, check_transform_type
+from .core.memo import Memo
 from .core.presets import Preset, find_preset
 from .core.result import Progress, Registration
 from .core.turn import turned_back
@@ -63,6 +64,7 @@ def register(
     device: str = "auto",
     weights: Path | None = None,
     progress: Progress | None = None,
+    kept: Memo | None = None,
 ) -> Registration:
     """Find the transform that aligns the moving scan with the fixed one.
 
@@ -82,6 +84,7 @@ def register(
         weights: file with weights of your own training. Those of the segmentation network replace the bundled ones, if
             the preset uses it; those of pdd-net add its features to the ones that the preset compares.
         progress: called with (fraction, stage) at least once a second of work; it may raise `Cancelled`.
+        kept: give the same one to runs after each other: what they compute of the same fixed scan is computed once.
 
     Raises:
         InputError: an input or setting cannot be used.
@@ -106,7 +109,9 @@ def register(
     semantic_weights, pdd_weights = _by_kind(weights, preset)
     features = FeatureSettings(preset, fixed_labels, moving_labels, semantic_weights, pdd_weights)
     masks = fixed_mask, moving_mask
-    job = Job(fixed, moving, preset, transform_type, *masks, initial_transform, align, diffeomorphic, features)
+    start = initial_transform, align
+    kept = Memo() if kept is None else kept
+    job = Job(fixed, moving, preset, transform_type, *masks, *start, diffeomorphic, features, kept=kept)
     return _run_in_memory(job, chosen, progress, fixed_warnings + moving_warnings)
 
 

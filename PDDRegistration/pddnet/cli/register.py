@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from ..core.image import Image
 from ..core.intensity import INTENSITIES, check_intensity
 from ..core.linear import TRANSFORM_TYPES, check_transform_type
+from ..core.memo import Memo
 from ..core.preset_overrides import adjusted
 from ..core.presets import DEVICES, PRESETS, Preset, find_preset
+from ..core.result import Progress
 from ..errors import InputError
 from ..evaluation import report
 from ..evaluation.motion import motion_csv
@@ -18,6 +22,7 @@ from ..io import volumes
 from ..io.atomic_outputs import OutputFiles
 from ..io.dicom_objects import load_pydicom
 from ..io.dicom_reg_writer import Series, read_series, registration_object
+from ..io.file_identity import identity, stamp
 from ..io.landmark_init import affine_transform, start_from_points
 from ..io.landmarks import match_points
 from ..io.transforms import load_transform
@@ -28,12 +33,14 @@ from ..page.html import html_page
 from ..page.page import TITLE, page_of
 from ..page.pdf import pdf_page
 from ..page.pictures import check_matplotlib, draw
+from ..page.preview import preview
 from ..run import outputs as run_outputs
 from ..run.outputs import (
     DICOM_REGISTRATION,
     MOTION,
     PAGE,
     PAGE_PDF,
+    PREVIEW,
     REPORT,
     SIDECAR,
     OutputFile,
@@ -50,6 +57,10 @@ from .output_files import output_files
 _INPUTS = (
     *("fixed", "moving", "fixed_labels", "moving_labels", "fixed_mask", "moving_mask"),
     *("initial_transform", "fixed_points", "moving_points"),
+)
+_OPTIONS = (
+    *("fixed_series", "moving_series", "guide_with_labels", "no_alignment", "preset", "transform_type"),
+    *("diffeomorphic", "intensity", "capture_range", "control_spacing", "smoothness", "iterations", "both_ways"),
 )
 
 
@@ -100,8 +111,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             output.option, required=output.required, metavar=output.metavar, help=output.help, dest=output.argument
         )
     outputs.add_argument(
-        "--sidecar", action="store_true", help="keep beside T, as T.json, with what it was made, and the verdict"
-    )
+        "--sidecar", nargs="?", const=True, metavar="S.json",
+        help="keep with what it was made, and the verdict; without a name beside T, as T.json",
+    )  # fmt: skip
     outputs.add_argument("--report-title", metavar="TEXT", help="heading of the page")
     outputs.add_argument(
         "--report-names", action="store_true", help="show the files on the page; their names may tell the patient's"
@@ -110,25 +122,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the subcommand and return its exit code. Raise InputError or Stopped."""
-    console, clock = Console(), Clock()
+    console = Console()
+    summary = carry_out(args, console, Memo(), console.clear)
+    _print(console, summary)
+    return VERDICT_FAILED if summary["verdict"]["status"] == "failed" else OK
+
+
+def carry_out(
+    args: argparse.Namespace, progress: Progress, kept: Memo, clear: Callable[[], None] = lambda: None
+) -> dict[str, Any]:
+    """Check, read, register, write the outputs, and return the report. Raise InputError or Stopped.
+
+    Args:
+        kept: what earlier runs of this process read and computed of the same fixed scan.
+        clear: removes what `progress` shows.
+    """
+    clock = Clock()
     _check_arguments(args)
     paths = {name: getattr(args, name) for name in _INPUTS if getattr(args, name) is not None}
     for path in paths.values():
         volumes.check_readable(path)
     targets = {output.key: (getattr(args, output.argument), output.endings) for output in _output_files()}
     if args.sidecar:
-        targets[SIDECAR] = (f"{args.output_transform}.json", REPORT.endings)
+        named = f"{args.output_transform}.json" if args.sidecar is True else args.sidecar
+        targets[SIDECAR] = (named, REPORT.endings)
     with output_files(targets, paths.values()) as outputs:
         check_device(args.device)
         clock.lap("start")
-        console(0.0, "reading")
+        progress(0.0, "reading")
         series = _series(args) if DICOM_REGISTRATION.key in outputs else None
-        inputs = _read(args)
+        inputs = _read(args, kept)
         clock.lap("read")
         weights = Path(args.weights) if args.weights else None
-        done = register(inputs, _preset(args), clock=clock, progress=console, device=args.device, weights=weights)
-        console.clear()
-        console(1.0, "writing")
+        settings = {"device": args.device, "weights": weights, "kept": kept}
+        done = register(inputs, _preset(args), clock=clock, progress=progress, **settings)
+        clear()
+        progress(1.0, "writing")
         write_outputs(outputs, done)
         if series:
             fixed, moving = series
@@ -140,19 +169,34 @@ def run(args: argparse.Namespace) -> int:
         clock.lap("measure")
         summary = done.report(clock, inverse="inverse" in outputs, labels=labels, inputs=paths, outputs=outputs.paths)
         if PAGE.key in outputs or PAGE_PDF.key in outputs:
-            console(1.0, "drawing")
+            progress(1.0, "drawing")
             _write_page(outputs, _page(args, done, summary))
-            console.clear()
-        outputs.write_text(SIDECAR, report.to_json(origin(summary, paths)))
+            clear()
+        if PREVIEW.key in outputs:
+            outputs.write_bytes(PREVIEW.key, preview(done.subject))
+        if SIDECAR in outputs:
+            made = {"options": options(args), "files": _identities(paths, kept)}
+            outputs.write_text(SIDECAR, report.to_json(origin(summary, paths) | made))
         outputs.write_text(REPORT.key, report.to_json(summary))
         outputs.commit()
-        _print(console, summary)
-    return VERDICT_FAILED if done.registration.verdict.status == "failed" else OK
+    return summary
+
+
+def options(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the options on which the result depends, as the sidecar holds them; the weights are told apart."""
+    return {name: getattr(args, name) for name in _OPTIONS}
+
+
+def _identities(paths: dict[str, str], kept: Memo) -> dict[str, Any]:
+    """Return size, time and SHA-256 of the inputs."""
+    found = {name: identity(path) for name, path in paths.items() if name != "fixed"}
+    fixed = paths["fixed"]
+    return {"fixed": kept("fixed file", (), (fixed, stamp(fixed)), lambda: identity(fixed)), **found}
 
 
 def _output_files() -> tuple[OutputFile, ...]:
     """List all files that can be written; the report is written last: if it exists, the run was complete."""
-    return (*run_outputs.OUTPUTS, REPORT, PAGE, PAGE_PDF, MOTION, DICOM_REGISTRATION)
+    return (*run_outputs.OUTPUTS, REPORT, PAGE, PAGE_PDF, PREVIEW, MOTION, DICOM_REGISTRATION)
 
 
 def _preset(args: argparse.Namespace) -> Preset:
@@ -208,11 +252,17 @@ def _check_labels(args: argparse.Namespace) -> None:
         )
 
 
-def _read(args: argparse.Namespace) -> RunInputs:
-    fixed, warnings = volumes.read_volume(args.fixed, series=args.fixed_series)
+def _read_fixed(args: argparse.Namespace, kept: Memo) -> tuple[Image, list[str]]:
+    """Read the fixed scan, unless the run before read the same file."""
+    file = args.fixed, args.fixed_series, stamp(args.fixed)
+    return kept("fixed volume", (), file, lambda: volumes.read_volume(args.fixed, series=args.fixed_series))
+
+
+def _read(args: argparse.Namespace, kept: Memo) -> RunInputs:
+    fixed, warnings = _read_fixed(args, kept)
     moving, more = volumes.read_volume(args.moving, series=args.moving_series)
     inputs = RunInputs(fixed, moving, warnings=warnings + more)
-    inputs.bring_to_hu(_preset(args), args.intensity, (args.fixed, args.moving))
+    inputs.bring_to_hu(_preset(args), args.intensity, (args.fixed, args.moving), kept)
     inputs.guided, inputs.align = args.guide_with_labels, not args.no_alignment
     inputs.transform_type, inputs.diffeomorphic = args.transform_type, args.diffeomorphic
     for side, image in (("fixed", fixed), ("moving", moving)):

@@ -34,6 +34,7 @@ TABLES = (".csv",)
 PAGES = (".html", ".htm")
 PAPERS = (".pdf",)
 OBJECTS = (".dcm",)
+PICTURES = (".png",)
 _HOST = zlib.crc32(socket.gethostname().encode())
 _STALE = re.compile(r"^\.pddnet-([0-9a-f]+)-(\d+)-")
 _DAY_SECONDS = 86400.0

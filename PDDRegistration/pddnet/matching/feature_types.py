@@ -19,6 +19,7 @@ import numpy as np
 from torch import Tensor
 
 from ..core.image import Image
+from ..core.memo import Memo
 from ..core.presets import INVERSE_TEMPERATURE, Preset
 from ..features import semantic_net
 from ..features.coarse import mind_and_body, weighted_tissue
@@ -65,10 +66,13 @@ class CoarseFeatures:
 
 @dataclass(frozen=True)
 class CarriedFeatures:
-    """Features that a scan carries; `append` returns both scans with these appended to those they carry already."""
+    """Features that a scan carries; `append` returns both scans with these appended to those they carry already.
+
+    It may take those of the fixed scan, if they depend on nothing of the moving one, from the memo of the process.
+    """
 
     used: Callable[[FeatureSettings], bool]
-    append: Callable[[ScanPair, FeatureSettings, Work], ScanPair]
+    append: Callable[[ScanPair, FeatureSettings, Work, Memo], ScanPair]
     stage: str | None = None  # name of the stage in the progress and the report; None: too short to have its own
     share: float = 0.0  # expected share of the time of a run, see `progress.expected_shares`
     find_shift: FindShift | None = None  # structure-aware types only: finds the shift that aligns the structures
@@ -83,7 +87,7 @@ class DenseFeatures:
     reach: int  # voxels: radius of the neighbourhood that the features of a voxel depend on
 
 
-def _append_label_codes(scans: ScanPair, settings: FeatureSettings, work: Work) -> ScanPair:
+def _append_label_codes(scans: ScanPair, settings: FeatureSettings, work: Work, kept: Memo) -> ScanPair:
     fixed_labels, moving_labels = settings.fixed_labels, settings.moving_labels
     embedding = label_embedding(fixed_labels, moving_labels)
     if embedding is None or fixed_labels is None or moving_labels is None:
@@ -91,7 +95,7 @@ def _append_label_codes(scans: ScanPair, settings: FeatureSettings, work: Work) 
     return with_label_codes(scans[0], fixed_labels, embedding), with_label_codes(scans[1], moving_labels, embedding)
 
 
-def _append_semantic_codes(scans: ScanPair, settings: FeatureSettings, work: Work) -> ScanPair:
+def _append_semantic_codes(scans: ScanPair, settings: FeatureSettings, work: Work, kept: Memo) -> ScanPair:
     net = semantic_net.load(settings.semantic_weights or semantic_net.BUNDLED_WEIGHTS, scans[0].values.device)
     preset = settings.preset
 
@@ -100,7 +104,8 @@ def _append_semantic_codes(scans: ScanPair, settings: FeatureSettings, work: Wor
         work.tick()
         return found
 
-    return appended(scans[0]), appended(scans[1])
+    used = settings.semantic_weights, preset.semantic, preset.network_spacings_mm, work.gpu_values
+    return kept("fixed structures", scans[:1], used, lambda: appended(scans[0])), appended(scans[1])
 
 
 def _shift_of_semantic_codes(scans: ScanPair, first_channel: int, settings: FeatureSettings) -> np.ndarray | None:
@@ -108,7 +113,7 @@ def _shift_of_semantic_codes(scans: ScanPair, first_channel: int, settings: Feat
     return shift_of_structures(*scans, signed, settings.preset.semantic)
 
 
-def _append_pdd_features(scans: ScanPair, settings: FeatureSettings, work: Work) -> ScanPair:
+def _append_pdd_features(scans: ScanPair, settings: FeatureSettings, work: Work, kept: Memo) -> ScanPair:
     assert settings.pdd_weights is not None  # otherwise this type is not used
     net = pdd_net.load(settings.pdd_weights, scans[0].values.device)
 
@@ -117,7 +122,8 @@ def _append_pdd_features(scans: ScanPair, settings: FeatureSettings, work: Work)
         work.tick()
         return found
 
-    return appended(scans[0]), appended(scans[1])
+    used = settings.pdd_weights, work.gpu_values
+    return kept("fixed features", scans[:1], used, lambda: appended(scans[0])), appended(scans[1])
 
 
 COARSE: tuple[CoarseFeatures, ...] = (
@@ -178,12 +184,13 @@ class FeatureScans:
 
 
 def append_features(
-    scans: ScanPair, settings: FeatureSettings, work: Work, begin_stage: Callable[[str], None]
+    scans: ScanPair, settings: FeatureSettings, work: Work, begin_stage: Callable[[str], None], kept: Memo
 ) -> FeatureScans:
     """Compute the carried features of both scans, one type after the other.
 
     Args:
         begin_stage: called with the name of a feature type's stage, if it has one, before it is computed.
+        kept: what earlier runs computed of the same fixed scan.
     """
     structures: ScanPair | None = None
     find_shifts: list[Callable[[], np.ndarray | None]] = []
@@ -191,7 +198,7 @@ def append_features(
         if feature.stage:
             begin_stage(feature.stage)
         first_channel = len(scans[0].features)
-        scans = feature.append(scans, settings, work)
+        scans = feature.append(scans, settings, work, kept)
         if feature.find_shift:
             structures = scans
             find_shifts.append(partial(feature.find_shift, scans, first_channel, settings))

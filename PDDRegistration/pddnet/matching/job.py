@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import SimpleITK as sitk
 import torch
@@ -12,6 +12,7 @@ import torch
 from ..core.affine import Affine
 from ..core.image import Image
 from ..core.linear import DEFORMABLE
+from ..core.memo import Memo
 from ..core.presets import Preset
 from ..core.turn import turned_image
 from ..tensor.execution import Work
@@ -35,20 +36,25 @@ class Job:
     diffeomorphic: bool
     features: FeatureSettings
     turns: tuple[Affine, Affine] | None = None  # by which the fixed and the moving scan were turned, LPS mm
+    kept: Memo = field(default_factory=Memo)  # what earlier runs computed of the same fixed scan
 
     def featured(
         self, device: torch.device, work: Work, begin_stage: Callable[[str], None]
     ) -> tuple[ScanPair, FeatureScans]:
         """Prepare both scans, and compute the features that they carry."""
         prepared = self._prepare(device, work)
-        return prepared, append_features(prepared, self.features, work, begin_stage)
+        return prepared, append_features(prepared, self.features, work, begin_stage, self.kept)
 
     def _prepare(self, device: torch.device, work: Work) -> ScanPair:
         def prepared(image: Image, mask: Image | None) -> Scan:
             preset = self.preset
             return prepare(image, preset.working_spacing_mm, device, hu=preset.hu, mask=mask, tick=work.tick)
 
-        return prepared(self.fixed, self.fixed_mask), prepared(self.moving, self.moving_mask)
+        settings = self.preset.working_spacing_mm, self.preset.hu, device
+        fixed = self.kept(
+            "fixed scan", (self.fixed, self.fixed_mask), settings, lambda: prepared(self.fixed, self.fixed_mask)
+        )
+        return fixed, prepared(self.moving, self.moving_mask)
 
     def turned(self, fixed: Affine, moving: Affine) -> Job:
         """Turn all inputs with the scans that they belong to."""

@@ -8,7 +8,7 @@ from html import escape
 
 from .content import Definitions, Lines, Mark, Page, Section, Table, Verdict
 from .pictures import Picture
-from .template import COLOURS, PAGE
+from .template import PAGE, STYLE
 
 
 def html_page(page: Page) -> str:
@@ -23,7 +23,7 @@ def html_page(page: Page) -> str:
         title=escape(page.title),
         generator=escape(page.generator),
         date=escape(page.date),
-        colours=" ".join(f"--{name}: {value};" for name, value in COLOURS.items()),
+        style=STYLE,
         content="\n".join(parts),
         footer=escape(page.footer),
     )

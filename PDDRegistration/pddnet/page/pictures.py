@@ -103,9 +103,9 @@ class Subject:
         """Return how far the planes reach from the focus, see `planes.plane`."""
         return planes.window_of(self.body, self.focus)
 
-    def fixed_plane(self, view: str) -> Grid:
+    def fixed_plane(self, view: str, pixel_mm: float = planes.PIXEL_MM) -> Grid:
         """Return a plane through the focus."""
-        return planes.plane(view, self.focus, self.scans[0].grid.direction, self.window)
+        return planes.plane(view, self.focus, self.scans[0].grid.direction, self.window, pixel_mm)
 
     def moving_plane(self, view: str) -> Grid:
         """Return the plane along the moving scan's own axes through the point that corresponds to the focus."""
@@ -232,9 +232,13 @@ def _overlay_after(axes: Axes, subject: Subject, view: str) -> None:
 
 
 def _overlay(axes: Axes, subject: Subject, view: str, transform: sitk.Transform | None) -> None:
-    where = subject.fixed_plane(view)
+    _show(axes, overlay(subject, subject.fixed_plane(view), transform))
+
+
+def overlay(subject: Subject, where: Grid, transform: sitk.Transform | None) -> np.ndarray:
+    """Lay the moving scan over the fixed one on a plane: (rows, columns, 3), 0..1; grey where they agree."""
     fixed, moving = subject.grey(0, where), subject.grey(1, where, transform)
-    _show(axes, fixed[..., None] * FIXED_COLOUR + moving[..., None] * MOVING_COLOUR)
+    return fixed[..., None] * FIXED_COLOUR + moving[..., None] * MOVING_COLOUR
 
 
 def _grid(axes: Axes, subject: Subject, view: str) -> None:

@@ -19,7 +19,9 @@ VIEWS = {
 }
 
 
-def plane(view: str, focus: np.ndarray, axes: np.ndarray, window: tuple[np.ndarray, np.ndarray]) -> Grid:
+def plane(
+    view: str, focus: np.ndarray, axes: np.ndarray, window: tuple[np.ndarray, np.ndarray], pixel_mm: float = PIXEL_MM
+) -> Grid:
     """Return the plane of a view through `focus` (LPS mm) as a grid of one slice.
 
     axes: (3, 3), columns along the scan's x, y, z. window: (low, high) mm from the focus, (3,) each along these.
@@ -28,10 +30,10 @@ def plane(view: str, focus: np.ndarray, axes: np.ndarray, window: tuple[np.ndarr
     low, high = window
     first = axes[:, across] * right, axes[:, along] * down
     start = [low[a] if sign > 0 else -high[a] for a, sign in ((across, right), (along, down))]
-    size = [max(round((high[a] - low[a]) / PIXEL_MM), 1) for a in (across, along)]
+    size = [max(round((high[a] - low[a]) / pixel_mm), 1) for a in (across, along)]
     origin = focus + first[0] * start[0] + first[1] * start[1]
     direction = np.column_stack([*first, np.cross(*first)])
-    return Grid((1, size[1], size[0]), np.full(3, PIXEL_MM), origin, direction)
+    return Grid((1, size[1], size[0]), np.full(3, pixel_mm), origin, direction)
 
 
 def window_of(body: Image, focus: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""The frame of a registration's page: HTML with its style, for the screen and for A4 paper; and the page's colours."""
+"""The frame of a registration's page as HTML; the style of all pages, for screen and A4 paper, and their colours."""
 
 from string import Template
 
@@ -15,16 +15,7 @@ COLOURS = {
 }
 """By what they are for; also the kinds of marks."""
 
-PAGE = Template("""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="generator" content="$generator">
-<title>$title</title>
-<style>
-:root { --paper: #fff; $colours }
-* { box-sizing: border-box; }
+_RULES = """* { box-sizing: border-box; }
 body { margin: 0; background: #f3f4f6; color: var(--ink);
   font: 15px/1.5 "Inter", "Segoe UI", "Helvetica Neue", Helvetica, Arial, "Liberation Sans", sans-serif; }
 main { max-width: 960px; margin: 32px auto; padding: 48px 56px 40px; background: var(--paper);
@@ -75,7 +66,20 @@ footer { margin-top: 36px; padding-top: 10px; border-top: 1px solid var(--line);
   thead { display: table-header-group; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 }
-</style>
+"""
+
+STYLE = ":root { --paper: #fff; " + " ".join(f"--{name}: {value};" for name, value in COLOURS.items()) + " }\n" + _RULES
+"""Of all pages."""
+
+PAGE = Template("""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="generator" content="$generator">
+<title>$title</title>
+<style>
+$style</style>
 </head>
 <body>
 <main>

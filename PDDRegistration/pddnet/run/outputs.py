@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ..core.field import DisplacementField
 from ..core.image import Image
 from ..core.linear import LinearTransform
-from ..io.atomic_outputs import IMAGES, OBJECTS, PAGES, PAPERS, REPORTS, TABLES, TRANSFORMS, OutputFiles
+from ..io.atomic_outputs import IMAGES, OBJECTS, PAGES, PAPERS, PICTURES, REPORTS, TABLES, TRANSFORMS, OutputFiles
 from .registration import FinishedRun
 
 
@@ -140,7 +140,7 @@ REPORT = OutputFile(  # not in the table: it describes all others, so it is writ
     endings=REPORTS,
 )
 SIDECAR = "sidecar"
-"""Key of the file that stands beside the transform, with its name and .json at the end."""
+"""Key of the file that says with what the transform was made."""
 MOTION = OutputFile(
     key="motion",
     option="--output-motion",
@@ -154,6 +154,13 @@ DICOM_REGISTRATION = OutputFile(
     metavar="X.dcm",
     help="the transform as a DICOM registration object",
     endings=OBJECTS,
+)
+PREVIEW = OutputFile(
+    key="preview",
+    option="--output-preview",
+    metavar="P.png",
+    help="the moving scan over the fixed one in three planes, as a small picture",
+    endings=PICTURES,
 )
 PAGE = OutputFile(
     key="page",

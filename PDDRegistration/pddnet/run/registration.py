@@ -14,6 +14,7 @@ from ..core.field import DisplacementField
 from ..core.image import Image
 from ..core.intensity import AS_HU, AUTO, check_intensity, to_hu
 from ..core.linear import DEFORMABLE
+from ..core.memo import Memo
 from ..core.presets import Preset
 from ..core.result import Progress, Registration
 from ..evaluation import report
@@ -45,18 +46,23 @@ class RunInputs:
     moving_hu: Image | None = None
 
     def bring_to_hu(
-        self, preset: Preset, intensity: str = AUTO, names: tuple[str, str] = ("fixed volume", "moving volume")
-    ) -> None:
+        self, preset: Preset, intensity: str = AUTO, names: tuple[str, str] = ("fixed volume", "moving volume"),
+        kept: Memo | None = None,
+    ) -> None:  # fmt: skip
         """Decide whether both scans are CTs in HU, if the preset is for CT, and note warnings.
 
         intensity: see `core.intensity.to_hu`. names: how the user knows the scans.
+        kept: what earlier runs found of the same fixed scan.
 
         Raises:
             InputError: a scan is not in HU, and it is not certain how to repair it.
         """
         check_intensity(intensity)
         if preset.hu:
-            self.fixed_hu, warnings = to_hu(self.fixed, names[0], intensity)
+            fixed, kept = self.fixed, kept or Memo()
+            self.fixed_hu, warnings = kept(
+                "fixed in HU", (fixed,), (names[0], intensity), lambda: to_hu(fixed, names[0], intensity)
+            )
             self.moving_hu, more = to_hu(self.moving, names[1], intensity)
             self.warnings = self.warnings + warnings + more
 
@@ -165,6 +171,7 @@ def register(
     progress: Progress,
     device: str = "auto",
     weights: Path | None = None,
+    kept: Memo | None = None,
 ) -> FinishedRun:
     """Run `pipeline.register` and add its stages to the clock.
 
@@ -189,6 +196,7 @@ def register(
         device=device,
         weights=weights,
         progress=progress,
+        kept=kept,
     )
     clock.add(registration.seconds)
     return FinishedRun(registration, inputs, preset, weights)

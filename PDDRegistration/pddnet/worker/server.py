@@ -17,6 +17,7 @@ standard input closes, even in the middle of a computation, and deletes its fold
 from __future__ import annotations
 
 import faulthandler
+import importlib
 import io
 import json
 import os
@@ -39,11 +40,12 @@ from .folder import remove
 PROTOCOL = 1
 IDLE = 300.0  # s without a request, after which the process ends
 GRACE = 5.0  # s after it announced that, in which a request that was already on its way is still answered
+TASKS = "pddnet.worker.tasks"  # what the worker of Slicer can do; the batch has another table
 INTERVAL = 0.1  # s between two reports of progress within a stage
 
 _START = (
     "import sys; sys.path[:] = [sys.argv[1]] + [p for p in sys.path if p]; "
-    "from pddnet.worker import main; main(sys.argv[2], float(sys.argv[3]))"
+    "from pddnet.worker import main; main(sys.argv[2], float(sys.argv[3]), sys.argv[4])"
 )
 _KINDS = ((Cancelled, "cancelled"), (TorchMissing, "torch_missing"), (InputError, "input"), (MemoryError, "memory"))
 _NO_MEMORY = (
@@ -51,18 +53,21 @@ _NO_MEMORY = (
 )
 
 
-def arguments(parent: str | Path, folder: str | Path, idle: float = IDLE) -> list[str]:
+def arguments(parent: str | Path, folder: str | Path, idle: float = IDLE, tasks: str = TASKS) -> list[str]:
     """Return the arguments for Python to run the worker of the pddnet in `parent`, even if another one is installed."""
-    return ["-c", _START, str(parent), str(folder), str(idle)]
+    return ["-c", _START, str(parent), str(folder), str(idle), tasks]
 
 
-def main(folder: str, idle: float = IDLE) -> NoReturn:
-    """Serve until standard input closes or no request came for `idle` seconds; then delete `folder`."""
+def main(folder: str, idle: float = IDLE, tasks: str = TASKS) -> NoReturn:
+    """Serve until standard input closes or no request came for `idle` seconds; then delete `folder`.
+
+    tasks: module whose table TASKS has the requests.
+    """
     requests, answers = _take_channels()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is meant for the application
     faulthandler.enable()
     prepare()
-    _Server(Path(folder), requests, answers, idle).serve()
+    _Server(Path(folder), requests, answers, idle, tasks).serve()
 
 
 def _take_channels() -> tuple[BinaryIO, BinaryIO]:
@@ -93,8 +98,9 @@ class _Server:
     The main thread computes; another one listens, so that a cancellation or the end of the client is noticed at once.
     """
 
-    def __init__(self, folder: Path, requests: BinaryIO, answers: BinaryIO, idle: float) -> None:
+    def __init__(self, folder: Path, requests: BinaryIO, answers: BinaryIO, idle: float, tasks: str) -> None:
         self._folder, self._requests, self._answers, self._idle = folder, requests, answers, idle
+        self._tasks = tasks
         self._waiting: queue.Queue[dict[str, Any]] = queue.Queue()
         self._cancelled: set[int] = set()
         self._sending = threading.Lock()
@@ -143,12 +149,13 @@ class _Server:
     def _answer(self, message: dict[str, Any]) -> None:
         number = message.pop("id", None)
         try:
-            from . import messages, tasks
+            from . import messages
 
-            task = tasks.TASKS.get(message.pop("do"))
+            tasks = importlib.import_module(self._tasks).TASKS
+            task = tasks.get(message.pop("do"))
             request = messages.unpack(message, self._folder)
             if task is None:
-                raise ValueError(f"there is no such request; known are {', '.join(tasks.TASKS)}")
+                raise ValueError(f"there is no such request; known are {', '.join(tasks)}")
             done = task(self._progress(number), **request)
             answer = {"id": number, "done": messages.pack(done, self._folder, f"{number}-out")}
             self._send(answer)

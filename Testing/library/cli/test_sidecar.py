@@ -1,7 +1,8 @@
-"""`--sidecar`: what a transform was made with, and its verdict, in a file beside it."""
+"""`--sidecar`: what a transform was made with, and its verdict, in a file of its own."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -27,7 +28,8 @@ def test_the_sidecar_says_what_the_report_says(tmp_path: Path, capsys) -> None:
     assert main(_arguments(tmp_path, "--sidecar", "--report", str(tmp_path / "R.json"))) == 0
     sidecar = json.loads((tmp_path / "T.h5.json").read_text("utf-8"))
     report = json.loads((tmp_path / "R.json").read_text("utf-8"))
-    assert list(sidecar) == ["version", "preset", "weights", "status", "risk", "reasons", "inputs"]
+    common = ["version", "preset", "weights", "status", "risk", "reasons", "inputs"]
+    assert list(sidecar) == [*common, "options", "files"]
     assert sidecar["version"] == __version__
     assert sidecar["weights"] == {name: BUNDLED_SHA256[name] for name in ("semantic.npz", "expected_error.npz")}
     assert sidecar["inputs"] == {"fixed": str(tmp_path / "F.nii.gz"), "moving": str(tmp_path / "M.nii.gz")}
@@ -47,3 +49,21 @@ def test_the_report_cannot_have_the_name_of_the_sidecar(tmp_path: Path, capsys) 
     assert main(_arguments(tmp_path, "--sidecar", "--report", str(tmp_path / "T.h5.json"))) == 2
     assert "two outputs have the same path" in capsys.readouterr().err
     assert not (tmp_path / "T.h5").exists()
+
+
+def test_it_holds_what_the_result_depends_on(tmp_path: Path) -> None:
+    more = ("--preset", "mind", "--smoothness", "2", "--sidecar", str(tmp_path / "S.json"))
+    assert main(_arguments(tmp_path, *more)) == 0
+    assert not (tmp_path / "T.h5.json").exists()
+    sidecar = json.loads((tmp_path / "S.json").read_text("utf-8"))
+    options = sidecar["options"]
+    assert (options["preset"], options["smoothness"], options["iterations"], options["no_alignment"]) == (
+        *("mind", 2.0, None, False),
+    )
+    for name, path in (("fixed", tmp_path / "F.nii.gz"), ("moving", tmp_path / "M.nii.gz")):
+        content = path.read_bytes()
+        assert sidecar["files"][name] == {
+            "bytes": len(content),
+            "modified_ns": path.stat().st_mtime_ns,
+            "sha256": hashlib.sha256(content).hexdigest(),
+        }

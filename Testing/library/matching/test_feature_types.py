@@ -13,6 +13,7 @@ from helpers.trunk import MIDDLE, ct, oblique_grid
 from pddnet.core.affine import Affine
 from pddnet.core.grid import Grid
 from pddnet.core.image import Image
+from pddnet.core.memo import Memo
 from pddnet.core.presets import PRESETS, Preset, Stage
 from pddnet.matching import deformation, feature_maps, feature_types
 from pddnet.matching.feature_maps import describe
@@ -52,7 +53,7 @@ def _waves(points: np.ndarray) -> np.ndarray:
     return np.stack([np.sin(x + 0.4 * y), np.cos(y - 0.3 * z), np.sin(z + 0.5 * x), np.cos(x - y + z)])
 
 
-def _made_up(scans: ScanPair, settings: FeatureSettings, work: Work) -> ScanPair:
+def _made_up(scans: ScanPair, settings: FeatureSettings, work: Work, kept: Memo) -> ScanPair:
     """A pattern that lies SHIFT away in the moving scan, whatever the scans show."""
 
     def appended(scan: Scan, shift: np.ndarray) -> Scan:
@@ -101,7 +102,7 @@ def test_carried_features_follow_each_other_and_name_their_stages(
     telling = dataclasses.replace(MADE_UP, stage=None, find_shift=find_shift)
     monkeypatch.setattr(feature_types, "CARRIED", (MADE_UP, telling, MADE_UP))
     stages: list[str] = []
-    found = append_features(scans, FeatureSettings(WITHOUT_MIND), ALONE, stages.append)
+    found = append_features(scans, FeatureSettings(WITHOUT_MIND), ALONE, stages.append, Memo())
     assert stages == ["waves", "waves"]
     assert [len(scan.features) for scan in found.scans] == [3 * CHANNELS] * 2
     assert found.structures is not None

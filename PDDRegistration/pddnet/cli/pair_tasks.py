@@ -1,0 +1,39 @@
+"""Register the pairs of a batch in a process that serves requests (`pddnet.worker.server`): one request, one pair.
+
+A pair is registered by the code of `pddnet register`. What belongs to the fixed scan is kept for the next pair.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..core.memo import Memo
+from ..core.result import Progress
+from ..errors import InputError
+from . import register as command
+from .main import build_parser
+from .stops import Stopped
+
+_KEPT = Memo()
+
+
+def register(progress: Progress, *, arguments: list[str]) -> dict[str, Any]:
+    """Register one pair, write its files, all or none, and return its report.
+
+    arguments: those of `pddnet register`.
+
+    Raises:
+        InputError, TorchMissing, Cancelled, MemoryError: as the command would report them.
+    """
+    args = build_parser("register").parse_args(["register", *arguments])
+    try:
+        return command.carry_out(args, progress, _KEPT)
+    except Stopped as stop:
+        raise stop.reason from None
+    except OSError as error:
+        if error.filename is None or error.strerror is None:
+            raise
+        raise InputError(f"{error.filename}: {error.strerror}; correct the path or free space") from error
+
+
+TASKS = {"register": register}
