@@ -3,7 +3,8 @@
 Usage: PYTHONPATH=Testing python -m training.gather
 
 Makes .data/anatomy (label maps), .data/validation (the labelled scan) and .data/outlined/train and test (scans with the
-outlines of Testing/labels; test are the held-back ones, for `pddnet compare` alone).
+outlines of Testing/labels; test are the held-back ones, for `pddnet compare` alone). From the fourth run on:
+.data/labelled/train and test (all with outlines or labels of their own) and .data/choose (which chooses the weights).
 """
 
 from __future__ import annotations
@@ -33,18 +34,34 @@ def main() -> int:
     for name in (*splits["validation"], *splits["tune"]):
         _case(data, name, target / "outlined" / "train" / name)
     for name in splits["held_back"]:
-        _case(data, name, target / "outlined" / "test" / name)
+        if (OUTLINES / name).exists():
+            _case(data, name, target / "outlined" / "test" / name)
+    for name in splits["choose"]:
+        _case(data, name, target / "choose" / name)
+    for name in (*splits["validation"], *splits["tune"], *splits["train"]):
+        _case(data, name, target / "labelled" / "train" / name)
+    for name in splits["held_back"]:
+        if _label_files(data / "ct" / name):
+            _case(data, name, target / "labelled" / "test" / name)
     return 0
 
 
 def _case(data: Path, name: str, folder: Path) -> None:
-    """Link a scan, its landmarks, and its label map with names: its own, or the outlines of this project."""
+    """Link a scan, its landmarks, and its label map with names."""
     scan = data / "ct" / name
-    for file in ("ct.nii.gz", "landmarks.csv"):
-        _link(scan / file, folder / file)
-    own = (scan / "labels.nii.gz").exists()
-    _link((scan if own else OUTLINES / name) / "labels.nii.gz", folder / "labels.nii.gz")
-    _link(OUTLINES / name / "labels.json" if own else OUTLINES / "labels.json", folder / "labels.json")
+    _link(scan / "ct.nii.gz", folder / "ct.nii.gz")
+    if (scan / "landmarks.csv").exists():
+        _link(scan / "landmarks.csv", folder / "landmarks.csv")
+    for file in _label_files(scan):
+        _link(file, folder / file.name)
+
+
+def _label_files(scan: Path) -> tuple[Path, ...]:
+    """Return the label map of a scan and its names: its own, or the outlines of this project; empty without any."""
+    outlines = OUTLINES / scan.name
+    labels = [path for folder in (scan, outlines) if (path := folder / "labels.nii.gz").exists()]
+    names = [path for folder in (scan, outlines, OUTLINES) if (path := folder / "labels.json").exists()]
+    return (labels[0], names[0]) if labels else ()
 
 
 def _link(source: Path, place: Path) -> None:
