@@ -95,6 +95,13 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> ScanSource:
     return ScanSource.read(ScanFiles(case / "ct.nii.gz", case / "labels.nii.gz", NAMES))
 
 
+def test_of_a_complete_map_what_it_does_not_show_is_not_there(tmp_path: Path) -> None:
+    case = write_case(tmp_path, "ball")
+    names = NAMES | {200: "autochthon_left", 201: "spinal_cord"}  # none of their voxels is in the view
+    source = ScanSource.read(ScanFiles(case / "ct.nii.gz", case / "labels.nii.gz", names))
+    assert source.annotated == set(range(1, len(STRUCTURES)))
+
+
 def _unposed(patch: pytest.MonkeyPatch, shape: tuple[int, int, int], offset: tuple = (0, 0, 0)) -> np.ndarray:
     """The LPS points (D, H, W, 3) that the voxels of the next scans show."""
     grid = Grid(shape, np.full(3, 4.0), MIDDLE + offset - (np.array(shape[::-1]) - 1) * 2.0, np.eye(3))
