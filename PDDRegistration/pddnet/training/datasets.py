@@ -14,7 +14,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 from ..features.label_table import STRUCTURES
 from ..synthesis.patient import Sample
 
-VIEW_SIZES = ((32, 40, 48, 64, 80), (56, 64, 72), (72, 80, 96))  # voxels along D, H, W: slabs of 130 mm to the trunk
+VIEW_SIZES = ((32, 40, 48, 64, 80), (40, 56, 64, 72), (48, 72, 80, 96))  # voxels along D, H, W: boxes to the trunk
 MOST_VOXELS = 330_000  # of a view, which bounds the memory of a step
 LARGEST_SEED = 2**62
 
