@@ -14,7 +14,7 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks.validation_labels import OUTLINES
+from benchmarks.validation_labels import OUTLINES, label_files
 from benchmarks.validation_pairs import REPOSITORY, data_folder
 from benchmarks.validation_tables import SPLITS
 
@@ -41,7 +41,7 @@ def main() -> int:
     for name in (*splits["validation"], *splits["tune"], *splits["train"]):
         _case(data, name, target / "labelled" / "train" / name)
     for name in splits["held_back"]:
-        if _label_files(data / "ct" / name):
+        if label_files(data / "ct" / name):
             _case(data, name, target / "labelled" / "test" / name)
     return 0
 
@@ -52,16 +52,8 @@ def _case(data: Path, name: str, folder: Path) -> None:
     _link(scan / "ct.nii.gz", folder / "ct.nii.gz")
     if (scan / "landmarks.csv").exists():
         _link(scan / "landmarks.csv", folder / "landmarks.csv")
-    for file in _label_files(scan):
+    for file in label_files(scan):
         _link(file, folder / file.name)
-
-
-def _label_files(scan: Path) -> tuple[Path, ...]:
-    """Return the label map of a scan and its names: its own, or the outlines of this project; empty without any."""
-    outlines = OUTLINES / scan.name
-    labels = [path for folder in (scan, outlines) if (path := folder / "labels.nii.gz").exists()]
-    names = [path for folder in (scan, outlines, OUTLINES) if (path := folder / "labels.json").exists()]
-    return (labels[0], names[0]) if labels else ()
 
 
 def _link(source: Path, place: Path) -> None:
