@@ -79,7 +79,7 @@ def _scans(patients: int) -> Iterator[tuple[str, str, Any, np.ndarray]]:
             for hard in (False, True):
                 sample: Sample = synthesise(source, PAINTED_SHAPE, seed, hard=hard)
                 group = "painted, hard" if hard else "painted"
-                yield group, f"{source.anatomy.name} {seed}", sample.values, to_array(sample.structures)
+                yield group, f"{source.anatomy.name} {seed}", sample.values, to_array(sample.structures).astype(int)
 
 
 def print_tables(rows: list[Row]) -> None:

@@ -29,7 +29,7 @@ def scores(net: SemanticNet, values: torch.Tensor, structures: np.ndarray) -> di
         structures; mirrored: how much is named of the mirror image, by probability, over that of the scan.
     """
     found = probabilities(net, values) * values[1]
-    best = to_array(found.argmax(0))
+    best = to_array(found.argmax(0)).astype(np.int64)
     dice = dice_of(best, structures)
     errors = level_errors(best, structures)
     mirrored = probabilities(net, values.flip(-1)) * values[1].flip(-1)
