@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,14 @@ from benchmarks.validation_tables import SPLITS
 from pddnet.features.semantic_net import BUNDLED_WEIGHTS, load
 from pddnet.io.label_names import read_names
 from pddnet.synthesis.anatomy import read_anatomy
-from pddnet.synthesis.patient import PatientSource, Sample, synthesise
+from pddnet.synthesis.patient import PatientSource, synthesise
 from pddnet.tensor.convert import to_array
 from pddnet.training.config import ScanFiles
 from pddnet.training.scans import read_labelled
 
 Row = dict[str, Any]
 REAL = {"held back": ("held_back",), "chose": ("choose",), "learned from": ("validation", "train", "tune")}
+GROUPS = (*REAL, "painted", "painted, hard")
 PAINTED_SHAPE = (64, 64, 88)  # voxels of 4 mm
 FIRST_SEED = 9500  # apart from those of training and of other benchmarks
 
@@ -41,6 +42,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("weights", type=Path, nargs="?", default=BUNDLED_WEIGHTS, help="default: the bundled ones")
     parser.add_argument("--patients", type=int, default=10, help="painted from each map, of each kind (%(default)s)")
+    parser.add_argument("--groups", nargs="+", choices=GROUPS, default=GROUPS, help="of scans; default: all")
     parser.add_argument("--out", type=Path, help="where the rows go")
     parser.add_argument("--before", type=Path, help="rows of other weights, to compare with")
     args = parser.parse_args()
@@ -49,9 +51,9 @@ def main() -> int:
         return 1
     net = load(args.weights)
     rows = []
-    for group, name, values, structures in _scans(args.patients):
+    for group, name, values, structures, foreign in _scans(args.patients, args.groups):
         progress(f"{group}: {name}")
-        rows.append({"group": group, "scan": name, **scores(net, values, structures)})
+        rows.append({"group": group, "scan": name, **scores(net, values, structures, foreign)})
     if args.out:
         args.out.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     print_tables(rows)
@@ -60,26 +62,31 @@ def main() -> int:
     return 0
 
 
-def _scans(patients: int) -> Iterator[tuple[str, str, Any, np.ndarray]]:
-    """Read and paint the scans: group, name, values (3, D, H, W) as `Scan.values`, structures (D, H, W), -1 unknown."""
+def _scans(patients: int, groups: Sequence[str]) -> Iterator[tuple[str, str, Any, np.ndarray, np.ndarray | None]]:
+    """Read and paint the scans of the groups: group, name, and what `scores` takes."""
     data = data_folder()
     assert data is not None  # `main` has looked
     splits = json.loads(SPLITS.read_text(encoding="utf-8"))
     for group, kinds in REAL.items():
+        if group not in groups:
+            continue
         for name in (name for kind in kinds for name in splits["ct"][kind]):
             if files := label_files(data / "ct" / name):
                 case = ScanFiles(data / "ct" / name / "ct.nii.gz", files[0], read_names(files[1]))
                 scan, structures, _ = read_labelled(case)
-                yield group, name, scan.values, structures
+                yield group, name, scan.values, structures, None
+    if not {"painted", "painted, hard"} & set(groups):
+        return
     sources = [
         PatientSource(read_anatomy(data / "anatomy" / f"{name}.nii.gz")) for name in splits["anatomy"]["held_back"]
     ]
     for source in sources:
         for seed in range(FIRST_SEED, FIRST_SEED + patients):
-            for hard in (False, True):
-                sample: Sample = synthesise(source, PAINTED_SHAPE, seed, hard=hard)
-                group = "painted, hard" if hard else "painted"
-                yield group, f"{source.anatomy.name} {seed}", sample.values, to_array(sample.structures).astype(int)
+            for hard, group in enumerate(GROUPS[-2:]):
+                if group in groups:
+                    drawn = synthesise(source, PAINTED_SHAPE, seed, hard=bool(hard))
+                    numbers, foreign = (to_array(part).astype(int) for part in (drawn.structures, drawn.foreign))
+                    yield group, f"{source.anatomy.name} {seed}", drawn.values, numbers, foreign > 0
 
 
 def print_tables(rows: list[Row]) -> None:
@@ -96,8 +103,12 @@ def print_tables(rows: list[Row]) -> None:
         told = [row["mirrored"] for row in part]
         cells = [with_interval([row[name] for row in part]) for name in ("organs", "bones", "vertebrae")]
         mirror = f"{np.median(told):.3f}, told in {np.sum(np.array(told) < 1)} of {len(told)}"
-        body.append((group, str(len(part)), *cells, exact, off, with_interval([r["false"] for r in part]), mirror))
-    head = ("", "scans", "organs", "bones", "vertebrae", "level right", "levels off", "false naming", "mirror image")
+        cells += [exact, off, *(with_interval([row[name] for row in part]) for name in ("false", "foreign"))]
+        body.append((group, str(len(part)), *cells, mirror))
+    head = (
+        "", "scans", "organs", "bones", "vertebrae", "level right", "levels off", "false naming", "foreign named",
+        "mirror image",
+    )  # fmt: skip
     table(head, body)
     for group in groups:
         title(f"{group}: Dice")
@@ -116,10 +127,10 @@ def print_differences(before: list[Row], after: list[Row]) -> None:
         old, new = ([row for row in rows if row["group"] == group] for rows in (before, after))
         cells = [
             with_interval(paired_differences(old, new, name))
-            for name in ("organs", "bones", "vertebrae", "level", "false")
+            for name in ("organs", "bones", "vertebrae", "level", "false", "foreign")
         ]
         body.append((group, *cells))
-    table(("", "organs", "bones", "vertebrae", "level right", "false naming"), body)
+    table(("", "organs", "bones", "vertebrae", "level right", "false naming", "foreign named"), body)
 
 
 if __name__ == "__main__":

@@ -17,16 +17,20 @@ FEWEST_VOXELS = 20  # of a structure that counts
 FIRST_VERTEBRA = NUMBER[f"vertebra_{LEVELS[0]}"]
 
 
-def scores(net: SemanticNet, values: torch.Tensor, structures: np.ndarray) -> dict[str, Any]:
+def scores(
+    net: SemanticNet, values: torch.Tensor, structures: np.ndarray, foreign: np.ndarray | None = None
+) -> dict[str, Any]:
     """Name the structures of a scan, and of its mirror image, and compare with the truth.
 
     Args:
         values: (3, D, H, W) as `Scan.values`. structures: (D, H, W) numbers, -1 where unknown.
+        foreign: (D, H, W) bool, where there is pathology that is none of the structures; None where nobody knows.
 
     Returns:
         dice: by structure; organs, bones, vertebrae: its means, None without any; level_errors: see `level_errors`;
         level: share of the vertebrae whose level is right; false: share of what is named that is none of the
-        structures; mirrored: how much is named of the mirror image, by probability, over that of the scan.
+        structures; foreign: share of the foreign voxels that are named; mirrored: how much is named of the mirror
+        image, by probability, over that of the scan.
     """
     found = probabilities(net, values) * values[1]
     best = to_array(found.argmax(0)).astype(np.int64)
@@ -42,6 +46,7 @@ def scores(net: SemanticNet, values: torch.Tensor, structures: np.ndarray) -> di
         "level_errors": errors,
         "level": _mean([float(error == 0) for error in errors]),
         "false": float((named & (structures == 0)).sum() / max(named.sum(), 1)),
+        "foreign": _mean((best[foreign] > 0).tolist()) if foreign is not None else None,
         "mirrored": _named(mirrored) / max(_named(found), 1e-6),
     }
 

@@ -143,3 +143,10 @@ class Scene:
                 here = (finding.level > 0) & body & (finding.over_bone | ~rigid)
                 codes = torch.where(here, finding.code, codes)
         return codes
+
+    def foreign(self) -> Tensor:
+        """Return where there are findings that are none of the structures (D, H, W) bool."""
+        where = torch.zeros(self.shape, dtype=torch.bool, device=self.points.device)
+        for finding in self.findings:
+            where = where | ((finding.level > 0) & (finding.code == 0))
+        return where

@@ -107,6 +107,8 @@ def test_a_mass_has_its_volume_and_its_label(scene: Scene, cystic: bool) -> None
     assert isinstance(hu, float) and (not cystic or -8 <= hu <= 25)
     beside = masses.grown(scene, centre, radius, 0, cystic)
     assert not _structures(beside)[beside.findings[0].level > 0].any()
+    assert not grown.foreign().any()
+    assert torch.equal(beside.foreign(), torch.stack([finding.level > 0 for finding in beside.findings]).any(0))
 
 
 def test_what_lies_beside_an_organ_touches_it_and_is_none_of_it(scene: Scene) -> None:
