@@ -26,6 +26,7 @@ from pddnet.training import scans as training_scans
 from pddnet.training.config import ScanFiles
 from pddnet.training.datasets import MOST_VOXELS, VIEW_SIZES, ScanDataset, TwoScanDataset
 from pddnet.training.scans import LEAST_PROBABILITY, ScanSource, dice_by_structure, read_unlabelled
+from pddnet.training.segmentation_loss import FOREIGN
 
 
 class Fixed:
@@ -67,6 +68,20 @@ def test_a_couple_is_of_one_shape_and_of_sources_by_the_shares() -> None:
     assert 0.65 < np.mean([int(n) == 4 for _, both, _ in drawn for n in both]) < 0.85
     again = next(iter(TwoScanDataset([Fixed(3), Fixed(4)], [1.0, 3.0], 1, 7)))
     assert torch.equal(again[0], drawn[7][0])
+
+
+class Ill(Fixed):
+    """A source whose second voxel is pathology."""
+
+    def draw(self, shape: tuple[int, int, int], seed: int) -> Sample:
+        return Sample(torch.zeros(2), torch.tensor([self.number, 0]), None, torch.tensor([False, True]))
+
+
+def test_pathology_that_is_no_structure_has_a_number_of_its_own_in_couples_alone() -> None:
+    _, structures, _ = next(iter(TwoScanDataset([Ill(3)], [1.0], 1, 0)))
+    assert structures.tolist() == [[3, FOREIGN]] * 2
+    _, alone, _ = next(iter(ScanDataset([Ill(3)], [1.0], 1, 0)))
+    assert alone.tolist() == [3, 0]
 
 
 def test_sources_are_drawn_as_often_as_their_shares_say() -> None:
