@@ -63,7 +63,8 @@ def test_only_organs_that_both_hold_count() -> None:
 def test_every_outlined_scan_has_a_place_in_the_splits() -> None:
     splits = json.loads(SPLITS.read_text(encoding="utf-8"))["ct"]
     drawn = {path.parent.name for path in OUTLINES.glob("*/labels.nii.gz")}
-    assert drawn == {*splits["tune"], *splits["held_back"]}
+    assert drawn - {*splits["tune"]} == {"actc_3105759107", "cptac_C3L-00189", "lungx_CT004"}
+    assert drawn <= {*splits["tune"], *splits["held_back"]}
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
@@ -20,6 +21,14 @@ ORGANS = (
 )  # fmt: skip
 UNKNOWN = 255
 LEAST_IN_VIEW = 0.1  # share of an organ that the transform must leave within the moving view, else its Dice is zero
+
+
+def label_files(scan: Path) -> tuple[Path, ...]:
+    """Return the label map of a scan's folder and its names: its own, or this project's; empty without any."""
+    drawn = OUTLINES / scan.name
+    labels = [path for folder in (scan, drawn) if (path := folder / "labels.nii.gz").exists()]
+    names = [path for folder in (scan, drawn, OUTLINES) if (path := folder / "labels.json").exists()]
+    return (labels[0], names[0]) if labels else ()
 
 
 @lru_cache(maxsize=9)

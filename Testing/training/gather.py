@@ -3,7 +3,8 @@
 Usage: PYTHONPATH=Testing python -m training.gather
 
 Makes .data/anatomy (label maps), .data/validation (the labelled scan) and .data/outlined/train and test (scans with the
-outlines of Testing/labels; test are the held-back ones, for `pddnet compare` alone).
+outlines of Testing/labels; test are the held-back ones, for `pddnet compare` alone). From the fourth run on:
+.data/labelled/train and test (all with outlines or labels of their own) and .data/choose (which chooses the weights).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks.validation_labels import OUTLINES
+from benchmarks.validation_labels import OUTLINES, label_files
 from benchmarks.validation_pairs import REPOSITORY, data_folder
 from benchmarks.validation_tables import SPLITS
 
@@ -33,18 +34,26 @@ def main() -> int:
     for name in (*splits["validation"], *splits["tune"]):
         _case(data, name, target / "outlined" / "train" / name)
     for name in splits["held_back"]:
-        _case(data, name, target / "outlined" / "test" / name)
+        if (OUTLINES / name).exists():
+            _case(data, name, target / "outlined" / "test" / name)
+    for name in splits["choose"]:
+        _case(data, name, target / "choose" / name)
+    for name in (*splits["validation"], *splits["tune"], *splits["train"]):
+        _case(data, name, target / "labelled" / "train" / name)
+    for name in splits["held_back"]:
+        if label_files(data / "ct" / name):
+            _case(data, name, target / "labelled" / "test" / name)
     return 0
 
 
 def _case(data: Path, name: str, folder: Path) -> None:
-    """Link a scan, its landmarks, and its label map with names: its own, or the outlines of this project."""
+    """Link a scan, its landmarks, and its label map with names."""
     scan = data / "ct" / name
-    for file in ("ct.nii.gz", "landmarks.csv"):
-        _link(scan / file, folder / file)
-    own = (scan / "labels.nii.gz").exists()
-    _link((scan if own else OUTLINES / name) / "labels.nii.gz", folder / "labels.nii.gz")
-    _link(OUTLINES / name / "labels.json" if own else OUTLINES / "labels.json", folder / "labels.json")
+    _link(scan / "ct.nii.gz", folder / "ct.nii.gz")
+    if (scan / "landmarks.csv").exists():
+        _link(scan / "landmarks.csv", folder / "landmarks.csv")
+    for file in label_files(scan):
+        _link(file, folder / file.name)
 
 
 def _link(source: Path, place: Path) -> None:

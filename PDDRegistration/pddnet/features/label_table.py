@@ -7,6 +7,7 @@ separate structures, by level.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 LEVELS = (*(f"T{n}" for n in range(1, 13)), *(f"L{n}" for n in range(1, 6)))
 SOFT = (
@@ -57,6 +58,21 @@ _PATTERNS = tuple(
     )
 )
 _VERTEBRA = re.compile(r"(?:vertebrae?_|thoracic_?|lumbar_?)([tl]?)(\d+)$")
+
+# Names that, together, only the maps of the TotalSegmentator data set v2 have: its authors looked for all of the table.
+_OF_COMPLETE_MAPS = ("autochthon", "spinal_cord")
+
+
+def told_apart(names: Iterable[str], present: frozenset[int]) -> frozenset[int]:
+    """Return the structures (numbers) that a label map tells apart: those present, or all where all were looked for.
+
+    Args:
+        names: the names of its labels.
+        present: the structures with a voxel in it.
+    """
+    text = " ".join(names).lower()
+    complete = all(part in text for part in _OF_COMPLETE_MAPS)
+    return frozenset(range(1, len(STRUCTURES))) if complete and present else present
 
 
 def structure_of(name: str) -> str | None:

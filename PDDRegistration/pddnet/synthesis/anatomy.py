@@ -15,7 +15,7 @@ from scipy import ndimage
 from ..core.grid import Grid
 from ..core.image import Image
 from ..errors import InputError
-from ..features.label_table import NUMBER, structure_of
+from ..features.label_table import NUMBER, structure_of, told_apart
 from ..io.label_names import read_names
 from ..io.volumes import read_labels
 
@@ -112,7 +112,7 @@ class Anatomy:
         if len(layers) == 1:
             raise InputError(f"{name}: none of the label names means a structure of the body")
         height, height_grid = _height_above_wall(Image((codes > 0).astype(np.uint8), labels.grid))
-        annotated = frozenset(layer.structure for layer in layers if layer.structure)
+        annotated = told_apart(names.values(), frozenset(layer.structure for layer in layers if layer.structure))
         return cls(name, codes, labels.grid, tuple(layers), height, height_grid, annotated)
 
     def centre(self, code: int) -> np.ndarray | None:

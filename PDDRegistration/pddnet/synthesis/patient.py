@@ -16,13 +16,19 @@ from torch import Tensor
 from ..core.hounsfield import AIR_HU, FEATURE_RANGE_HU
 from ..features.semantic_net import SEMANTIC_SPACING_MM
 from .arms_and_table import SKIN_MM, arms
+from .hard_views import CHILD, CROPPED, LOW_DOSE, as_child, box_view, low_dose
 from .noise import Noise
-from .organ_exchange import rearrange_structures
+from .organ_exchange import RIGID_MATERIALS, rearrange_structures
+from .pathology import draw_pathology, paint_findings, paint_pathology
 from .pose import random_pose
 from .random_organs import RandomOrgans
 from .scanner import round_field_of_view, simulate_scanner
+from .scene import Scene
 from .source import Source
 from .tissue import MATERIAL_INDEX, fill_lumen, random_contrast, random_lesions, random_texture, to_half_voxels
+
+HARD_STREAM = 12  # of random numbers, apart from those that paint the healthy patient
+HARD_ARMS = 0.2  # share of hard patients with arms beside the trunk, more often than others
 
 REARRANGED = 0.6  # share of patients whose structures move towards, or away from, their positions in another anatomy
 REARRANGED_SHARE = (-0.6, 1.0)  # fraction of the way there; negative: away from it
@@ -46,58 +52,81 @@ class Sample:
         values: (3, D, H, W) float32 as `Scan.values`: HU, body, view.
         structures: (D, H, W) int64, numbers of the common table; -1 where nothing is known.
         codes: (D, H, W) int64, layers of the anatomy that the scan was made from; None where it was made from a scan.
+        foreign: (D, H, W) bool, voxels of pathology that is none of the structures; None where it was made from a scan.
     """
 
     values: Tensor
     structures: Tensor
     codes: Tensor | None = None
+    foreign: Tensor | None = None
 
 
 class PatientSource(Source):
-    """Source that draws patients: the sampler of training for label maps."""
+    """Source that draws patients: the sampler of training for label maps.
+
+    Attributes:
+        hard: share of its patients that are hard; see `synthesise`.
+    """
+
+    hard: float = 0.0
 
     def draw(self, shape: tuple[int, int, int], seed: int) -> Sample:
         """Synthesise the scan of this seed; see `synthesise`."""
-        return synthesise(self, shape, seed)
+        hard = np.random.default_rng([seed, HARD_STREAM]).random() < self.hard
+        return synthesise(self, shape, seed, hard=hard)
 
 
 def synthesise(
-    source: Source, shape: tuple[int, int, int], seed: int, spacing_mm: float = SEMANTIC_SPACING_MM
-) -> Sample:
-    """Synthesise a scan; the result is reproducible for the same anatomy, shape, spacing, seed, device and version.
+    source: Source, shape: tuple[int, int, int], seed: int, spacing_mm: float = SEMANTIC_SPACING_MM,
+    hard: bool = False, pathology: tuple[str, ...] | None = None,
+) -> Sample:  # fmt: skip
+    """Synthesise a scan; the result is reproducible for the same arguments, device and version.
 
     Args:
         shape: (D, H, W) voxels of `spacing_mm`, axes along LPS.
+        hard: whether it has pathology, and may be a child's, of low dose, or cut on all sides.
+        pathology: the names of what a hard patient has (see `pathology.PAINTERS`); None: drawn at random.
     """
-    rng = np.random.default_rng(seed)
+    rng, hard_rng = np.random.default_rng(seed), np.random.default_rng([seed, HARD_STREAM])
     noise = Noise(seed, source.device, spacing_mm)
     points = random_pose(source.frame, shape, rng, noise)
     organs = RandomOrgans.draw(source, rng)
     if source.others and rng.random() < REARRANGED:
         other = source.others[int(rng.integers(len(source.others)))]
         points = rearrange_structures(points, source.structures, other.structures, rng.uniform(*REARRANGED_SHARE))
-    hu, body = _paint(organs, points, rng, noise)
+    if hard and hard_rng.random() < CHILD:
+        points = as_child(points, hard_rng)
+    scene = Scene(organs, points, spacing_mm, hard_rng, Noise(HARD_STREAM + seed, source.device, spacing_mm))
+    if hard:
+        scene = paint_pathology(scene, draw_pathology(hard_rng) if pathology is None else pathology)
+        points = scene.points
+    hu, body = _paint(scene, rng, noise, arm_share=HARD_ARMS if hard else ARMS)
     hu = functional.avg_pool3d(hu[None, None], 2)[0, 0]
     body = functional.avg_pool3d(body[None, None].float(), 2)[0, 0] > 0.5
     hu = simulate_scanner(hu, rng, noise)
+    if hard and hard_rng.random() < LOW_DOSE:
+        hu = low_dose(hu, hard_rng, scene.noise)
     hu = torch.where(body, hu.clamp(*FEATURE_RANGE_HU), AIR_HU)
     view = source.in_view(points)
     if rng.random() < ROUND_VIEW:
         view = view * round_field_of_view(shape, rng, source.device)
+    if hard and hard_rng.random() < CROPPED:
+        view = view * box_view(shape, hard_rng, source.device)
     hu = torch.where(view > 0, hu, AIR_HU)
     body = body & (view > 0)
-    codes = organs.own_code[organs.codes_at(points) * body]
+    codes = organs.own_code[scene.labelled(organs.codes_at(points) * body, body)]
     codes = torch.where(organs.missing[codes], 0, codes)
-    return Sample(torch.stack([hu, body.float(), view]), organs.structure_of_code[codes], codes)
+    foreign = scene.foreign() & body & (codes == 0)
+    return Sample(torch.stack([hu, body.float(), view]), organs.structure_of_code[codes], codes, foreign)
 
 
-def _paint(organs: RandomOrgans, points: Tensor, rng: np.random.Generator, noise: Noise) -> tuple[Tensor, Tensor]:
-    """Paint HU and body (bool) on half voxels (2D, 2H, 2W), of points (3, D, H, W) LPS mm.
+def _paint(scene: Scene, rng: np.random.Generator, noise: Noise, arm_share: float) -> tuple[Tensor, Tensor]:
+    """Paint HU and body (bool) of a scene on half voxels (2D, 2H, 2W).
 
     Edges are painted on half voxels, so that voxels at an edge mix tissues by volume; smooth fields are computed on
     whole voxels.
     """
-    shape = tuple(points.shape[1:])
+    organs, points, shape = scene.organs, scene.points, scene.shape
     fine_points = functional.interpolate(points[None], scale_factor=2, mode="trilinear", align_corners=False)[0]
     labelled = organs.material_of_code[organs.codes_at(fine_points)]
     fat = _random_fat(shape, rng, noise)
@@ -105,12 +134,14 @@ def _paint(organs: RandomOrgans, points: Tensor, rng: np.random.Generator, noise
     between = _between_labels(above_wall, above_fat, shape, rng, noise)
     material = torch.where(labelled < 0, between, labelled)
     body = (labelled >= 0) | (above_fat < 0)
-    if rng.random() < ARMS:
+    if rng.random() < arm_share:
         material, body = _add_arms(organs.source, fine_points, material, body, float(fat.mean()), rng)
     mean, texture = random_contrast(rng, points.device)
     hu = mean[material] + texture[material] * random_texture(shape, noise)
     hu = fill_lumen(hu, material == MATERIAL_INDEX["lumen"], points, rng, noise)
     hu += to_half_voxels(random_lesions(points, rng)) * (body & (material != MATERIAL_INDEX["lung"]))
+    rigid = torch.isin(labelled, torch.tensor([MATERIAL_INDEX[name] for name in RIGID_MATERIALS], device=hu.device))
+    hu = paint_findings(scene, hu, body, rigid, mean)
     return torch.where(body, hu, AIR_HU), body
 
 

@@ -67,6 +67,8 @@ class TrainingConfig:
         anatomies: label maps (NAME.nii.gz with NAME.json beside it) to synthesise patients from.
         donors: label maps that only lend organs and their arrangement: too few labels to paint a patient.
         virtual: how many of the project's own virtual patients take part as anatomies.
+        hard: share of the patients painted from anatomies that are hard to read: with pathology; some are children,
+            some scans of low dose, some cut on all sides.
         scans: the folder to train on: CASE/ct.nii.gz with CASE/labels.nii.gz, and labels.json (label number -> name)
             beside them or in the folder. Labels named "unknown" are neither learned from nor measured.
         validation: such a folder, on which the best weights are chosen.
@@ -89,6 +91,7 @@ class TrainingConfig:
     anatomies: tuple[Path, ...] = ()
     donors: tuple[Path, ...] = ()
     virtual: int = 0
+    hard: float = 0.0
     scans: Path | None = None
     validation: Path | None = None
     unlabelled: Path | None = None
@@ -175,7 +178,9 @@ def _number(name: str, value: Any) -> int | float:
         raise ValueError(f"'{name}' must be a number that is not negative, not {value!r}")
     if name == "learning_rate" and not 0 < value <= 1:
         raise ValueError(f"'learning_rate' must be above zero and at most 1, not {value!r}")
-    if name in ("learning_rate", "seconds_kept"):
+    if name == "hard" and value > 1:
+        raise ValueError(f"'hard' is a share of at most 1, not {value!r}")
+    if name in ("learning_rate", "seconds_kept", "hard"):
         return float(value)
     if not _is_whole(value) or (name in ("iterations", "validate_every") and value < 1):
         least = "" if name in ("seed", "virtual") else " from 1 on"

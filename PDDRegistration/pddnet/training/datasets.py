@@ -13,8 +13,9 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from ..features.label_table import STRUCTURES
 from ..synthesis.patient import Sample
+from .segmentation_loss import FOREIGN
 
-VIEW_SIZES = ((32, 40, 48, 64, 80), (56, 64, 72), (72, 80, 96))  # voxels along D, H, W: slabs of 130 mm to the trunk
+VIEW_SIZES = ((32, 40, 48, 64, 80), (40, 56, 64, 72), (48, 72, 80, 96))  # voxels along D, H, W: boxes to the trunk
 MOST_VOXELS = 330_000  # of a view, which bounds the memory of a step
 LARGEST_SEED = 2**62
 
@@ -63,7 +64,8 @@ class ScanDataset(IterableDataset[tuple[Tensor, ...]]):
 class TwoScanDataset(ScanDataset):
     """Endless batches of two independent scans of one shape; registration pairs are in `pair_datasets.py`.
 
-    values (2, 3, D, H, W), structures (2, D, H, W) and annotated (2, structures), as of `ScanDataset`.
+    values (2, 3, D, H, W), structures (2, D, H, W) and annotated (2, structures), as of `ScanDataset`; painted
+    pathology that is none of the structures has the number `segmentation_loss.FOREIGN`.
     """
 
     def draw_item(self, rng: np.random.Generator) -> tuple[Tensor, ...]:
@@ -73,9 +75,16 @@ class TwoScanDataset(ScanDataset):
         samples = [source.draw(shape, int(rng.integers(LARGEST_SEED))) for source in sources]
         return (
             torch.stack([sample.values for sample in samples]),
-            torch.stack([sample.structures for sample in samples]),
+            torch.stack([_with_foreign(sample) for sample in samples]),
             torch.stack([annotation_mask(source.annotated) for source in sources]),
         )
+
+
+def _with_foreign(sample: Sample) -> Tensor:
+    """Return the structures (D, H, W) of a sample, FOREIGN where there is pathology that is none of them."""
+    if sample.foreign is None:
+        return sample.structures
+    return torch.where(sample.foreign, FOREIGN, sample.structures)
 
 
 def annotation_mask(annotated: frozenset[int]) -> Tensor:

@@ -13,7 +13,7 @@ from ..core.hounsfield import AIR_HU, FEATURE_RANGE_HU, SOFT_TISSUE_HU
 from ..core.image import Image
 from ..core.intensity import to_hu
 from ..errors import InputError
-from ..features.label_table import LEVELS, NUMBER, STRUCTURES, structure_of
+from ..features.label_table import LEVELS, NUMBER, STRUCTURES, structure_of, told_apart
 from ..features.semantic_net import SEMANTIC_SPACING_MM, SemanticNet, probabilities
 from ..io.label_names import UNKNOWN
 from ..io.volumes import read_labels, read_volume
@@ -53,7 +53,8 @@ class ScanSource:
     @classmethod
     def read(cls, case: ScanFiles) -> ScanSource:
         """Read a scan and its labels; raise InputError, naming the file, when one of them cannot be used."""
-        return cls(*read_labelled(case))
+        scan, structures, present = read_labelled(case)
+        return cls(scan, structures, told_apart(case.names.values(), present))
 
     @classmethod
     def from_guess(cls, scan: Scan, net: SemanticNet) -> ScanSource | None:

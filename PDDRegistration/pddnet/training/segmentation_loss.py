@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..features.label_table import STRUCTURES
+
+FOREIGN = len(STRUCTURES)  # the number of pathology that is none of the structures: background, but rare
 RARE_VOXELS = 200.0  # structures with fewer weigh no more than one with so many
 DICE_SMOOTHING = 10.0  # voxels, added above and below in the Dice: it jumps less where a structure is small
 
@@ -17,7 +20,8 @@ def segmentation_loss(logits: Tensor, structures: Tensor, annotated: Tensor) -> 
 
     Args:
         logits: (C, N) of N voxels and C structures.
-        structures: (N,) int64.
+        structures: (N,) int64; FOREIGN counts as background, but weighs as a structure of its own: what looks like an
+            organ and is none is rare among all the background.
         annotated: (C,) bool, the structures that the map distinguishes, including the background.
 
     Returns:
@@ -26,12 +30,14 @@ def segmentation_loss(logits: Tensor, structures: Tensor, annotated: Tensor) -> 
     log_probability = logits.float().log_softmax(0)
     background = torch.cat([log_probability[:1], log_probability[~annotated]]).logsumexp(0, keepdim=True)
     log_probability = torch.cat([background, log_probability[1:]])
-    count = torch.bincount(structures, minlength=len(annotated)).float()
-    log_of_true = log_probability.gather(0, structures[None])[0]
-    weight = (count + RARE_VOXELS).rsqrt()[structures]
+    target = torch.where(structures == FOREIGN, 0, structures)
+    log_of_true = log_probability.gather(0, target[None])[0]
+    frequency = torch.bincount(structures, minlength=FOREIGN + 1).float()
+    weight = (frequency + RARE_VOXELS).rsqrt()[structures]
     entropy = -(weight * log_of_true).sum() / weight.sum()
+    count = torch.bincount(target, minlength=len(annotated)).float()
     volume = log_probability.exp().sum(1)
-    common = torch.zeros_like(count).index_add(0, structures, log_of_true.exp())
+    common = torch.zeros_like(count).index_add(0, target, log_of_true.exp())
     dice = (2 * common + DICE_SMOOTHING) / (volume + count + DICE_SMOOTHING)
     present = (count > 0) & annotated
     present[0] = False

@@ -76,6 +76,8 @@ def _read_labelled_sources(
         virtual = [PatientSource(anatomy) for anatomy in pool.map(virtual_anatomy, seeds)]
     for source in maps + virtual:
         source.others = [other for other in maps + virtual + donors if other is not source]
+    for source in maps:
+        source.hard = config.hard
     scans = [] if config.scans is None else [ScanSource.read(case) for case in _usable_cases(config.scans, warn)]
     if not (maps or virtual or scans):
         raise InputError("nothing is left to learn from; correct the files named above")

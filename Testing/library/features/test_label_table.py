@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pddnet.features.label_table import LEVELS, NUMBER, STRUCTURES, structure_of
+from pddnet.features.label_table import LEVELS, NUMBER, STRUCTURES, structure_of, told_apart
 from pddnet.phantom import phantom as cohort
 
 
@@ -115,3 +115,11 @@ def test_all_labels_of_virtual_patients_but_the_discs_are_known() -> None:
     assert known["right_hip_bone"] == "hip"
     assert known["portal_and_splenic_vein"] == "portal_vein"
     assert len(set(known.values()) - {None}) == len(cohort.LABELS) - 4  # the discs; kidneys, psoas and hips come twice
+
+
+def test_a_map_whose_authors_looked_for_everything_tells_everything_apart() -> None:
+    liver = frozenset({NUMBER["liver"]})
+    assert told_apart(["liver", "autochthon_left", "spinal_cord"], liver) == set(range(1, len(STRUCTURES)))
+    assert told_apart(["liver", "autochthon_left"], liver) == liver  # an older version, without sternum
+    assert told_apart(["liver"], liver) == liver
+    assert told_apart(["autochthon_left", "spinal_cord"], frozenset()) == frozenset()

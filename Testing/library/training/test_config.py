@@ -22,7 +22,7 @@ def test_settings_are_read_and_paths_are_relative_to_the_file(tmp_path: Path) ->
         "out": "run", "anatomies": ["a/one.nii.gz", "/abs/two.nii.gz"], "virtual": 3, "scans": "s", "validation": "v",
         "shares": [1, 0.5, 0, 2], "unlabelled": "more", "donors": ["c.nii.gz"],
         "width": 16, "iterations": 1e3, "learning_rate": 0.01, "seed": 7, "validate_every": 5,
-        "seconds_kept": 30, "data": "ours, CC BY",
+        "seconds_kept": 30, "data": "ours, CC BY", "hard": 0.5,
     }  # fmt: skip
     config = read_config(_write(tmp_path, given))
     assert config.out == tmp_path / "run"
@@ -33,11 +33,13 @@ def test_settings_are_read_and_paths_are_relative_to_the_file(tmp_path: Path) ->
     assert (config.virtual, config.width, config.iterations, config.seed, config.validate_every) == (3, 16, 1000, 7, 5)
     assert isinstance(config.iterations, int)
     assert (config.learning_rate, config.seconds_kept, config.data) == (0.01, 30.0, "ours, CC BY")
+    assert config.hard == 0.5
 
 
 def test_nothing_lends_and_nothing_is_guessed_unless_told(tmp_path: Path) -> None:
     config = read_config(_write(tmp_path, {"out": "o", "virtual": 1}))
     assert (config.donors, config.unlabelled) == ((), None)
+    assert config.hard == 0
     assert len(config.shares) == len(KINDS) == 4
 
 
@@ -66,6 +68,8 @@ def test_at_most_five_minutes_are_lost_by_default(tmp_path: Path) -> None:
         ({"shares": [1, 1, 1, 1, 1]}, "'shares'.*unlabelled scans"),
         ({"shares": ["a", 1, 1, 1]}, "'shares'"),
         ({"shares": 1}, "'shares'"),
+        ({"hard": 1.01}, "'hard' is a share"),
+        ({"hard": "much"}, "'hard'"),
         ({"virtual": -1}, "'virtual'"),
         ({"virtual": 1.5}, "'virtual'"),
         ({"virtual": True}, "'virtual'"),

@@ -26,6 +26,7 @@ from pddnet.training import scans as training_scans
 from pddnet.training.config import ScanFiles
 from pddnet.training.datasets import MOST_VOXELS, VIEW_SIZES, ScanDataset, TwoScanDataset
 from pddnet.training.scans import LEAST_PROBABILITY, ScanSource, dice_by_structure, read_unlabelled
+from pddnet.training.segmentation_loss import FOREIGN
 
 
 class Fixed:
@@ -69,6 +70,20 @@ def test_a_couple_is_of_one_shape_and_of_sources_by_the_shares() -> None:
     assert torch.equal(again[0], drawn[7][0])
 
 
+class Ill(Fixed):
+    """A source whose second voxel is pathology."""
+
+    def draw(self, shape: tuple[int, int, int], seed: int) -> Sample:
+        return Sample(torch.zeros(2), torch.tensor([self.number, 0]), None, torch.tensor([False, True]))
+
+
+def test_pathology_that_is_no_structure_has_a_number_of_its_own_in_couples_alone() -> None:
+    _, structures, _ = next(iter(TwoScanDataset([Ill(3)], [1.0], 1, 0)))
+    assert structures.tolist() == [[3, FOREIGN]] * 2
+    _, alone, _ = next(iter(ScanDataset([Ill(3)], [1.0], 1, 0)))
+    assert alone.tolist() == [3, 0]
+
+
 def test_sources_are_drawn_as_often_as_their_shares_say() -> None:
     count = Counter(item[0] for item in _drawn([1.0, 3.0, 0.0], 600))
     assert count[5] == 0
@@ -93,6 +108,13 @@ def test_what_is_annotated_includes_the_background() -> None:
 def source(tmp_path_factory: pytest.TempPathFactory) -> ScanSource:
     case = write_case(tmp_path_factory.mktemp("scans"), "ball")
     return ScanSource.read(ScanFiles(case / "ct.nii.gz", case / "labels.nii.gz", NAMES))
+
+
+def test_of_a_complete_map_what_it_does_not_show_is_not_there(tmp_path: Path) -> None:
+    case = write_case(tmp_path, "ball")
+    names = NAMES | {200: "autochthon_left", 201: "spinal_cord"}  # none of their voxels is in the view
+    source = ScanSource.read(ScanFiles(case / "ct.nii.gz", case / "labels.nii.gz", names))
+    assert source.annotated == set(range(1, len(STRUCTURES)))
 
 
 def _unposed(patch: pytest.MonkeyPatch, shape: tuple[int, int, int], offset: tuple = (0, 0, 0)) -> np.ndarray:

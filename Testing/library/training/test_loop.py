@@ -417,13 +417,14 @@ def test_nothing_left_to_learn_from(data: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_virtual_patients_take_part(data: Path) -> None:
-    config = _config(data, data, virtual=1, shares=(3.0, 2.0, 4.0, 1.0))
+    config = _config(data, data, virtual=1, shares=(3.0, 2.0, 4.0, 1.0), hard=0.3)
     sources, shares = TrainingSources.read(config, pytest.fail).guess(SemanticNet(8))
     assert shares == [3.0, 2.0, 4.0]
     assert [type(source).__name__ for source in sources] == ["PatientSource", "PatientSource", "ScanSource"]
     names = ("liver", "sacrum", "vertebra_L3", "colon", "kidney")
     assert {NUMBER[name] for name in names} <= sources[1].annotated
     assert sources[2].annotated == sources[0].annotated
+    assert [getattr(source, "hard", None) for source in sources] == [0.3, 0.0, None]  # those of maps alone
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from pddnet.training.segmentation_loss import DICE_SMOOTHING, RARE_VOXELS, segmentation_loss
+from pddnet.training.segmentation_loss import DICE_SMOOTHING, FOREIGN, RARE_VOXELS, segmentation_loss
 
 ALL = torch.tensor([True, True, True])
 
@@ -35,6 +35,17 @@ def test_frequent_structures_weigh_less_by_the_root() -> None:
     overlap = (2 * 10 * 0.25 + DICE_SMOOTHING) / (1000 * 0.05 + 10 * 0.25 + 10 + DICE_SMOOTHING)
     assert dice == pytest.approx(overlap, rel=1e-4)
     assert float(loss) == pytest.approx(entropy + 1 - overlap, rel=1e-4)
+
+
+def test_what_is_foreign_is_background_that_weighs_more() -> None:
+    count = (1000, 10)
+    structures = torch.tensor([0] * count[0] + [FOREIGN] * count[1])
+    logits = _logits(*[(0.9, 0.05, 0.05)] * count[0], *[(0.25, 0.5, 0.25)] * count[1])
+    loss, dice = segmentation_loss(logits, structures, ALL)
+    weights = [n / math.sqrt(n + RARE_VOXELS) for n in count]
+    entropy = -(weights[0] * math.log(0.9) + weights[1] * math.log(0.25)) / sum(weights)
+    assert dice == 1.0  # no structure is present
+    assert float(loss) == pytest.approx(entropy, rel=1e-4)
 
 
 def test_the_dice_is_the_mean_over_the_structures_present() -> None:
