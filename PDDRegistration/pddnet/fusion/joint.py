@@ -11,7 +11,7 @@ import numpy as np
 from scipy import ndimage
 
 BETA = 2.0  # power of the products, as in the paper
-ALPHA = 0.1  # of the mean variance, added to the diagonal; the paper adds 0.1 to patches of norm 1
+ALPHA = 0.05  # of the mean of the diagonal, added to it; the paper adds 0.1 where patches have the norm 1
 _TRUNCATE = 2.0  # standard deviations after which a patch ends
 _AT_ONCE = 1 << 16  # systems that are solved at a time
 

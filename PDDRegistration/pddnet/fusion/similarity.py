@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-POWER = 3.0  # on squared differences
+POWER = 4.0  # on squared differences
 LEAST = 1e-4  # squared differences below it are noise
 
 
