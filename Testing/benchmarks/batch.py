@@ -1,12 +1,13 @@
 """Measure a batch: against single commands, what the scheduler adds, memory over many pairs; and project a large one.
 
 Usage: PYTHONPATH=Testing python -m benchmarks.batch [--pairs 20] [--spacing 2.0] [--preset default] [--tasks 1000]
-           [--small 200] [--only overhead|memory|speed]
+           [--small 200] [--only overhead|memory|work|speed]
 """
 
 from __future__ import annotations
 
 import argparse
+import resource
 import sys
 import tempfile
 import time
@@ -25,6 +26,7 @@ from pddnet.phantom.phantom import full_view, virtual_patient
 
 MB = 1e6
 SMALL_MM = 6.0  # voxels of the pair that is registered again and again
+MOST_WORK = 5  # pairs whose CPU seconds are compared
 FIRST = 10  # pairs after which the memory counts as settled
 LARGE_PAIRS, LARGE_WORKERS = 10_000, 100
 SHARE, OVERHEAD_MS, GROWTH_MB = 0.75, 50.0, 50.0  # goals
@@ -37,7 +39,7 @@ def main() -> int:
     parser.add_argument("--preset", default="default")
     parser.add_argument("--tasks", type=int, default=1000, help="tasks that do nothing")
     parser.add_argument("--small", type=int, default=200, help="small pairs in one process")
-    parser.add_argument("--only", choices=("overhead", "memory", "speed"))
+    parser.add_argument("--only", choices=("overhead", "memory", "work", "speed"))
     args = parser.parse_args()
     overhead = 0.0
     with tempfile.TemporaryDirectory() as name:
@@ -46,6 +48,8 @@ def main() -> int:
             overhead = report_overhead(args.tasks)
         if args.only in (None, "memory"):
             report_memory(folder, args.small)
+        if args.only in (None, "work"):
+            report_work(folder, min(args.pairs, MOST_WORK), args.spacing, args.preset)
         if args.only in (None, "speed"):
             report_speed(folder, args.pairs, args.spacing, args.preset, overhead)
     return 0
@@ -94,6 +98,33 @@ def report_memory(folder: Path, count: int) -> None:
     line("growth", f"{last - settled:.0f} MB {goal(last - settled, GROWTH_MB)}")
 
 
+def report_work(folder: Path, count: int, spacing: float, preset: str) -> None:
+    """Print the CPU seconds of single commands and of a process that keeps the fixed scan; load hardly changes them."""
+    title(f"CPU seconds of {count} pairs against one fixed scan, {spacing:g} mm, preset {preset}")
+    fixed, *moving = [str(_write(folder, seed, spacing)) for seed in range(1, count + 2)]
+    before = _of_children()
+    _singles(folder, fixed, moving, preset)
+    single = (_of_children() - before) / count
+    worker = RegistrationProcess(threads=1)
+    process, spent = psutil.Process(worker._process.pid), [0.0]
+    for path in moving:
+        progress(f"in one process, {Path(path).name}")
+        worker.register(["--fixed", fixed, "--moving", path, "--preset", preset, *_outputs(folder)])
+        times = process.cpu_times()
+        spent.append(times.user + times.system)
+    worker.end()
+    first, later = spent[1], (spent[-1] - spent[1]) / max(count - 1, 1)
+    line("a single command", f"{single:.1f} s")
+    line("in a process: the first, the others", f"{first:.1f} s", f"{later:.1f} s")
+    line("share", f"{spent[-1] / count / single:.2f} {goal(spent[-1] / count / single, SHARE)}")
+
+
+def _of_children() -> float:
+    """Return the CPU seconds of all commands that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def report_speed(folder: Path, count: int, spacing: float, preset: str, overhead: float) -> None:
     """Print how long a batch takes against single commands, half of them before it and half after."""
     workers = size_of(count)
@@ -126,18 +157,17 @@ def _singles(folder: Path, fixed: str, moving: Sequence[str], preset: str) -> fl
     seconds = 0.0
     for path in moving:
         progress(f"single command, {Path(path).name}")
-        outputs = {
-            "--output-transform": "t.h5",
-            "--output-preview": "p.png",
-            "--sidecar": "s.json",
-            "--report": "r.json",
-        }
-        arguments = [word for option, name in outputs.items() for word in (option, str(folder / name))]
         command = [sys.executable, "-m", "pddnet", "register", "--fixed", fixed, "--moving", path, "--preset", preset]
-        done = run([*command, *arguments])
+        done = run([*command, *_outputs(folder)])
         assert done.code in (0, 3), done.output
         seconds += done.seconds
     return seconds
+
+
+def _outputs(folder: Path) -> list[str]:
+    """Write the arguments for the outputs that a batch writes."""
+    names = {"--output-transform": "t.h5", "--output-preview": "p.png", "--sidecar": "s.json", "--report": "r.json"}
+    return [word for option, name in names.items() for word in (option, str(folder / name))]
 
 
 def _write(folder: Path, seed: int, spacing: float) -> Path:

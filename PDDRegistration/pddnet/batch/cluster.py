@@ -13,10 +13,11 @@ from ..errors import InputError
 from ..io.memory import free_bytes
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, LocalCluster
 
 USUAL_BYTES = 3e9  # what a registration of two CTs takes
 CONNECT_SECONDS = 30
+STARTS = 2  # of the local cluster, at most
 AT_ONCE = 500  # tasks in one message to the scheduler
 _LOST = "the connection to the Dask scheduler was lost"
 _NEEDED = ("dask", "distributed", "jinja2")
@@ -49,20 +50,36 @@ def cores() -> int:
 
 @contextmanager
 def local_cluster(workers: int, resources: dict[str, float] | None = None) -> Iterator[Client]:
-    """Start workers on this machine, each with these resources, and end them after the block."""
+    """Start workers on this machine, each with these resources, and end them after the block.
+
+    Raises:
+        InputError: they cannot be started.
+    """
     import dask
-    from distributed import Client, LocalCluster
+    from distributed import Client
 
     # Each worker is a process that only waits for the process that registers: its memory says nothing.
     options: dict[str, Any] = {"n_workers": workers, "threads_per_worker": 1, "memory_limit": None}
-    options["preload"] = ["pddnet.batch.worker_start"]
+    options |= {"preload": ["pddnet.batch.worker_start"], "silence_logs": logging.CRITICAL, "dashboard_address": ":0"}
     options |= {"resources": resources} if resources else {}
     with (
         dask.config.set({"distributed.worker.use-file-locking": False}),
-        LocalCluster(dashboard_address=":0", silence_logs=logging.CRITICAL, **options) as cluster,
+        _started(options) as cluster,
         Client(cluster) as client,
     ):
         yield client
+
+
+def _started(options: dict[str, Any]) -> LocalCluster:
+    """Start the cluster; once more where a worker died meanwhile."""
+    from distributed import LocalCluster
+
+    for _ in range(STARTS):
+        try:
+            return LocalCluster(**options)
+        except (RuntimeError, OSError) as error:
+            reason = str(error)
+    raise InputError(f"Dask cannot start workers on this machine ({reason}); close other programs, or give --workers 1")
 
 
 @contextmanager

@@ -164,7 +164,7 @@ def _displacements(path: Path) -> tuple[float, ...]:
 
 
 @pytest.mark.slow
-def test_pairs_are_what_the_command_makes_of_them_alone(tmp_path: Path) -> None:
+def test_pairs_are_what_the_command_makes_of_them_alone(tmp_path: Path, capsys) -> None:
     """Two real pairs and a scan that is none, with our own process, which keeps the fixed scan between them."""
     fixed, moving = samples.bent_pair()
     images = {"fixed": fixed, "moving1": moving, "moving2": samples.small_pair()[1]}
@@ -188,3 +188,7 @@ def test_pairs_are_what_the_command_makes_of_them_alone(tmp_path: Path) -> None:
         assert (folder / "preview.png").read_bytes().startswith(b"\x89PNG")
     table = (tmp_path / "out" / "summary.csv").read_text("utf-8")
     assert "moving3.nii.gz: this is not an image in a format that can be read" in table
+    (tmp_path / "moving3.nii.gz").unlink()
+    capsys.readouterr()
+    assert main(_arguments(tmp_path, "--preset", "fast", "--warped")) in (0, 3)  # its own sidecars are known again
+    assert "2 of 2 pairs are whole" in capsys.readouterr().out.splitlines()[0]

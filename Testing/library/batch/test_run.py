@@ -8,6 +8,7 @@ import signal
 import threading
 from pathlib import Path
 
+import distributed
 import pytest
 from distributed import Client
 
@@ -145,3 +146,20 @@ def test_many_tasks_come_back_with_their_numbers(client: Client, monkeypatch: py
     found = dict(cluster.run_tasks(client, doubled, [{"n": n} for n in range(40)]))
     assert found.pop(5) == "the Dask worker failed (KeyError: 'five')"
     assert found == {n: {"n": 2 * n} for n in range(40) if n != 5}
+
+
+def test_a_cluster_is_started_again_where_a_worker_died_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    starts: list[int] = []
+
+    def start(**options: object) -> str:
+        starts.append(1)
+        if len(starts) < enough:
+            raise RuntimeError("Nanny failed to start.")
+        return "a cluster"
+
+    monkeypatch.setattr(distributed, "LocalCluster", start)
+    enough = 2
+    assert cluster._started({}) == "a cluster"
+    enough = 9
+    with pytest.raises(InputError, match=r"cannot start workers on this machine \(Nanny failed to start.\)"):
+        cluster._started({})
