@@ -65,6 +65,8 @@ def run(args: argparse.Namespace) -> int:
     atlases, warnings = find_atlases(folder)
     scan = check_readable(args.scan)
     atlases = _without(atlases, scan, warnings)
+    if args.leave_one_out and len(atlases) < 2:
+        raise InputError(f"{folder}: --leave-one-out needs two atlases or more; add some, or leave it out")
     inputs = [scan, *(path for atlas in atlases for path in (atlas.scan, atlas.labels))]
     targets = {
         "labels": (args.out, IMAGES),

@@ -55,11 +55,11 @@ def leave_one_out(
 
     A label that an atlas has and the fused map lacks counts as 0; one that neither has does not count.
 
+    An atlas that the others cannot segment is a warning.
+
     Raises:
-        InputError: there are fewer than two atlases. Cancelled, MemoryError: as for `registration.register`.
+        Cancelled, MemoryError: as for `registration.register`.
     """
-    if len(atlases) < 2:
-        raise InputError("the expected Dice by leave-one-out needs two atlases or more; leave --leave-one-out away")
     found: dict[int, list[float]] = {}
     warnings: list[str] = []
     for done, left in enumerate(atlases):
