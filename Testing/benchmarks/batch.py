@@ -1,7 +1,7 @@
 """Measure a batch: against single commands, what the scheduler adds, memory over many pairs; and project a large one.
 
 Usage: PYTHONPATH=Testing python -m benchmarks.batch [--pairs 20] [--spacing 2.0] [--preset default] [--tasks 1000]
-           [--small 200] [--only overhead|memory|work|speed]
+           [--small 200] [--work 5] [--only overhead|memory|work|speed]
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from pddnet.phantom.phantom import full_view, virtual_patient
 
 MB = 1e6
 SMALL_MM = 6.0  # voxels of the pair that is registered again and again
-MOST_WORK = 5  # pairs whose CPU seconds are compared
 FIRST = 10  # pairs after which the memory counts as settled
 LARGE_PAIRS, LARGE_WORKERS = 10_000, 100
 SHARE, OVERHEAD_MS, GROWTH_MB = 0.75, 50.0, 50.0  # goals
@@ -39,6 +38,7 @@ def main() -> int:
     parser.add_argument("--preset", default="default")
     parser.add_argument("--tasks", type=int, default=1000, help="tasks that do nothing")
     parser.add_argument("--small", type=int, default=200, help="small pairs in one process")
+    parser.add_argument("--work", type=int, default=5, help="pairs whose CPU seconds are measured")
     parser.add_argument("--only", choices=("overhead", "memory", "work", "speed"))
     args = parser.parse_args()
     overhead = 0.0
@@ -49,7 +49,7 @@ def main() -> int:
         if args.only in (None, "memory"):
             report_memory(folder, args.small)
         if args.only in (None, "work"):
-            report_work(folder, min(args.pairs, MOST_WORK), args.spacing, args.preset)
+            report_work(folder, args.work, args.pairs, args.spacing, args.preset)
         if args.only in (None, "speed"):
             report_speed(folder, args.pairs, args.spacing, args.preset, overhead)
     return 0
@@ -98,7 +98,7 @@ def report_memory(folder: Path, count: int) -> None:
     line("growth", f"{last - settled:.0f} MB {goal(last - settled, GROWTH_MB)}")
 
 
-def report_work(folder: Path, count: int, spacing: float, preset: str) -> None:
+def report_work(folder: Path, count: int, pairs: int, spacing: float, preset: str) -> None:
     """Print the CPU seconds of single commands and of a process that keeps the fixed scan; load hardly changes them."""
     title(f"CPU seconds of {count} pairs against one fixed scan, {spacing:g} mm, preset {preset}")
     fixed, *moving = [str(_write(folder, seed, spacing)) for seed in range(1, count + 2)]
@@ -115,8 +115,10 @@ def report_work(folder: Path, count: int, spacing: float, preset: str) -> None:
     worker.end()
     first, later = spent[1], (spent[-1] - spent[1]) / max(count - 1, 1)
     line("a single command", f"{single:.1f} s")
-    line("in a process: the first, the others", f"{first:.1f} s", f"{later:.1f} s")
-    line("share", f"{spent[-1] / count / single:.2f} {goal(spent[-1] / count / single, SHARE)}")
+    line("the first in a process", f"{first:.1f} s")
+    line("each of the others", f"{later:.1f} s")
+    share = (first + (pairs - 1) * later) / (pairs * single)
+    line(f"share, of {pairs} pairs", f"{share:.2f} {goal(share, SHARE)}")
 
 
 def _of_children() -> float:
