@@ -18,7 +18,7 @@ MOVING ?=
 
 help:
 	@echo "make demo      register the sample pair (or FIXED=a.nii.gz MOVING=b.nii.gz) into demo/"
-	@echo "make demo-batch paint four patients, register three to the first, and sum up into demo/batch/results"
+	@echo "make demo-batch paint four patients, register three to the first, sum up, and segment it by them, into demo/batch"
 	@echo "make test      format check, lint, types, all tests"
 	@echo "make test-fast lint and the quick tests, some minutes"
 	@echo "make coverage  all tests, and which lines of pddnet they run, also in child processes"

@@ -1,4 +1,4 @@
-"""Paint four virtual patients, register three of them to the first with `pddnet batch`, and say where the page is.
+"""Paint four virtual patients, register three of them to the first (`pddnet batch`), and segment it by them.
 
 Usage: PYTHONPATH=Testing python -m demo.batch [--out demo/batch] [--spacing 3.0] [--preset default]
 """
@@ -31,7 +31,16 @@ def main() -> int:
     table = args.out / "pairs.csv"
     table.write_text(_table(patients), "utf-8")
     results = args.out / "results"
-    return command.main(["batch", str(table), "--out", str(results), "--preset", args.preset])
+    code = command.main(["batch", str(table), "--out", str(results), "--preset", args.preset])
+    return _segment(patients, args.out, args.preset) if code == OK else code
+
+
+def _segment(patients: Path, out: Path, preset: str) -> int:
+    """Segment the first patient by the others; it is left out as an atlas of its own."""
+    first = min(patients.glob("*/ct.nii.gz"))
+    files = {"--out": "labels.seg.nrrd", "--disagreement": "disagreement.nii.gz", "--report": "segment.json"}
+    outputs = [word for option, name in files.items() for word in (option, str(out / name))]
+    return command.main(["segment", str(first), "--atlases", str(patients), *outputs, "--preset", preset])
 
 
 def _table(patients: Path) -> str:

@@ -23,11 +23,13 @@ from ..errors import InputError
 from .nifti_headers import refuse_shadowed
 from .paths import itk_name, reason_of, shown
 from .quiet import quiet
+from .segment_headers import Segment, segmentation
 from .signals import ENDING_SIGNALS
 from .transforms import check_field, check_linear, write_field, write_linear
 from .volumes import check_whole
 
 IMAGES = (".nii.gz", ".nii", ".nrrd", ".mha")  # one file each: a pair of files could not be renamed as one
+SEGMENTATION = ".seg.nrrd"
 TRANSFORMS = (".h5", ".hdf5", ".tfm", ".txt", ".mat", *IMAGES)
 REPORTS = (".json",)
 TABLES = (".csv",)
@@ -95,6 +97,17 @@ class OutputFiles:
     def write_image(self, name: str, image: Image) -> None:
         """Write a volume or label map, if wanted. Raises InputError where it cannot be written whole."""
         self._write(name, lambda path: sitk.WriteImage(image.to_sitk(), itk_name(path), True), check_whole)
+
+    def write_segmentation(self, name: str, labels: Image, segments: Mapping[int, Segment]) -> None:
+        """Write a label map, if wanted; a .seg.nrrd file with names and looks of its segments, by number.
+
+        Raises InputError where it cannot be written whole.
+        """
+        if name in self._targets and self._targets[name].name.lower().endswith(SEGMENTATION):
+            image = segmentation(labels, segments)
+            self._write(name, lambda path: sitk.WriteImage(image, itk_name(path), True), check_whole)
+        else:
+            self.write_image(name, labels)
 
     def write_field(self, name: str, field: DisplacementField) -> None:
         """Write a transform or displacement image, if wanted. Raises InputError where it cannot be written whole."""

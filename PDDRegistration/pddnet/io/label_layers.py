@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ class LabelLayers:
 
     layers: tuple[Image, ...]
     names: dict[int, str]  # of the labels; empty where the file names none
+    segments: dict[int, Segment] = field(default_factory=dict)  # as the file has them, by the same numbers
 
     @property
     def flat(self) -> Image:
@@ -52,7 +53,7 @@ def read_label_layers(path: str | Path, grid: Grid | None = None) -> tuple[Label
     if any(layer.array.any() for layer in layers):
         warnings = [text for text in warnings if text != empty]  # of a layer
     warnings = list(dict.fromkeys(warnings))
-    return LabelLayers(tuple(layers), {number: each.name for number, each in numbers.items()}), warnings
+    return LabelLayers(tuple(layers), {number: each.name for number, each in numbers.items()}, numbers), warnings
 
 
 def match_names(
@@ -105,7 +106,9 @@ def renumbered(labels: Image, change: dict[int, int]) -> Image:
 
 def _renumbered_layers(labels: LabelLayers, change: dict[int, int]) -> LabelLayers:
     names = {change[number]: name for number, name in labels.names.items()}
-    return replace(labels, layers=tuple(renumbered(layer, change) for layer in labels.layers), names=names)
+    segments = {change[number]: segment for number, segment in labels.segments.items()}
+    layers = tuple(renumbered(layer, change) for layer in labels.layers)
+    return replace(labels, layers=layers, names=names, segments=segments)
 
 
 def _key(name: str) -> str:

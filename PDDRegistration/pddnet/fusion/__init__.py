@@ -1,0 +1,1 @@
+"""Fuse the labels of several atlases, warped onto one grid, into one label map. Arrays in, arrays out; torch-free."""
