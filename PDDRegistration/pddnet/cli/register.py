@@ -20,6 +20,7 @@ from ..io.dicom_objects import load_pydicom
 from ..io.dicom_reg_writer import Series, read_series, registration_object
 from ..io.landmark_init import affine_transform, start_from_points
 from ..io.landmarks import match_points
+from ..io.planes import check_both_planes
 from ..io.transforms import load_transform
 from ..io.weights_file import PDD, SEMANTIC, read_weights
 from ..matching.progress import Clock
@@ -42,6 +43,7 @@ from ..run.outputs import (
 )
 from ..run.provenance import origin
 from ..run.registration import FinishedRun, RunInputs, check_device, register
+from . import register_plane
 from .console import Console
 from .exit_codes import OK, VERDICT_FAILED
 from .label_maps import read_label_maps
@@ -62,6 +64,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     series = "of a folder of several DICOM series, the one of this number, UID or description"
     inputs.add_argument("--fixed-series", metavar="S", help=series)
     inputs.add_argument("--moving-series", metavar="S", help="the same for the moving scan")
+    pixels = "of PNG or TIFF, mm: one number, or two along x and y"
+    inputs.add_argument("--spacing", type=float, nargs="+", metavar="MM", help=pixels)
+    inputs.add_argument("--moving-spacing", type=float, nargs="+", metavar="MM", help="of the moving one, if it differs")
     inputs.add_argument("--fixed-labels", metavar="A", help="label map of the fixed scan, for the organ table")
     inputs.add_argument("--moving-labels", metavar="B", help="label map of the moving scan, for the organ table")
     inputs.add_argument("--guide-with-labels", action="store_true", help="let both label maps guide the registration")
@@ -110,6 +115,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the subcommand and return its exit code. Raise InputError or Stopped."""
+    for side in ("fixed", "moving"):
+        volumes.check_readable(getattr(args, side))
+    if check_both_planes([args.fixed, args.moving]):
+        return register_plane.run(args, _given(args))
+    if args.spacing or args.moving_spacing:
+        raise InputError("--spacing is for 2-D images that have none, such as PNG; volumes have their own, so leave it out")
     console, clock = Console(), Clock()
     _check_arguments(args)
     paths = {name: getattr(args, name) for name in _INPUTS if getattr(args, name) is not None}
@@ -148,6 +159,15 @@ def run(args: argparse.Namespace) -> int:
         outputs.commit()
         _print(console, summary)
     return VERDICT_FAILED if done.registration.verdict.status == "failed" else OK
+
+
+def _given(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the options that differ from their defaults."""
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    needed = [word for option in ("--fixed", "--moving", "--output-transform") for word in (option, "")]
+    usual = vars(parser.parse_args(needed))
+    return {name: value for name, value in vars(args).items() if name in usual and value != usual[name]}
 
 
 def _output_files() -> tuple[OutputFile, ...]:

@@ -55,6 +55,10 @@ class Plane:
         """Return the grid at z = 0."""
         return self.image.grid
 
+    def with_values(self, array: np.ndarray) -> Plane:
+        """Return an image (1, H, W) at the same place."""
+        return Plane(Image(array, self.grid), self.volume)
+
     def flat(self) -> sitk.Image:
         """Convert to a 2-D SimpleITK image in the coordinates in which it is registered; the pixels are copied."""
         array = self.image.array[0]
@@ -105,6 +109,31 @@ def sampled(transform: sitk.Transform, grid: Grid) -> DisplacementField:
     array = np.zeros((*grid.shape, 3), np.float32)
     array[0, ..., :2] = sitk.GetArrayFromImage(convert.Execute(transform))
     return DisplacementField(array, grid)
+
+
+def inverted(field: DisplacementField, grid: Grid, iterations: int = 60) -> DisplacementField:
+    """Invert a field at z = 0 at the nodes of a grid: solve x + u(x) = y for each node y by damped fixed-point steps.
+
+    A node that nothing within the field's grid is mapped to keeps the displacement of the nearest that is.
+    """
+    target = grid.points()
+    matrix, shift = _affine(field)
+    landed = (target - shift) @ np.linalg.inv(matrix).T
+    back = np.linalg.inv(matrix)
+    for _ in range(iterations):
+        inside = field.grid.index_to_point(np.clip(field.grid.point_to_index(landed), 0, field.grid.size - 1))
+        landed = landed - (inside + field.sample(inside) + (landed - inside) @ matrix.T - target) @ back.T
+    return DisplacementField((landed - target).astype(np.float32), grid)
+
+
+def _affine(field: DisplacementField) -> tuple[np.ndarray, np.ndarray]:
+    """Fit A and t of x -> A x + t to a field at z = 0 by least squares; z stays."""
+    points = field.grid.points().reshape(-1, 3)
+    moved = points + field.array.reshape(-1, 3)
+    solution = np.linalg.lstsq(np.c_[points[:, :2], np.ones(len(points))], moved[:, :2], rcond=None)[0]
+    matrix, shift = np.eye(3), np.zeros(3)
+    matrix[:2, :2], shift[:2] = solution[:2].T, solution[2]
+    return matrix, shift
 
 
 def _with_grid(image: sitk.Image, grid: Grid) -> sitk.Image:

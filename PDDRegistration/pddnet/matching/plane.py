@@ -27,7 +27,7 @@ from ..tensor.execution import Work
 from ..tensor.folding import determinant, remove_folding
 from ..tensor.lattice import compose, from_lps, resample
 from .plane_likeness import compared, likeness
-from .plane_scan import FINEST, UNITS_ACROSS, PlanePair, PlaneScan, lattice_over, scaled
+from .plane_scan import COARSEST, FINEST, UNITS_ACROSS, PlanePair, PlaneScan, lattice_over, scaled
 from .plane_start import find_start, fitted
 from .plane_verdict import judge
 from .progress import Ticker
@@ -139,7 +139,7 @@ class _Run:
         return affine, from_lps(affine.inverse.points(moved) - points, self._lattice)
 
     def _pair(self, affine: Affine, u: Tensor | None, margin: float = 0.0, factor: int = 2) -> PlanePair:
-        lattice = lattice_over(self._grid, FINEST, margin, whole=factor)
+        lattice = lattice_over(self._grid, self._scans[0].spacing, margin, whole=factor)
         return PlanePair.of(self._scans, lattice, affine, factor, u, self._lattice)
 
     def _deformed(self, affine: Affine, u: Tensor) -> tuple[Tensor, list[StageResult]]:
@@ -148,7 +148,7 @@ class _Run:
         best = self._likeness(affine, u)
         for number, (stage, factor) in enumerate(zip(STAGES, FACTORS, strict=True), 1):
             self._ticker.stage(f"match {number}")
-            pair = self._pair(affine, u, stage.capture_range_mm + FINEST * factor, factor)
+            pair = self._pair(affine, u, stage.capture_range_mm + COARSEST * factor, factor)
             control = lattice_over(self._grid, stage.control_spacing_mm)
             steps.append(matched(Matching(pair, control, stage, regularised=True), self._work))
             u, best = self._better(affine, u, best, self._composed(u, steps[-1].field, control))

@@ -21,7 +21,7 @@ from ..tensor.pools import block_means
 from .discrete import FeatureMap
 
 UNITS_ACROSS = 400.0  # the longer side of the fixed image: in mm that of a CT of the trunk, for which settings are made
-FINEST = 1.6  # units: no finer pixels are compared, about 250 across the image
+FINEST, COARSEST = 1.6, 3.2  # units between the nodes that are compared, as fine as the pixels: up to 250 across
 NOISE = 0.01  # of the range of values: MIND ignores smaller differences
 LOWEST, HIGHEST = 0.01, 0.99  # quantiles of the values that make up their range
 
@@ -43,6 +43,11 @@ class PlaneScan:
         values = np.clip((values - low) / max(high - low, 1e-12), -0.5, 1.5)
         image = Image(values, scaled(image.grid, units_per_mm)).coarsen(spacing)
         return cls(to_tensor(image.array), image.grid)
+
+    @property
+    def spacing(self) -> float:
+        """Return the distance in units between the nodes at which this image is compared."""
+        return min(max(FINEST, float(self.grid.spacing[:2].min())), COARSEST)
 
     def warped(self, lattice: Grid, affine: Affine, field: Tensor | None) -> tuple[Tensor, Tensor]:
         """Sample the values at affine(x + u(x)) for the nodes x of a lattice, and what lies in view: (1, H, W) each.

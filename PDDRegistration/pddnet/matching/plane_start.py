@@ -17,7 +17,7 @@ from ..tensor.execution import Work
 from ..tensor.lattice import resample, to_lps
 from .discrete import match
 from .plane_likeness import likeness
-from .plane_scan import FINEST, PlanePair, PlaneScan, lattice_over
+from .plane_scan import COARSEST, PlanePair, PlaneScan, lattice_over
 
 ANGLES_DEGREES = (0.0, -15.0, 15.0, -30.0, 30.0)  # first turns; the fits find what lies between
 FACTOR = 4  # fine nodes per coarse one, along each axis
@@ -34,7 +34,7 @@ MOST_STRETCH = 1.4  # an affine fit beyond it is none of two slices of the same 
 def find_start(scans: tuple[PlaneScan, PlaneScan], work: Work) -> tuple[Affine, str]:
     """Return the map that makes the images most alike, and its kind: identity, rigid or affine."""
     fixed, moving = scans
-    lattice = lattice_over(fixed.grid, 2 * FINEST, whole=FACTOR)
+    lattice = lattice_over(fixed.grid, COARSEST, whole=FACTOR)
     found, kind = Affine.identity(), "identity"
     best = likeness(PlanePair.of(scans, lattice, found, FACTOR)).value
     for name, candidate in _candidates(scans, lattice, work):
@@ -69,7 +69,7 @@ def _searched(scans: tuple[PlaneScan, PlaneScan], lattice: Grid, middle: Affine,
     """Search all shifts at several angles about the fixed image's centre: one displacement for all control points."""
     centre = scans[0].grid.centre
     control = lattice_over(scans[0].grid, SEARCH_CONTROL)
-    around = lattice_over(scans[0].grid, 2 * FINEST, SEARCH, whole=FACTOR)
+    around = lattice_over(scans[0].grid, COARSEST, SEARCH, whole=FACTOR)
     steps = torch.arange(-SEARCH, SEARCH + 1, SEARCH_STEP)
     found: list[tuple[float, Affine]] = []
     for degrees in ANGLES_DEGREES:
@@ -87,8 +87,8 @@ def _searched(scans: tuple[PlaneScan, PlaneScan], lattice: Grid, middle: Affine,
 
 def _fit(scans: tuple[PlaneScan, PlaneScan], start: Affine, reach: float, work: Work, *, rigid: bool) -> Affine:
     """Fit a map to the displacements that are expected under `start`, of up to `reach`; it is applied before `start`."""
-    factor = FACTOR if reach > FACTOR * FINEST * 2 else 1
-    around = lattice_over(scans[0].grid, 2 * FINEST, reach, whole=factor)
+    factor = FACTOR if reach > FACTOR * COARSEST else 1
+    around = lattice_over(scans[0].grid, COARSEST, reach, whole=factor)
     control = lattice_over(scans[0].grid, CONTROL)
     fixed, moving = PlanePair.of(scans, around, start, factor).maps
     steps = torch.linspace(-reach, reach, FIT_COUNT)
