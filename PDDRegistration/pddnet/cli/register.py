@@ -66,7 +66,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     inputs.add_argument("--moving-series", metavar="S", help="the same for the moving scan")
     pixels = "of PNG or TIFF, mm: one number, or two along x and y"
     inputs.add_argument("--spacing", type=float, nargs="+", metavar="MM", help=pixels)
-    inputs.add_argument("--moving-spacing", type=float, nargs="+", metavar="MM", help="of the moving one, if it differs")
+    inputs.add_argument(
+        "--moving-spacing", type=float, nargs="+", metavar="MM", help="of the moving one, if it differs"
+    )
     inputs.add_argument("--fixed-labels", metavar="A", help="label map of the fixed scan, for the organ table")
     inputs.add_argument("--moving-labels", metavar="B", help="label map of the moving scan, for the organ table")
     inputs.add_argument("--guide-with-labels", action="store_true", help="let both label maps guide the registration")
@@ -120,7 +122,9 @@ def run(args: argparse.Namespace) -> int:
     if check_both_planes([args.fixed, args.moving]):
         return register_plane.run(args, _given(args))
     if args.spacing or args.moving_spacing:
-        raise InputError("--spacing is for 2-D images that have none, such as PNG; volumes have their own, so leave it out")
+        raise InputError(
+            "--spacing is for 2-D images that have none, such as PNG; volumes have their own, so leave it out"
+        )
     console, clock = Console(), Clock()
     _check_arguments(args)
     paths = {name: getattr(args, name) for name in _INPUTS if getattr(args, name) is not None}

@@ -111,7 +111,7 @@ def sampled(transform: sitk.Transform, grid: Grid) -> DisplacementField:
     return DisplacementField(array, grid)
 
 
-def inverted(field: DisplacementField, grid: Grid, iterations: int = 60) -> DisplacementField:
+def inverted(field: DisplacementField, grid: Grid, iterations: int = 100) -> DisplacementField:
     """Invert a field at z = 0 at the nodes of a grid: solve x + u(x) = y for each node y by damped fixed-point steps.
 
     A node that nothing within the field's grid is mapped to keeps the displacement of the nearest that is.
@@ -122,7 +122,8 @@ def inverted(field: DisplacementField, grid: Grid, iterations: int = 60) -> Disp
     back = np.linalg.inv(matrix)
     for _ in range(iterations):
         inside = field.grid.index_to_point(np.clip(field.grid.point_to_index(landed), 0, field.grid.size - 1))
-        landed = landed - (inside + field.sample(inside) + (landed - inside) @ matrix.T - target) @ back.T
+        residual = inside + field.sample(inside) + (landed - inside) @ matrix.T - target
+        landed = landed - 0.5 * residual @ back.T  # half steps: whole ones diverge where space is stretched twofold
     return DisplacementField((landed - target).astype(np.float32), grid)
 
 

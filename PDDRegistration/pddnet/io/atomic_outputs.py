@@ -113,7 +113,7 @@ class OutputFiles:
             self.write_plane(name, displacements)
             return
         transform = sitk.DisplacementFieldTransform(sitk.Image(displacements))  # which empties the image it is given
-        self._write(name, lambda path: sitk.WriteTransform(transform, itk_name(path)), check_readable)
+        self._write(name, lambda path: sitk.WriteTransform(transform, itk_name(path)), _check_read)
 
     def holds_image(self, name: str) -> bool:
         """Tell whether an output that is wanted has a format of volumes, which holds a transform's samples only."""
@@ -156,6 +156,10 @@ class OutputFiles:
         except (OSError, RuntimeError, InputError) as error:
             reason = getattr(error, "strerror", None) or "it could not be written completely"
             raise InputError(f"{target}: {reason}; free space on that disk or choose another folder") from error
+
+
+def _check_read(path: Path) -> None:
+    sitk.ReadTransform(itk_name(check_readable(path)))
 
 
 def _check_size(path: Path, size: int) -> None:

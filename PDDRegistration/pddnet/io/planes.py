@@ -80,11 +80,15 @@ def read_plane(path: str | Path, spacing_mm: Sequence[float] | None = None) -> t
     if not finite.all():
         if not finite.any():
             raise InputError(f"{path}: no pixel has a finite value (all NaN or infinite); export the image again")
-        warnings.append(f"{path}: {int((~finite).sum())} pixels that are no finite numbers were set to the lowest value")
+        warnings.append(
+            f"{path}: {int((~finite).sum())} pixels that are no finite numbers were set to the lowest value"
+        )
         values = np.where(finite, values, values[finite].min())
         plane = plane.with_values(values)
     if values.min() == values.max():
-        raise InputError(f"{path}: every pixel has the same value ({values.min():g}); choose an image that shows something")
+        raise InputError(
+            f"{path}: every pixel has the same value ({values.min():g}); choose an image that shows something"
+        )
     return plane, warnings
 
 
@@ -152,7 +156,9 @@ def _read(path: str | Path, spacing_mm: Sequence[float] | None) -> tuple[sitk.Im
             check_memory(path, reader)
             image = one_frame(reader.Execute())
         except RuntimeError:
-            raise InputError(f"{path}: the file cannot be read, it is damaged or truncated; copy or export it again") from None
+            raise InputError(
+                f"{path}: the file cannot be read, it is damaged or truncated; copy or export it again"
+            ) from None
     if is_picture(path) and spacing_mm:
         x, y = (*spacing_mm, *spacing_mm)[:2]
         image.SetSpacing([float(x), float(y), 1.0][: image.GetDimension()])

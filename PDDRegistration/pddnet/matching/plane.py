@@ -35,10 +35,10 @@ from .refinement import descend
 from .stage import Matching, StageResult, matched
 
 STAGES = (  # lengths in units
-    Stage(16.0, 40.0, 11, 2 * FINEST, smoothness=0.005, both_ways=True),
+    Stage(16.0, 40.0, 11, 3 * FINEST, smoothness=0.005, both_ways=True),
     Stage(8.0, 12.0, 7, FINEST, smoothness=0.01, both_ways=True),
 )
-FACTORS = (2, 1)  # fine nodes per node of the features, of each stage
+FACTORS = (3, 1)  # fine nodes per node of the features, of each stage
 REFINEMENT = Refinement(control_spacing_mm=8.0, smoothness=0.03, iterations=100)
 FIELD_SPACING = 4.0  # units between the nodes of the result
 BORDER = 8.0  # units around the fixed image at least, so that its outermost pixels lie within the result's grid
@@ -143,7 +143,7 @@ class _Run:
         return PlanePair.of(self._scans, lattice, affine, factor, u, self._lattice)
 
     def _deformed(self, affine: Affine, u: Tensor) -> tuple[Tensor, list[StageResult]]:
-        """Match twice, descend, and keep each step that makes the images more alike; return u and the stages' results."""
+        """Match twice, descend, and keep each step that makes the images more alike; return u and the stages."""
         steps: list[StageResult] = []
         best = self._likeness(affine, u)
         for number, (stage, factor) in enumerate(zip(STAGES, FACTORS, strict=True), 1):

@@ -16,12 +16,13 @@ from ..core.grid import Grid
 from ..core.image import Image
 from ..features.mind import IN_PLANE, mind
 from ..tensor.convert import to_tensor
-from ..tensor.lattice import LEAST_SHARE_IN_VIEW, resample, sample, to_lps
+from ..tensor.lattice import resample, sample, to_lps
 from ..tensor.pools import block_means
 from .discrete import FeatureMap
 
 UNITS_ACROSS = 400.0  # the longer side of the fixed image: in mm that of a CT of the trunk, for which settings are made
 FINEST, COARSEST = 1.6, 3.2  # units between the nodes that are compared, as fine as the pixels: up to 250 across
+DILATIONS = (2, 3)  # nodes: MIND of both is compared
 NOISE = 0.01  # of the range of values: MIND ignores smaller differences
 LOWEST, HIGHEST = 0.01, 0.99  # quantiles of the values that make up their range
 
@@ -91,16 +92,15 @@ class PlanePair:
 
 
 def _features(values: Tensor, view: Tensor, lattice: Grid, factor: int) -> FeatureMap:
-    """Compute MIND in the plane, averaged within the view over factor x factor nodes."""
-    features = torch.cat([mind(values, dilation=reach, noise=NOISE, axes=IN_PLANE) for reach in (2, 3)])
-    if factor == 1:
-        return FeatureMap(features, view, lattice)
-    blocks = [1, factor, factor]
-    share = block_means(view, blocks)
-    features = block_means(features * view, blocks) / share.clamp(min=LEAST_SHARE_IN_VIEW)
-    start = lattice.index_to_point([(factor - 1) / 2, (factor - 1) / 2, 0])
-    coarse = Grid(tuple(share.shape), lattice.spacing * [factor, factor, 1], start, lattice.direction)
-    return FeatureMap(features, share, coarse)
+    """Average values over factor x factor nodes, and compute MIND in the plane: with the factor it sees farther."""
+    if factor > 1:
+        blocks = [1, factor, factor]
+        values, view = block_means(values, blocks), block_means(view, blocks)
+        start = lattice.index_to_point([(factor - 1) / 2, (factor - 1) / 2, 0])
+        d, h, w = values.shape
+        lattice = Grid((d, h, w), lattice.spacing * [factor, factor, 1], start, lattice.direction)
+    features = [mind(values, dilation=reach, noise=NOISE, axes=IN_PLANE) for reach in DILATIONS]
+    return FeatureMap(torch.cat(features), view, lattice)
 
 
 def scaled(grid: Grid, factor: float) -> Grid:

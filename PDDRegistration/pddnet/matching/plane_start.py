@@ -1,4 +1,4 @@
-"""Find where the matching of two 2-D images starts: a rotation and shift by discrete search, then rigid and affine fits.
+"""Find where the matching of two 2-D images starts: a turn and shift by discrete search, rigid and affine fits.
 
 Lengths are in units, see `plane_scan.py`. Maps are fixed to moving points at z = 0.
 """
@@ -20,10 +20,10 @@ from .plane_likeness import likeness
 from .plane_scan import COARSEST, PlanePair, PlaneScan, lattice_over
 
 ANGLES_DEGREES = (0.0, -15.0, 15.0, -30.0, 30.0)  # first turns; the fits find what lies between
-FACTOR = 4  # fine nodes per coarse one, along each axis
+FACTOR = 2  # nodes of COARSEST per node of the features, along each axis
 SEARCH, SEARCH_STEP = 160.0, 10.0  # units: the largest shift that is searched, and its steps
 SEARCH_CONTROL = 25.0  # units between its control points
-FIT_RANGES, FIT_COUNT = (32.0, 32.0, 8.0), 9  # units, of each round of fitting; displacements per axis
+FIT_RANGES, FIT_COUNT = (32.0, 32.0, 8.0, 3.2), 9  # units, of each round of fitting; displacements per axis
 CONTROL = 16.0  # units between control points
 TEMPERATURE = 300.0  # inverse, as in the presets
 CERTAIN = 25.0  # units^2, added to the variance of a displacement that weighs it in a fit
@@ -33,8 +33,7 @@ MOST_STRETCH = 1.4  # an affine fit beyond it is none of two slices of the same 
 
 def find_start(scans: tuple[PlaneScan, PlaneScan], work: Work) -> tuple[Affine, str]:
     """Return the map that makes the images most alike, and its kind: identity, rigid or affine."""
-    fixed, moving = scans
-    lattice = lattice_over(fixed.grid, COARSEST, whole=FACTOR)
+    lattice = lattice_over(scans[0].grid, COARSEST, whole=FACTOR)
     found, kind = Affine.identity(), "identity"
     best = likeness(PlanePair.of(scans, lattice, found, FACTOR)).value
     for name, candidate in _candidates(scans, lattice, work):
@@ -86,7 +85,7 @@ def _searched(scans: tuple[PlaneScan, PlaneScan], lattice: Grid, middle: Affine,
 
 
 def _fit(scans: tuple[PlaneScan, PlaneScan], start: Affine, reach: float, work: Work, *, rigid: bool) -> Affine:
-    """Fit a map to the displacements that are expected under `start`, of up to `reach`; it is applied before `start`."""
+    """Fit a map to the displacements expected under `start`, of up to `reach`; it is applied before `start`."""
     factor = FACTOR if reach > FACTOR * COARSEST else 1
     around = lattice_over(scans[0].grid, COARSEST, reach, whole=factor)
     control = lattice_over(scans[0].grid, CONTROL)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import SimpleITK as sitk
 
-from ..core.image import Image
 from ..core.plane import Plane, inverted, to_displacements
 from ..core.result import Progress
 from ..evaluation import report
@@ -56,9 +55,7 @@ class PlaneRun:
             determinant = self.found.determinant
             files.write_plane("jacobian", Plane(determinant).flat())
 
-    def report(
-        self, seconds: dict[str, float], inputs: dict[str, str], outputs: dict[str, str]
-    ) -> dict[str, Any]:
+    def report(self, seconds: dict[str, float], inputs: dict[str, str], outputs: dict[str, str]) -> dict[str, Any]:
         """Make the report of the run. inputs, outputs: paths by name."""
         found, inside = self.found, self.inputs.fixed.grid.contains(self.found.determinant.grid.points())
         verdict = found.verdict
