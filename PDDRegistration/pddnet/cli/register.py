@@ -43,11 +43,11 @@ from ..run.outputs import (
 )
 from ..run.provenance import origin
 from ..run.registration import FinishedRun, RunInputs, check_device, register
-from . import register_plane
 from .console import Console
 from .exit_codes import OK, VERDICT_FAILED
 from .label_maps import read_label_maps
 from .output_files import output_files
+from .register_plane import given_options, register_plane
 
 _INPUTS = (
     *("fixed", "moving", "fixed_labels", "moving_labels", "fixed_mask", "moving_mask"),
@@ -120,7 +120,7 @@ def run(args: argparse.Namespace) -> int:
     for side in ("fixed", "moving"):
         volumes.check_readable(getattr(args, side))
     if check_both_planes([args.fixed, args.moving]):
-        return register_plane.run(args, _given(args))
+        return register_plane(args, given_options(add_arguments, args, "--fixed", "--moving", "--output-transform"))
     if args.spacing or args.moving_spacing:
         raise InputError(
             "--spacing is for 2-D images that have none, such as PNG; volumes have their own, so leave it out"
@@ -163,15 +163,6 @@ def run(args: argparse.Namespace) -> int:
         outputs.commit()
         _print(console, summary)
     return VERDICT_FAILED if done.registration.verdict.status == "failed" else OK
-
-
-def _given(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the options that differ from their defaults."""
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    needed = [word for option in ("--fixed", "--moving", "--output-transform") for word in (option, "")]
-    usual = vars(parser.parse_args(needed))
-    return {name: value for name, value in vars(args).items() if name in usual and value != usual[name]}
 
 
 def _output_files() -> tuple[OutputFile, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..errors import InputError
@@ -22,7 +22,7 @@ OUTPUT_KEYS = ("transform", "volume", "labels", "inverse", "jacobian")
 HOW = ("spacing", "moving_spacing", "no_alignment", "device")
 
 
-def run(args: argparse.Namespace, given: Mapping[str, Any]) -> int:
+def register_plane(args: argparse.Namespace, given: Mapping[str, Any]) -> int:
     """Register two 2-D images and return the exit code.
 
     Args:
@@ -60,6 +60,16 @@ def run(args: argparse.Namespace, given: Mapping[str, Any]) -> int:
     for path in summary["outputs"].values():
         console.line(f"written   {path}")
     return VERDICT_FAILED if done.found.verdict.status == "failed" else OK
+
+
+def given_options(
+    add_arguments: Callable[[argparse.ArgumentParser], None], args: argparse.Namespace, *required: str
+) -> dict[str, Any]:
+    """Return the options of a subcommand that differ from their defaults. required: its options that have none."""
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    usual = vars(parser.parse_args([word for option in required for word in (option, "0")]))
+    return {name: value for name, value in vars(args).items() if name in usual and value != usual[name]}
 
 
 def refuse_others(given: Mapping[str, Any], known: set[str]) -> None:

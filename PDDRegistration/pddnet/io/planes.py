@@ -33,17 +33,10 @@ def is_plane(path: str | Path) -> bool:
 
     A folder counts as what its only file is.
     """
-    reader = sitk.ImageFileReader()
-    with quiet():
-        try:
-            reader.SetFileName(itk_name(_file(Path(path))))
-            reader.ReadImageInformation()
-        except (RuntimeError, InputError, OSError):
-            return False
-    size = list(reader.GetSize())
+    size = _size(path)
     while len(size) > 2 and size[-1] == 1:
         del size[-1]
-    return min(size) > 0 and (len(size) == 2 or (len(size) == 3 and size.count(1) == 1))
+    return bool(size) and min(size) > 0 and (len(size) == 2 or (len(size) == 3 and size.count(1) == 1))
 
 
 def check_both_planes(paths: Sequence[str | Path]) -> bool:
@@ -92,6 +85,31 @@ def read_plane(path: str | Path, spacing_mm: Sequence[float] | None = None) -> t
     return plane, warnings
 
 
+def are_plane_frames(paths: Sequence[str | Path]) -> bool:
+    """Tell whether the frames of a sequence are 2-D: files of one slice each, or one NIfTI file of x, y, 1, t.
+
+    Raises:
+        InputError: some are, and others not.
+    """
+    for path in paths:
+        check_readable(path)
+    if len(paths) == 1:
+        size = _size(paths[0])
+        return len(size) == 4 and size[2] == 1
+    return check_both_planes(paths)
+
+
+def read_plane_frames(
+    paths: Sequence[str | Path], spacing_mm: Sequence[float] | None = None
+) -> tuple[list[Plane], list[str]]:
+    """Read the frames that `are_plane_frames` found, in order, with warnings; as `read_plane` does."""
+    if len(paths) > 1:
+        found = [read_plane(path, spacing_mm) for path in paths]
+        return [plane for plane, _ in found], [text for _, texts in found for text in texts]
+    image, warnings = _read(paths[0], None)
+    return [Plane.from_sitk(image[:, :, :, n]) for n in range(image.GetSize()[3])], warnings
+
+
 def read_plane_labels(path: str | Path, scan: Plane, spacing_mm: Sequence[float] | None = None) -> Plane:
     """Read a label map, and resample it to the pixels of its scan where it has others.
 
@@ -130,6 +148,18 @@ def read_plane_transform(path: str | Path) -> sitk.Transform:
     if transform.GetDimension() != 2:
         raise InputError(f"{path}: the transform is {transform.GetDimension()}-D; give a 2-D one for 2-D images")
     return transform
+
+
+def _size(path: str | Path) -> list[int]:
+    """Read the number of pixels along every axis; empty where the header cannot be read."""
+    reader = sitk.ImageFileReader()
+    with quiet():
+        try:
+            reader.SetFileName(itk_name(_file(Path(path))))
+            reader.ReadImageInformation()
+        except (RuntimeError, InputError, OSError):
+            return []
+    return list(reader.GetSize())
 
 
 def _file(path: Path) -> Path:

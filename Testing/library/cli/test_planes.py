@@ -115,3 +115,28 @@ def test_what_is_refused_in_one_sentence(tmp_path: Path, pair: tuple[sitk.Image,
     sitk.WriteTransform(sitk.Euler3DTransform(), str(start))
     assert "the transform is 3-D" in _says(capsys, *both, "--initial-transform", str(start))
     assert not Path(t).exists()
+
+
+def test_a_cine_is_followed_frame_by_frame_with_its_labels(tmp_path: Path) -> None:
+    """A texture that drifts by (4, -3) mm a frame, of one file over time: known at every point."""
+    drift, count = np.array([4.0, -3.0]), 4
+    like = empty((72, 64), 2.0, (-70.0, -66.0))
+    frames = [painted(like, texture(6, grain=6.0), lambda p, n=n: p - n * drift) for n in range(count)]
+    stack = sitk.JoinSeries([sitk.JoinSeries(frame, 0.0, 5.0) for frame in frames], 0.0, 1.0)
+    sitk.WriteImage(stack, str(tmp_path / "cine.nii.gz"))
+    labels = sitk.GetImageFromArray((np.linalg.norm(points_of(like) - [5, 3], axis=-1) < 20).astype(np.uint8))
+    labels.CopyInformation(like)
+    sitk.WriteImage(labels, str(tmp_path / "labels.nrrd"))
+    out = tmp_path / "out"
+    assert main(["sequence", "--frames", str(tmp_path / "cine.nii.gz"), "--reference", "0", "--out", str(out),
+                 "--labels", str(tmp_path / "labels.nrrd")]) == 0  # fmt: skip
+    for n in range(count):
+        transform = sitk.ReadTransform(str(out / f"frame_{n:03d}.h5"))
+        for point in ((5.0, 3.0), (-30.0, 20.0), (15.0, -31.0)):
+            assert np.allclose(np.subtract(transform.TransformPoint(point), point), n * drift, atol=0.3)
+    rows = [line.split(",") for line in (out / "motion.csv").read_text("utf-8").splitlines()[1:]]
+    centres = np.array([[float(x), float(y)] for _, _, x, y, _ in rows])
+    assert np.allclose(centres - centres[0], np.arange(count)[:, None] * drift, atol=0.5)
+    report = json.loads((out / "report.json").read_text("utf-8"))
+    assert [line["start_frame"] for line in report["frames"]] == [None, None, 1, 2]
+    assert sitk.ReadImage(str(out / "frame_002_labels.nii.gz")).GetSize() == (72, 64, 1)
