@@ -48,7 +48,7 @@ def check_both_planes(paths: Sequence[str | Path]) -> bool:
     flat = [is_plane(path) for path in paths]
     if any(flat) and not all(flat):
         plane, volume = paths[flat.index(True)], paths[flat.index(False)]
-        raise InputError(f"{plane} is a single slice, and {volume} is none; give two volumes, or two 2-D images")
+        raise InputError(f"{plane}: this is a single slice, and {volume} is none; give two volumes, or two 2-D images")
     return all(flat)
 
 
