@@ -25,6 +25,7 @@ from ..io.dicom_reg_writer import Series, read_series, registration_object
 from ..io.file_identity import identity, stamp
 from ..io.landmark_init import affine_transform, start_from_points
 from ..io.landmarks import match_points
+from ..io.planes import check_both_planes
 from ..io.transforms import load_transform
 from ..io.weights_file import PDD, SEMANTIC, read_weights
 from ..matching.progress import Clock
@@ -53,6 +54,7 @@ from .console import Console
 from .exit_codes import OK, VERDICT_FAILED
 from .label_maps import read_label_maps
 from .output_files import output_files
+from .register_plane import given_options, register_plane
 
 _INPUTS = (
     *("fixed", "moving", "fixed_labels", "moving_labels", "fixed_mask", "moving_mask"),
@@ -73,6 +75,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     series = "of a folder of several DICOM series, the one of this number, UID or description"
     inputs.add_argument("--fixed-series", metavar="S", help=series)
     inputs.add_argument("--moving-series", metavar="S", help="the same for the moving scan")
+    pixels = "of PNG or TIFF, mm: one number, or two along x and y"
+    inputs.add_argument("--spacing", type=float, nargs="+", metavar="MM", help=pixels)
+    inputs.add_argument(
+        "--moving-spacing", type=float, nargs="+", metavar="MM", help="of the moving one, if it differs"
+    )
     inputs.add_argument("--fixed-labels", metavar="A", help="label map of the fixed scan, for the organ table")
     inputs.add_argument("--moving-labels", metavar="B", help="label map of the moving scan, for the organ table")
     inputs.add_argument("--guide-with-labels", action="store_true", help="let both label maps guide the registration")
@@ -122,6 +129,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the subcommand and return its exit code. Raise InputError or Stopped."""
+    for side in ("fixed", "moving"):
+        volumes.check_readable(getattr(args, side))
+    if check_both_planes([args.fixed, args.moving]):
+        return register_plane(args, given_options(add_arguments, args, "--fixed", "--moving", "--output-transform"))
+    if args.spacing or args.moving_spacing:
+        raise InputError(
+            "--spacing is for 2-D images that have none, such as PNG; volumes have their own, so leave it out"
+        )
     console = Console()
     summary = carry_out(args, console, Memo(), console.clear)
     _print(console, summary)

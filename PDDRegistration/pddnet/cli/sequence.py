@@ -10,14 +10,17 @@ from ..core.intensity import INTENSITIES, check_intensity
 from ..core.linear import TRANSFORM_TYPES, check_transform_type
 from ..core.presets import PRESETS, find_preset
 from ..errors import InputError
+from ..io.planes import are_plane_frames
 from ..io.sequence import find_frames
 from ..io.volumes import check_readable
 from ..io.weights_file import PDD, SEMANTIC, read_weights
 from ..run.registration import check_device
 from ..run.sequence import FAILED, SequenceRun, SequenceSettings
 from ..run.sequence_folder import SequenceFolder
+from . import sequence_plane
 from .console import Console
 from .exit_codes import OK, VERDICT_FAILED
+from .register_plane import given_options
 from .stops import leaving
 
 
@@ -32,6 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--reference", required=True, type=int, metavar="N", help="the frame that stays, from 0")
     parser.add_argument("--out", required=True, metavar="D", help="the folder for the results")
+    pixels = "of 2-D frames in PNG or TIFF, mm: one number, or two along x and y"
+    parser.add_argument("--spacing", type=float, nargs="+", metavar="MM", help=pixels)
     parser.add_argument("--labels", metavar="A", help="label map of the reference, for the motion table")
     parser.add_argument("--warped", action="store_true", help="write every frame on the grid of the reference, too")
     parser.add_argument("--preset", default="breathing", help=f"{', '.join(PRESETS)} (default: %(default)s)")
@@ -48,6 +53,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the subcommand and return its exit code. Raise InputError or Stopped."""
+    if are_plane_frames(args.frames):
+        return sequence_plane.run(args, given_options(add_arguments, args, "--frames", "--reference", "--out"))
+    if args.spacing:
+        raise InputError(
+            "--spacing is for 2-D frames that have none, such as PNG; volumes have their own: leave it out"
+        )
     sequence, console = _sequence(args), Console()
     sequence.folder.make()
     sequence.resume()

@@ -26,7 +26,7 @@ from .quiet import quiet
 from .segment_headers import Segment, segmentation
 from .signals import ENDING_SIGNALS
 from .transforms import check_field, check_linear, write_field, write_linear
-from .volumes import check_whole
+from .volumes import check_readable, check_whole
 
 IMAGES = (".nii.gz", ".nii", ".nrrd", ".mha")  # one file each: a pair of files could not be renamed as one
 SEGMENTATION = ".seg.nrrd"
@@ -117,6 +117,18 @@ class OutputFiles:
         """Write a linear transform, if wanted. Raises InputError where it cannot be written whole."""
         self._write(name, lambda path: write_linear(linear, path), lambda path: check_linear(path, linear))
 
+    def write_plane(self, name: str, image: sitk.Image) -> None:
+        """Write a 2-D image or one slice, if wanted. Raises InputError where it cannot be written whole."""
+        self._write(name, lambda path: sitk.WriteImage(image, itk_name(path), True), check_whole)
+
+    def write_plane_field(self, name: str, displacements: sitk.Image) -> None:
+        """Write a 2-D displacement field, as an image or as ITK's transform, if wanted; InputError as above."""
+        if name in self._targets and self.holds_image(name):
+            self.write_plane(name, displacements)
+            return
+        transform = sitk.DisplacementFieldTransform(sitk.Image(displacements))  # which empties the image it is given
+        self._write(name, lambda path: sitk.WriteTransform(transform, itk_name(path)), _check_read)
+
     def holds_image(self, name: str) -> bool:
         """Tell whether an output that is wanted has a format of volumes, which holds a transform's samples only."""
         return self._targets[name].name.lower().endswith(IMAGE_ENDINGS)
@@ -158,6 +170,10 @@ class OutputFiles:
         except (OSError, RuntimeError, InputError) as error:
             reason = getattr(error, "strerror", None) or "it could not be written completely"
             raise InputError(f"{target}: {reason}; free space on that disk or choose another folder") from error
+
+
+def _check_read(path: Path) -> None:
+    sitk.ReadTransform(itk_name(check_readable(path)))
 
 
 def _check_size(path: Path, size: int) -> None:

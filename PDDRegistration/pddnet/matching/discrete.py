@@ -39,19 +39,23 @@ def match(
 ) -> DisplacementDistribution:
     """Estimate the distribution of displacements at the nodes of `control`.
 
+    Along an axis on which the moving lattice is one voxel deep, as the first axis of a 2-D image, the only displacement
+    is 0: matching in a plane is this matching with LD = 1.
+
     A displacement that ends outside the moving view gets a neutral cost: the mean over those that end within it. A
     control point outside both views has equal costs and follows its neighbours.
 
     Args:
         fixed, moving: on lattices along the same axes; the moving one extends beyond the fixed one.
-        steps: (L) displacements in mm, the same along every axis.
+        steps: (L) displacements in mm, the same along every axis that is more than a voxel deep.
         inverse_temperature: factor on the costs before the softmax (a product of the alphas of Heinrich 2019).
         weights: see `regularise`; None leaves out min-convolution and mean field.
     """
     device = fixed.features.device
     in_moving = positions(control, moving.lattice, device)
     in_fixed = positions(control, fixed.lattice, device)
-    offsets = tuple(steps / float(s) for s in moving.lattice.spacing[::-1])
+    along = displacements_along(steps, moving.lattice)
+    offsets = tuple(mm / float(s) for mm, s in zip(along, moving.lattice.spacing[::-1], strict=True))
     point_weights = interpolate(fixed.weight[None], in_fixed)[0].permute(1, 2, 0)  # (nH, nW, nD)
     columns = (point_weights > 0).any(-1)
     query = interpolate(fixed.features, in_fixed)
@@ -60,7 +64,13 @@ def match(
     cost = centred(cost, in_view, point_weights * inverse_temperature, work, lowered=weights is not None)
     if weights is not None:
         cost = regularise(cost, weights, work)
-    return DisplacementDistribution(cost, (steps, steps, steps))
+    return DisplacementDistribution(cost, along)
+
+
+def displacements_along(steps: Tensor, lattice: Grid) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the displacements along D, H, W: `steps`, or 0 alone along an axis on which the lattice is one voxel."""
+    d, h, w = (steps if n > 1 else steps.new_zeros(1) for n in lattice.shape)
+    return d, h, w
 
 
 def centred(

@@ -71,13 +71,13 @@ def _cost_gradient(field: Tensor, distribution: DisplacementDistribution) -> Ten
     per_mm: list[Tensor] = []
     for u, offsets, axis in zip(field, distribution.offsets, "DHW", strict=True):
         last = len(offsets) - 1
-        steps_per_mm = last / float(offsets[-1] - offsets[0])
+        steps_per_mm = last / float(offsets[-1] - offsets[0]) if last else 0.0  # one displacement: no slope along it
         index = (u - offsets[0]) * steps_per_mm
-        low = index.floor().clamp(0, last - 1)
+        low = index.floor().clamp(0, max(last - 1, 0))
         weights.append((index - low).clamp(0, 1))
         per_mm.append(steps_per_mm * ((index >= 0) & (index <= last)))
         step = low.long() * stride[axis]
-        corners = torch.cat([corners + step, corners + step + stride[axis]])
+        corners = torch.cat([corners + step, corners + step + min(last, 1) * stride[axis]])
     values = cost.view(-1).take(corners)
     slopes: list[Tensor] = []
     for weight in reversed(weights):

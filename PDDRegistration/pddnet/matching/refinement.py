@@ -49,8 +49,22 @@ def refine_field(
     dense = dense_features(preset)
     both = FeatureMaps.of(fixed, moving, around, affine, field, lattice, spacing, work, dense=dense)
     control = fixed.box.isotropic(settings.control_spacing_mm, settings.control_spacing_mm)
-    subsets, moving_map = _subsets(both.near_body(0), control), _lookup(both.maps[1])
-    u, before = field.new_zeros((3, *control.shape)), resample(field, lattice, control)
+    before = resample(field, lattice, control)
+    added = descend(both.near_body(0), both.maps[1], control, before, settings, work)
+    return compose(field, resample(added, control, lattice), lattice)
+
+
+def descend(
+    fixed: FeatureMap, moving: FeatureMap, control: Grid, before: Tensor, settings: Refinement, work: Work
+) -> Tensor:
+    """Find, by gradient descent, displacements that reduce the mean squared difference of two feature maps.
+
+    Args:
+        fixed, moving: on one lattice, the moving one warped by the field so far; of a plane, one voxel deep.
+        before: (3, nD, nH, nW) the field so far on `control`, mm along the array axes, as is the result.
+    """
+    subsets, moving_map = _subsets(fixed, control), _lookup(moving)
+    u = torch.zeros_like(before)
     smoothing = _smoothing(control, u)
     adam = Adam(u)
     for step in range(settings.iterations if subsets else 0):
@@ -62,7 +76,7 @@ def refine_field(
             change = volume_gradient(before + along_axes(u, smoothing), control)
             u.grad += settings.volume * along_axes(change, smoothing)
         adam.step(FIRST_STEP_MM + (LAST_STEP_MM - FIRST_STEP_MM) * step / settings.iterations)
-    return compose(field, resample(along_axes(u, smoothing), control, lattice), lattice)
+    return along_axes(u, smoothing)
 
 
 def _lookup(feature_map: FeatureMap) -> Lookup:

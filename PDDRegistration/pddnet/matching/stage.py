@@ -6,6 +6,7 @@ Shapes: K = (nD, nH, nW) control points, L displacements per axis. Fields are in
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from ..tensor.convert import to_array
 from ..tensor.execution import Work
 from ..tensor.lattice import compose, resample, to_lps, warped
 from ..tensor.scan import Scan
-from .discrete import match
+from .discrete import FeatureMap, match
 from .feature_maps import FeatureMaps
 from .feature_types import dense_features
 from .inference import DisplacementDistribution
@@ -55,11 +56,22 @@ def control_grid(box: Grid, stage: Stage) -> Grid:
     return Grid((count,) * 3, spacing, origin, box.direction)
 
 
+class FeaturePair(Protocol):
+    """Features of both scans on one lattice."""
+
+    @property
+    def maps(self) -> tuple[FeatureMap, FeatureMap]:
+        """Return the features of the fixed and the moving scan."""
+
+    def near_body(self, side: int) -> FeatureMap:
+        """Return those of one scan (0: fixed, 1: moving) with the weights that its control points have."""
+
+
 @dataclass(frozen=True)
 class Matching:
     """Features of both scans and the control points, which both directions of a stage share."""
 
-    both: FeatureMaps
+    both: FeaturePair
     control: Grid
     stage: Stage
     regularised: bool
@@ -106,8 +118,12 @@ def deform(
         field: (3, D, H, W) u on `field_grid`, mm along the array axes.
         box: the fixed body's bounding box; control points cover it.
     """
-    matching = Matching.of(fixed, moving, box, affine, stage, preset, work, field, field_grid)
-    control = matching.control
+    return matched(Matching.of(fixed, moving, box, affine, stage, preset, work, field, field_grid), work)
+
+
+def matched(matching: Matching, work: Work) -> StageResult:
+    """Match in one or both directions, optimise each, and make both inverse consistent."""
+    stage, control = matching.stage, matching.control
 
     def one_way(source: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return displacements, uncertainty (mm) and variance for `symmetrise` (mm^2) from one scan to the other."""

@@ -70,6 +70,8 @@ def _fade(lattice: Grid, grid: Grid, device: torch.device) -> Tensor:
     stop = start + (lattice.size - 1) * lattice.spacing / grid.spacing
     fade = torch.ones((), device=device)
     for dim, (n, first, last) in enumerate(zip(grid.shape, start[::-1], stop[::-1], strict=True)):
+        if n == 1:  # of a 2-D image, which has no border along this axis
+            continue
         index = np.arange(n)
         before, behind = index / max(first, 1.0), (n - 1 - index) / max(n - 1 - last, 1.0)
         along = to_tensor(np.minimum(before, behind).clip(0.0, 1.0), device)

@@ -42,7 +42,7 @@ def remove_folding(
         return (least < LEAST_DETERMINANT) | (greatest > most)
 
     free = field.new_full(lattice.shape, float(border))
-    free[1:-1, 1:-1, 1:-1] = 1.0
+    free[tuple(slice(1, -1) if n > 1 else slice(None) for n in lattice.shape)] = 1.0
     folded = out_of_bounds(field)
     if bool(folded.any()):
         field = field.clone()
@@ -76,8 +76,16 @@ def _core(part: tuple[slice, ...], shape: tuple[int, ...]) -> tuple[tuple[slice,
 def determinant(field: Tensor, lattice: Grid) -> Tensor:
     """Compute the Jacobian determinants (D, H, W) of x + u(x) by central differences; u (3, D, H, W), mm along axes."""
     spacing = [float(s) for s in lattice.spacing[::-1]]
-    d, h, w = columns([torch.gradient(component, spacing=spacing) for component in field])
+    d, h, w = columns([[_slope(component, dim, mm) for dim, mm in enumerate(spacing)] for component in field])
     return dot(d, cross(h, w))
+
+
+def _slope(x: Tensor, dim: int, spacing: float) -> Tensor:
+    """Differentiate (D, H, W) along one axis by central differences; zero along an axis of one node."""
+    if x.shape[dim] == 1:
+        return torch.zeros_like(x)
+    (slope,) = torch.gradient(x, spacing=(spacing,), dim=(dim,))
+    return slope
 
 
 def least_determinant(field: Tensor, lattice: Grid) -> Tensor:
@@ -104,6 +112,8 @@ def determinant_range(field: Tensor, lattice: Grid) -> tuple[Tensor, Tensor]:
 
 def _held(steps: Tensor, dim: int, end: int) -> Tensor:
     """Repeat the first (end 0) or last (end -1) of the differences between nodes, so that there is one per node."""
+    if not steps.shape[dim]:  # an axis of one node
+        return steps.new_zeros([n if at != dim else 1 for at, n in enumerate(steps.shape)])
     at = steps.narrow(dim, 0 if end == 0 else steps.shape[dim] - 1, 1)
     return torch.cat([at, steps] if end == 0 else [steps, at], dim)
 

@@ -210,7 +210,7 @@ def test_wrong_arguments_are_one_sentence(tmp_path: Path, calls: list[dict], cap
 
 
 @pytest.mark.parametrize("in_one_file", [False, True])
-def test_single_slices_over_time_are_refused_in_one_sentence(tmp_path: Path, capsys, in_one_file: bool) -> None:
+def test_presets_of_volumes_are_refused_of_single_slices_over_time(tmp_path: Path, capsys, in_one_file: bool) -> None:
     """2-D + t."""
     slices = np.random.default_rng(0).integers(-900, 900, (3, 1, 40, 40)).astype(np.int16)
     paths = [tmp_path / f"{n}.nii.gz" for n in range(3)]
@@ -225,8 +225,8 @@ def test_single_slices_over_time_are_refused_in_one_sentence(tmp_path: Path, cap
         == 2
     )
     told = capsys.readouterr().err.splitlines()[-1]
-    assert "this is a single slice" in told
-    assert "give a 3-D scan" in told
+    assert "--preset: only for volumes, and these are 2-D images" in told
+    assert not (tmp_path / "out").exists()
 
 
 def test_one_frame_is_no_sequence(tmp_path: Path, capsys) -> None:

@@ -1,0 +1,205 @@
+"""2-D images and volumes of one slice: finds and reads their files. Errors are one sentence. torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..core.plane import Plane
+from ..errors import InputError
+from .frames import one_frame
+from .memory import check_memory
+from .nifti_headers import NIFTI_ENDINGS, check_header
+from .paths import itk_name
+from .quiet import quiet
+from .volumes import LARGEST_LABEL, check_readable
+
+PICTURES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
+"""Files that hold no spacing in mm that can be relied on."""
+FEWEST_PIXELS = 16  # along either axis: with fewer there is nothing to deform
+_GREY = np.array([0.299, 0.587, 0.114])  # of red, green and blue: ITU-R BT.601
+
+
+def is_picture(path: str | Path) -> bool:
+    """Tell by its name whether a file needs a spacing from the user."""
+    return str(path).lower().endswith(PICTURES)
+
+
+def is_plane(path: str | Path) -> bool:
+    """Tell whether a file is a 2-D image or a volume of one slice; False where its header cannot be read.
+
+    A folder counts as what its only file is.
+    """
+    size = _size(path)
+    while len(size) > 2 and size[-1] == 1:
+        del size[-1]
+    return bool(size) and min(size) > 0 and (len(size) == 2 or (len(size) == 3 and size.count(1) == 1))
+
+
+def check_both_planes(paths: Sequence[str | Path]) -> bool:
+    """Tell whether all scans are 2-D, or none.
+
+    Raises:
+        InputError: some are.
+    """
+    flat = [is_plane(path) for path in paths]
+    if any(flat) and not all(flat):
+        plane, volume = paths[flat.index(True)], paths[flat.index(False)]
+        raise InputError(f"{plane}: this is a single slice, and {volume} is none; give two volumes, or two 2-D images")
+    return all(flat)
+
+
+def read_plane(path: str | Path, spacing_mm: Sequence[float] | None = None) -> tuple[Plane, list[str]]:
+    """Read a grey-value image that is to be registered, and return it with warnings.
+
+    Args:
+        spacing_mm: one or two numbers along x and y, of a PNG, TIFF or JPEG; ignored of other files.
+
+    Raises:
+        InputError: it cannot be read, a picture has no spacing, or there is nothing to register in it.
+    """
+    image, warnings = _read(path, spacing_mm)
+    if image.GetNumberOfComponentsPerPixel() > 1:
+        image, warnings = _grey(image), [*warnings, f"{path}: colours were turned into grey values"]
+    plane = Plane.from_sitk(image)
+    values = plane.image.array
+    if min(values.shape[1:]) < FEWEST_PIXELS:
+        count = " x ".join(str(n) for n in values.shape[:0:-1])
+        raise InputError(f"{path}: the image has only {count} pixels; it must have {FEWEST_PIXELS} along either axis")
+    finite = np.isfinite(values)
+    if not finite.all():
+        if not finite.any():
+            raise InputError(f"{path}: no pixel has a finite value (all NaN or infinite); export the image again")
+        warnings.append(
+            f"{path}: {int((~finite).sum())} pixels that are no finite numbers were set to the lowest value"
+        )
+        values = np.where(finite, values, values[finite].min())
+        plane = plane.with_values(values)
+    if values.min() == values.max():
+        raise InputError(
+            f"{path}: every pixel has the same value ({values.min():g}); choose an image that shows something"
+        )
+    return plane, warnings
+
+
+def are_plane_frames(paths: Sequence[str | Path]) -> bool:
+    """Tell whether the frames of a sequence are 2-D: files of one slice each, or one NIfTI file of x, y, 1, t.
+
+    Raises:
+        InputError: some are, and others not.
+    """
+    for path in paths:
+        check_readable(path)
+    if len(paths) == 1:
+        size = _size(paths[0])
+        return len(size) == 4 and size[2] == 1
+    return check_both_planes(paths)
+
+
+def read_plane_frames(
+    paths: Sequence[str | Path], spacing_mm: Sequence[float] | None = None
+) -> tuple[list[Plane], list[str]]:
+    """Read the frames that `are_plane_frames` found, in order, with warnings; as `read_plane` does."""
+    if len(paths) > 1:
+        found = [read_plane(path, spacing_mm) for path in paths]
+        return [plane for plane, _ in found], [text for _, texts in found for text in texts]
+    image, warnings = _read(paths[0], None)
+    return [Plane.from_sitk(image[:, :, :, n]) for n in range(image.GetSize()[3])], warnings
+
+
+def read_plane_labels(path: str | Path, scan: Plane, spacing_mm: Sequence[float] | None = None) -> Plane:
+    """Read a label map, and resample it to the pixels of its scan where it has others.
+
+    Raises:
+        InputError: it cannot be read, is no slice, or its values are not whole numbers.
+    """
+    if not is_plane(check_readable(path)):
+        raise InputError(f"{path}: the label map of a 2-D image must be 2-D, too")
+    image, _ = _read(path, spacing_mm)
+    array = sitk.GetArrayViewFromImage(image)
+    whole = image.GetNumberOfComponentsPerPixel() == 1 and np.array_equal(np.rint(array), array)
+    if not whole or array.min() < 0 or array.max() > LARGEST_LABEL:
+        raise InputError(f"{path}: this is no label map (whole numbers from 0 to {LARGEST_LABEL}); export it as labels")
+    found = Plane.from_sitk(sitk.Cast(image, sitk.sitkUInt16))
+    if found.grid.same_as(scan.grid):
+        return Plane(found.image, scan.volume)
+    return found.resample(scan, sitk.Transform(2, sitk.sitkIdentity), labels=True)
+
+
+def read_plane_transform(path: str | Path) -> sitk.Transform:
+    """Read a 2-D ITK transform or a 2-D displacement image; fixed to moving points in mm.
+
+    Raises:
+        InputError: it cannot be read, or is not 2-D.
+    """
+    path = check_readable(path)
+    with quiet():
+        try:
+            if path.name.lower().endswith((*NIFTI_ENDINGS, ".nrrd", ".mha")):
+                image = sitk.ReadImage(itk_name(path), sitk.sitkVectorFloat64)
+                transform: sitk.Transform = sitk.DisplacementFieldTransform(image)
+            else:
+                transform = sitk.ReadTransform(itk_name(path))
+        except RuntimeError:
+            raise InputError(f"{path}: this is no transform that can be read; export it again") from None
+    if transform.GetDimension() != 2:
+        raise InputError(f"{path}: the transform is {transform.GetDimension()}-D; give a 2-D one for 2-D images")
+    return transform
+
+
+def _size(path: str | Path) -> list[int]:
+    """Read the number of pixels along every axis; empty where the header cannot be read."""
+    reader = sitk.ImageFileReader()
+    with quiet():
+        try:
+            reader.SetFileName(itk_name(_file(Path(path))))
+            reader.ReadImageInformation()
+        except (RuntimeError, InputError, OSError):
+            return []
+    return list(reader.GetSize())
+
+
+def _file(path: Path) -> Path:
+    """Return the file itself, or the only file of a folder."""
+    if not path.is_dir():
+        return path
+    files = [each for each in sorted(path.iterdir()) if each.is_file() and not each.name.startswith(".")]
+    if len(files) != 1:
+        raise InputError(f"{path}: the folder holds {len(files)} files; give that of one slice")
+    return files[0]
+
+
+def _read(path: str | Path, spacing_mm: Sequence[float] | None) -> tuple[sitk.Image, list[str]]:
+    path = _file(check_readable(path))
+    if is_picture(path) and not spacing_mm:
+        raise InputError(f"{path}: this kind of file holds no spacing in mm; give it by --spacing")
+    if path.name.lower().endswith(NIFTI_ENDINGS):
+        check_header(path)
+    with quiet() as heard:
+        try:
+            reader = sitk.ImageFileReader()
+            reader.SetFileName(itk_name(path))
+            reader.ReadImageInformation()
+            check_memory(path, reader)
+            image = one_frame(reader.Execute())
+        except RuntimeError:
+            raise InputError(
+                f"{path}: the file cannot be read, it is damaged or truncated; copy or export it again"
+            ) from None
+    if is_picture(path) and spacing_mm:
+        x, y = (*spacing_mm, *spacing_mm)[:2]
+        image.SetSpacing([float(x), float(y), 1.0][: image.GetDimension()])
+        image.SetOrigin([0.0] * image.GetDimension())
+    return image, heard.sentences(str(path))
+
+
+def _grey(image: sitk.Image) -> sitk.Image:
+    """Weigh red, green and blue; grey with transparency keeps its grey."""
+    array = sitk.GetArrayViewFromImage(image).astype(np.float32)
+    grey = array[..., :3] @ _GREY.astype(np.float32) if array.shape[-1] >= 3 else array[..., 0]
+    found = sitk.GetImageFromArray(grey)
+    found.CopyInformation(image)
+    return found
