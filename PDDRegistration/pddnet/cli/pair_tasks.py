@@ -27,6 +27,7 @@ def register(progress: Progress, *, arguments: list[str]) -> dict[str, Any]:
     """
     args = build_parser("register").parse_args(["register", *arguments])
     try:
+        command.check_arguments(args)
         return command.carry_out(args, progress, _KEPT)
     except Stopped as stop:
         raise stop.reason from None

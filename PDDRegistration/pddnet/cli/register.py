@@ -129,6 +129,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the subcommand and return its exit code. Raise InputError or Stopped."""
+    check_arguments(args)
     for side in ("fixed", "moving"):
         volumes.check_readable(getattr(args, side))
     if check_both_planes([args.fixed, args.moving]):
@@ -146,14 +147,14 @@ def run(args: argparse.Namespace) -> int:
 def carry_out(
     args: argparse.Namespace, progress: Progress, kept: Memo, clear: Callable[[], None] = lambda: None
 ) -> dict[str, Any]:
-    """Check, read, register, write the outputs, and return the report. Raise InputError or Stopped.
+    """Read, register, write the outputs, and return the report. Raise InputError or Stopped.
 
     Args:
+        args: that passed `check_arguments`.
         kept: what earlier runs of this process read and computed of the same fixed scan.
         clear: removes what `progress` shows.
     """
     clock = Clock()
-    _check_arguments(args)
     paths = {name: getattr(args, name) for name in _INPUTS if getattr(args, name) is not None}
     for path in paths.values():
         volumes.check_readable(path)
@@ -225,7 +226,8 @@ def _preset(args: argparse.Namespace) -> Preset:
     )
 
 
-def _check_arguments(args: argparse.Namespace) -> None:
+def check_arguments(args: argparse.Namespace) -> None:
+    """Raise InputError where the arguments contradict each other, or name what there is not; before scans are read."""
     _preset(args)
     if args.output_dicom_reg:
         load_pydicom()

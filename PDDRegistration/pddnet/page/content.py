@@ -16,7 +16,7 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class VerdictText:
     """What is thought of the result; status: ok, doubtful or failed."""
 
     status: str
@@ -64,7 +64,7 @@ class Page:
 
     title: str
     date: str
-    verdict: Verdict
+    verdict: VerdictText
     figures: tuple[tuple[str, str], ...]
     pictures: tuple[Picture, ...]
     sections: tuple[Section, ...]

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Iterable
 from html import escape
 
-from .content import Definitions, Lines, Mark, Page, Section, Table, Verdict
+from .content import Definitions, Lines, Mark, Page, Section, Table, VerdictText
 from .pictures import Picture
 from .template import PAGE, STYLE
 
@@ -29,7 +29,7 @@ def html_page(page: Page) -> str:
     )
 
 
-def _verdict(verdict: Verdict) -> str:
+def _verdict(verdict: VerdictText) -> str:
     reasons = "".join(f"<li>{escape(reason)}</li>" for reason in verdict.reasons)
     return (
         f'<section class="verdict {escape(verdict.status)}"><strong>Verdict: {escape(verdict.status)}</strong>'

@@ -13,7 +13,7 @@ from .. import __version__
 from ..core.presets import PRESETS
 from ..core.structures import OK
 from . import tables
-from .content import Definitions, Lines, Page, Verdict
+from .content import Definitions, Lines, Page, VerdictText
 from .pictures import Picture
 
 TITLE = "Registration report"
@@ -69,10 +69,10 @@ def without_paths(text: str, inputs: dict[str, str]) -> str:
     return text
 
 
-def _verdict(verdict: dict[str, Any]) -> Verdict:
+def _verdict(verdict: dict[str, Any]) -> VerdictText:
     risk = f"Risk {tables.number(verdict['risk'], 2)} on a scale from 0 to 1."
     meaning = f"{_MEANINGS.get(verdict['status'], '')} {risk}".lstrip()
-    return Verdict(verdict["status"], meaning, tuple(verdict["reasons"]))
+    return VerdictText(verdict["status"], meaning, tuple(verdict["reasons"]))
 
 
 def _key_figures(report: dict[str, Any]) -> list[tuple[str, str]]:

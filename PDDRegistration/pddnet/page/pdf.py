@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .content import Definitions, Lines, Mark, Page, Section, Table, Verdict
+from .content import Definitions, Lines, Mark, Page, Section, Table, VerdictText
 from .paper import LEFT, WIDTH, Paper, Type, width_of, wrapped
 from .pictures import Picture
 
@@ -55,7 +55,7 @@ def _heading(paper: Paper, page: Page) -> None:
     paper.y += 12.0
 
 
-def _verdict(paper: Paper, verdict: Verdict) -> None:
+def _verdict(paper: Paper, verdict: VerdictText) -> None:
     """Set a box with a bar in the verdict's colour."""
     inside, edge, bar = WIDTH - 30.0, 9.0, 3.5
     meaning = wrapped(verdict.meaning, _TEXT, inside)
