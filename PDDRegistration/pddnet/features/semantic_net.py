@@ -29,6 +29,7 @@ VOXELS_PER_BLOCK = BLOCK**3
 INPUT_CHANNELS = 3
 SOFT_TISSUE_WINDOW_HU = 40.0, 150.0  # centre and half-width of the first input channel
 WINDOW_LIMIT = 1.5  # half-widths from the centre, to which the first input channel is clipped
+HU, SCALED = "HU", "scaled by their range"  # what a network reads, as its weights file says it
 HU_PER_UNIT = 500.0  # HU per unit of the second input channel
 
 
@@ -39,10 +40,16 @@ class SemanticNet(nn.Module):
     of each block at once.
     """
 
-    def __init__(self, width: int = 32) -> None:
-        """Build the layers; width: channels of the first level, a multiple of 8."""
+    def __init__(self, width: int = 32, *, hu: bool = True) -> None:
+        """Build the layers.
+
+        Args:
+            width: channels of the first level, a multiple of 8.
+            hu: whether it reads HU; otherwise intensities that are scaled to -1000..0, as of MR.
+        """
         super().__init__()
         self.width = width
+        self.hu = hu
         self.first = _convolutions(VOXELS_PER_BLOCK * INPUT_CHANNELS, width)
         self.more_first = _ResidualBlock(width)
         self.second = _convolutions(width, 2 * width)
@@ -83,27 +90,35 @@ class SemanticNet(nn.Module):
         return self.again_first.added_to(first)
 
 
-def inputs(values: Tensor) -> Tensor:
-    """Compute the inputs (soft tissue, all HU, body in view) from `Scan.values` (HU, body, view): both (3, D, H, W)."""
-    hu = values[0]
+def inputs(values: Tensor, *, hu: bool = True) -> Tensor:
+    """Compute the inputs (soft tissue, all HU, body in view) from `Scan.values` (HU, body, view): both (3, D, H, W).
+
+    Without `hu` the values are intensities scaled to -1000..0: the inputs are their range, and that of their roots,
+    in which dark tissues differ more.
+    """
+    known = values[1] * values[2]
+    if not hu:
+        share = (values[0] / 1000.0 + 1.0).clamp(0, 1)
+        return torch.stack([WINDOW_LIMIT * (2 * share - 1), 2 * share.sqrt() - 2, known])
+    hounsfield = values[0]
     centre, half_width = SOFT_TISSUE_WINDOW_HU
-    soft_tissue = ((hu - centre) / half_width).clamp(-WINDOW_LIMIT, WINDOW_LIMIT)
-    return torch.stack([soft_tissue, hu / HU_PER_UNIT, values[1] * values[2]])
+    soft_tissue = ((hounsfield - centre) / half_width).clamp(-WINDOW_LIMIT, WINDOW_LIMIT)
+    return torch.stack([soft_tissue, hounsfield / HU_PER_UNIT, known])
 
 
 def probabilities(net: SemanticNet, values: Tensor) -> Tensor:
     """Segment `Scan.values` (3, D, H, W) at SEMANTIC_SPACING_MM: return probabilities (structures, D, H, W)."""
     d, h, w = values.shape[1:]
     with torch.no_grad():
-        logits = net(padded_inputs(values)[None])[0, :, :d, :h, :w]
+        logits = net(padded_inputs(values, hu=net.hu)[None])[0, :, :d, :h, :w]
     return logits.softmax(0)
 
 
-def padded_inputs(values: Tensor) -> Tensor:
+def padded_inputs(values: Tensor, *, hu: bool = True) -> Tensor:
     """Compute the `inputs` of (3, D, H, W), padded with air at the far ends to sizes that are multiples of BLOCK."""
     d, h, w = values.shape[1:]
-    x = functional.pad(inputs(values), [p for n in (w, h, d) for p in (0, -n % BLOCK)])
-    air = inputs(values.new_tensor([FEATURE_RANGE_HU[0], 0, 0]).view(3, 1, 1, 1))
+    x = functional.pad(inputs(values, hu=hu), [p for n in (w, h, d) for p in (0, -n % BLOCK)])
+    air = inputs(values.new_tensor([FEATURE_RANGE_HU[0], 0, 0]).view(3, 1, 1, 1), hu=hu)
     x[:, d:], x[:, :, h:], x[:, :, :, w:] = air, air, air
     return x
 
@@ -128,7 +143,7 @@ def _read(path: Path) -> SemanticNet:
         raise InputError(f"{path}: weights for another table of structures; train again")
     try:
         with own_random_numbers():
-            net = SemanticNet(int(metadata["width"]))
+            net = SemanticNet(int(metadata["width"]), hu=metadata.get("values", HU) == HU)
         weights = {name: to_tensor(array) for name, array in arrays.items()}
         net.load_state_dict(_with_untrained_blocks(net, weights))
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -150,7 +165,8 @@ def save(net: SemanticNet, path: Path, metadata: dict[str, Any]) -> None:
 
 
 def _kind(net: SemanticNet) -> dict[str, Any]:
-    return {"kind": SEMANTIC, "width": net.width, "structures": STRUCTURES}
+    values = HU if net.hu else SCALED
+    return {"kind": SEMANTIC, "width": net.width, "structures": STRUCTURES, "values": values}
 
 
 class _Convolution(nn.Conv3d):
