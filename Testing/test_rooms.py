@@ -14,7 +14,7 @@ from helpers.paths import LIBRARY
 _BASE = {"errors", "core"}
 _TENSOR = {*_BASE, "io", "tensor"}
 _METHOD = {*_TENSOR, "features", "matching"}
-_ALL = {*_METHOD, "evaluation", "phantom", "synthesis", "pipeline", "training", "ablation"}
+_ALL = {*_METHOD, "evaluation", "phantom", "shapes", "synthesis", "pipeline", "training", "ablation"}
 ROOMS: dict[str, dict[str, set[str]]] = {
     "pddnet": {
         "errors": set(),
@@ -27,6 +27,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "tensor": {*_BASE, "process"},
         "features": {*_BASE, "io", "tensor"},
         "matching": {*_TENSOR, "evaluation", "features"},
+        "shapes": {*_BASE, "tensor"},
         "synthesis": {*_TENSOR, "features", "phantom"},
         "pipeline": _METHOD,
         "training": {*_METHOD, "phantom", "synthesis"},
