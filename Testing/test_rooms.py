@@ -50,7 +50,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "ui": {"base", "scene", "worker", "registration", "measure", "compare"},
     },
 }
-WITH_TORCH = {"tensor", "features", "matching", "synthesis", "training"}  # at the top of a file
+WITH_TORCH = {"tensor", "features", "matching", "shapes", "synthesis", "training"}  # at the top of a file
 LATE_IMPORTS = {
     "cli",
     "run",

@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
             outputs.write_field("inverse", found.inverse(moving.layers[0].grid)[0])
         outputs.write_field("velocity", found.velocity)
         affine = found.parts.affine
-        outputs.write_linear("affine", LinearTransform(AFFINE, affine, np.zeros(3)))
+        outputs.write_linear("affine", LinearTransform(affine, AFFINE, np.zeros(3)))
         outputs.write_text("report", report.to_json(summary))
         outputs.commit()
     _print(console, summary)
@@ -103,8 +103,8 @@ def _shared(fixed: LabelLayers, moving: LabelLayers, paths: dict[str, str]) -> s
         found.append(held)
     if not (shared := found[0] & found[1]):
         raise InputError(
-            f"{paths['fixed_labels']} and {paths['moving_labels']}: no label is in both; give the same structure the same "
-            "number, or name, in both"
+            f"{paths['fixed_labels']} and {paths['moving_labels']}: no label is in both; give the same structure the "
+            "same number, or name, in both"
         )
     return shared
 

@@ -15,7 +15,7 @@ from ..errors import InputError
 from .surfaces import Surface
 
 ROUNDS, SETTLED_MM = 40, 0.02  # mean step of the points, below which it has settled
-SPACING_MM = 6.0  # of the points that are matched
+SPACING_MM, DENSE_MM = 4.0, 2.0  # of the points that are matched, and of those that they are matched to
 TRIMMED = 3.0  # times the median distance, above which a pair of points does not count
 FEWEST_LABELS = 4  # whose centres tell how the patients lie to each other
 MOST_DEGREES = 60.0  # that patients may be turned against each other
@@ -31,12 +31,12 @@ def align(fixed: Surfaces, moving: Surfaces) -> Affine:
         InputError: the scans seem to have different axes: one is mirrored, or turned by more than MOST_DEGREES.
     """
     thin = {label: surface.thinned(SPACING_MM) for label, surface in fixed.items()}
-    thin_moving = {label: surface.thinned(SPACING_MM) for label, surface in moving.items()}
-    affine = _start(thin, thin_moving)
+    dense = {label: surface.thinned(DENSE_MM) for label, surface in moving.items()}
+    affine = _start(thin, dense)
     nodes = np.vstack([surface.points for surface in thin.values()])
-    trees = {label: cKDTree(surface.points) for label, surface in thin_moving.items()}
+    trees = {label: cKDTree(surface.points) for label, surface in dense.items()}
     for _ in range(ROUNDS):
-        refined = _step(affine, thin, thin_moving, trees)
+        refined = _step(affine, thin, dense, trees)
         moved = np.linalg.norm(refined.points(nodes) - affine.points(nodes), axis=1).mean()
         affine = refined
         if moved < SETTLED_MM:
@@ -79,8 +79,8 @@ def _rotation(centres: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, flo
     angle = np.degrees(np.arccos(np.clip((np.trace(turn) - 1) / 2, -1, 1)))
     if angle > MOST_DEGREES:
         raise InputError(
-            f"the labels of the one scan are turned by {angle:.0f} degrees against the other's; correct the axes in its "
-            "header, or turn it first"
+            f"the labels of the one scan are turned by {angle:.0f} degrees against the other's; correct the axes in "
+            "its header, or turn it first"
         )
     return turn, scale
 

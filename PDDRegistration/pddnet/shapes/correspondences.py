@@ -1,8 +1,8 @@
 """Match the surfaces of two patients point by point: closest points under a spline that grows less stiff by and by.
 
-The framework of currents, with which Rohé et al. 2017 match surfaces (doi:10.1007/978-3-319-66182-7_31), needs hours a pair
-and whole surfaces. Closest points of the same label with like normals, both ways, and annealed as by Chui and Rangarajan
-2003 (doi:10.1016/S1077-3142(03)00009-2), need seconds, and leave out what a scan has cut.
+Rohé et al. 2017 (doi:10.1007/978-3-319-66182-7_31) match surfaces by currents, which takes minutes a surface and needs
+whole ones. Closest points of the same label with like normals, both ways, annealed as by Chui and Rangarajan 2003
+(doi:10.1016/S1077-3142(03)00009-2), take seconds, and leave out what a scan has cut.
 """
 
 from __future__ import annotations
@@ -119,7 +119,9 @@ class _Side:
         np.add.at(total, owner, (self._back.points - moved[back])[free])
         np.add.at(count, owner, 1.0)
         known = (count > 0) & ~self.controls.cut
-        return self.controls.points + (here - self.dense.points[self._own]) + total / np.maximum(count, 1)[:, None], known
+        return self.controls.points + (here - self.dense.points[self._own]) + total / np.maximum(count, 1)[
+            :, None
+        ], known
 
 
 def _with_normals(points: np.ndarray, normals: np.ndarray) -> np.ndarray:

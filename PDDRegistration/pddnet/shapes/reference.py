@@ -1,7 +1,7 @@
 """Make the reference deformation between two segmented patients from the shapes of their labels (`reference`).
 
-Rohé et al. 2017, section 2 (doi:10.1007/978-3-319-66182-7_31): surfaces are matched, a spline carries the correspondences
-to a grid, and the logarithm of what it gives is a stationary velocity, whose exponential folds nowhere.
+Rohé et al. 2017, section 2 (doi:10.1007/978-3-319-66182-7_31): surfaces are matched, a spline carries the
+correspondences to a grid, and its logarithm is a stationary velocity, whose exponential folds nowhere.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.affine import Affine
 from ..core.field import DisplacementField
 from ..core.grid import Grid
 from ..core.result import InverseParts, Progress

@@ -1,7 +1,7 @@
 """Carry displacements of scattered points to all of space by an approximating thin-plate spline.
 
-In three dimensions its kernel is the distance (Rohr et al. 2001, doi:10.1109/42.929618). SciPy fits it: VTK's passes through
-every point and takes minutes for as many as are used here, and SimpleITK has none.
+In three dimensions its kernel is the distance (Rohr et al. 2001, doi:10.1109/42.929618). SciPy fits it: VTK's
+passes through every point and takes minutes for as many as are used here, and SimpleITK has none.
 """
 
 from __future__ import annotations
