@@ -23,7 +23,7 @@ from pddnet.shapes.surfaces import label_surfaces
 
 VOXEL_MM = 3.0
 PAIRS = ((1, 2), (3, 4))
-WARPED = (5, 6)
+WARPED = (5,)
 WAVES = Waves(amplitude=8.0, length=130.0)
 TURN = np.array([[1.04, 0.08, -0.03], [-0.05, 0.97, 0.06], [0.02, -0.07, 1.06]])
 
