@@ -157,6 +157,11 @@ def test_the_library_knows_nothing_of_slicer() -> None:
     assert [each for path in _files("pddnet") for each in _imports(path) if each.package in SLICER] == []
 
 
+def test_vtk_is_loaded_for_surfaces_alone_and_late() -> None:
+    found = [each for path in _files("pddnet") for each in _imports(path) if each.package == "vtkmodules"]
+    assert {(_room_of(each.path, "pddnet"), each.late) for each in found} == {("shapes", True)}
+
+
 def test_the_slicer_side_never_imports_torch() -> None:
     paths = [*_files("PDDRegistrationLib"), LIBRARY / "PDDRegistration.py"]
     assert [each for path in paths for each in _imports(path) if each.package == "torch"] == []

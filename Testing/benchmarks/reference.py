@@ -6,6 +6,7 @@ PYTHONPATH=Testing python -m benchmarks.reference
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 
@@ -24,30 +25,31 @@ from pddnet.shapes.surfaces import label_surfaces
 VOXEL_MM = 3.0
 PAIRS = ((1, 2), (3, 4))
 WARPED = (5,)
+Points = Callable[[np.ndarray], np.ndarray]
 WAVES = Waves(amplitude=8.0, length=130.0)
 TURN = np.array([[1.04, 0.08, -0.03], [-0.05, 0.97, 0.06], [0.02, -0.07, 1.06]])
 
 
 def painted(seed: int) -> Image:
-    """The label map of a painted patient."""
+    """Paint the label map of a patient."""
     return virtual_patient(seed, full_view(seed, VOXEL_MM)).labels
 
 
 def surfaces_of_both(fixed: Image, moving: Image) -> tuple[Surfaces, Surfaces]:
-    """The surfaces of the labels that both maps hold."""
+    """Extract the surfaces of the labels that both maps hold."""
     shared = {int(n) for n in np.intersect1d(fixed.array, moving.array) if n}
-    sides = [{n: s for n, s in label_surfaces(each, shared).items() if s.is_large} for each in (fixed, moving)]
+    sides = [label_surfaces(each, shared) for each in (fixed, moving)]
     kept = sorted(sides[0].keys() & sides[1].keys())
     return {n: sides[0][n] for n in kept}, {n: sides[1][n] for n in kept}
 
 
 def is_spine(label: int) -> bool:
-    """Whether a painted structure lies where the map between two bodies says, without a place of its own."""
+    """Tell whether a painted structure lies where the map between two bodies says, without a place of its own."""
     return label >= FIRST_VERTEBRA or label == SACRUM
 
 
 def overlap(fixed: Image, moving: Image, found: Reference, labels: Surfaces) -> str:
-    """The mean Dice of all labels: as they lie, under the affine map alone, and under the deformation."""
+    """Measure the mean Dice of all labels: as they lie, under the affine map alone, and under the deformation."""
     linear = LinearTransform(found.parts.affine, AFFINE, np.zeros(3)).to_sitk()
     values = []
     for transform in (None, linear, found.field.to_sitk()):
@@ -56,8 +58,8 @@ def overlap(fixed: Image, moving: Image, found: Reference, labels: Surfaces) -> 
     return " | ".join(f"{value:.3f}" for value in values)
 
 
-def row(name: str, fixed: Image, moving: Image, truth, measured) -> str:
-    """A row of the table. truth: maps fixed to moving points; measured: the labels at whose surfaces it is one."""
+def row(name: str, fixed: Image, moving: Image, truth: Points, measured: Callable[[int], bool]) -> str:
+    """Make a row of the table. truth: maps fixed to moving points; measured: the labels at whose surfaces it is one."""
     begun = time.perf_counter()
     sides = surfaces_of_both(fixed, moving)
     found = reference(*sides, fixed.canonical().grid)

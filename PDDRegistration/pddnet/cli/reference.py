@@ -117,7 +117,7 @@ def _surfaces(
 
     sides = []
     for side in (fixed, moving):
-        sides.append({n: s for layer in side.layers for n, s in label_surfaces(layer, labels).items() if s.is_large})
+        sides.append({n: s for layer in side.layers for n, s in label_surfaces(layer, labels).items()})
     kept = sorted(sides[0].keys() & sides[1].keys())
     if not kept:
         raise InputError("no label that both maps share is large enough to have a surface; use finer label maps")

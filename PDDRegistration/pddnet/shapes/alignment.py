@@ -47,8 +47,7 @@ def align(fixed: Surfaces, moving: Surfaces) -> Affine:
 def _start(fixed: Surfaces, moving: Surfaces) -> Affine:
     """Align by moments: the labels' centres and sizes, and where these are enough, the rotation between them."""
     centres, targets = (np.array([s.points.mean(axis=0) for s in side.values()]) for side in (fixed, moving))
-    sizes = (np.mean([s.points.std() for s in side.values()]) for side in (fixed, moving))
-    moving_size, fixed_size = reversed(list(sizes))
+    fixed_size, moving_size = (np.mean([s.points.std() for s in side.values()]) for side in (fixed, moving))
     scale = float(moving_size / fixed_size)
     turn = np.eye(3)
     if len(fixed) >= FEWEST_LABELS:

@@ -44,8 +44,11 @@ def match(fixed: Surfaces, moving: Surfaces, tell: Callable[[float], None] = lam
         tell: called with the share that is done, 0..1; it may raise.
 
     Returns:
-        control points on the fixed surfaces, and their places under the last spline: smooth, without the noise of the
+        Control points on the fixed surfaces, and their places under the last spline: smooth, without the noise of the
         closest points.
+
+    Raises:
+        InputError: too little of the surfaces is whole, see `Spline`.
     """
     sides = [_Side(fixed[label], moving[label], spacing) for label, spacing in _spacings(fixed).items()]
     controls = np.vstack([side.controls.points for side in sides])
@@ -119,9 +122,9 @@ class _Side:
         np.add.at(total, owner, (self._back.points - moved[back])[free])
         np.add.at(count, owner, 1.0)
         known = (count > 0) & ~self.controls.cut
-        return self.controls.points + (here - self.dense.points[self._own]) + total / np.maximum(count, 1)[
-            :, None
-        ], known
+        so_far = here - self.dense.points[self._own]
+        step = total / np.maximum(count, 1)[:, None]
+        return self.controls.points + so_far + step, known
 
 
 def _with_normals(points: np.ndarray, normals: np.ndarray) -> np.ndarray:

@@ -68,12 +68,13 @@ def reference(
         spacing_mm: of the field.
 
     Raises:
-        InputError: the axes of the scans differ, see `align`. Cancelled: by `progress`.
+        InputError: the axes of the scans differ, see `align`, or too little is whole, see `Spline`.
+        Cancelled: by `progress`.
     """
     progress(0.0, "align")
     affine = align(fixed, moving)
     back = affine.inverse
-    near = {label: pulled_back(surface, back.matrix, back.shift) for label, surface in moving.items()}
+    near = {label: pulled_back(surface, back) for label, surface in moving.items()}
     points = match(fixed, near, lambda share: progress(0.1 + (_MATCHED - 0.1) * share, "match"))
     progress(_MATCHED, "spline")
     lattice = grid.isotropic(spacing_mm, BORDER_MM)

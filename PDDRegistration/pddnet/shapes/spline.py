@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.interpolate import RBFInterpolator
 
+from ..errors import InputError
+
 _KERNEL = "linear"  # minus the distance, which is the fundamental solution of the biharmonic equation in 3-D
 
 
@@ -19,15 +21,18 @@ class Spline:
         """Fit displacements (N, 3) at points (N, 3): exactly, or the smoother the more `smoothing` (mm).
 
         Raises:
-            ValueError: the points lie in one plane, which does not determine a spline.
+            InputError: the points are fewer than four, or lie in one plane, which does not determine a spline.
         """
         self._centre = points.mean(axis=0)
         try:
             self._fitted = RBFInterpolator(
                 points - self._centre, displacements, kernel=_KERNEL, degree=1, smoothing=smoothing
             )
-        except np.linalg.LinAlgError as error:
-            raise ValueError("the points of a spline lie in one plane, or coincide") from error
+        except (np.linalg.LinAlgError, ValueError):  # of the one in a plane, of the other too few
+            raise InputError(
+                "what both label maps show whole of their shared labels lies in one plane; add labels, or give maps "
+                "that cut less of them"
+            ) from None
 
     def __call__(self, points: np.ndarray) -> np.ndarray:
         """Evaluate the spline at points (..., 3)."""

@@ -6,13 +6,12 @@ so no rule of VTK on directions is needed.
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
-from types import ModuleType
 
 import numpy as np
 from scipy import ndimage
 
+from ..core.affine import Affine
 from ..core.grid import turned
 from ..core.image import Image
 from ..errors import InputError
@@ -55,7 +54,7 @@ class Surface:
 
 
 def label_surfaces(labels: Image, wanted: set[int]) -> dict[int, Surface]:
-    """Extract the surfaces of some labels; one that has no surface, as it fills the volume, is left out.
+    """Extract the surfaces of some labels; left out is what has none or too small a one, see `Surface.is_large`.
 
     Raises:
         InputError: VTK is not installed.
@@ -68,7 +67,7 @@ def label_surfaces(labels: Image, wanted: set[int]) -> dict[int, Surface]:
         if box is None:
             continue
         surface = _surface(vtk, labels, label, box)
-        if surface is not None:
+        if surface is not None and surface.is_large:
             found[label] = surface
     return found
 
@@ -77,8 +76,13 @@ class _Vtk:
     """The parts of VTK that are used, loaded late: everything else of pddnet runs without it."""
 
     def __init__(self) -> None:
-        self.core, self.model = _module("vtkFiltersCore"), _module("vtkCommonDataModel")
-        self.general, self.numpy = _module("vtkFiltersGeneral"), _module("util.numpy_support")
+        try:
+            from vtkmodules import vtkCommonDataModel, vtkFiltersCore, vtkFiltersGeneral
+            from vtkmodules.util import numpy_support
+        except ImportError:
+            raise InputError("surfaces need VTK, which is not installed; install it (pip install vtk)") from None
+        self.core, self.model = vtkFiltersCore, vtkCommonDataModel
+        self.general, self.numpy = vtkFiltersGeneral, numpy_support
 
     def mesh(self, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Triangulate the border of a mask (D, H, W): vertices (N, 3) as indices (i, j, k), triangles (M, 3)."""
@@ -105,13 +109,6 @@ class _Vtk:
         points = self.numpy.vtk_to_numpy(mesh.GetPoints().GetData()).astype(np.float64)
         polygons = self.numpy.vtk_to_numpy(mesh.GetPolys().GetConnectivityArray())
         return points, polygons.reshape(-1, 3).astype(int)
-
-
-def _module(name: str) -> ModuleType:
-    try:
-        return importlib.import_module(f"vtkmodules.{name}")
-    except ImportError:
-        raise InputError("surfaces need VTK, which is not installed; install it (pip install vtk)") from None
 
 
 def _surface(vtk: _Vtk, labels: Image, label: int, box: tuple[slice, ...]) -> Surface | None:
@@ -141,8 +138,8 @@ def _normals(points: np.ndarray, triangles: np.ndarray, *, mirrored: bool) -> np
     return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
 
 
-def pulled_back(surface: Surface, matrix: np.ndarray, shift: np.ndarray) -> Surface:
-    """Map a surface of the moving patient by x -> matrix @ x + shift; normals by the inverse transpose."""
-    normals = turned(surface.normals, np.linalg.inv(matrix).T)
+def pulled_back(surface: Surface, affine: Affine) -> Surface:
+    """Map a surface of the moving patient; normals by the inverse transpose."""
+    normals = turned(surface.normals, affine.inverse.matrix.T)
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
-    return Surface(turned(surface.points, matrix) + shift, normals, surface.cut)
+    return Surface(affine.points(surface.points), normals, surface.cut)

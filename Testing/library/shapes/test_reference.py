@@ -152,15 +152,17 @@ def test_maps_without_a_common_label_and_empty_ones_are_refused(
 ) -> None:
     on = grid("oblique", (12, 14, 16))
     maps = {"one": np.full(on.shape, 1), "two": np.full(on.shape, 2), "none": np.zeros(on.shape)}
+    maps["half"] = np.broadcast_to(np.arange(12)[:, None, None] < 6, on.shape)  # cut on all sides but one
     paths = {name: str(tmp_path / f"{name}.nrrd") for name in maps}
     for name, array in maps.items():
         sitk.WriteImage(sitk_image(array.astype(np.uint8), on), paths[name])
-    for other, said in (
-        ("two", "no label is in both"),
-        ("none", "is empty"),
-        ("one", "large enough to have a surface"),
+    for one, other, said in (
+        ("one", "two", "no label is in both"),
+        ("one", "none", "is empty"),
+        ("one", "one", "large enough to have a surface"),
+        ("half", "half", "lies in one plane"),
     ):
-        arguments = ["--fixed-labels", paths["one"], "--moving-labels", paths[other], "--out", str(tmp_path / "T.h5")]
+        arguments = ["--fixed-labels", paths[one], "--moving-labels", paths[other], "--out", str(tmp_path / "T.h5")]
         assert main(["reference", *arguments]) == BAD_INPUT
         assert said in capsys.readouterr().err
         assert not (tmp_path / "T.h5").exists()
