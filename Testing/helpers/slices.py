@@ -14,8 +14,7 @@ from pddnet.core.image import Image
 
 MIDDLE = np.array([31.0, -72.0, 115.0])  # LPS mm
 OBLIQUE = rotation(13, -21, 34)
-DISK_MM = 22.0  # radius of the structure in the moving slice, about DISK_AT
-DISK_AT = np.array([9.0, -6.0])
+DISKS = (((9.0, -6.0), 22.0), ((-30.0, 20.0), 12.0))  # labels 1 and 2 in the moving slice: middle and radius, mm
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ def waves(xy: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class SlicePair:
-    """Two slices with a texture and a disk each, and the true map of fixed to moving points."""
+    """Two slices with a texture and two disks each, and the true map of fixed to moving points."""
 
     fixed: Image
     moving: Image
@@ -78,7 +77,7 @@ def slice_pair(fixed: Place = FIXED_PLACE, moving: Place = FIXED_PLACE, seed: in
     grids = fixed.grid((110, 96), (1.5, 1.65, 4.0), 12, flip=-1), moving.grid((140, 128), (1.4, 1.5, 3.0), -7)
     there = waves(fixed.coordinates(grids[0].points())), moving.coordinates(grids[1].points())
     images = [Image(_painted(xy, seed), grid) for xy, grid in zip(there, grids, strict=True)]
-    labels = [Image(_disk(xy), grid) for xy, grid in zip(there, grids, strict=True)]
+    labels = [Image(_disks(xy), grid) for xy, grid in zip(there, grids, strict=True)]
     return SlicePair(*images, *labels, (fixed, moving))
 
 
@@ -89,5 +88,8 @@ def _painted(xy: np.ndarray, seed: int) -> np.ndarray:
     return np.rint(200 * values).astype(np.int16)
 
 
-def _disk(xy: np.ndarray) -> np.ndarray:
-    return (np.linalg.norm(xy - DISK_AT, axis=-1) < DISK_MM).astype(np.uint8)
+def _disks(xy: np.ndarray) -> np.ndarray:
+    labels = np.zeros(xy.shape[:-1], np.uint8)
+    for label, (middle, radius_mm) in enumerate(DISKS, 1):
+        labels[np.linalg.norm(xy - middle, axis=-1) < radius_mm] = label
+    return labels

@@ -69,7 +69,10 @@ def test_dice_verdict_and_folding_are_told(oblique) -> None:
     assert report["jacobian"]["region"] == "fixed image"
     assert report["jacobian"]["folding_percent"] == 0.0
     assert table[0]["dice_before"] < 0.9 < 0.97 < table[0]["dice_after"]
-    masks = [sitk_image(image.array, image.grid) for image in (pair.fixed_labels, answer["warped_labels"]["disk"])]
+    masks = [
+        sitk_image((image.array == 1).astype(np.uint8), image.grid)
+        for image in (pair.fixed_labels, answer["warped_labels"]["disk"])
+    ]
     overlap = sitk.LabelOverlapMeasuresImageFilter()
     overlap.Execute(*masks)
     assert table[0]["dice_after"] == pytest.approx(overlap.GetDiceCoefficient(1), abs=2e-3)
