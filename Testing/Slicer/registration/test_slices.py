@@ -91,8 +91,8 @@ def test_the_verdict_is_told_and_what_is_for_volumes_is_hidden(done: SimpleNames
 
 
 def test_compare_shows_the_slice_face_on_and_puts_the_views_back(done: SimpleNamespace) -> None:
-    manager = slicer.app.layoutManager()
-    assert done.bench.ui.compareButton.checked
+    manager, ui = slicer.app.layoutManager(), done.bench.widget.compareUi
+    assert ui.compareButton.checked
     for name in manager.sliceViewNames():
         to_ras = manager.sliceWidget(name).mrmlSliceNode().GetSliceToRAS()
         normal = np.array([to_ras.GetElement(row, 2) for row in range(3)]) * RAS
@@ -103,16 +103,16 @@ def test_compare_shows_the_slice_face_on_and_puts_the_views_back(done: SimpleNam
     assert image.std() > 10.0  # the texture, not a line
     for button in ("checkerboardButton", "beforeButton", "sideBySideButton", "linkedViewsButton"):
         for _ in range(2):
-            click(getattr(done.bench.ui, button))
+            click(getattr(ui, button))
     for entry in ("Jacobian", "Displacement"):
-        clicks.choose(done.bench.ui.overlayComboBox, entry)
+        clicks.choose(ui.overlayComboBox, entry)
         shown = done.bench.host.waitUntil(
             lambda entry=entry: any(
                 entry in node.GetName() for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
             )
         )
         assert shown, entry
-    click(done.bench.ui.compareButton)
+    click(ui.compareButton)
     to_ras = manager.sliceWidget("Red").mrmlSliceNode().GetSliceToRAS()
     assert abs(to_ras.GetElement(2, 2)) == pytest.approx(1.0)
 
