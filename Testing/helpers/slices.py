@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,6 +71,30 @@ class SlicePair:
         return self.fixed.grid.index_to_point(
             np.random.default_rng(4).uniform([12, 12, 0], [columns - 13, rows - 13, 0], (count, 3))
         )
+
+
+def cine_map(frame: int, reference: int) -> Callable[[np.ndarray], np.ndarray]:
+    """The map of coordinates from the reference to a frame of a cine: what moves goes on from frame to frame."""
+    steps = frame - reference
+    return lambda xy: xy + steps * (np.array([1.6, -1.1]) + np.sin(xy[..., ::-1] / [17.0, 22.0]))
+
+
+def cine(count: int, reference: int, place: Place = FIXED_PLACE) -> list[Image]:
+    """Frames of a texture that moves, 2-D + t, as single slices of a plane; the rows of every other one run back."""
+    frames = []
+    for frame in range(count):
+        flip = 1 if frame % 2 else -1
+        grid = place.grid((100, 88), (1.5, 1.7, 4.0), 12, flip)
+        frames.append(Image(_painted(_before(cine_map(frame, reference), place.coordinates(grid.points())), 3), grid))
+    return frames
+
+
+def _before(there: Callable[[np.ndarray], np.ndarray], xy: np.ndarray) -> np.ndarray:
+    """Where the map takes to xy: by fixed-point steps, which converge for these small slopes."""
+    at = xy.copy()
+    for _ in range(40):
+        at = at - (there(at) - xy)
+    return at
 
 
 def slice_pair(fixed: Place = FIXED_PLACE, moving: Place = FIXED_PLACE, seed: int = 1) -> SlicePair:

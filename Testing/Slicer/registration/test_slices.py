@@ -62,6 +62,7 @@ def done(opened: Bench) -> SimpleNamespace:
     bench, pair = opened.renew(), slice_pair()
     nodes = chosen(bench, pair)
     before = [runs.fingerprint(node) for node in (nodes.fixedVolume, nodes.fixedSegmentation)]
+    slicer.util.setSliceViewerLayers(background=nodes.fixedVolume)
     bench.run()
     assert bench.status == ""
     assert [runs.fingerprint(node) for node in (nodes.fixedVolume, nodes.fixedSegmentation)] == before
