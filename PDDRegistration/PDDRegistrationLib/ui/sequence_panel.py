@@ -164,7 +164,8 @@ class SequencePanel:
         showText(self.ui.sequenceStatusLabel, f"{frame.capitalize()}: {stageText(part)}")
 
     def _onFinished(self, result: SequenceResult) -> None:
-        fillSequenceMotion(result)
+        if any(result.motion.values()):  # of single slices no structures are named
+            fillSequenceMotion(result)
         self._end(sequenceText(result))
         if self._parameters is not None and isSame(self._browser(), _browserOf(result)):
             _showOverReference(result)

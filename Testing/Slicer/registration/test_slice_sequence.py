@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,9 +14,6 @@ from helpers.runs import Bench, click
 from helpers.samples import FIXED, body
 from helpers.slices import FIXED_PLACE, cine, cine_map
 from pddnet.errors import InputError
-
-if TYPE_CHECKING:
-    from host.host import Host
 
 pytestmark = pytest.mark.slow
 
@@ -45,11 +42,11 @@ def check_playback(browser: Any, transform: Any, volume: Any, frames: list) -> N
         assert np.percentile(errors, 90) < 1.0, frame
 
 
-def test_every_frame_gets_a_transform_that_moves_within_the_plane(running_host: Host, logic: Any) -> None:
-    running_host.closeScene()
+def test_every_frame_gets_a_transform_that_moves_within_the_plane(bench: Bench) -> None:
     frames, stages = cine(COUNT, REFERENCE), []
     browser = browser_of_images(frames)
-    result = logic.registerSequence(browser, REFERENCE, progress=lambda fraction, stage: stages.append(stage))
+    register = bench.widget.logic.registerSequence
+    result = register(browser, REFERENCE, progress=lambda fraction, stage: stages.append(stage))
     assert result.transform.GetClassName() == "vtkMRMLGridTransformNode"
     check_playback(browser, result.transform, result.volume, frames)
     assert np.array_equal(slicer.util.arrayFromVolume(result.fixedVolume), frames[REFERENCE].array)
@@ -89,8 +86,7 @@ def test_the_section_registers_and_plays_it(bench: Bench) -> None:
         assert abs(normal @ NORMAL) == pytest.approx(1.0, abs=1e-6)
 
 
-def test_slices_and_volumes_in_one_sequence_are_refused(running_host: Host, logic: Any) -> None:
-    running_host.closeScene()
+def test_slices_and_volumes_in_one_sequence_are_refused(bench: Bench) -> None:
     browser = browser_of_images([body(FIXED), cine(2, 0)[1]])
     with pytest.raises(InputError, match="CT: frame 1 is a single slice, and others are volumes"):
-        logic.registerSequence(browser, 0)
+        bench.widget.logic.registerSequence(browser, 0)
