@@ -72,6 +72,7 @@ gui: $(READY)
 
 screenshots: $(READY) system-deps
 	@$(RUN) host.screenshots
+	@$(RUN) host.slice_screenshot
 
 format: $(READY)
 	$(BIN)/ruff format .

@@ -11,22 +11,26 @@ from helpers import mrml_geometry as mrml
 from helpers.mrml_geometry import slicer
 from helpers.samples import FIXED
 from pddnet.core.field import DisplacementField
+from pddnet.core.image import Image
 
 
 def browser_of(frames: Any) -> Any:
+    return browser_of_images([moving_body.image_of(frame) for frame in frames])
+
+
+def browser_of_images(images: list[Image]) -> Any:
     scene = slicer.mrmlScene
     sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", "CT")
     sequence.SetIndexName("phase")
     sequence.SetIndexUnit("%")
-    for frame in frames:
-        image = moving_body.image_of(frame)
+    for frame, image in enumerate(images):
         volume = mrml.add_volume(scene, image.array, image.grid, "frame")
         sequence.SetDataNodeAtValue(volume, str(10 * frame))
         scene.RemoveNode(volume)
     browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "Browser")
     browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
     slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
-    show(browser, len(frames) - 1)
+    show(browser, len(images) - 1)
     return browser
 
 

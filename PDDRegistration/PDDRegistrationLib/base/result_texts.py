@@ -50,8 +50,11 @@ def summaryText(report: dict[str, Any]) -> str:
         title = f'<span style="color:{warningColour()}">{title}</span>'
     lines = [f"<b>{title}</b>", *(f"&bull; {html.escape(reason)}" for reason in verdict["reasons"])]
     lines += [html.escape(line) for line in linearLines(report)]
+    text = _("Folding in {folding} % of the body; {seconds} s on {device}, preset {preset}")
+    if isPlane(report):
+        text = _("Folding in {folding} % of the image; {seconds} s on {device}, in 2-D")
     lines.append(
-        _("Folding in {folding} % of the body; {seconds} s on {device}, preset {preset}").format(
+        text.format(
             folding=numberText(jacobian["folding_percent"], 2),
             seconds=numberText(report["seconds"]["total"], 1),
             device=html.escape(report["device"]),
@@ -68,6 +71,11 @@ def summaryText(report: dict[str, Any]) -> str:
     lines += [html.escape(line) for line in organLines(report.get("organs", []), **how)]
     lines += [_("Note: {warning}").format(warning=html.escape(warning)) for warning in report["warnings"]]
     return "<br>".join(lines)
+
+
+def isPlane(report: dict[str, Any]) -> bool:
+    """Return whether a report is of two single slices, which are registered in their plane."""
+    return report.get("dimension") == 2
 
 
 def linearLines(report: dict[str, Any]) -> list[str]:

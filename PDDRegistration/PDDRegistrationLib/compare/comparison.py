@@ -15,6 +15,8 @@ from ..scene.geometry import matrixFromArray
 from ..scene.nodes import isUnder
 from ..scene.proxies import proxyFor, proxyUnder, showLike
 from ..scene.scene_changes import SceneChanges
+from ..scene.slice_views import turnToVolume
+from ..scene.volumes import isSingleSlice
 from .checkerboard import checkerboardOf
 from .linked_views import LinkedViews
 from .poses import Pose, fit, showInOneScale, sliceLogics
@@ -107,6 +109,14 @@ class Comparison:
         self._update()
         for name in self._poses:
             sliceLogics()[name].FitSliceToBackground()
+        if isSingleSlice(self.fixedVolume):
+            self._turnToSlice()
+
+    def _turnToSlice(self) -> None:
+        """Turn the views to the plane of a single slice, which the others would show as a line."""
+        for name, logic in sliceLogics().items():
+            self._poses.setdefault(name, Pose(logic.GetSliceNode()))
+            turnToVolume(logic, self.fixedVolume)
 
     def close(self) -> None:
         """Restore layout, views and nodes; whatever the user changed meanwhile stays. Views that were empty go on

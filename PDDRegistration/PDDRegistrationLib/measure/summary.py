@@ -176,7 +176,9 @@ def _verdict(status: str) -> str:
 
 
 def _region(region: str) -> str:
-    return {"fixed body": _("fixed body"), "fixed view": _("fixed view")}.get(region, region)
+    return {"fixed body": _("fixed body"), "fixed view": _("fixed view"), "fixed image": _("fixed image")}.get(
+        region, region
+    )
 
 
 def _coloured(text: str, alarming: bool) -> str:

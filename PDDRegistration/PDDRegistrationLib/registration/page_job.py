@@ -13,6 +13,7 @@ from pddnet.core.image import Image
 from pddnet.errors import InputError
 from pddnet.evaluation.report import label_section
 
+from ..base.result_texts import isPlane
 from ..scene.nodes import isUnder
 from ..scene.placement import registeredVolumes, registrationParent
 from ..scene.transforms import itkTransformFromNode
@@ -63,12 +64,13 @@ class PageSubject:
 def pageSubject(
     transform: slicer.vtkMRMLTransformNode | None, uncertainty: Image | None, expectedError: Image | None
 ) -> PageSubject | None:
-    """Return what a page of a result would show; None where a volume is gone, or the report is another version's."""
+    """Return what a page of a result would show; None where a volume is gone, the report is another version's, or the
+    volumes are single slices, of which there are no three planes."""
     report = reportOf(transform)
     fixed, moving = registeredVolumes(transform)
     if transform is None or fixed is None or moving is None or not isinstance(report, dict):
         return None
-    if not report.keys() >= KEYS:
+    if not report.keys() >= KEYS or isPlane(report):
         return None
     return PageSubject(transform, fixed, moving, uncertainty, expectedError)
 

@@ -19,6 +19,7 @@ from ..scene.nodes import isUnder, nodesOfClass
 from ..scene.placement import registrationParent
 from ..scene.points import hasPoints
 from .outputs import GRID_TRANSFORM, LINEAR_TRANSFORM, OUTPUT_FIELDS, OUTPUTS, OutputNodes, nodeClassOf
+from .slices import areSlices, refuseForSlices
 
 
 class OutputTaken(InputError):
@@ -96,6 +97,8 @@ class Selection(OutputNodes):
         adjusted(find_preset(self.preset), **self.adjust)
         check_transform_type(self.transformType)
         check_intensity(self.intensity)
+        if areSlices(self.fixedVolume, self.movingVolume):
+            self._checkForSlices()
         self._checkOutputs()
         self._checkStart()
         if self.guide and (self.fixedSegmentation is None or self.movingSegmentation is None):
@@ -103,6 +106,16 @@ class Selection(OutputNodes):
         self._checkClasses()
         self._checkInverse()
         self._checkTransform()
+
+    def _checkForSlices(self) -> None:
+        """Check that nothing is chosen that is for volumes only."""
+        others = {
+            _("Diffeomorphic"): self.diffeomorphic,
+            _("Masks"): self.fixedMask is not None or self.movingMask is not None,
+            _("Guide with the segmentations"): self.guide,
+            _("Expected error"): self.outputError is not None,
+        }
+        refuseForSlices(self.transformType, self.intensity, self.adjust, others)
 
     def _checkOutputs(self) -> None:
         inputs = list(self.inputs.values())

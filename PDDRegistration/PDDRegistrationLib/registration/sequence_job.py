@@ -20,13 +20,14 @@ from pddnet.core.sequence import start_frame, visiting_order
 from pddnet.errors import InputError
 
 from ..scene.placement import registeredVolumes
-from ..scene.sequences import SequenceResult, addTransformSequence, frameOf, isFlat, sequenceProxy
+from ..scene.sequences import SequenceResult, addTransformSequence, frameOf, framesAreSlices, sequenceProxy
 from ..scene.transforms import gridTransformFromField, linearTransformFromMatrix
 from ..scene.volumes import imageFromVolume
 from ..worker.client import Worker
 from ..worker.failure import Failure
 from ..worker.scene_job import NodesOfRun, SceneJob
 from .job import REPORT, reportOf
+from .slices import refuseForSlices
 
 FAILED = "failed"
 
@@ -36,7 +37,8 @@ class SequenceSelection:
     """Choice for the registration of a sequence: the volumes of the browser's master sequence.
 
     reference: the number of the frame that stays, from 0. align: whether frames that have no neighbour to start from
-    search for the alignment; otherwise they start from where they lie. The other fields are those of `Selection`.
+    search for the alignment; otherwise they start from where they lie. The other fields are those of `Selection`. The
+    frames may be single slices (2-D + t), for which the preset has no effect.
     """
 
     browser: slicer.vtkMRMLSequenceBrowserNode
@@ -69,9 +71,8 @@ class SequenceSelection:
             text = _("{name}: there is no frame {number}; choose 0 to {last}.")
             raise InputError(text.format(name=name, number=self.reference, last=count - 1))
         sequenceProxy(self.browser)
-        if isFlat(self.sequence):
-            text = _("{name}: its frames are single slices (2-D + t); only sequences of 3-D volumes can be registered.")
-            raise InputError(text.format(name=name))
+        if framesAreSlices(self.sequence):
+            refuseForSlices(self.transformType, self.intensity, self.adjust, {})
 
 
 class _FrameJob(SceneJob[dict[str, Any]]):

@@ -15,7 +15,7 @@ from pddnet.evaluation.motion import motion_at_rest, sequence_csv
 from .nodes import isSame
 from .placement import registrationParent, setRegistrationReferences
 from .rollback import unchangedOnError
-from .volumes import imageFromVolume, updateVolumeFromImage
+from .volumes import imageFromVolume, isSingleSlice, updateVolumeFromImage
 
 
 @dataclass(frozen=True)
@@ -110,11 +110,17 @@ def addTransformSequence(
     return SequenceResult(sequence, transform, volume, fixed, reports, reference)
 
 
-def isFlat(sequence: slicer.vtkMRMLSequenceNode) -> bool:
-    """Return whether a frame is a single slice: the sequence is 2-D + t."""
-    frames = [sequence.GetNthDataNode(number) for number in range(sequence.GetNumberOfDataNodes())]
-    images = [frame.GetImageData() for frame in frames if frame is not None and frame.IsA("vtkMRMLVolumeNode")]
-    return any(min(image.GetDimensions()) == 1 for image in images if image is not None)
+def framesAreSlices(sequence: slicer.vtkMRMLSequenceNode) -> bool:
+    """Return whether the frames are single slices: the sequence is 2-D + t.
+
+    Raises:
+        InputError: some are, and others are volumes, or a frame is no volume.
+    """
+    flat = [isSingleSlice(frameOf(sequence, number)) for number in range(sequence.GetNumberOfDataNodes())]
+    if any(flat) and not all(flat):
+        text = _("{name}: frame {number} is a single slice, and others are volumes; choose another browser.")
+        raise InputError(text.format(name=sequence.GetName(), number=flat.index(True)))
+    return all(flat)
 
 
 def _showChosen(browser: slicer.vtkMRMLSequenceBrowserNode) -> None:

@@ -1,4 +1,4 @@
-"""Bring the slice views to a place (`centreSlicesOn`)."""
+"""Bring the slice views to a place (`centreSlicesOn`) or to the plane of a volume (`turnToVolume`)."""
 
 from __future__ import annotations
 
@@ -15,3 +15,15 @@ def centreSlicesOn(scene: slicer.vtkMRMLScene, point: Sequence[float]) -> None:
     right, anterior, superior = (RAS_LPS * np.asarray(point, float)).tolist()
     centred = slicer.vtkMRMLSliceNode.CenteredJumpSlice
     slicer.vtkMRMLSliceNode.JumpAllSlices(scene, right, anterior, superior, centred)
+
+
+def turnToVolume(logic: slicer.vtkMRMLSliceLogic, volume: slicer.vtkMRMLVolumeNode) -> None:
+    """Turn a slice view to the plane of a single slice, or to the nearest axes of a volume, and fit it to the view.
+
+    It stays as it is where a parent bends the volume, which then has no plane.
+    """
+    parent = volume.GetParentTransformNode()
+    if parent is not None and not parent.IsTransformToWorldLinear():
+        return
+    logic.GetSliceNode().RotateToVolumePlane(volume)
+    logic.FitSliceToBackground()

@@ -54,6 +54,12 @@ def imageFromVolume(
         raise InputError(f"{volumeNode.GetName()}: {error}") from error
 
 
+def isSingleSlice(volumeNode: slicer.vtkMRMLVolumeNode) -> bool:
+    """Return whether exactly one axis of the volume is one voxel long: it is a 2-D image."""
+    data = volumeNode.GetImageData()
+    return data is not None and data.GetDimensions().count(1) == 1
+
+
 def updateVolumeFromImage(
     volumeNode: slicer.vtkMRMLScalarVolumeNode, image: Image, like: slicer.vtkMRMLScalarVolumeNode | None = None
 ) -> None:

@@ -22,6 +22,8 @@ from ..registration.parameters import RegistrationParameters
 from ..registration.sequence_job import SequenceJob, SequenceSelection, sequenceResultOf
 from ..scene.nodes import isSame, nodesOfClass
 from ..scene.sequences import SequenceResult
+from ..scene.slice_views import turnToVolume
+from ..scene.volumes import isSingleSlice
 from ..worker.failure import Failure, noMemory
 from ..worker.torch_setup import offerTorch
 from .double_click import DoubleClick
@@ -162,7 +164,8 @@ class SequencePanel:
         showText(self.ui.sequenceStatusLabel, f"{frame.capitalize()}: {stageText(part)}")
 
     def _onFinished(self, result: SequenceResult) -> None:
-        fillSequenceMotion(result)
+        if any(result.motion.values()):  # of single slices no structures are named
+            fillSequenceMotion(result)
         self._end(sequenceText(result))
         if self._parameters is not None and isSame(self._browser(), _browserOf(result)):
             _showOverReference(result)
@@ -225,3 +228,7 @@ def _browserOf(result: SequenceResult) -> slicer.vtkMRMLSequenceBrowserNode | No
 def _showOverReference(result: SequenceResult) -> None:
     """Show the frames over the one that stays, in all slice views."""
     slicer.util.setSliceViewerLayers(background=result.fixedVolume, foreground=result.volume, foregroundOpacity=OPACITY)
+    manager = slicer.app.layoutManager()
+    if manager is not None and isSingleSlice(result.fixedVolume):
+        for name in manager.sliceViewNames():
+            turnToVolume(manager.sliceWidget(name).sliceLogic(), result.fixedVolume)

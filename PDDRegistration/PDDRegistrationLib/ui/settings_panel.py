@@ -16,6 +16,7 @@ from pddnet.core.presets import DEVICES, PRESETS, Preset
 from ..base.qt_text import showText
 from ..registration.parameters import RegistrationParameters
 from ..registration.run_times import lastRun
+from ..scene.volumes import isSingleSlice
 from ..worker.failure import Failure
 
 DEVICE_NAMES = {"auto": _("automatic"), "cpu": _("CPU"), "cuda": _("GPU (CUDA)")}
@@ -128,6 +129,8 @@ class SettingsPanel:
         self.ui.advancedCollapsibleButton.enabled = parameters.transformType == DEFORMABLE
         preset = PRESETS[parameters.preset]
         self.ui.presetNote.text, self.ui.presetNote.toolTip = presetTexts(preset)
+        if parameters.fixedVolume is not None and isSingleSlice(parameters.fixedVolume):
+            self.ui.presetNote.text = _("Single slices are registered in 2-D; the preset has no effect")
         texts = _presetValues(preset)
         usual = _("as the preset says ({value})")
         for name, (widget, _keyword, _unset) in NUMBERS.items():

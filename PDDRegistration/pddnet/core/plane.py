@@ -9,8 +9,9 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from .field import DisplacementField
-from .grid import ORTHOGONAL, Grid
+from .grid import Grid
 from .image import Image
+from .slice_frame import SliceFrame
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,12 +44,7 @@ class Plane:
         if image.GetDimension() != 3 or 1 not in image.GetSize():
             raise InputError("the image is neither 2-D nor a volume of one slice; take one slice out of it first")
         volume = Image.from_sitk(image)
-        flat = _flat_axis(volume.grid)
-        shown = [axis for axis in range(3) if axis != flat]  # of i, j, k
-        array = volume.array.reshape([n for axis, n in enumerate(volume.array.shape) if axis != 2 - flat])
-        direction, origin = _coordinates(volume.grid, shown)
-        grid = _flat_grid(array.shape, volume.grid.spacing[shown], origin, direction)
-        return cls(Image(array[None], grid), volume.grid)
+        return cls(SliceFrame.of(volume.grid).flat_image(volume), volume.grid)
 
     @property
     def grid(self) -> Grid:
@@ -146,19 +142,6 @@ def _with_grid(image: sitk.Image, grid: Grid) -> sitk.Image:
 
 def _storable(array: np.ndarray) -> np.ndarray:
     return array.astype(np.uint8) if array.dtype == bool else array
-
-
-def _flat_axis(grid: Grid) -> int:
-    """Return the last of the axes i, j, k along which there is one voxel."""
-    return max(axis for axis in range(3) if grid.size[axis] == 1)
-
-
-def _coordinates(grid: Grid, shown: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the direction (2, 2) and the origin (2,) of a slice in its coordinates, see `Plane`."""
-    direction = grid.direction[np.ix_(shown, shown)]
-    if np.allclose(direction.T @ direction, np.eye(2), atol=ORTHOGONAL):
-        return direction, grid.origin[shown]
-    return np.eye(2), grid.origin @ grid.direction[:, shown]
 
 
 def _flat_grid(shape: tuple[int, ...], spacing: np.ndarray, origin: np.ndarray, direction: np.ndarray) -> Grid:

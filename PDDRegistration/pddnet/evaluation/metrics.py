@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from ..core.grid import Grid
 from ..core.image import Image
 
 SMALLEST_DETERMINANT = 1e-3
@@ -42,7 +43,7 @@ def dice30(values: Iterable[float]) -> float:
 
 
 def surface_distances(
-    a: np.ndarray, b: np.ndarray, spacing: npt.ArrayLike, most: int | None = None
+    a: np.ndarray, b: np.ndarray, spacing: npt.ArrayLike, most: int | None = None, *, across: tuple[int, ...] = ()
 ) -> tuple[np.ndarray, np.ndarray]:
     """Measure from every surface voxel of a to the surface of b, and from b's to a's, in mm.
 
@@ -53,11 +54,12 @@ def surface_distances(
         a, b: (D, H, W) masks on one grid, neither empty.
         spacing: (3,) mm along i, j, k, as in `Grid`.
         most: how many voxels of either surface to measure from, evenly spread over it; None for all of them.
+        across: array axes along which a grid of one slice has one voxel: no border there, so contours are compared.
 
     Raises:
         ValueError: a mask is empty.
     """
-    points = [_surface(np.asarray(mask, bool)) * np.asarray(spacing, float)[::-1] for mask in (a, b)]
+    points = [_surface(np.asarray(mask, bool), across) * np.asarray(spacing, float)[::-1] for mask in (a, b)]
     if not len(points[0]) or not len(points[1]):
         raise ValueError("the surface distance of an empty mask is not defined")
     from scipy.spatial import cKDTree  # a registration without label maps need not wait for it
@@ -67,14 +69,19 @@ def surface_distances(
     return trees[1].query(starts[0])[0], trees[0].query(starts[1])[0]
 
 
-def _surface(mask: np.ndarray) -> np.ndarray:
+def _surface(mask: np.ndarray, across: tuple[int, ...]) -> np.ndarray:
     """Find the surface voxels of a mask: (N, 3) array indices (k, j, i)."""
     boxes = ndimage.find_objects(mask.astype(np.uint8))
     if not boxes:
         return np.empty((0, 3))
     box = boxes[0]  # the mask's bounding box: an erosion of the whole volume takes long
     part = mask[box]
-    return np.argwhere(part & ~_inner(part)) + [along.start for along in box]
+    if across:
+        wider = np.pad(part, [(1, 1) if axis in across else (0, 0) for axis in range(3)], "edge")
+        inner = _inner(wider)[tuple(slice(1, -1) if axis in across else slice(None) for axis in range(3))]
+    else:
+        inner = _inner(part)
+    return np.argwhere(part & ~inner) + [along.start for along in box]
 
 
 def _inner(mask: np.ndarray) -> np.ndarray:
@@ -109,6 +116,7 @@ class MaskPair:
     fixed: np.ndarray
     warped: np.ndarray
     spacing: np.ndarray
+    across: tuple[int, ...] = ()  # array axes along which the grid has one voxel, see `surface_distances`
 
     @property
     def is_empty(self) -> bool:
@@ -120,7 +128,7 @@ class MaskPair:
         """`surface_distances`, computed once for all metrics that need them; None where a mask is empty."""
         if not (self.fixed.any() and self.warped.any()):
             return None
-        return surface_distances(self.fixed, self.warped, self.spacing)
+        return surface_distances(self.fixed, self.warped, self.spacing, across=self.across)
 
 
 @dataclass(frozen=True)
@@ -251,7 +259,7 @@ def label_table(
         progress(len(rows) / len(labels))
         box = _enclosing([found[label] for found in boxes if found.get(label)])
         masks = {name: array[box] == label for name, array in maps.items()}
-        rows.append({"label": label, **_label_row(masks, fixed.grid.spacing, in_moving=label in known)})
+        rows.append({"label": label, **_label_row(masks, fixed.grid, in_moving=label in known)})
     return rows
 
 
@@ -260,10 +268,11 @@ def _enclosing(boxes: list[tuple[slice, ...]]) -> tuple[slice, ...]:
     return tuple(slice(min(p.start for p in parts), max(p.stop for p in parts)) for parts in zip(*boxes, strict=True))
 
 
-def _label_row(masks: dict[str, np.ndarray], spacing: np.ndarray, *, in_moving: bool) -> dict[str, float | None]:
-    """Measure one label: masks (D, H, W) of it, named 'fixed', 'before' and 'after'."""
+def _label_row(masks: dict[str, np.ndarray], grid: Grid, *, in_moving: bool) -> dict[str, float | None]:
+    """Measure one label: masks of it within a box of the grid, named 'fixed', 'before' and 'after'."""
+    across = tuple(axis for axis, n in enumerate(grid.shape) if n == 1)
     comparable = masks["fixed"].any() and (in_moving or masks["before"].any() or masks["after"].any())
-    pairs = [MaskPair(masks["fixed"], masks[side], spacing) for side in ("before", "after")]
+    pairs = [MaskPair(masks["fixed"], masks[side], grid.spacing, across) for side in ("before", "after")]
     row: dict[str, float | None] = {}
     for metric in LABEL_METRICS:
         for side, pair in zip(metric.sides, pairs, strict=True):

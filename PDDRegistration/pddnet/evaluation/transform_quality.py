@@ -17,6 +17,7 @@ from ..core.hounsfield import PADDING_HU, SOFT_TISSUE_HU
 from ..core.image import Image
 from ..core.intensity import hu_if_ct
 from ..core.masks import body_mask, view_mask
+from ..core.slice_frame import is_slice
 from .metrics import jacobian_statistics
 
 SAMPLING_MM = 4.0  # voxels in which scans and transforms are measured, unless a transform is finer
@@ -34,7 +35,7 @@ def jacobian(transform: sitk.Transform | DisplacementField, fixed: Image) -> dic
     """Measure the Jacobian determinant of a transform inside the fixed body, see `metrics.jacobian_statistics`.
 
     Returns:
-        the statistics, region ('fixed body' or 'fixed view') and spacing_mm of the grid that they were taken on: a
+        the statistics, region (see `jacobian_in_body`) and spacing_mm of the grid that they were taken on: a
         `DisplacementField`'s own, else one over the fixed scan as fine as the transform, as far as memory allows.
     """
     field = transform if isinstance(transform, DisplacementField) else sampled(transform, fixed.grid)
@@ -51,8 +52,11 @@ def jacobian_in_body(determinant: np.ndarray, grid: Grid, fixed: Image) -> tuple
     """Take the statistics of Jacobian determinants (D, H, W) on `grid` inside the fixed body.
 
     Returns:
-        the statistics, and the region: 'fixed body', or 'fixed view' where no body was found.
+        the statistics, and the region: 'fixed body', or 'fixed view' where no body was found; of a single slice
+        'fixed image', all of it.
     """
+    if is_slice(fixed.grid):
+        return jacobian_statistics(determinant, fixed.grid.contains(grid.points())), "fixed image"
     fixed = hu_if_ct(fixed) or fixed
     coarse = fixed.coarsen(max(float(grid.spacing.max()), FINEST_BODY_MM))
     view = _on_grid(view_mask(coarse), grid)

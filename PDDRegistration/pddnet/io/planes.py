@@ -64,23 +64,34 @@ def read_plane(path: str | Path, spacing_mm: Sequence[float] | None = None) -> t
     image, warnings = _read(path, spacing_mm)
     if image.GetNumberOfComponentsPerPixel() > 1:
         image, warnings = _grey(image), [*warnings, f"{path}: colours were turned into grey values"]
-    plane = Plane.from_sitk(image)
-    values = plane.image.array
+    plane, more = check_plane(Plane.from_sitk(image), str(path))
+    return plane, warnings + more
+
+
+def check_plane(plane: Plane, name: str) -> tuple[Plane, list[str]]:
+    """Check that an image can be registered, and set pixels that are not finite to the lowest value.
+
+    name: how the user knows it (a path or 'fixed volume').
+
+    Raises:
+        InputError: there is nothing to register in it.
+    """
+    values, warnings = plane.image.array, []
     if min(values.shape[1:]) < FEWEST_PIXELS:
         count = " x ".join(str(n) for n in values.shape[:0:-1])
-        raise InputError(f"{path}: the image has only {count} pixels; it must have {FEWEST_PIXELS} along either axis")
+        raise InputError(f"{name}: the image has only {count} pixels; it must have {FEWEST_PIXELS} along either axis")
     finite = np.isfinite(values)
     if not finite.all():
         if not finite.any():
-            raise InputError(f"{path}: no pixel has a finite value (all NaN or infinite); export the image again")
+            raise InputError(f"{name}: no pixel has a finite value (all NaN or infinite); export the image again")
         warnings.append(
-            f"{path}: {int((~finite).sum())} pixels that are no finite numbers were set to the lowest value"
+            f"{name}: {int((~finite).sum())} pixels that are no finite numbers were set to the lowest value"
         )
         values = np.where(finite, values, values[finite].min())
         plane = plane.with_values(values)
     if values.min() == values.max():
         raise InputError(
-            f"{path}: every pixel has the same value ({values.min():g}); choose an image that shows something"
+            f"{name}: every pixel has the same value ({values.min():g}); choose an image that shows something"
         )
     return plane, warnings
 

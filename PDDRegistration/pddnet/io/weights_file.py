@@ -19,7 +19,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "weights"
 BUNDLED_SHA256: dict[str, str] = {
     "expected_error.npz": "27f8ddc1cc5ce1cdcf4bc7dfa4591bc1dea3e2a102405daff54c61d936b35634",
     "pdd.npz": "0c29890951d5d82956e2466e8acd76338dd0f17844502ab88d39e53371964978",
-    "semantic.npz": "602db9a98015deddaa19ddedd62a10d37384dc2f2868bf291e6aabf6be0c832a",
+    "semantic.npz": "94909770142f59de0d2335dc929931f5dbc2742ac9adde1a3c9b67cff6e0ec39",
 }
 FORMAT = 1
 # Kinds of weights: of the networks in features/semantic_net.py, matching/pdd_net.py and matching/expected_error.py.

@@ -23,6 +23,7 @@ from ..core.plane import Plane, sampled, to_transform
 from ..core.presets import Refinement, Stage
 from ..core.result import Progress, Verdict
 from ..tensor.affine_field import fade, join, margin
+from ..tensor.convert import to_array
 from ..tensor.execution import Work
 from ..tensor.folding import determinant, remove_folding
 from ..tensor.lattice import compose, from_lps, resample
@@ -51,6 +52,7 @@ class PlaneRegistration:
 
     field: DisplacementField  # fixed to moving points, mm, on a grid at z = 0
     determinant: Image  # Jacobian determinants, on the field's grid
+    spread: Image  # standard deviation of the displacement, mm, on the field's grid
     verdict: Verdict
     start: str  # identity, rigid, affine or given
     deformed: bool  # False: a deformation made the images no more alike, so the start is the result
@@ -115,6 +117,7 @@ class _Run:
         return PlaneRegistration(
             field,
             Image(field.jacobian_determinant(), field.grid),
+            self._spread(steps, field.grid),
             judge(measures, UNITS_ACROSS / self._units),
             kind,
             found is not start,
@@ -176,6 +179,14 @@ class _Run:
         grid = lattice_over(self._grid, FIELD_SPACING, margin(u) + BORDER)
         field = join(affine, fade(u, self._lattice, grid), grid)
         return DisplacementField(field.array / np.float32(self._units), scaled(grid, 1 / self._units))
+
+    def _spread(self, steps: Sequence[StageResult], grid: Grid) -> Image:
+        """Return the uncertainty of the last stage on a grid in mm; zero without any stage."""
+        if not steps:
+            return Image(np.zeros(grid.shape, np.float32), grid)
+        last = steps[-1]
+        values = resample(last.uncertainty[None], last.control, scaled(grid, self._units))[0]
+        return Image(to_array(values) / np.float32(self._units), grid)
 
     def _uncertain(self, steps: Sequence[StageResult]) -> dict[str, float]:
         """Return the mean uncertainty, and the mean difference between both directions, of the last stage in mm."""

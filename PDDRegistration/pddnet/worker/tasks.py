@@ -21,7 +21,7 @@ from ..core.image import Image
 from ..core.intensity import AUTO, check_intensity
 from ..core.linear import DEFORMABLE, check_transform_type
 from ..core.preset_overrides import adjusted
-from ..core.presets import PRESETS, find_preset
+from ..core.presets import PRESETS, Preset, find_preset
 from ..core.result import Progress
 from ..errors import InputError
 from ..evaluation import metrics, report, transform_quality
@@ -39,6 +39,7 @@ from ..page.pictures import Subject, check_matplotlib, draw
 from ..run import outputs as run_outputs
 from ..run.registration import FinishedRun, RunInputs, check_device
 from ..run.registration import register as run_registration
+from ..run.slices import are_slices, checked_slices, refuse_for_slices, register_slices
 
 Transform: TypeAlias = "sitk.Transform | DisplacementField | np.ndarray"
 # Progress of `register`: the registration takes the first nine tenths, warping half of the rest.
@@ -86,7 +87,7 @@ def register(
     evaluate: dict[str, dict[str, Image]] | None = None,
     **outputs: bool,
 ) -> dict[str, Any]:
-    """Register as `pddnet register` does, then warp and measure.
+    """Register as `pddnet register` does, then warp and measure; two single slices in their plane.
 
     Args:
         transform_type: deformable, rigid, similarity or affine; all but the first are linear.
@@ -118,19 +119,26 @@ def register(
     check_device(device)
     clock.lap("start")
 
-    inputs = _checked(fixed, moving)
-    inputs.bring_to_hu(settings, intensity)
+    masks, guides = (fixed_mask, moving_mask), (fixed_labels, moving_labels)
+    flat = are_slices(fixed, moving)
+    if flat:
+        refuse_for_slices(
+            {
+                f"transform type {transform_type}": transform_type != DEFORMABLE,
+                "diffeomorphic": diffeomorphic,
+                "intensity": intensity != AUTO,
+                "changed settings": bool(adjust),
+                "masks": masks != (None, None),
+                "guiding labels": guides != (None, None),
+            }
+        )
+        inputs = checked_slices(fixed, moving)
+    else:
+        inputs = _checked(fixed, moving)
+        inputs.bring_to_hu(settings, intensity)
     inputs.initial_transform, inputs.align = as_transform(initial_transform), align
     inputs.transform_type, inputs.diffeomorphic = transform_type, diffeomorphic
-    inputs.check_start()
-    _guide(inputs, (fixed_mask, moving_mask), (fixed_labels, moving_labels))
-    run = run_registration(
-        inputs,
-        settings,
-        clock=clock,
-        progress=lambda fraction, stage: progress(_WARP_STARTS * fraction, stage),
-        device=device,
-    )
+    run = _run(progress, clock, inputs, masks, guides, None if flat else settings, device)
 
     # The moving volume as it was registered: without NaN.
     volumes = {name: inputs.moving if image is moving else image for name, image in (warp or {}).items()}
@@ -286,6 +294,27 @@ def as_transform(value: Transform | None) -> sitk.Transform | None:
     if value.shape != (4, 4):
         raise InputError(f"a linear transform is a 4 x 4 matrix, this array has shape {value.shape}; correct it")
     return affine_transform(value)
+
+
+def _run(
+    progress: Progress,
+    clock: Clock,
+    inputs: RunInputs,
+    masks: tuple[Image | None, Image | None],
+    labels: tuple[Image | None, Image | None],
+    settings: Preset | None,
+    device: str,
+) -> FinishedRun:
+    """Register two volumes by the settings, or, without any, two slices."""
+
+    def part(fraction: float, stage: str) -> None:
+        progress(_WARP_STARTS * fraction, stage)
+
+    if settings is None:
+        return register_slices(inputs, clock=clock, progress=part)
+    inputs.check_start()
+    _guide(inputs, masks, labels)
+    return run_registration(inputs, settings, clock=clock, progress=part, device=device)
 
 
 def _check_names(outputs: dict[str, bool]) -> None:

@@ -38,17 +38,6 @@ def started(worker: Any, browser: Any, *calls: Any, **options: Any) -> Any:
     return SequenceJob(worker, SequenceSelection(browser, moving_body.REFERENCE, **options), *calls)
 
 
-def flat_browser() -> Any:
-    """The middle slice of every frame."""
-    browser = browser_of(range(moving_body.COUNT))
-    sequence = browser.GetMasterSequenceNode()
-    for number in range(moving_body.COUNT):
-        middle = slicer.util.arrayFromVolume(sequence.GetNthDataNode(number))[10:11].copy()
-        slicer.util.updateVolumeFromArray(sequence.GetNthDataNode(number), middle)
-    show(browser, 0)
-    return browser
-
-
 def check_playback(result: Any, browser: Any, tolerance: float) -> None:
     """Every frame's transform takes points of the reference to the frame, while the volume shows that frame."""
     for frame in range(moving_body.COUNT):
@@ -138,10 +127,6 @@ def test_what_is_no_sequence_of_volumes_is_one_sentence(browser, logic) -> None:
         logic.registerSequence(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "Empty"), 0)
     with pytest.raises(InputError, match="the sequence has 1 frames"):
         logic.registerSequence(browser_of(range(1)), 0)
-    with pytest.raises(
-        InputError, match=r"CT: its frames are single slices \(2-D \+ t\); only sequences of 3-D volumes"
-    ):
-        logic.registerSequence(flat_browser(), 0)
     parent = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "Table")
     browser.GetProxyNode(browser.GetMasterSequenceNode()).SetAndObserveTransformNodeID(parent.GetID())
     with pytest.raises(InputError, match="lies under Table"):
