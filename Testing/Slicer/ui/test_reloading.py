@@ -55,7 +55,7 @@ def test_the_module_is_reloaded_during_a_run(host: Host, bench: runs.Bench) -> N
 
         def body() -> None:
             bench.begin()
-            assert host.waitUntil(lambda: "align" in bench.stages)
+            assert host.waitUntil(lambda: "align" in bench.stages, 60)
             pids.append(bench.worker.hello["pid"])
             bench.widget = host.reloadModule(runs.NAME)
             assert not psutil.pid_exists(pids[0])
