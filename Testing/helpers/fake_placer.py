@@ -1,7 +1,7 @@
 """A program that stands in for the process that registers the scans of a template: it knows where everything lies.
 
 Beside a scan lies a text file with JSON, `told_of`: the affine map from one anatomy to the scan, `matrix` (3 x 3) and
-`shift`, LPS mm, and what `fake_registrar` understands, such as fail, once and verdict. A mean of a round lies where the
+`shift`, LPS mm, and what `fake_registrar` understands, such as fail, once and verdict. What a round is registered to lies where the
 mean of all maps says, which the file `told.json` beside the scans holds.
 """
 
@@ -18,7 +18,7 @@ import SimpleITK as sitk
 from helpers import fake_registrar
 from helpers.paths import LIBRARY, TESTING
 from pddnet.io.file_identity import identity
-from pddnet.template.rounds import MEAN
+from pddnet.template.rounds import TARGET
 
 _MEAN_OF_MAPS = "told.json"
 
@@ -44,7 +44,7 @@ def register(arguments: list[str]) -> dict[str, Any]:
     given = dict(argument[2:].partition("=")[::2] for argument in arguments)
     fixed, moving = Path(given["fixed"]), Path(given["moving"])
     told = json.loads(told_of(moving).read_text("utf-8"))
-    base = moving.parent / _MEAN_OF_MAPS if fixed.name == MEAN else told_of(fixed)
+    base = moving.parent / _MEAN_OF_MAPS if fixed.name == TARGET else told_of(fixed)
     fake_registrar.act(told)
     report = fake_registrar.make_report(told)
     sitk.WriteTransform(_between(json.loads(base.read_text("utf-8")), told), given["output-transform"])

@@ -18,7 +18,7 @@ from ..io.atomic_outputs import sweep
 from ..io.volumes import check_readable
 from ..template.average import Member, Placed, Settings
 from ..template.outputs import write_template
-from ..template.rounds import MEAN, Round, made_from, make_round, round_folder
+from ..template.rounds import TARGET, Round, made_from, make_round, round_folder
 from ..template.task import TemplateTask
 from . import batch as batches
 from .console import Console
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
         console.clear()
         console.line(_line(found))
         rounds.append(found)
-        previous, fixed = fixed, round_folder(out, number) / MEAN
+        previous, fixed = fixed, round_folder(out, number) / TARGET
         converged = found.residual_mm <= args.tolerance
     with leaving(lambda: _LEFT):
         task = TemplateTask(out, previous, placed, rounds, converged, settings)

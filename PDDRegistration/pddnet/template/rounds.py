@@ -14,15 +14,17 @@ from ..io.atomic_outputs import IMAGES, REPORTS, OutputFiles
 from ..io.file_identity import Stamp, sha256, stamp
 from ..io.text_files import read_json
 from .average import Placed, Settings, Told, average, read_hu
+from .moments import sharpened
 
 MEAN, RECORD = "mean.nii.gz", "round.json"
+TARGET = "target.nii.gz"  # the mean, sharpened: what the scans are registered to in the next round
 Made = dict[str, Any]
 """With what something was made: version, settings, and the SHA-256 of scans and transforms."""
 
 
 @dataclass(frozen=True)
 class Round:
-    """What a round found; its mean lies beside its record.
+    """What a round found; its mean and the target of the next round lie beside its record.
 
     Attributes:
         used, dropped: ids of the scans that were averaged, and of those whose registration failed.
@@ -96,8 +98,10 @@ def make_round(
         mean.spread_hu,
         mean.shape.least_determinant,
     )
-    with OutputFiles({"mean": (folder / MEAN, IMAGES), "record": (folder / RECORD, REPORTS)}) as outputs:
+    images = {"mean": (folder / MEAN, IMAGES), "target": (folder / TARGET, IMAGES)}
+    with OutputFiles({**images, "record": (folder / RECORD, REPORTS)}) as outputs:
         outputs.write_image("mean", mean.image)
+        outputs.write_image("target", sharpened(mean.image))
         outputs.write_text("record", to_json(asdict(found)))
         outputs.commit()
     return found
@@ -110,4 +114,5 @@ def whole(folder: Path, made: Made) -> Round | None:
         found = Round(**record)
     except (InputError, TypeError):  # missing, or not ours
         return None
-    return found if found.made == made and (folder / MEAN).is_file() else None
+    there = all((folder / name).is_file() for name in (MEAN, TARGET))
+    return found if there and found.made == made else None

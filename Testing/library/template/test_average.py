@@ -13,7 +13,7 @@ from helpers.samples import FIXED, MOVING, ramp, save
 from pddnet.core.image import Image
 from pddnet.errors import InputError
 from pddnet.template.average import Member, Placed, Settings, average, on_mean_shape, read_hu, read_scan, shape_of
-from pddnet.template.moments import Moments, edge_strength
+from pddnet.template.moments import Moments, edge_strength, sharpened
 
 SETTINGS = Settings(spacing_mm=2.5)
 
@@ -47,6 +47,19 @@ def test_the_sharpness_of_a_ramp_is_its_slope() -> None:
     body[10:14, 12:18, 12:16] = True
     assert edge_strength(ramp, body) == pytest.approx(np.linalg.norm(slope), rel=1e-4)
     assert edge_strength(Image(ramp.array + 5000, MOVING), body) == 0
+
+
+def test_sharpening_steepens_an_edge_and_leaves_the_rest() -> None:
+    """A blurred step of 100 HU along x; far from it, and where nothing is shown, nothing changes."""
+    distance = (FIXED.points() - FIXED.centre) @ FIXED.direction[:, 0]
+    step = (50 * np.tanh(distance / 5)).astype(np.float32)
+    step[:, :, -1] = -1024
+    found = sharpened(Image(step, FIXED)).array
+    assert np.abs(found[:, :, 0] - step[:, :, 0]).max() < 0.5
+    assert (found[:, :, -1] == -1024).all() and found[:, :, :-1].min() > -80
+    middle = slice(FIXED.shape[2] // 2 - 2, FIXED.shape[2] // 2 + 2)
+    before, after = (np.gradient(each, axis=2)[:, :, middle].mean() for each in (step, found))
+    assert 1.15 < after / before < 2
 
 
 def _placed(folder: Path) -> list[Placed]:

@@ -111,7 +111,7 @@ def test_what_is_whole_is_kept(tmp_path: Path, started: list[str], monkeypatch: 
     assert _template(tmp_path, scans) == 0
     assert not started and files == {path: path.stat().st_mtime_ns for path in files}
     (tmp_path / "T" / "maps" / "count.nii.gz").unlink()
-    (tmp_path / "T" / "rounds" / "2" / "mean.nii.gz").unlink()
+    (tmp_path / "T" / "rounds" / "2" / "target.nii.gz").unlink()
     assert _template(tmp_path, scans) == 0
     assert not started and all(path.exists() for path in files)
     first = tmp_path / "T" / "rounds" / "1" / "mean.nii.gz"
