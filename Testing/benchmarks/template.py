@@ -98,9 +98,12 @@ def _report_rounds(out: Path, cohort: Cohort, report: dict[str, Any], settings: 
         placed = _placed(out, found["number"], [each for each in cohort.members if each.id in found["used"]])
         values = (found["residual_mm"], found["sharpness_hu_per_mm"], found["spread_hu"], found["least_determinant"])
         moved, sharpness, spread, least = (f"{value:.2f}" for value in values)
-        rows.append([str(found["number"]), moved, sharpness, spread, _overlap(fixed, placed, settings), least])
+        rows.append(
+            [str(found["number"]), moved, sharpness, spread, *_agreement(fixed, placed, cohort, settings), least]
+        )
         fixed = round_folder(out, found["number"]) / TARGET
-    table(["round", "moved, mm", "sharpness, HU/mm", "spread, HU", "Dice to the majority", "least determinant"], rows)
+    head = ["moved, mm", "sharpness, HU/mm", "spread, HU", "Dice to the majority", "landmarks, mm", "least determinant"]
+    table(["round", *head], rows)
     line("mean displacement to the scans, mm", f"{report['mean_displacement_mm']:.4f}")
     line("folds, % of the body, worst scan", f"{max(row['folding_percent'] for row in report['scans']):.4f}")
 
@@ -125,8 +128,8 @@ def _affine_row(out: Path, cohort: Cohort, settings: Settings) -> list[str]:
                 sitk.WriteTransform(sitk.AffineTransform(matrix.ravel().tolist(), shift.tolist()), str(path))
             placed.append(Placed(each.member, path))
         found = average(read_hu(fixed, settings), placed, settings, lambda share, name: None)
-        overlap = _overlap(fixed, placed, settings)
-    return ["", f"{found.sharpness_hu_per_mm:.2f}", f"{found.spread_hu:.2f}", overlap, ""]
+        agreement = _agreement(fixed, placed, cohort, settings)
+    return ["", f"{found.sharpness_hu_per_mm:.2f}", f"{found.spread_hu:.2f}", *agreement, ""]
 
 
 def _array_and_grid(path: Path) -> tuple[np.ndarray, Any]:
@@ -135,17 +138,21 @@ def _array_and_grid(path: Path) -> tuple[np.ndarray, Any]:
     return sitk.GetArrayFromImage(image).astype(np.float32), Image.from_sitk(probe).grid
 
 
-def _overlap(fixed: Path, placed: Sequence[Placed], settings: Settings) -> str:
-    """Return how well the warped true labels agree: the mean Dice of each scan's organs to the majority's."""
+def _agreement(fixed: Path, placed: Sequence[Placed], cohort: Cohort, settings: Settings) -> list[str]:
+    """Return the mean Dice of each scan's warped true labels to the majority's, and the mean error at landmarks, mm."""
     scan = read_hu(fixed, settings)
     shape = shape_of(scan, placed, settings)
-    warped = []
-    for each, field, values in on_mean_shape(placed, scan, shape, settings):
+    patients = {m.id: p for m, p in zip(cohort.members, cohort.patients, strict=True)}
+    used = {each.member.id: patients[each.member.id] for each in placed}
+    points, true = _displacements(used)
+    warped, errors = [], []
+    for (each, field, values), expected in zip(on_mean_shape(placed, scan, shape, settings), true, strict=True):
         labels = Image.from_sitk(sitk.ReadImage(str(each.member.labels)))
         warped.append(labels.resample(values.grid, field.to_sitk(), labels=True).array)
+        errors.append(np.linalg.norm(field.sample(points) - expected, axis=-1).mean())
     majority, _ = vote(np.stack(warped), np.ones((len(warped), *warped[0].shape), np.float32))
     found = [dice(each == n, majority == n) for each in warped for n in ORGANS if (each == n).any()]
-    return f"{np.mean([value or 0.0 for value in found]):.3f}"
+    return [f"{np.mean([value or 0.0 for value in found]):.3f}", f"{np.mean(errors):.2f}"]
 
 
 def _report_truth(out: Path, cohort: Cohort, report: dict[str, Any]) -> None:
@@ -155,24 +162,24 @@ def _report_truth(out: Path, cohort: Cohort, report: dict[str, Any]) -> None:
         member.id: patient for member, patient in zip(cohort.members, cohort.patients, strict=True) if member.id in used
     }
     transforms = {name: sitk.ReadTransform(str(out / "scans" / name / "transform.h5")) for name in patients}
-    true, found = _displacements(patients, transforms)
+    points, true = _displacements(patients)
+    landed = np.array([[each.TransformPoint(point.tolist()) for point in points] for each in transforms.values()])
+    found = landed - points
     title("displacements from the mean to the patients, at landmarks")
     for what, degree in (("all", -1), ("without each patient's shift", 0), ("without each patient's affine map", 1)):
-        here, there = (np.stack([_without(each, true[0], degree) for each in sets]) for sets in (true[1], found))
+        here, there = (np.stack([_without(each, points, degree) for each in sets]) for sets in (true, found))
         error = np.linalg.norm(there - here, axis=-1).mean()
         size = np.linalg.norm(here, axis=-1).mean()
         line(what, f"r = {_pearson(here, there):.3f}", f"true {size:.1f} mm", f"error {error:.1f} mm")
-    line("landmarks, patients", str(len(true[0])), str(len(patients)))
+    line("landmarks, patients", str(len(points)), str(len(patients)))
     title("log volumes of organs against log-Jacobians")
     pairs = _volumes(out, patients)
     for what, part in (("between patients", pairs), ("without each patient's mean", [_centred(p) for p in pairs])):
         line(what, f"r = {_pearson(np.array(part[0]), np.array(part[1])):.3f}")
 
 
-def _displacements(
-    patients: dict[str, Patient], transforms: dict[str, sitk.Transform]
-) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
-    """Return the mean places (L, 3) of landmarks with the true displacements (N, L, 3) from there, and those found.
+def _displacements(patients: dict[str, Patient]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean places (L, 3) of landmarks, and the true displacements (N, L, 3) from there to each patient.
 
     Landmarks count that lie in the view of all patients.
     """
@@ -183,8 +190,7 @@ def _displacements(
     ]
     places = np.array([[patient.landmarks[name] for name in names] for patient in patients.values()])
     mean = places.mean(0)
-    landed = np.array([[each.TransformPoint(point.tolist()) for point in mean] for each in transforms.values()])
-    return (mean, places - mean), landed - mean
+    return mean, places - mean
 
 
 def _without(displacements: np.ndarray, points: np.ndarray, degree: int) -> np.ndarray:

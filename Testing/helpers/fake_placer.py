@@ -1,8 +1,8 @@
 """A program that stands in for the process that registers the scans of a template: it knows where everything lies.
 
 Beside a scan lies a text file with JSON, `told_of`: the affine map from one anatomy to the scan, `matrix` (3 x 3) and
-`shift`, LPS mm, and what `fake_registrar` understands, such as fail, once and verdict. What a round is registered to lies where the
-mean of all maps says, which the file `told.json` beside the scans holds.
+`shift`, LPS mm, and what `fake_registrar` understands, such as fail, once and verdict. What a round is registered to
+lies where the mean of all maps says, which the file `told.json` beside the scans holds.
 """
 
 from __future__ import annotations
