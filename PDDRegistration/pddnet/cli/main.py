@@ -32,6 +32,7 @@ COMMANDS = {  # each is a module beside this one, with add_arguments(parser) and
     "segment": "segment a scan by atlases: registered to it, weighed and fused",
     "template": "make the mean of several scans, in shape and intensity",
     "sequence": "register all frames of a sequence to one of them",
+    "reference": "make the deformation between two segmented patients from their label maps",
     "evaluate": "measure any ITK transform by label maps and landmarks",
     "compare": "measure what each part of the method is worth on labelled scans",
     "train": "train the network that names structures, on your own data",
