@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from ..core.presets import find_preset
 from ..errors import InputError
 from ..io.atomic_outputs import sweep
 from ..io.volumes import check_readable
-from ..template.average import Member, Placed, Settings
+from ..template.average import Member, Placed, Settings, check_label_maps
 from ..template.outputs import write_template
 from ..template.rounds import TARGET, Round, made_from, make_round, round_folder
 from ..template.task import TemplateTask
@@ -26,6 +27,7 @@ from .exit_codes import NOT_ALL_DONE, OK, VERDICT_FAILED
 from .stops import leaving
 
 MOST_ROUNDS = 5
+LEAST_SPACING_MM, MOST_SPACING_MM = 0.5, 8.0
 TOLERANCE_MM = 1.0  # registrations of painted patients scatter by 0.8 mm from round to round
 _LEFT = "what is whole is kept, and the same command goes on from there"
 
@@ -47,7 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tolerance", type=float, default=TOLERANCE_MM, metavar="MM",
         help="end when a round moves the mean less, on average over the body (default: %(default)s)",
     )  # fmt: skip
-    rounds.add_argument("--spacing", type=float, default=2.0, metavar="MM", help="voxels of the mean (default: 2)")
+    rounds.add_argument(
+        "--spacing", type=float, default=2.0, metavar="MM", help="voxels of the mean, 0.5 to 8 (default: 2)"
+    )
     batches.add_how(parser)
     batches.add_where(parser)
     parser.set_defaults(warped=False, pages=False)
@@ -55,53 +59,75 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the subcommand and return its exit code. Raise InputError or Stopped."""
-    console = Console()
-    members = _members(args)
-    out = Path(os.path.abspath(args.out))
-    _make_folder(out)
-    settings = Settings(args.spacing, args.intensity)
-    rounds: list[Round] = []
-    fixed, converged = members[0].scan, False
-    while not converged and len(rounds) < args.rounds:
-        number = len(rounds) + 1
-        batch = _batch(args, out, number, fixed, members)
-        console.line(f"round {number}: register to {'the first scan' if number == 1 else 'the mean'}")
-        batches.complete(batch, args, console)
-        if batch.done < len(batch.jobs):
-            console.line(f"{batch.done} of {len(batch.jobs)} scans are registered; {_LEFT}")
+    console, members = Console(), _members(args)
+    out = _folder(args.out, members)
+    check_label_maps(members)
+    course = _Course(args, out, members, console)
+    while not course.ended:
+        if not course.go_on():
             return NOT_ALL_DONE
-        placed = _placed(batch, members)
-        dropped = [member.id for member in members if member not in [each.member for each in placed]]
-        with leaving(lambda: _LEFT):
-            made = made_from(placed, _made(args, batch))
-            found = make_round(
-                number, round_folder(out, number), fixed, placed, dropped, settings, made, _told(console, "average")
-            )
-        console.clear()
-        console.line(_line(found))
-        rounds.append(found)
-        previous, fixed = fixed, round_folder(out, number) / TARGET
-        converged = found.residual_mm <= args.tolerance
     with leaving(lambda: _LEFT):
-        task = TemplateTask(out, previous, placed, rounds, converged, settings)
-        report = write_template(task, _told(console, "write"))
+        report = write_template(course.task, _told(console, "write"))
     console.clear()
-    _print(console, task, report, args.tolerance)
-    return VERDICT_FAILED if rounds[-1].dropped else OK
+    _print(console, course.task, report, args.tolerance)
+    return VERDICT_FAILED if course.rounds[-1].dropped else OK
+
+
+class _Course:
+    """The rounds so far, and what the next one needs."""
+
+    def __init__(self, args: argparse.Namespace, out: Path, members: Sequence[Member], console: Console) -> None:
+        self._args, self._out, self._members, self._console = args, out, members, console
+        self._settings = Settings(args.spacing, args.intensity)
+        self._fixed = members[0].scan  # of the last round
+        self._placed: list[Placed] = []  # in the last round
+        self.rounds: list[Round] = []
+
+    @property
+    def ended(self) -> bool:
+        """Tell whether the mean no longer moves, or no more rounds are allowed."""
+        return self._converged or len(self.rounds) == self._args.rounds
+
+    @property
+    def task(self) -> TemplateTask:
+        """Return what there is to write after the last round."""
+        return TemplateTask(self._out, self._fixed, self._placed, self.rounds, self._converged, self._settings)
+
+    @property
+    def _converged(self) -> bool:
+        return bool(self.rounds) and self.rounds[-1].residual_mm <= self._args.tolerance
+
+    def go_on(self) -> bool:
+        """Do one more round; return whether all scans were registered. Raise InputError or Stopped."""
+        number = len(self.rounds) + 1
+        if self.rounds:
+            self._fixed = round_folder(self._out, number - 1) / TARGET
+        self._console.line(f"round {number}: register to {'the mean' if self.rounds else 'the first scan'}")
+        batch = _batch(self._args, self._out, number, self._fixed, self._members)
+        batches.complete(batch, self._args, self._console)
+        if batch.done < len(batch.jobs):
+            self._console.line(f"{batch.done} of {len(batch.jobs)} scans are registered; {_LEFT}")
+            return False
+        self._placed = _placed(batch, self._members)
+        with leaving(lambda: _LEFT):
+            self.rounds.append(self._average(number, _made(self._args, batch)))
+        self._console.clear()
+        self._console.line(_line(self.rounds[-1]))
+        return True
+
+    def _average(self, number: int, made: dict[str, Any]) -> Round:
+        used = {each.member.id for each in self._placed}
+        dropped = [member.id for member in self._members if member.id not in used]
+        folder, told = round_folder(self._out, number), _told(self._console, "average")
+        made = made_from(self._placed, made)
+        return make_round(number, folder, self._fixed, self._placed, dropped, self._settings, made, told)
 
 
 def _members(args: argparse.Namespace) -> list[Member]:
     """Check the arguments, and name the scans."""
     check_installed()
     batches.check(args)
-    preset = find_preset(args.preset)
-    if not preset.hu:
-        raise InputError(f"the preset '{preset.name}' is not for CT, and scans are averaged in HU; take another one")
-    if not 1 <= args.rounds <= MOST_ROUNDS:
-        raise InputError(f"--rounds {args.rounds}: give 1 to {MOST_ROUNDS}")
-    for name, value in (("tolerance", args.tolerance), ("spacing", args.spacing)):
-        if not value > 0:
-            raise InputError(f"--{name} {value:g}: give a length above 0 mm")
+    _check_settings(args)
     scans = [Path(os.path.abspath(check_readable(path))) for path in args.scans]
     if len({os.path.realpath(scan) for scan in scans}) < len(scans):
         raise InputError("one of the scans is given twice; it would count twice in the mean, so leave one out")
@@ -110,19 +136,48 @@ def _members(args: argparse.Namespace) -> list[Member]:
     labels: Sequence[str | None] = args.labels or [None] * len(scans)
     if len(labels) != len(scans):
         raise InputError(f"{len(labels)} label maps and {len(scans)} scans; give --labels one for each, in their order")
-    names = short_names([str(scan) for scan in scans])
     return [
         Member(name, scan, Path(os.path.abspath(check_readable(path))) if path else None)
-        for name, scan, path in zip(names, scans, labels, strict=True)
+        for name, scan, path in zip(_names(scans), scans, labels, strict=True)
     ]
 
 
-def _make_folder(out: Path) -> None:
+def _check_settings(args: argparse.Namespace) -> None:
+    """Raise InputError where a setting of this command names what there is not."""
+    preset = find_preset(args.preset)
+    if not preset.hu:
+        raise InputError(f"the preset '{preset.name}' is not for CT, and scans are averaged in HU; take another one")
+    if not 1 <= args.rounds <= MOST_ROUNDS:
+        raise InputError(f"--rounds {args.rounds}: give 1 to {MOST_ROUNDS}")
+    if not 0 < args.tolerance < math.inf:
+        raise InputError(f"--tolerance {args.tolerance:g}: give a length above 0 mm")
+    if not LEAST_SPACING_MM <= args.spacing <= MOST_SPACING_MM:
+        raise InputError(f"--spacing {args.spacing:g}: give {LEAST_SPACING_MM:g} to {MOST_SPACING_MM:g} mm")
+
+
+def _names(scans: Sequence[Path]) -> list[str]:
+    """Name the scans, each by another name: it is that of its folder. Raises InputError where that cannot be."""
+    names = short_names([str(scan) for scan in scans])
+    first: dict[str, Path] = {}
+    for name, scan in zip(names, scans, strict=True):
+        other = first.setdefault(name.lower(), scan)
+        if other is not scan:
+            raise InputError(f"{other} and {scan}: both would be named '{name}'; rename one of them")
+    return names
+
+
+def _folder(given: str, members: Sequence[Member]) -> Path:
+    """Make the folder of the results, unless a scan lies there; return its absolute path. Raises InputError."""
+    out = Path(os.path.abspath(given))
+    for path in (path for member in members for path in (member.scan, member.labels) if path):
+        if Path(os.path.realpath(out)) in Path(os.path.realpath(path)).parents:
+            raise InputError(f"{path}: lies in the folder of the results, {given}; give --out another folder")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{out}: the folder cannot be made ({error.strerror}); choose another one") from None
     sweep(out)
+    return out
 
 
 def _batch(args: argparse.Namespace, out: Path, number: int, fixed: Path, members: Sequence[Member]) -> Batch:
@@ -173,4 +228,6 @@ def _print(console: Console, task: TemplateTask, report: dict[str, Any], toleran
             f"not converged in {len(task.rounds)} rounds: the last one moved the mean by {last.residual_mm:.2f} mm"
         )
     console.line(f"unbiased: the mean displacement to the scans is {report['mean_displacement_mm']:.3f} mm")
+    for warning in report["warnings"]:
+        console.line(f"warning   {warning}")
     console.line(f"written   {task.out / 'template.nii.gz'}; look at {task.out / 'template.html'}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from ..core.image import Image
 from ..core.intensity import AUTO, to_hu
 from ..core.masks import body_mask, view_mask
 from ..errors import InputError
+from ..io.label_layers import read_label_layers
 from ..io.transforms import read_transform
 from ..io.volumes import read_volume
 from .moments import Moments, edge_strength
@@ -94,6 +95,13 @@ def check_enough(placed: Sequence[Placed]) -> None:
             f"{len(placed)} scan is left to average, the registrations of all others failed; "
             "give scans that show the same part of the body"
         )
+
+
+def check_label_maps(members: Iterable[Member]) -> None:
+    """Raise InputError where a label map cannot be read: before hours of registrations, not after them."""
+    for member in members:
+        if member.labels is not None:
+            read_label_layers(member.labels)
 
 
 def shape_of(fixed: Image, placed: Sequence[Placed], settings: Settings, told: Told = lambda *_: None) -> MeanShape:

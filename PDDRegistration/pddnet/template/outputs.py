@@ -13,7 +13,7 @@ from .. import __version__
 from ..core.field import DisplacementField
 from ..core.image import Image
 from ..errors import InputError
-from ..evaluation.report import grid_section, to_json
+from ..evaluation.report import grid_section, to_json, unique
 from ..fusion.fuse import Warped, fuse
 from ..io.atomic_outputs import OutputFiles
 from ..io.common_labels import CommonLabels
@@ -24,7 +24,7 @@ from .moments import Moments
 from .page import template_page
 from .shape import log_jacobian, mean_length_mm
 from .tables import Row, rounds_csv, scans_csv
-from .task import TemplateTask
+from .task import COMMAND, REPORT, TemplateTask
 
 _SCANS = 0.9  # share of the time
 _MAJORITY = "majority"
@@ -52,6 +52,8 @@ def write_template(task: TemplateTask, told: Told) -> dict[str, Any]:
             work.add(each, field, values)
         told(_SCANS, "writing")
         report = work.finish()
+        for path in (*task.left_over(), task.out / REPORT):  # the report last: without it nothing is vouched for
+            path.unlink(missing_ok=True)
         outputs.commit()
     return report
 
@@ -72,6 +74,7 @@ class _Work:
         self._common = CommonLabels(labels.parent) if labels else None
         self._warped: list[Warped] = []
         self._rows: list[Row] = []
+        self._warnings: list[str] = []
 
     def add(self, each: Placed, field: DisplacementField, values: Image) -> None:
         """Write what belongs to a scan, and add it to the sums. field: from the template; values: on its grid."""
@@ -84,7 +87,9 @@ class _Work:
         self._total += field.array
         self._rows.append(_row(each, field, self._body))
         if self._common is not None and each.member.labels is not None:
-            self._warped.append(_warped_labels(each.member.labels, each, field, values, self._common))
+            warped, warnings = _warped_labels(each.member.labels, each, field, values, self._common)
+            self._warped.append(warped)
+            self._warnings += warnings
 
     def finish(self) -> dict[str, Any]:
         """Write what is known of all scans together, and return the report."""
@@ -103,7 +108,7 @@ class _Work:
         outputs.write_text("rounds", rounds_csv(task.rounds))
         mean = DisplacementField(self._total / len(task.placed), self.shape.back.grid)
         report = {
-            "command": "template",
+            "command": COMMAND,
             "version": __version__,
             "converged": task.converged,
             "mean_displacement_mm": mean_length_mm(mean, self._body),
@@ -111,6 +116,7 @@ class _Work:
             "scans": self._rows,
             "rounds": [asdict(each) for each in task.rounds],
             "made": task.made,
+            "warnings": unique(self._warnings),
         }
         pictures = {"Standard deviation of the intensity": maps["intensity_std"]}
         pictures |= {"Standard deviation of the log-Jacobian": maps["log_jacobian_std"]}
@@ -145,13 +151,15 @@ def _row(each: Placed, field: DisplacementField, body: Image) -> Row:
     }
 
 
-def _warped_labels(path: Path, each: Placed, field: DisplacementField, values: Image, common: CommonLabels) -> Warped:
-    """Read a label map and bring it onto the template's grid; it has a vote where its scan shows anything."""
+def _warped_labels(
+    path: Path, each: Placed, field: DisplacementField, values: Image, common: CommonLabels
+) -> tuple[Warped, list[str]]:
+    """Read a label map and bring it onto the template's grid, with warnings; it votes where its scan shows anything."""
     scan, _ = read_volume(each.member.scan)
-    labels, _ = common.read(path, scan.grid)
+    labels, warnings = common.read(path, scan.grid)
     named = spilled(labels.resample(values.grid, field.to_sitk(), labels=True).array.astype(np.uint16))
     seen = spilled(values.array.astype(np.float16))
-    return Warped(named, seen, seen)  # the difference to the target has no say in a majority
+    return Warped(named, seen, seen), warnings  # the difference to the target has no say in a majority
 
 
 def _make_folders(folders: Iterable[Path]) -> None:

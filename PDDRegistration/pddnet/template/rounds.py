@@ -84,7 +84,7 @@ def make_round(
     Raises:
         InputError: fewer than two scans are left, a file cannot be read, or the mean cannot be written.
     """
-    found = whole(folder, made)
+    found = whole(folder, made, dropped)
     if found is not None:
         return found
     mean = average(read_hu(fixed, settings), placed, settings, told)
@@ -103,16 +103,17 @@ def make_round(
         outputs.write_image("mean", mean.image)
         outputs.write_image("target", sharpened(mean.image))
         outputs.write_text("record", to_json(asdict(found)))
+        (folder / RECORD).unlink(missing_ok=True)  # until all files are renamed, none is vouched for
         outputs.commit()
     return found
 
 
-def whole(folder: Path, made: Made) -> Round | None:
-    """Return the round of a folder if it is whole and was made from the same, or None."""
+def whole(folder: Path, made: Made, dropped: Sequence[str]) -> Round | None:
+    """Return the round of a folder if it is whole, was made from the same and left out the same scans, or None."""
     try:
         record = read_json(folder / RECORD)
         found = Round(**record)
     except (InputError, TypeError):  # missing, or not ours
         return None
     there = all((folder / name).is_file() for name in (MEAN, TARGET))
-    return found if there and found.made == made else None
+    return found if there and found.made == made and found.dropped == list(dropped) else None

@@ -13,6 +13,10 @@ from ..io.text_files import read_json
 from .average import Placed, Settings
 from .rounds import MEAN, Made, Round, digest, round_folder
 
+COMMAND, REPORT = "template", "report.json"
+_LABELS = {"labels": "template_labels.nii.gz", "names": "labels.json", "probability": "maps/label_probability.nii.gz"}
+_OF_SCAN = {"transform": "transform.h5", "log_jacobian": "log_jacobian.nii.gz"}
+_NOT_ALWAYS = (*_LABELS.values(), *(f"scans/*/{name}" for name in _OF_SCAN.values()))
 MAPS = ("intensity_std", "log_jacobian_mean", "log_jacobian_std", "count")
 Targets = dict[str, tuple[Path, tuple[str, ...]]]
 
@@ -58,17 +62,24 @@ class TemplateTask:
         """Name all files, by what they hold; the report is the last one."""
         found: Targets = {"template": (self.out / "template.nii.gz", IMAGES)}
         if self.labelled:
-            found["labels"] = (self.out / "template_labels.nii.gz", IMAGES)
-            found["names"] = (self.out / "labels.json", REPORTS)
-            found["probability"] = (self.out / "maps" / "label_probability.nii.gz", IMAGES)
+            found |= {name: (self.out / path, IMAGES + REPORTS) for name, path in _LABELS.items()}
         found |= {name: (self.out / "maps" / f"{name}.nii.gz", IMAGES) for name in MAPS}
         for each in self.placed:
             folder = self.out / "scans" / each.member.id
-            found[f"transform of {each.member.id}"] = (folder / "transform.h5", TRANSFORMS)
-            found[f"log_jacobian of {each.member.id}"] = (folder / "log_jacobian.nii.gz", IMAGES)
+            found |= {f"{name} of {each.member.id}": (folder / file, TRANSFORMS) for name, file in _OF_SCAN.items()}
         found |= {name: (self.out / f"{name}.csv", TABLES) for name in ("scans", "rounds")}
         found["page"] = (self.out / "template.html", PAGES)
-        return {**found, "report": (self.out / "report.json", REPORTS)}
+        return {**found, "report": (self.out / REPORT, REPORTS)}
+
+    def left_over(self) -> list[Path]:
+        """List files of an earlier template in the same folder that this one does not replace: its mean is another."""
+        try:
+            if read_json(self.out / REPORT)["command"] != COMMAND:
+                return []
+        except (InputError, KeyError, TypeError):  # there is none, or it is not ours
+            return []
+        ours = {path for path, _ in self.targets().values()}
+        return [path for pattern in _NOT_ALWAYS for path in self.out.glob(pattern) if path not in ours]
 
     def whole(self) -> dict[str, Any] | None:
         """Return the report if all files are there and were made from the same, or None."""
@@ -76,6 +87,7 @@ class TemplateTask:
         try:
             report: dict[str, Any] = read_json(targets["report"][0])
             same = report["made"] == self.made and report["rounds"] == [asdict(each) for each in self.rounds]
+            same = same and report["converged"] == self.converged  # another tolerance
         except (InputError, KeyError, TypeError):  # missing, or not ours
             return None
         return report if same and all(path.is_file() for path, _ in targets.values()) else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from helpers.samples import FIXED, SHIFT, save, small_pair
 from pddnet.batch import run, task
 from pddnet.cli import batch
 from pddnet.cli.main import main
+from pddnet.core.grid import Grid
 from pddnet.core.image import Image
 from pddnet.evaluation.metrics import dice
 from pddnet.io.atlas_folder import find_atlases
@@ -182,7 +184,9 @@ def test_the_start_leaves_no_trace(tmp_path: Path, started: list[str]) -> None:
         (["s0.nii.gz", "s1.nii.gz", "--labels", "s0_labels.nii.gz"], "1 label maps and 2 scans"),
         (["s0.nii.gz", "s1.nii.gz", "--rounds", "6"], "--rounds 6: give 1 to 5"),
         (["s0.nii.gz", "s1.nii.gz", "--tolerance", "0"], "--tolerance 0: give a length above 0 mm"),
-        (["s0.nii.gz", "s1.nii.gz", "--spacing", "nan"], "--spacing nan: give a length above 0 mm"),
+        (["s0.nii.gz", "s1.nii.gz", "--tolerance", "inf"], "--tolerance inf: give a length above 0 mm"),
+        (["s0.nii.gz", "s1.nii.gz", "--spacing", "nan"], "--spacing nan: give 0.5 to 8 mm"),
+        (["s0.nii.gz", "s1.nii.gz", "--spacing", "0.1"], "--spacing 0.1: give 0.5 to 8 mm"),
         (["s0.nii.gz", "s1.nii.gz", "--preset", "multimodal"], "is not for CT"),
         (["s0.nii.gz", "s1.nii.gz", "--device", "tpu"], "there is no device 'tpu'"),
     ],
@@ -195,6 +199,121 @@ def test_what_cannot_be_is_told_before_anything_starts(
     assert main(["template", *arguments, "--out", "T"]) == 2
     assert told in capsys.readouterr().err
     assert not started and not Path("T").exists()
+
+
+def test_two_scans_of_one_name_are_refused(tmp_path: Path, started: list[str], capsys) -> None:
+    """Their folders would be one."""
+    scans = anatomy.write_scans(tmp_path)
+    other = tmp_path / "s0.nrrd"
+    sitk.WriteImage(sitk.ReadImage(str(scans[1])), str(other))
+    assert _template(tmp_path, [scans[0], other], labels=False) == 2
+    assert f"{scans[0]} and {other}: both would be named '" in capsys.readouterr().err
+    assert not started
+
+
+def test_a_scan_in_the_folder_of_the_results_is_refused(tmp_path: Path, started: list[str], capsys) -> None:
+    """A pattern of names would take the template itself for a scan the next time."""
+    scans = anatomy.write_scans(tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path)
+    assert main(["template", *map(str, scans), "--out", str(tmp_path / "link")]) == 2
+    assert "s0.nii.gz: lies in the folder of the results" in capsys.readouterr().err
+    assert not started
+
+
+def test_a_label_map_that_is_none_is_named_before_anything_is_registered(
+    tmp_path: Path, started: list[str], capsys
+) -> None:
+    scans = anatomy.write_scans(tmp_path)
+    (tmp_path / "s2_labels.nii.gz").write_bytes(b"no labels")
+    assert _template(tmp_path, scans) == 2
+    assert "s2_labels.nii.gz: this is not an image" in capsys.readouterr().err
+    assert not started
+
+
+def test_a_label_map_beside_its_scan_is_told(tmp_path: Path, started: list[str], capsys) -> None:
+    scans = anatomy.write_scans(tmp_path)
+    path = tmp_path / "s2_labels.nii.gz"
+    labels = _image(path)
+    grid = labels.grid
+    save(Image(labels.array, Grid(grid.shape, grid.spacing, grid.origin + 500, grid.direction)), path)
+    assert _template(tmp_path, scans) == 0
+    assert "s2_labels.nii.gz: no label lies inside the scan" in capsys.readouterr().out
+    assert any("no label lies inside" in text for text in _report(tmp_path)["warnings"])
+
+
+def test_files_of_another_template_do_not_stay(tmp_path: Path, started: list[str]) -> None:
+    """Labels, and a scan, that the second one lacks; what is not ours stays."""
+    scans = anatomy.write_scans(tmp_path)
+    assert _template(tmp_path, scans) == 0
+    out = tmp_path / "T"
+    (out / "mine.txt").write_text("mine")
+    (out / "scans" / "s2" / "mine.txt").write_text("mine")
+    assert _template(tmp_path, scans[:2], labels=False) == 0
+    left = {
+        path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file() and "rounds" not in path.parts
+    }
+    assert "scans/s1/transform.h5" in left and {"mine.txt", "scans/s2/mine.txt"} <= left
+    gone = {"template_labels.nii.gz", "labels.json", "maps/label_probability.nii.gz", "scans/s2/transform.h5"}
+    assert not gone & left and "scans/s2/log_jacobian.nii.gz" not in left
+
+
+def test_a_folder_of_another_kind_loses_nothing(tmp_path: Path, started: list[str]) -> None:
+    scans = anatomy.write_scans(tmp_path)
+    (tmp_path / "T").mkdir()
+    (tmp_path / "T" / "report.json").write_text('{"command": "register"}')
+    (tmp_path / "T" / "labels.json").write_text("{}")
+    assert _template(tmp_path, scans, labels=False) == 0
+    assert (tmp_path / "T" / "labels.json").read_text() == "{}"
+
+
+def test_another_tolerance_is_another_report(tmp_path: Path, started: list[str], capsys) -> None:
+    scans = anatomy.write_scans(tmp_path)
+    assert _template(tmp_path, scans, "--rounds", "1") == 0
+    assert not _report(tmp_path)["converged"]
+    capsys.readouterr()
+    assert _template(tmp_path, scans, "--rounds", "1", "--tolerance", "100") == 0
+    assert _report(tmp_path)["converged"] and "converged: the last round" in capsys.readouterr().out
+
+
+def test_a_scan_that_failed_is_named_also_when_the_mean_of_the_others_is_kept(
+    tmp_path: Path, started: list[str], capsys
+) -> None:
+    """The mean of s0 and s1 is whole when s2 is given, too."""
+    scans = anatomy.write_scans(tmp_path, s2={"verdict": "failed"})
+    assert _template(tmp_path, scans[:2], "--rounds", "1") == 0
+    capsys.readouterr()
+    assert _template(tmp_path, scans, "--rounds", "1") == 3
+    assert "without s2 (failed)" in capsys.readouterr().out
+    assert _report(tmp_path)["rounds"][0]["dropped"] == ["s2"]
+
+
+@pytest.mark.parametrize(
+    ("record", "last"), [("rounds/1/round.json", "mean.nii.gz"), ("report.json", "template.nii.gz")]
+)
+def test_a_kill_between_two_renames_leaves_nothing_that_is_taken_for_whole(
+    tmp_path: Path, started: list[str], monkeypatch: pytest.MonkeyPatch, record: str, last: str
+) -> None:
+    """Images of another spacing lie there, then: the old record must not vouch for them."""
+    scans = anatomy.write_scans(tmp_path)
+    assert _template(tmp_path, scans, "--rounds", "1") == 0
+    first = _image(tmp_path / "T" / "template.nii.gz").grid
+
+    class Killed(BaseException):
+        pass
+
+    def replace_one(source: Path, target: Path) -> None:
+        os.rename(source, target)
+        if target.name == last:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pddnet.io.atomic_outputs.os.replace", replace_one)
+        with pytest.raises(Killed):
+            _template(tmp_path, scans, "--rounds", "1", "--spacing", "3")
+    assert not (tmp_path / "T" / record).exists()
+    assert _template(tmp_path, scans, "--rounds", "1") == 0
+    assert _image(tmp_path / "T" / "rounds" / "1" / "mean.nii.gz").grid.same_as(first)
+    assert _image(tmp_path / "T" / "template.nii.gz").grid.same_as(first)
 
 
 def test_a_scan_that_is_no_image_is_named(tmp_path: Path, started: list[str], capsys) -> None:
