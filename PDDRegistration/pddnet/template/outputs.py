@@ -118,7 +118,7 @@ class _Work:
             "made": task.made,
             "warnings": unique(self._warnings),
         }
-        pictures = {"Standard deviation of the intensity": maps["intensity_std"]}
+        pictures = {"Standard deviation of the intensity, HU": maps["intensity_std"]}
         pictures |= {"Standard deviation of the log-Jacobian": maps["log_jacobian_std"]}
         outputs.write_text("page", template_page(task, self._template, pictures, report))
         outputs.write_text("report", to_json(report))

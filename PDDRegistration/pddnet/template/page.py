@@ -40,7 +40,7 @@ def template_page(task: TemplateTask, template: Image, maps: Mapping[str, np.nda
         view.row([(image, "coronal", _hu) for _, image in shown]),
     )
     spread = Picture(
-        tuple(f"{name} (white: {number(_most(values), 2)})" for name, values in maps.items()),
+        tuple(f"{name} (white: {_digits(_most(values))})" for name, values in maps.items()),
         "How the scans differ, coronal plane: where the intensity varies the scans do not lie on each other, or look "
         "different; where the log-Jacobian varies, their sizes differ.",
         view.row([(Image(values, template.grid), "coronal", _up_to(_most(values))) for values in maps.values()]),
@@ -146,6 +146,11 @@ def _up_to(most: float) -> Greys:
 
 def _most(values: np.ndarray) -> float:
     return max(float(np.percentile(values[values > 0], 99)) if (values > 0).any() else 0.0, 1e-3)
+
+
+def _digits(value: float) -> str:
+    """Write HU without, and log-Jacobians with digits."""
+    return number(value, 0 if value >= 10 else 2)
 
 
 def _centred(picture: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -6,6 +6,7 @@ import contextlib
 import csv
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,7 @@ def test_the_template_lies_at_the_mean_and_all_files_are_there(tmp_path: Path, s
     rows = list(csv.DictReader((out / "scans.csv").read_text("utf-8").splitlines()))
     assert [float(row["log_jacobian_mean"]) for row in rows] == pytest.approx(logs, abs=5e-3)
     assert "data:image/png" in (page := (out / "template.html").read_text("utf-8")) and "Verdict: ok" in page
+    assert re.search(r"intensity, HU \(white: \d+\)", page) and re.search(r"log-Jacobian \(white: 0\.\d\d\)", page)
     atlases, warnings = find_atlases(out)  # what `pddnet segment` takes
     assert [atlas.name for atlas in atlases] == ["template"] and not warnings
     assert not list(out.rglob(".pddnet-*"))
