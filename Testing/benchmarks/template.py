@@ -104,8 +104,8 @@ def _report_rounds(out: Path, cohort: Cohort, report: dict[str, Any], settings: 
         fixed = round_folder(out, found["number"]) / TARGET
     head = ["moved, mm", "sharpness, HU/mm", "spread, HU", "Dice to the majority", "landmarks, mm", "least determinant"]
     table(["round", *head], rows)
-    line("mean displacement to the scans, mm", f"{report['mean_displacement_mm']:.4f}")
-    line("folds, % of the body, worst scan", f"{max(row['folding_percent'] for row in report['scans']):.4f}")
+    line("mean displacement, mm", f"{report['mean_displacement_mm']:.4f}")
+    line("folds, %, worst scan", f"{max(row['folding_percent'] for row in report['scans']):.4f}")
 
 
 def _placed(out: Path, number: int, members: Sequence[Member]) -> list[Placed]:

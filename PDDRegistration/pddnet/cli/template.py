@@ -28,7 +28,7 @@ from .stops import leaving
 
 MOST_ROUNDS = 5
 LEAST_SPACING_MM, MOST_SPACING_MM = 0.5, 8.0
-TOLERANCE_MM = 1.0  # registrations of painted patients scatter by 0.8 mm from round to round
+TOLERANCE_MM = 1.0  # painted patients with voxels of 4 mm stay above it, see docs/results/template.md
 _LEFT = "what is whole is kept, and the same command goes on from there"
 
 
