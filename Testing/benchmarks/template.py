@@ -27,8 +27,19 @@ from pddnet.fusion.vote import vote
 from pddnet.io.text_files import read_json
 from pddnet.phantom.labels import LABELS, RIBS
 from pddnet.phantom.phantom import Patient, full_view, virtual_patient
-from pddnet.template.average import Member, Placed, Settings, average, on_mean_shape, read_hu, shape_of
+from pddnet.template.average import (
+    Member,
+    Placed,
+    Settings,
+    average,
+    body_of,
+    field_of,
+    on_mean_shape,
+    read_hu,
+    shape_of,
+)
 from pddnet.template.rounds import TARGET, round_folder
+from pddnet.template.shape import mean_field
 
 SEED = 701  # no settings were chosen on these patients
 ORGANS = [number for number in LABELS if number < RIBS]  # soft tissues
@@ -93,19 +104,38 @@ def _make(out: Path, cohort: Cohort, args: argparse.Namespace) -> dict[str, Any]
 def _report_rounds(out: Path, cohort: Cohort, report: dict[str, Any], settings: Settings) -> None:
     """Print what each round reaches, after the mean of scans that are aligned by affine maps only."""
     rows = [["affine only", *_affine_row(out, cohort, settings)]]
-    fixed = cohort.members[0].scan
+    fixed, before = cohort.members[0].scan, None
     for found in report["rounds"]:
         placed = _placed(out, found["number"], [each for each in cohort.members if each.id in found["used"]])
         values = (found["residual_mm"], found["sharpness_hu_per_mm"], found["spread_hu"], found["least_determinant"])
         moved, sharpness, spread, least = (f"{value:.2f}" for value in values)
-        rows.append(
-            [str(found["number"]), moved, sharpness, spread, *_agreement(fixed, placed, cohort, settings), least]
-        )
+        mean, alike = _drift(before, fixed, placed, settings)
+        agreement = _agreement(fixed, placed, cohort, settings)
+        rows.append([str(found["number"]), moved, alike, sharpness, spread, *agreement, least])
+        before = mean
         fixed = round_folder(out, found["number"]) / TARGET
-    head = ["moved, mm", "sharpness, HU/mm", "spread, HU", "Dice to the majority", "landmarks, mm", "least determinant"]
+    head = [
+        "moved, mm",
+        "as before, r",
+        "sharpness, HU/mm",
+        "spread, HU",
+        "Dice to the majority",
+        "landmarks, mm",
+        "least determinant",
+    ]
     table(["round", *head], rows)
     line("mean displacement, mm", f"{report['mean_displacement_mm']:.4f}")
     line("folds, %, worst scan", f"{max(row['folding_percent'] for row in report['scans']):.4f}")
+
+
+def _drift(
+    before: DisplacementField | None, fixed: Path, placed: Sequence[Placed], settings: Settings
+) -> tuple[DisplacementField, str]:
+    """Return how the mean moved, and how much like the round before: near 1 it drifts, near 0 it scatters."""
+    scan = read_hu(fixed, settings)
+    mean, body = mean_field(field_of(each, scan) for each in placed), body_of(scan)
+    points = body.grid.points()[body.array]
+    return mean, "" if before is None else f"{_pearson(mean.sample(points), before.sample(points)):.2f}"
 
 
 def _placed(out: Path, number: int, members: Sequence[Member]) -> list[Placed]:
@@ -129,7 +159,7 @@ def _affine_row(out: Path, cohort: Cohort, settings: Settings) -> list[str]:
             placed.append(Placed(each.member, path))
         found = average(read_hu(fixed, settings), placed, settings, lambda share, name: None)
         agreement = _agreement(fixed, placed, cohort, settings)
-    return ["", f"{found.sharpness_hu_per_mm:.2f}", f"{found.spread_hu:.2f}", *agreement, ""]
+    return ["", "", f"{found.sharpness_hu_per_mm:.2f}", f"{found.spread_hu:.2f}", *agreement, ""]
 
 
 def _array_and_grid(path: Path) -> tuple[np.ndarray, Any]:
