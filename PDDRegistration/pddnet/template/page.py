@@ -69,7 +69,7 @@ def template_page(task: TemplateTask, template: Image, maps: Mapping[str, np.nda
 
 def _verdict(task: TemplateTask) -> VerdictText:
     last = task.rounds[-1]
-    reasons = [] if task.converged else [f"the last round still moved the mean by {last.residual_mm:.1f} mm"]
+    reasons = [] if task.converged else [f"the last round still moved the mean by {last.residual_mm:.2f} mm"]
     reasons += [f"{name} was left out: its registration failed" for name in last.dropped]
     meaning = "The rounds converged." if task.converged else "The rounds did not converge."
     return VerdictText("doubtful" if reasons else "ok", meaning, tuple(reasons))
