@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,6 +49,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--moving-glob", metavar="G", help="pattern of the scans that are laid over it, in quotes")
     which.add_argument("--bids", metavar="DIR", help="each subject's scans to its first one, or all to --fixed")
     which.add_argument("--bids-suffix", default="ct", metavar="S", help="sub-*_S.nii.gz (default: %(default)s)")
+    add_how(parser)
+    outputs = parser.add_argument_group("outputs")
+    outputs.add_argument("--out", required=True, metavar="OUT", help="the folder for the results, OUT/ID of each pair")
+    outputs.add_argument("--warped", action="store_true", help="write every moving scan on the fixed grid, too")
+    outputs.add_argument("--pages", action="store_true", help="write a page with pictures of every pair, too")
+    add_where(parser)
+
+
+def add_how(parser: argparse.ArgumentParser) -> None:
+    """Declare with which settings pairs are registered."""
     how = parser.add_argument_group("how, as of register")
     how.add_argument("--preset", default="default", help=f"{', '.join(PRESETS)} (default: %(default)s)")
     how.add_argument("--transform-type", default=TRANSFORM_TYPES[0], metavar="TYPE", help=", ".join(TRANSFORM_TYPES))
@@ -55,10 +66,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--intensity", default=INTENSITIES[0], metavar="UNIT", help=", ".join(INTENSITIES))
     how.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
     how.add_argument("--weights", metavar="W.npz", help="of your own training, of either network")
-    outputs = parser.add_argument_group("outputs")
-    outputs.add_argument("--out", required=True, metavar="OUT", help="the folder for the results, OUT/ID of each pair")
-    outputs.add_argument("--warped", action="store_true", help="write every moving scan on the fixed grid, too")
-    outputs.add_argument("--pages", action="store_true", help="write a page with pictures of every pair, too")
+
+
+def add_where(parser: argparse.ArgumentParser) -> None:
+    """Declare on which machines pairs are registered."""
     where = parser.add_argument_group("where")
     place = where.add_mutually_exclusive_group()
     place.add_argument("--workers", type=int, metavar="N", help="pairs at a time (default: by cores and memory)")
@@ -72,16 +83,25 @@ def run(args: argparse.Namespace) -> int:
     """Run the subcommand and return its exit code. Raise InputError or Stopped."""
     console = Console()
     check_installed()
-    batch = _batch(args)
-    batch.make_folder()
-    if kept := batch.resume():
-        console.line(f"{kept} of {len(batch.jobs)} pairs are whole in {args.out} and kept")
-    with leaving(lambda: _left(batch)):
-        written = _run(batch, args, console) if batch.missing else _summarise(batch, console)
+    check(args)
+    batch = make_batch(args, Path(os.path.abspath(args.out)), _pairs(args))
+    written = complete(batch, args, console)
     console.line(f"{batch.done} of {len(batch.jobs)} pairs are whole; look at {batch.out / 'summary.html'}")
     if batch.done < len(batch.jobs) or not written:
         return NOT_ALL_DONE
     return VERDICT_FAILED if batch.has_failed_verdicts else OK
+
+
+def complete(batch: Batch, args: argparse.Namespace, console: Console) -> bool:
+    """Register what is missing; return whether the summaries are whole. Raise InputError or Stopped.
+
+    args: has those of `add_where`.
+    """
+    batch.make_folder()
+    if kept := batch.resume():
+        console.line(f"{kept} of {len(batch.jobs)} pairs are whole in {batch.out} and kept")
+    with leaving(lambda: _left(batch)):
+        return _run(batch, args, console) if batch.missing else _summarise(batch, console)
 
 
 def _run(batch: Batch, args: argparse.Namespace, console: Console) -> bool:
@@ -145,17 +165,19 @@ def _left(batch: Batch) -> str:
     return f"{batch.done} of {len(batch.jobs)} pairs are whole in {batch.out}, and the same command goes on from there"
 
 
-def _batch(args: argparse.Namespace) -> Batch:
-    """Check the arguments and make the batch."""
-    _check(args)
-    out = Path(os.path.abspath(args.out))
+def make_batch(args: argparse.Namespace, out: Path, pairs: Sequence[Pair]) -> Batch:
+    """Make the batch of these pairs in the folder `out`, an absolute path. Raises InputError.
+
+    args: has those of `add_how` and `add_where`.
+    """
     if not is_utf8(out):
-        raise InputError(f"{args.out}: the folder's name is not in UTF-8, and ITK cannot write there; choose another")
+        raise InputError(f"{out}: the folder's name is not in UTF-8, and ITK cannot write there; choose another")
     make = _Jobs(args, out)
-    return Batch(out, [make(pair) for pair in _pairs(args)], _resources(args.resources))
+    return Batch(out, [make(pair) for pair in pairs], _resources(args.resources))
 
 
-def _check(args: argparse.Namespace) -> None:
+def check(args: argparse.Namespace) -> None:
+    """Raise InputError where the arguments of `add_how` or `add_where` name what there is not."""
     find_preset(args.preset)
     check_transform_type(args.transform_type)
     check_intensity(args.intensity)
