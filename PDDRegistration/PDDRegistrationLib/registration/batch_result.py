@@ -32,6 +32,7 @@ from .batch_rows import BatchRow
 from .job import REPORT
 from .outputs import GRID_TRANSFORM, LINEAR_TRANSFORM, TRANSFORM, outputName
 
+FIELD = "DisplacementFieldTransform"  # ITK's name of a deformable result
 FILE = "PDDRegistration.File"
 """Node attribute of what was loaded from a batch: the path of its file."""
 
@@ -55,17 +56,14 @@ def loadPair(row: BatchRow, folder: Path, scene: slicer.vtkMRMLScene) -> LoadedP
     """
     job = row.job(folder)
     report, path = read_json(job.path("report")), job.path("transform")
-    field, matrix = _parts(read_transform(path))
+    found = read_transform(path)
     images = {side: _imageOf(row, side, scene) for side in ("fixed", "moving")}
-    kind = GRID_TRANSFORM if field is not None else LINEAR_TRANSFORM
+    kind = GRID_TRANSFORM if found.GetName() == FIELD else LINEAR_TRANSFORM
     known = _loaded(scene, kind, str(path))
     with unchangedOnError(scene, [known] if known is not None else []):
         fixed, moving = (_volumeOf(row, side, scene, image) for side, image in images.items())
         transform = known or _newTransform(scene, kind, fixed, moving, str(path))
-        if field is not None:
-            gridTransformFromField(field, transform)
-        else:
-            linearTransformFromMatrix(matrix, transform)
+        _fill(transform, found)
         setRegistrationReferences(transform, fixed, moving)
         transform.SetAttribute(REPORT, json.dumps(report))
         setProvenance(transform, _originOf(report, fixed, moving))
@@ -74,16 +72,18 @@ def loadPair(row: BatchRow, folder: Path, scene: slicer.vtkMRMLScene) -> LoadedP
     return LoadedPair(fixed, moving, transform)
 
 
-def _parts(transform: sitk.Transform) -> tuple[DisplacementField | None, np.ndarray | None]:
-    """Return the field of a deformable result, or the (4, 4) matrix of a linear one, LPS mm."""
-    if transform.GetName() == "DisplacementFieldTransform":
+def _fill(node: slicer.vtkMRMLTransformNode, transform: sitk.Transform) -> None:
+    """Store ITK's transform, a displacement field or a linear map, fixed to moving, LPS mm."""
+    if transform.GetName() == FIELD:
         image = sitk.DisplacementFieldTransform(transform).GetDisplacementField()
-        return DisplacementField(sitk.GetArrayFromImage(image).astype(np.float32), Grid.of(image)), None
+        array = sitk.GetArrayFromImage(image).astype(np.float32)
+        gridTransformFromField(DisplacementField(array, Grid.of(image)), node)
+        return
     matrix = np.eye(4)
     matrix[:3, 3] = transform.TransformPoint((0.0, 0.0, 0.0))
     for axis, unit in enumerate(np.eye(3).tolist()):
         matrix[:3, axis] = transform.TransformPoint(unit) - matrix[:3, 3]
-    return None, matrix
+    linearTransformFromMatrix(matrix, node)
 
 
 def _imageOf(row: BatchRow, side: str, scene: slicer.vtkMRMLScene) -> Image | None:

@@ -52,9 +52,7 @@ class BatchRow:
         return Job(self.pair.id, str(folder / self.pair.id), self.pair.files, [], outputs_of(self.pair, Outputs()))
 
 
-def rowsOfScene(
-    fixed: slicer.vtkMRMLScalarVolumeNode | None, scene: slicer.vtkMRMLScene
-) -> tuple[BatchRow, ...]:
+def rowsOfScene(fixed: slicer.vtkMRMLScalarVolumeNode | None, scene: slicer.vtkMRMLScene) -> tuple[BatchRow, ...]:
     """List all volumes of the scene but the fixed one, and what registrations made; none without a fixed volume."""
     volumes = [node for node in shown(scene, "vtkMRMLScalarVolumeNode") if not isOutput(node)]
     moving = [node for node in volumes if not isSame(node, fixed)]
