@@ -1,4 +1,4 @@
-"""The section Batch on its widgets, with a stand-in for the process, which writes the files of a pair at each answer."""
+"""The section Batch on its widgets, with a stand-in for the process that writes the files of a pair at each answer."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import ctk
 import slicer
 import vtk
 from slicer.i18n import tr as _
@@ -50,6 +51,9 @@ class BatchPanel:
         self._table = TickTable(ui.batchPairsTable, COLUMNS, self._onTicked, self._onChosen)
         for source, text in SOURCES.items():
             ui.batchSourceComboBox.addItem(text, source)
+        ui.batchTablePathLineEdit.filters = ctk.ctkPathLineEdit.Files
+        ui.batchTablePathLineEdit.nameFilters = ["CSV (*.csv)"]
+        ui.batchFolderPathLineEdit.filters = ctk.ctkPathLineEdit.Dirs
         ui.batchSourceComboBox.connect("currentIndexChanged(int)", self._onSourceChosen)
         ui.batchTablePathLineEdit.connect("currentPathChanged(QString)", self._onPathChosen)
         ui.batchFolderPathLineEdit.connect("currentPathChanged(QString)", self._onPathChosen)
@@ -153,9 +157,10 @@ class BatchPanel:
         return self._update()
 
     def _lookUpEarlier(self) -> None:
-        """Look which pairs of a table earlier runs registered into the folder."""
+        """Look which pairs of a table are in the folder; why others could not be registered is remembered."""
         if self._source == TABLE and self._folder:
-            self._outcomes = {**self._outcomes, **earlierOutcomes(self._rows, Path(os.path.abspath(self._folder)))}
+            found = earlierOutcomes(self._rows, Path(os.path.abspath(self._folder)))
+            self._outcomes = {key: known for key, known in self._outcomes.items() if not known.done} | found
 
     def _fill(self) -> None:
         ticked = self._source == TABLE  # of a scene the user says which volumes
