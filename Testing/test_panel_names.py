@@ -17,7 +17,7 @@ SLICERS = {
     *("Registration", "PDD Registration", "Sample Data", "PDDRegistration", "PDDRegistrationPair", "Data"),
 }
 """Names of Slicer itself, of the module, and of what it registers there."""
-NOT_WRITTEN = {"Table of structures", "Table of motion", "..."}
+NOT_WRITTEN = {"Table of structures", "Table of motion", "Table of pairs", "..."}
 """What the table of controls describes and the panel does not name."""
 EMPHASIS = re.compile(r"\*\*([A-Z][^*\n]*)\*\*|(?<![*\w])\*([A-Z][^*\n]*)\*(?!\*)")
 

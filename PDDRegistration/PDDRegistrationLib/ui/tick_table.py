@@ -9,7 +9,7 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-from ..base.theme import warningColour
+from ..base.theme import warningBrush
 
 TICK = 0  # the column
 
@@ -81,7 +81,7 @@ class TickTable:
             item = qt.QTableWidgetItem(text)
             item.setToolTip(row.tip)
             if row.warns:
-                item.setForeground(qt.QBrush(qt.QColor(warningColour())))
+                item.setForeground(warningBrush())
             self._table.setItem(number, TICK + 1 + place, item)
         self._filling = False
 
