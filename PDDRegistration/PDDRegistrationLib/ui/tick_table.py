@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,26 +65,25 @@ class TickTable:
 
     def show(self, rows: Sequence[TickRow], ticked: Sequence[bool]) -> None:
         """Show rows in place of those before."""
-        self._filling = True
-        self._table.setRowCount(len(rows))
-        for number, (row, isTicked) in enumerate(zip(rows, ticked, strict=True)):
-            tick = qt.QTableWidgetItem("")
-            tick.setCheckState(qt.Qt.Checked if isTicked else qt.Qt.Unchecked)
-            self._table.setItem(number, TICK, tick)
-            self.tell(number, row)
+        with self._quietly():
+            self._table.setRowCount(len(rows))
+            for number, (row, isTicked) in enumerate(zip(rows, ticked, strict=True)):
+                tick = qt.QTableWidgetItem("")
+                tick.setCheckState(qt.Qt.Checked if isTicked else qt.Qt.Unchecked)
+                self._table.setItem(number, TICK, tick)
+                self.tell(number, row)
+            self.lock(False)
         self._table.resizeRowsToContents()
-        self.lock(False)
 
     def tell(self, number: int, row: TickRow) -> None:
         """Show other texts in a row."""
-        self._filling = True
-        for place, text in enumerate(row.texts):
-            item = qt.QTableWidgetItem(text)
-            item.setToolTip(row.tip)
-            if row.warns:
-                item.setForeground(warningBrush())
-            self._table.setItem(number, TICK + 1 + place, item)
-        self._filling = False
+        with self._quietly():
+            for place, text in enumerate(row.texts):
+                item = qt.QTableWidgetItem(text)
+                item.setToolTip(row.tip)
+                if row.warns:
+                    item.setForeground(warningBrush())
+                self._table.setItem(number, TICK + 1 + place, item)
 
     def reveal(self, number: int) -> None:
         """Scroll to a row."""
@@ -91,11 +91,19 @@ class TickTable:
 
     def lock(self, locked: bool) -> None:
         """Let the ticks stay as they are, or no longer."""
-        self._filling = True
         flags = qt.Qt.ItemIsSelectable if locked else qt.Qt.ItemIsSelectable | qt.Qt.ItemIsUserCheckable
-        for row in range(self._table.rowCount):
-            self._table.item(row, TICK).setFlags(flags | qt.Qt.ItemIsEnabled)
-        self._filling = False
+        with self._quietly():
+            for row in range(self._table.rowCount):
+                self._table.item(row, TICK).setFlags(flags | qt.Qt.ItemIsEnabled)
+
+    @contextmanager
+    def _quietly(self) -> Iterator[None]:
+        """Change the table, which is no tick of the user's."""
+        before, self._filling = self._filling, True
+        try:
+            yield
+        finally:
+            self._filling = before
 
     def _onChanged(self, row: int, column: int) -> None:
         if not self._filling and column == TICK:

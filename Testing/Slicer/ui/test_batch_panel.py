@@ -104,6 +104,17 @@ def test_a_table_is_registered_row_by_row_and_only_paths_travel(section: BatchSe
     assert not (section.folder / "summary.html").exists()
 
 
+def test_only_the_user_ticks(section: BatchSection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[list[int]] = []
+    monkeypatch.setattr(section.panel._table, "_onTicked", lambda: told.append(section.panel._table.ticked))
+    section.choose_table(table_of(tmp_path, "p1", "p2", "p3"))
+    section.panel._table.lock(True)
+    section.panel._table.lock(False)
+    assert told == []
+    section.tick(1, False)
+    assert told == [[0, 2]]
+
+
 def test_a_click_loads_the_row_alone(section: BatchSection, tmp_path: Path) -> None:
     section.choose_table(table_of(tmp_path, "p1", "p2"))
     click(section.ui.batchButton)
