@@ -16,6 +16,8 @@ from pddnet.batch.records import Outcome, whole
 from ..scene.nodes import isSame
 from ..scene.provenance import isOutput
 from .defaults import shown
+from .outputs import OUTPUT_FIELDS
+from .parameters import RegistrationParameters
 
 ENDING = ".nrrd"  # of the files of volumes
 
@@ -52,10 +54,12 @@ class BatchRow:
         return Job(self.pair.id, str(folder / self.pair.id), self.pair.files, [], outputs_of(self.pair, Outputs()))
 
 
-def rowsOfScene(fixed: slicer.vtkMRMLScalarVolumeNode | None, scene: slicer.vtkMRMLScene) -> tuple[BatchRow, ...]:
-    """List all volumes of the scene but the fixed one, and what registrations made; none without a fixed volume."""
+def rowsOfScene(parameters: RegistrationParameters, scene: slicer.vtkMRMLScene) -> tuple[BatchRow, ...]:
+    """List all volumes of the scene but the fixed one and what registrations made or will make; none without it."""
+    fixed = parameters.fixedVolume
+    others = [fixed, *(getattr(parameters, name) for name in OUTPUT_FIELDS)]
     volumes = [node for node in shown(scene, "vtkMRMLScalarVolumeNode") if not isOutput(node)]
-    moving = [node for node in volumes if not isSame(node, fixed)]
+    moving = [node for node in volumes if not any(isSame(node, other) for other in others)]
     if fixed is None or not moving:
         return ()
     first, *names = _fileNames([fixed, *moving])

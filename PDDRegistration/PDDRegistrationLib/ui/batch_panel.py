@@ -138,10 +138,9 @@ class BatchPanel:
         return rows, "" if rows else _("{path}: there are no pairs in it.").format(path=path)
 
     def _rowsOfScene(self, parameters: RegistrationParameters) -> tuple[tuple[BatchRow, ...], str]:
-        fixed = parameters.fixedVolume
-        if fixed is None:
+        if parameters.fixedVolume is None:
             return (), _("Choose a fixed volume under Inputs: the others are laid over it.")
-        rows = rowsOfScene(fixed, slicer.mrmlScene)
+        rows = rowsOfScene(parameters, slicer.mrmlScene)
         return rows, "" if rows else _("The scene has no other volume; load those to be laid over the fixed one.")
 
     def _refill(self, reread: bool = True) -> None:

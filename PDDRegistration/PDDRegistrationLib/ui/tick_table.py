@@ -52,6 +52,7 @@ class TickTable:
         table.setTextElideMode(qt.Qt.ElideMiddle)
         table.horizontalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
         table.horizontalHeader().setSectionResizeMode(1, qt.QHeaderView.Stretch)
+        table.verticalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
         table.verticalHeader().hide()
         table.connect("cellChanged(int,int)", self._onChanged)
         table.connect("cellClicked(int,int)", self._onClicked)
@@ -73,7 +74,6 @@ class TickTable:
                 self._table.setItem(number, TICK, tick)
                 self.tell(number, row)
             self.lock(False)
-        self._table.resizeRowsToContents()
 
     def tell(self, number: int, row: TickRow) -> None:
         """Show other texts in a row."""

@@ -245,6 +245,14 @@ def test_volumes_of_the_scene_are_laid_over_the_fixed_one(
     assert scene["a"].GetParentTransformNode() is None
 
 
+def test_what_a_run_will_fill_is_not_offered(section: BatchSection, scene: dict[str, Any]) -> None:
+    output = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Jacobian")
+    section.parameters.outputJacobian = output
+    assert [cells[0] for cells in section.cells] == ["CT", "CT-2"]
+    section.parameters.outputJacobian = None
+    assert [cells[0] for cells in section.cells] == ["CT", "CT-2", "Jacobian"]
+
+
 def test_a_volume_that_is_gone_is_named(section: BatchSection, scene: dict[str, Any]) -> None:
     click(section.ui.batchButton)
     slicer.mrmlScene.RemoveNode(scene["b"])
