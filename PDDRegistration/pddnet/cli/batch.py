@@ -10,10 +10,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import __version__
 from ..batch import pairs as batch_pairs
 from ..batch.cluster import check_installed, cores, has_workers, local_cluster, running_cluster, size_of
-from ..batch.jobs import Job, Outputs, arguments_of, outputs_of
+from ..batch.jobs import Outputs
 from ..batch.pairs import Pair
 from ..batch.records import Outcome
 from ..batch.run import Batch
@@ -24,10 +23,9 @@ from ..errors import InputError
 from ..io.paths import check_path, is_utf8
 from ..io.weights_file import PDD, SEMANTIC, read_weights
 from ..page.pictures import check_matplotlib
-from ..run.provenance import weights_used
-from . import register
 from .console import Console
 from .exit_codes import NOT_ALL_DONE, OK, VERDICT_FAILED
+from .pair_jobs import PairJobs, PairSettings
 from .stops import leaving
 
 if TYPE_CHECKING:
@@ -172,7 +170,9 @@ def make_batch(args: argparse.Namespace, out: Path, pairs: Sequence[Pair]) -> Ba
     """
     if not is_utf8(out):
         raise InputError(f"{out}: the folder's name is not in UTF-8, and ITK cannot write there; choose another")
-    make = _Jobs(args, out)
+    chosen = (args.preset, args.transform_type, args.intensity, args.device, args.diffeomorphic, args.weights)
+    settings = PairSettings(*chosen)
+    make = PairJobs(out, settings, Outputs(args.warped, args.pages), RUNNER, 1000.0 * (args.limit_memory or 0.0))
     return Batch(out, [make(pair) for pair in pairs], _resources(args.resources))
 
 
@@ -210,34 +210,6 @@ def _pairs(args: argparse.Namespace) -> list[Pair]:
     if not pairs:
         raise InputError(f"{args.table}: there are no pairs in it")
     return pairs
-
-
-def _settings(args: argparse.Namespace) -> list[str]:
-    """Write the arguments of `pddnet register` that hold for all pairs."""
-    names = ("preset", "transform_type", "intensity", "device")
-    found = [f"--{name.replace('_', '-')}={getattr(args, name)}" for name in names]
-    if args.diffeomorphic:
-        found.append("--diffeomorphic")
-    return [*found, f"--weights={os.path.abspath(args.weights)}"] if args.weights else found
-
-
-class _Jobs:
-    """Make the job of each pair."""
-
-    def __init__(self, args: argparse.Namespace, out: Path) -> None:
-        self._out, self._settings = out, _settings(args)
-        self._wanted = Outputs(args.warped, args.pages)
-        weights = weights_used(find_preset(args.preset), Path(args.weights) if args.weights else None)
-        self._made = {"version": __version__, "weights": weights}
-        self._limit_mb = 1000.0 * (args.limit_memory or 0.0)
-        self._parser = argparse.ArgumentParser()
-        register.add_arguments(self._parser)
-
-    def __call__(self, pair: Pair) -> Job:
-        folder, outputs = self._out / pair.id, outputs_of(pair, self._wanted)
-        arguments = arguments_of(pair, folder, outputs, self._settings)
-        made = {**self._made, "options": register.options(self._parser.parse_args(arguments))}
-        return Job(pair.id, str(folder), pair.files, arguments, outputs, made, RUNNER, limit_mb=self._limit_mb)
 
 
 def _cluster(batch: Batch, args: argparse.Namespace) -> AbstractContextManager[Client]:
