@@ -14,7 +14,7 @@ FIXED ?=
 MOVING ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-batch test test-fast coverage docs system-deps gui screenshots format bench validate same-patient alignment figures clean
+.PHONY: help demo demo-batch test test-fast coverage docs system-deps gui screenshots format bench paper validate same-patient alignment figures clean
 
 help:
 	@echo "make demo      register the sample pair (or FIXED=a.nii.gz MOVING=b.nii.gz) into demo/"
@@ -30,6 +30,7 @@ help:
 	@echo "make validate  errors at landmarks and the verdict on over 100 pairs (a quarter of an hour or more)"
 	@echo "make same-patient errors on pairs of one patient at two dates, whole scans and crops (half an hour)"
 	@echo "make alignment the alignment alone on 50 crops of one patient and 18 of two"
+	@echo "make paper     every table of the README, the results and the model card, of one commit (hours)"
 	@echo "make figures   the demo, its picture copied to Resources/demo.png"
 	@echo "make format    format and mend what ruff can"
 	@echo "make clean     remove demo/, docs/_build/, what was measured and the caches (not .venv/)"
@@ -80,6 +81,9 @@ format: $(READY)
 
 bench: $(READY)
 	@$(RUN) benchmarks.bench
+
+paper: $(READY)
+	@$(RUN) benchmarks.paper
 
 validate: $(READY)
 	@$(RUN) benchmarks.validate

@@ -28,6 +28,10 @@ from slicer.ScriptedLoadableModule import (
 from slicer.util import VTKObservationMixin
 
 if TYPE_CHECKING:  # Slicer loads this file of every module at its start; the library waits until the module is used
+    from pddnet.batch.records import Outcome
+    from PDDRegistrationLib.registration.batch_job import BatchJob, BatchSelection
+    from PDDRegistrationLib.registration.batch_result import LoadedPair
+    from PDDRegistrationLib.registration.batch_rows import BatchRow
     from PDDRegistrationLib.registration.job import RegistrationJob, Result
     from PDDRegistrationLib.registration.parameters import RegistrationParameters
     from PDDRegistrationLib.registration.selection import Selection
@@ -37,6 +41,7 @@ if TYPE_CHECKING:  # Slicer loads this file of every module at its start; the li
     from PDDRegistrationLib.worker.failure import Failure
 
 HERE = Path(__file__).resolve().parent
+LONG_TASKS = "pddnet.cli.slicer_tasks"  # what the process for long runs can do
 SAMPLE_DATA = HERE / "Resources" / "SampleData"
 
 DEPENDENCIES = ("Markups", "Plots", "Segmentations", "Sequences", "SubjectHierarchy", "Tables", "Transforms", "Volumes")
@@ -155,6 +160,7 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._comparePanel: Any = None
         self._measurePanel: Any = None
         self._sequencePanel: Any = None
+        self._batchPanel: Any = None
         self._sets: Any = None
         self._deletedChoices: Any = None
         self._parameterNode: RegistrationParameters | None = None
@@ -164,6 +170,7 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Build the panel; Slicer calls this when the module is first shown."""
         ScriptedLoadableModuleWidget.setup(self)
         from PDDRegistrationLib.registration.parameter_sets import ParameterSets
+        from PDDRegistrationLib.ui.batch_panel import BatchPanel
         from PDDRegistrationLib.ui.compare_panel import ComparePanel
         from PDDRegistrationLib.ui.deleted_choices import DeletedChoices
         from PDDRegistrationLib.ui.measure_panel import MeasurePanel
@@ -175,11 +182,13 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.compareUi = self._section("Compare")
         self.measureUi = self._section("Measure")
         self.sequenceUi = self._section("Sequence")
+        self.batchUi = self._section("Batch")
         self.layout.addStretch(1)
         self._deletedChoices = DeletedChoices(self.ui, self.compareUi, self.measureUi, self.sequenceUi)
         self._comparePanel = ComparePanel(self.compareUi)
         self._measurePanel = MeasurePanel(self.measureUi, self.logic)
         self._sequencePanel = SequencePanel(self.sequenceUi, self.logic)
+        self._batchPanel = BatchPanel(self.batchUi, self.logic, self._showPair)
         self._panel = RegistrationPanel(self.ui, self.logic, self._comparePanel, self._offerMeasuring)
         self._sets = ParameterSets(self.ui.parameterSetSelector, self.logic, self._showChosenSet)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self._onSceneStartClose)
@@ -195,6 +204,7 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._panel.close()
             self._measurePanel.close()
             self._sequencePanel.close()
+            self._batchPanel.close()
             self._comparePanel.close()
             self._deletedChoices.close()
         if self.logic is not None:
@@ -242,6 +252,7 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._panel.show(self._parameterNode)
         self._measurePanel.show(self._parameterNode)
         self._sequencePanel.show(self._parameterNode)
+        self._batchPanel.show(self._parameterNode)
 
     def _showChosenSet(self) -> None:
         """Show another parameter set. Compare goes on with its result, or waits for a set that has one."""
@@ -256,11 +267,23 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._comparing = False
         self._measurePanel.show(self._parameterNode)
 
+    def _showPair(self, pair: LoadedPair) -> None:
+        """Choose a pair of a batch in the panel, and show it in the views."""
+        from PDDRegistrationLib.registration.defaults import choosePair
+
+        if self._parameterNode is None:
+            return
+        choosePair(self._parameterNode, pair.fixedVolume, pair.movingVolume)
+        self._parameterNode.outputTransform = pair.transform
+        self._comparePanel.start()
+        self._measurePanel.show(self._parameterNode)
+
     def _hideParameters(self) -> None:
         self._sets.show(None)
         self._panel.show(None)
         self._measurePanel.show(None)
         self._sequencePanel.show(None)
+        self._batchPanel.show(None)
 
     def _section(self, name: str) -> Any:
         """Load a .ui file below the widgets that are there, and return its widgets by name."""
@@ -274,6 +297,7 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._panel.cancel()
         self._measurePanel.cancel()
         self._sequencePanel.cancel()
+        self._batchPanel.close()
         self._hideParameters()
 
     def _onSceneEndClose(self, caller: object, event: object) -> None:
@@ -291,6 +315,7 @@ class PDDRegistrationLogic(ScriptedLoadableModuleLogic):
     def __init__(self) -> None:
         ScriptedLoadableModuleLogic.__init__(self)
         self._worker: Worker | None = None
+        self._longWorker: Worker | None = None
 
     def getParameterNode(self) -> RegistrationParameters:
         """Return the typed parameter node chosen in the scene: its first one, unless the user has made others."""
@@ -309,13 +334,16 @@ class PDDRegistrationLogic(ScriptedLoadableModuleLogic):
     @property
     def worker(self) -> Worker:
         """Return the client of the registration process; the process starts with the first request."""
-        if self._worker is None:
-            from PDDRegistrationLib.worker.client import Worker
-
-            python = shutil.which("PythonSlicer") or sys.executable
-            self._worker = Worker(python, HERE, slicer.app.temporaryPath)
+        self._worker = self._worker or _newWorker()
         self._worker.useTemporaryFolder(slicer.app.temporaryPath)
         return self._worker
+
+    @property
+    def longWorker(self) -> Worker:
+        """Return the client of a second process, for runs that take so long that the panel must stay usable."""
+        self._longWorker = self._longWorker or _newWorker(tasks=LONG_TASKS)
+        self._longWorker.useTemporaryFolder(slicer.app.temporaryPath)
+        return self._longWorker
 
     def register(
         self,
@@ -403,10 +431,31 @@ class PDDRegistrationLogic(ScriptedLoadableModuleLogic):
 
         return SequenceJob(self.worker, selection, onProgress, onFinished, onFailed)
 
+    def startBatch(
+        self,
+        selection: BatchSelection,
+        onRow: Callable[[BatchRow, Outcome], None] | None = None,
+        onProgress: Callable[[BatchRow, float, str], None] | None = None,
+        onFinished: Callable[[], None] | None = None,
+        onFailed: Callable[[Failure], None] | None = None,
+    ) -> BatchJob:
+        """Start the registration of many pairs, in a process of its own, and return its job at once.
+
+        Its `cancel` keeps the pairs that are done; the scene is only read, and
+        `PDDRegistrationLib.registration.batch_result.loadPair` loads a result.
+
+        Raises:
+            InputError: the selection cannot be registered.
+        """
+        from PDDRegistrationLib.registration.batch_job import BatchJob
+
+        return BatchJob(self.longWorker, selection, onRow, onProgress, onFinished, onFailed)
+
     def stop(self) -> None:
-        """End the process within about a second; a run in progress fails as cancelled."""
-        if self._worker is not None:
-            self._worker.stop()
+        """End the processes within about a second; a run in progress fails as cancelled."""
+        for worker in (self._worker, self._longWorker):
+            if worker is not None:
+                worker.stop()
 
     @staticmethod
     def loadSamplePair() -> dict[str, slicer.vtkMRMLNode]:
@@ -414,6 +463,14 @@ class PDDRegistrationLogic(ScriptedLoadableModuleLogic):
         from PDDRegistrationLib.scene.sample_data import loadSamplePair
 
         return loadSamplePair(SAMPLE_DATA)
+
+
+def _newWorker(**options: Any) -> Worker:
+    """Make a client of the registration process; options: of `PDDRegistrationLib.worker.client.Worker`."""
+    from PDDRegistrationLib.worker.client import Worker
+
+    python = shutil.which("PythonSlicer") or sys.executable
+    return Worker(python, HERE, slicer.app.temporaryPath, **options)
 
 
 class PDDRegistrationFileWriter:

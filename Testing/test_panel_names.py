@@ -11,13 +11,13 @@ from helpers.paths import REPOSITORY, UI
 
 DOCS = REPOSITORY / "docs"
 
-FILES = ("PDDRegistration", "Compare", "Measure", "Sequence")  # in the order of the panel
+FILES = ("PDDRegistration", "Compare", "Measure", "Sequence", "Batch")  # in the order of the panel
 SLICERS = {
     *("View", "Extensions Manager", "PyTorch", "Edit", "Application Settings", "Modules", "Additional module paths"),
     *("Registration", "PDD Registration", "Sample Data", "PDDRegistration", "PDDRegistrationPair", "Data"),
 }
 """Names of Slicer itself, of the module, and of what it registers there."""
-NOT_WRITTEN = {"Table of structures", "Table of motion", "..."}
+NOT_WRITTEN = {"Table of structures", "Table of motion", "Table of pairs", "..."}
 """What the table of controls describes and the panel does not name."""
 EMPHASIS = re.compile(r"\*\*([A-Z][^*\n]*)\*\*|(?<![*\w])\*([A-Z][^*\n]*)\*(?!\*)")
 

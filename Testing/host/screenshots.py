@@ -124,7 +124,9 @@ def show_motion(widget: object, nodes: dict[str, object]) -> None:
 
 def show_sections(widget: object, nodes: dict[str, object]) -> None:
     """The panel with its folded sections open, the others closed, and something chosen in them."""
-    ui = widget.ui
+    import qt
+
+    ui, batch = widget.ui, widget.batchUi
     for name in ("inputs", "outputs", "settings", "start", "moreOutputs", "advanced", "log"):
         getattr(ui, f"{name}CollapsibleButton").collapsed = False
     widget.compareUi.compareCollapsibleButton.collapsed = widget.measureUi.measureCollapsibleButton.collapsed = True
@@ -133,6 +135,9 @@ def show_sections(widget: object, nodes: dict[str, object]) -> None:
     ui.movingPointsSelector.setCurrentNode(nodes["movingPoints"])
     ui.outputJacobianSelector.addNode()
     ui.captureRangeSpinBox.value = 60
+    batch.batchCollapsibleButton.collapsed = False
+    batch.batchFolderPathLineEdit.currentPath = "registered"
+    batch.batchPairsTable.item(0, 0).setCheckState(qt.Qt.Checked)
 
 
 def darken() -> None:

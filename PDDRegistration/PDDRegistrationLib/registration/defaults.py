@@ -23,7 +23,7 @@ def chooseDefaults(parameters: RegistrationParameters, scene: slicer.vtkMRMLScen
     chosen = ("fixedVolume", "movingVolume", "fixedSegmentation", "movingSegmentation", *OUTPUT_FIELDS)
     if scene.IsImporting() or any(getattr(parameters, name) is not None for name in chosen):
         return
-    volumes = _shown(scene, "vtkMRMLScalarVolumeNode")
+    volumes = shown(scene, "vtkMRMLScalarVolumeNode")
     if len(volumes) != 2:
         return
     fixed, moving = reversed(volumes) if _isSecondFixed(*volumes) else volumes
@@ -40,8 +40,17 @@ def chooseMoving(
     """
     fixed = None if isSame(parameters.fixedVolume, moving) else parameters.fixedVolume
     if fixed is None:
-        others = [node for node in _shown(scene, "vtkMRMLScalarVolumeNode") if not isSame(node, moving)]
+        others = [node for node in shown(scene, "vtkMRMLScalarVolumeNode") if not isSame(node, moving)]
         fixed = others[0] if len(others) == 1 else None
+    choosePair(parameters, fixed, moving)
+
+
+def choosePair(
+    parameters: RegistrationParameters,
+    fixed: slicer.vtkMRMLScalarVolumeNode | None,
+    moving: slicer.vtkMRMLScalarVolumeNode,
+) -> None:
+    """Choose two volumes, and forget what belonged to the former pair."""
     changed = [
         side
         for side, volume in (("fixed", fixed), ("moving", moving))
@@ -69,12 +78,12 @@ def _chooseSegmentations(parameters: RegistrationParameters) -> None:
 def segmentationsOf(volume: slicer.vtkMRMLScalarVolumeNode) -> list[slicer.vtkMRMLSegmentationNode]:
     """List the segmentations that were drawn on the volume, or whose names begin with its name."""
     scene = volume.GetScene()
-    volumes = _shown(scene, "vtkMRMLScalarVolumeNode")
-    segmentations = _shown(scene, "vtkMRMLSegmentationNode")
+    volumes = shown(scene, "vtkMRMLScalarVolumeNode")
+    segmentations = shown(scene, "vtkMRMLSegmentationNode")
     return [node for node in segmentations if isSame(_volumeOf(node, volumes), volume)]
 
 
-def _shown(scene: slicer.vtkMRMLScene, className: str) -> list[slicer.vtkMRMLNode]:
+def shown(scene: slicer.vtkMRMLScene, className: str) -> list[slicer.vtkMRMLNode]:
     """List the nodes of exactly this class that are visible to the user."""
     nodes = slicer.util.getNodesByClass(className, scene)
     return [node for node in nodes if node.GetClassName() == className and not node.GetHideFromEditors()]

@@ -26,7 +26,7 @@ from slicer.i18n import tr as _
 from pddnet.errors import InputError
 from pddnet.worker.folder import WorkerFolder, sweep
 from pddnet.worker.messages import discard, pack, unpack
-from pddnet.worker.server import IDLE, arguments
+from pddnet.worker.server import IDLE, TASKS, arguments
 
 from .failure import Failure, cancelled, noMemory
 from .handshake import mismatch
@@ -61,10 +61,11 @@ class Worker:
         pddnetParent: str | Path,
         temporaryFolder: str | Path,
         idleSeconds: float = IDLE,
+        tasks: str = TASKS,
     ) -> None:
         """Prepare the client; pythonExecutable: PythonSlicer; pddnetParent: the folder that holds pddnet;
-        temporaryFolder: where the private folder with the arrays is made."""
-        self._program, self._parent = str(pythonExecutable), Path(pddnetParent)
+        temporaryFolder: where the private folder with the arrays is made; tasks: module that has the requests."""
+        self._program, self._parent, self._tasks = str(pythonExecutable), Path(pddnetParent), tasks
         self._temporary, self._idle = Path(temporaryFolder), idleSeconds
         self._folder: WorkerFolder | None = None
         self._jobs: dict[int, _Job] = {}
@@ -221,7 +222,7 @@ class Worker:
     def _launch(self) -> None:
         self._hello = {}
         self._listen(True)
-        self._process.start(self._program, arguments(self._parent, self._arraysFolder, self._idle))
+        self._process.start(self._program, arguments(self._parent, self._arraysFolder, self._idle, self._tasks))
 
     def _catchUp(self) -> None:
         """Handle what happened while no event loop ran: the process may have ended, or be about to."""

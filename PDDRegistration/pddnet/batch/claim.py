@@ -6,7 +6,7 @@ The claim is a lock on a file, which the system releases when the process ends, 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 try:
@@ -26,6 +26,14 @@ def claimed(folder: Path) -> Iterator[bool]:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / _NAME).open("ab") as file:
         yield _lock(file.fileno())
+
+
+def forget(folder: Path) -> None:
+    """Remove the folder of a pair that nobody works on any more, if the claim is all that it holds."""
+    with suppress(OSError):
+        if [path.name for path in folder.iterdir()] == [_NAME]:
+            (folder / _NAME).unlink()
+            folder.rmdir()
 
 
 def _lock(descriptor: int) -> bool:

@@ -86,17 +86,21 @@ class Batch:
             if left:
                 wait(WAIT_SECONDS)
 
-    def write_summaries(self) -> None:
-        """Write summary.csv, summary.html and dataset_description.json. Raises InputError where that fails."""
+    def write_summaries(self, *, page: bool = True) -> None:
+        """Write summary.csv, summary.html and dataset_description.json. Raises InputError where that fails.
+
+        page: whether to write summary.html, which needs Jinja2.
+        """
         lines = sorted_lines(self.jobs, self.outcomes)
         targets = {
             "table": (self.out / "summary.csv", TABLES),
-            "page": (self.out / "summary.html", PAGES),
+            "page": (self.out / "summary.html" if page else None, PAGES),
             "description": (self.out / "dataset_description.json", REPORTS),
         }
         with OutputFiles(targets) as files:
             files.write_text("table", csv_table(lines))
-            files.write_text("page", summary_page(lines))
+            if page:
+                files.write_text("page", summary_page(lines))
             files.write_text("description", report.to_json(dataset_description()))
             files.commit()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from .. import __version__
@@ -18,10 +19,15 @@ def register_pair(job: dict[str, Any]) -> dict[str, Any]:
 
     job: the fields of `Job`. What goes wrong with the pair is its reason, no exception.
     """
-    return vars(_outcome(Job(**job)))
+    return vars(outcome_of(Job(**job), _registered))
 
 
-def _outcome(job: Job) -> Outcome:
+def outcome_of(job: Job, register: Callable[[Job], dict[str, Any]]) -> Outcome:
+    """Register a pair, unless it is whole or another run works on it, and tell what became of it.
+
+    register: writes the files of the pair, all or none, and returns the report. Its exceptions pass, but OSError and
+    NotRegistered.
+    """
     if job.made["version"] != __version__:
         return Outcome(job.id, reason=f"the worker has pddnet {__version__}, the batch {job.made['version']}")
     try:
@@ -29,7 +35,10 @@ def _outcome(job: Job) -> Outcome:
             if not ours:
                 return Outcome(job.id, reason="another run works on it", busy=True)
             found = whole(job, at_once=False)
-            return Outcome(job.id, found, kept=True) if found else Outcome(job.id, row_of(_registered(job)))
+            if found:
+                return Outcome(job.id, found, kept=True)
+            job.path("sidecar").unlink(missing_ok=True)  # from now on it is not whole, until all its files are written
+            return Outcome(job.id, row_of(register(job)))
     except NotRegistered as error:
         return Outcome(job.id, reason=str(error))
     except OSError as error:
@@ -39,6 +48,5 @@ def _outcome(job: Job) -> Outcome:
 
 def _registered(job: Job) -> dict[str, Any]:
     """Register, and return the report."""
-    job.path("sidecar").unlink(missing_ok=True)  # from now on the pair is not whole, until all its files are written
     with POOL.borrowed(job.runner, job.threads) as process:
         return process.register(job.arguments, job.limit_mb)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import __version__
 from ..batch import pairs as batch_pairs
 from ..batch.cluster import check_installed, cores, has_workers, local_cluster, running_cluster, size_of
-from ..batch.jobs import Job, Outputs, arguments_of, outputs_of
+from ..batch.jobs import Outputs
 from ..batch.pairs import Pair
 from ..batch.records import Outcome
 from ..batch.run import Batch
@@ -23,10 +23,9 @@ from ..errors import InputError
 from ..io.paths import check_path, is_utf8
 from ..io.weights_file import PDD, SEMANTIC, read_weights
 from ..page.pictures import check_matplotlib
-from ..run.provenance import weights_used
-from . import register
 from .console import Console
 from .exit_codes import NOT_ALL_DONE, OK, VERDICT_FAILED
+from .pair_jobs import PairJobs, PairSettings
 from .stops import leaving
 
 if TYPE_CHECKING:
@@ -48,6 +47,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--moving-glob", metavar="G", help="pattern of the scans that are laid over it, in quotes")
     which.add_argument("--bids", metavar="DIR", help="each subject's scans to its first one, or all to --fixed")
     which.add_argument("--bids-suffix", default="ct", metavar="S", help="sub-*_S.nii.gz (default: %(default)s)")
+    add_how(parser)
+    outputs = parser.add_argument_group("outputs")
+    outputs.add_argument("--out", required=True, metavar="OUT", help="the folder for the results, OUT/ID of each pair")
+    outputs.add_argument("--warped", action="store_true", help="write every moving scan on the fixed grid, too")
+    outputs.add_argument("--pages", action="store_true", help="write a page with pictures of every pair, too")
+    add_where(parser)
+
+
+def add_how(parser: argparse.ArgumentParser) -> None:
+    """Declare with which settings pairs are registered."""
     how = parser.add_argument_group("how, as of register")
     how.add_argument("--preset", default="default", help=f"{', '.join(PRESETS)} (default: %(default)s)")
     how.add_argument("--transform-type", default=TRANSFORM_TYPES[0], metavar="TYPE", help=", ".join(TRANSFORM_TYPES))
@@ -55,10 +64,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--intensity", default=INTENSITIES[0], metavar="UNIT", help=", ".join(INTENSITIES))
     how.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
     how.add_argument("--weights", metavar="W.npz", help="of your own training, of either network")
-    outputs = parser.add_argument_group("outputs")
-    outputs.add_argument("--out", required=True, metavar="OUT", help="the folder for the results, OUT/ID of each pair")
-    outputs.add_argument("--warped", action="store_true", help="write every moving scan on the fixed grid, too")
-    outputs.add_argument("--pages", action="store_true", help="write a page with pictures of every pair, too")
+
+
+def add_where(parser: argparse.ArgumentParser) -> None:
+    """Declare on which machines pairs are registered."""
     where = parser.add_argument_group("where")
     place = where.add_mutually_exclusive_group()
     place.add_argument("--workers", type=int, metavar="N", help="pairs at a time (default: by cores and memory)")
@@ -72,16 +81,25 @@ def run(args: argparse.Namespace) -> int:
     """Run the subcommand and return its exit code. Raise InputError or Stopped."""
     console = Console()
     check_installed()
-    batch = _batch(args)
-    batch.make_folder()
-    if kept := batch.resume():
-        console.line(f"{kept} of {len(batch.jobs)} pairs are whole in {args.out} and kept")
-    with leaving(lambda: _left(batch)):
-        written = _run(batch, args, console) if batch.missing else _summarise(batch, console)
+    check(args)
+    batch = make_batch(args, Path(os.path.abspath(args.out)), _pairs(args))
+    written = complete(batch, args, console)
     console.line(f"{batch.done} of {len(batch.jobs)} pairs are whole; look at {batch.out / 'summary.html'}")
     if batch.done < len(batch.jobs) or not written:
         return NOT_ALL_DONE
     return VERDICT_FAILED if batch.has_failed_verdicts else OK
+
+
+def complete(batch: Batch, args: argparse.Namespace, console: Console) -> bool:
+    """Register what is missing; return whether the summaries are whole. Raise InputError or Stopped.
+
+    args: has those of `add_where`.
+    """
+    batch.make_folder()
+    if kept := batch.resume():
+        console.line(f"{kept} of {len(batch.jobs)} pairs are whole in {batch.out} and kept")
+    with leaving(lambda: _left(batch)):
+        return _run(batch, args, console) if batch.missing else _summarise(batch, console)
 
 
 def _run(batch: Batch, args: argparse.Namespace, console: Console) -> bool:
@@ -145,17 +163,21 @@ def _left(batch: Batch) -> str:
     return f"{batch.done} of {len(batch.jobs)} pairs are whole in {batch.out}, and the same command goes on from there"
 
 
-def _batch(args: argparse.Namespace) -> Batch:
-    """Check the arguments and make the batch."""
-    _check(args)
-    out = Path(os.path.abspath(args.out))
+def make_batch(args: argparse.Namespace, out: Path, pairs: Sequence[Pair]) -> Batch:
+    """Make the batch of these pairs in the folder `out`, an absolute path. Raises InputError.
+
+    args: has those of `add_how` and `add_where`.
+    """
     if not is_utf8(out):
-        raise InputError(f"{args.out}: the folder's name is not in UTF-8, and ITK cannot write there; choose another")
-    make = _Jobs(args, out)
-    return Batch(out, [make(pair) for pair in _pairs(args)], _resources(args.resources))
+        raise InputError(f"{out}: the folder's name is not in UTF-8, and ITK cannot write there; choose another")
+    chosen = (args.preset, args.transform_type, args.intensity, args.device, args.diffeomorphic, args.weights)
+    settings = PairSettings(*chosen)
+    make = PairJobs(out, settings, Outputs(args.warped, args.pages), RUNNER, 1000.0 * (args.limit_memory or 0.0))
+    return Batch(out, [make(pair) for pair in pairs], _resources(args.resources))
 
 
-def _check(args: argparse.Namespace) -> None:
+def check(args: argparse.Namespace) -> None:
+    """Raise InputError where the arguments of `add_how` or `add_where` name what there is not."""
     find_preset(args.preset)
     check_transform_type(args.transform_type)
     check_intensity(args.intensity)
@@ -188,34 +210,6 @@ def _pairs(args: argparse.Namespace) -> list[Pair]:
     if not pairs:
         raise InputError(f"{args.table}: there are no pairs in it")
     return pairs
-
-
-def _settings(args: argparse.Namespace) -> list[str]:
-    """Write the arguments of `pddnet register` that hold for all pairs."""
-    names = ("preset", "transform_type", "intensity", "device")
-    found = [f"--{name.replace('_', '-')}={getattr(args, name)}" for name in names]
-    if args.diffeomorphic:
-        found.append("--diffeomorphic")
-    return [*found, f"--weights={os.path.abspath(args.weights)}"] if args.weights else found
-
-
-class _Jobs:
-    """Make the job of each pair."""
-
-    def __init__(self, args: argparse.Namespace, out: Path) -> None:
-        self._out, self._settings = out, _settings(args)
-        self._wanted = Outputs(args.warped, args.pages)
-        weights = weights_used(find_preset(args.preset), Path(args.weights) if args.weights else None)
-        self._made = {"version": __version__, "weights": weights}
-        self._limit_mb = 1000.0 * (args.limit_memory or 0.0)
-        self._parser = argparse.ArgumentParser()
-        register.add_arguments(self._parser)
-
-    def __call__(self, pair: Pair) -> Job:
-        folder, outputs = self._out / pair.id, outputs_of(pair, self._wanted)
-        arguments = arguments_of(pair, folder, outputs, self._settings)
-        made = {**self._made, "options": register.options(self._parser.parse_args(arguments))}
-        return Job(pair.id, str(folder), pair.files, arguments, outputs, made, RUNNER, limit_mb=self._limit_mb)
 
 
 def _cluster(batch: Batch, args: argparse.Namespace) -> AbstractContextManager[Client]:

@@ -30,6 +30,7 @@ COMMANDS = {  # each is a module beside this one, with add_arguments(parser) and
     "register": "find the transform that lays a moving scan over a fixed one",
     "batch": "register many pairs, on this machine or on a Dask cluster",
     "segment": "segment a scan by atlases: registered to it, weighed and fused",
+    "template": "make the mean of several scans, in shape and intensity",
     "sequence": "register all frames of a sequence to one of them",
     "reference": "make the deformation between two segmented patients from their label maps",
     "evaluate": "measure any ITK transform by label maps and landmarks",

@@ -80,9 +80,14 @@ def strongest(widget: object) -> float:
     return max(contrast(ground, float(value)) for value in luminance(colours))
 
 
+def sections(bench: Bench) -> list[Any]:
+    """The widgets of all .ui files, by name."""
+    return [getattr(bench.widget, name) for name in ("ui", "compareUi", "measureUi", "sequenceUi", "batchUi")]
+
+
 def opened(bench: Bench) -> None:
     """Every section, with words wherever some can be."""
-    for ui in (bench.widget.ui, bench.widget.compareUi, bench.widget.measureUi, bench.widget.sequenceUi):
+    for ui in sections(bench):
         for name in [name for name in vars(ui) if name.endswith("CollapsibleButton")]:
             getattr(ui, name).collapsed = False
     bench.ui.statusLabel.text, bench.ui.statusLabel.visible = "Matching, stage 1", True
@@ -96,7 +101,7 @@ def test_all_words_can_be_read(theme: str, bench: Bench):
     opened(bench)
     kinds = ("Label", "Note", "Button", "ComboBox", "SpinBox", "CheckBox", "Selector", "Text")
     seen, faint = 0, {}
-    for ui in (bench.widget.ui, bench.widget.compareUi, bench.widget.measureUi, bench.widget.sequenceUi):
+    for ui in sections(bench):
         for name in [name for name in vars(ui) if name.endswith(kinds) and not name.endswith("CollapsibleButton")]:
             widget = getattr(ui, name)
             empty = name.endswith(("Label", "Note")) and not widget.text

@@ -28,8 +28,11 @@ class ctkPathLineEdit(qt.QWidget):
         button.text = "..."
         layout.addWidget(self._edit, 1)
         layout.addWidget(button)
-        self._edit.editTextChanged.connect(self.currentPathChanged)
+        self._edit.editTextChanged.connect(self._onEdited)
         button.clicked.connect(self.browse)
+
+    def _onEdited(self, path: str) -> None:
+        self.currentPathChanged.emit(path)
 
     def browse(self) -> None:
         """Let the user choose a folder (with Dirs in `filters`) or a file."""
