@@ -197,7 +197,7 @@ def _orientations(
     """Find how the content of both scans lies; as stated where the start is given, or the network is sure."""
     weights, preset = job.features.semantic_weights, job.preset
     named_ml_of = partial(sure_ml, weights=weights, preset=preset, device=device, work=work)
-    given = job.initial_transform is not None or not job.align
+    given = job.initial_transform is not None or not job.align or not preset.hu
 
     def found(image: Image, scan: Scan, mask: Image | None) -> Orientation:
         if given or scan.named is None or not is_in_doubt(scan.named):

@@ -20,10 +20,12 @@ from ..io.weights_file import FOLDER, SEMANTIC, read_weights, write_weights
 from ..tensor.convert import own_random_numbers, to_array, to_tensor
 from ..tensor.lattice import interpolate
 from ..tensor.pools import halved
+from ..tensor.scan import Scan
 from .label_table import STRUCTURES
 
 SEMANTIC_SPACING_MM = 4.0  # voxel size that the network was trained on
 BUNDLED_WEIGHTS = FOLDER / "semantic.npz"
+MR_WEIGHTS = FOLDER / "semantic_mr.npz"
 BLOCK = 2  # voxels along each axis that are classified at once; input sizes are padded to multiples of it
 VOXELS_PER_BLOCK = BLOCK**3
 INPUT_CHANNELS = 3
@@ -129,12 +131,24 @@ def load(path: Path = BUNDLED_WEIGHTS, device: torch.device | str = "cpu") -> Se
     Raises:
         InputError: the file is missing, damaged, or made for other structures.
     """
-    return _bundled(str(device)) if path == BUNDLED_WEIGHTS else _read(path).to(device)
+    return _bundled(path, str(device)) if path in (BUNDLED_WEIGHTS, MR_WEIGHTS) else _read(path).to(device)
+
+
+def load_for(scan: Scan, own: Path | None) -> SemanticNet:
+    """Load the network that reads such a scan: of CT, or of MR.
+
+    own: weights of the user's own training, which replace the bundled ones of the network that reads the same values.
+    """
+    device = scan.values.device
+    net = load(own, device) if own else None
+    if net is None or net.hu != scan.in_hu:
+        net = load(BUNDLED_WEIGHTS if scan.in_hu else MR_WEIGHTS, device)
+    return net
 
 
 @cache
-def _bundled(device: str) -> SemanticNet:
-    return _read(BUNDLED_WEIGHTS).to(device)
+def _bundled(path: Path, device: str) -> SemanticNet:
+    return _read(path).to(device)
 
 
 def _read(path: Path) -> SemanticNet:

@@ -96,10 +96,10 @@ def _append_label_codes(scans: ScanPair, settings: FeatureSettings, work: Work, 
 
 
 def _append_semantic_codes(scans: ScanPair, settings: FeatureSettings, work: Work, kept: Memo) -> ScanPair:
-    net = semantic_net.load(settings.semantic_weights or semantic_net.BUNDLED_WEIGHTS, scans[0].values.device)
     preset = settings.preset
 
     def appended(scan: Scan) -> Scan:
+        net = semantic_net.load_for(scan, settings.semantic_weights)
         found = with_semantic_codes(scan, net, preset.semantic, preset.network_spacings_mm, work)
         work.tick()
         return found

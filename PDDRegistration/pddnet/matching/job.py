@@ -11,6 +11,7 @@ import torch
 
 from ..core.affine import Affine
 from ..core.image import Image
+from ..core.intensity import hu_if_ct
 from ..core.linear import DEFORMABLE
 from ..core.memo import Memo
 from ..core.presets import Preset
@@ -48,7 +49,9 @@ class Job:
     def _prepare(self, device: torch.device, work: Work) -> ScanPair:
         def prepared(image: Image, mask: Image | None) -> Scan:
             preset = self.preset
-            return prepare(image, preset.working_spacing_mm, device, hu=preset.hu, mask=mask, tick=work.tick)
+            ct = image if preset.hu else hu_if_ct(image)
+            in_hu = ct is not None
+            return prepare(ct or image, preset.working_spacing_mm, device, hu=in_hu, mask=mask, tick=work.tick)
 
         settings = self.preset.working_spacing_mm, self.preset.hu, device
         fixed = self.kept(
