@@ -54,7 +54,7 @@ def test_the_command_keeps_what_slicer_made(request_of: dict[str, Any], tmp_path
     table = tmp_path / "pairs.csv"
     table.write_text("fixed,moving,id\nF.nii.gz,M.nii.gz,p1\n", "utf-8")
     args = build_parser("batch").parse_args(["batch", str(table), "--out", str(tmp_path / "out"), "--preset", "mind"])
-    (job,) = command._batch(args).jobs
+    (job,) = command.make_batch(args, tmp_path / "out", command._pairs(args)).jobs
     assert whole(job, at_once=True) is not None
 
 
