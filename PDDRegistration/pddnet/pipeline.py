@@ -34,8 +34,11 @@ from .matching.orientation import (
     mirrored_gain,
     sure_ml,
 )
+from .matching.predicted import FieldNetwork
 from .matching.progress import Ticker
 from .matching.verdict import failed_by, resemble_in_detail
+from .networks.base import load
+from .networks.registry import check_weights
 from .tensor.device import choose_device, free_memory
 from .tensor.execution import Work
 from .tensor.scan import Scan, inside
@@ -63,6 +66,7 @@ def register(
     intensity: str = AUTO,
     device: str = "auto",
     weights: Path | None = None,
+    network: str | None = None,
     progress: Progress | None = None,
     kept: Memo | None = None,
 ) -> Registration:
@@ -106,12 +110,13 @@ def register(
     _check_mask(moving_mask, moving, "moving mask")
     _check_start(initial_transform, fixed)
     chosen = choose_device(device)
-    semantic_weights, pdd_weights = _by_kind(weights, preset)
+    semantic_weights, pdd_weights = _by_kind(None if network else weights, preset)
+    predicting = _network(network, weights, preset, transform_type, chosen)
     features = FeatureSettings(preset, fixed_labels, moving_labels, semantic_weights, pdd_weights)
     masks = fixed_mask, moving_mask
     start = initial_transform, align
     kept = Memo() if kept is None else kept
-    job = Job(fixed, moving, preset, transform_type, *masks, *start, diffeomorphic, features, kept=kept)
+    job = Job(fixed, moving, preset, transform_type, *masks, *start, diffeomorphic, features, network=predicting, kept=kept)
     return _run_in_memory(job, chosen, progress, fixed_warnings + moving_warnings)
 
 
@@ -142,6 +147,20 @@ def _by_kind(weights: Path | None, preset: Preset) -> tuple[Path | None, Path | 
     if not preset.hu:
         raise InputError(f"{weights}: its features are of CT, which the preset '{preset.name}' is not for")
     return None, weights
+
+
+def _network(
+    name: str | None, weights: Path | None, preset: Preset, transform_type: str, device: torch.device
+) -> FieldNetwork | None:
+    """Load the network that is to predict the displacements, if any."""
+    if name is None:
+        return None
+    path = check_weights(name, weights)
+    if transform_type != DEFORMABLE:
+        raise InputError(f"the network '{name}' predicts a deformation; leave it out for a result that is linear")
+    if not preset.hu:
+        raise InputError(f"the network '{name}' was trained on CT, which the preset '{preset.name}' is not for")
+    return load(name, path, device)
 
 
 def _run_in_memory(job: Job, device: torch.device, progress: Progress | None, warnings: list[str]) -> Registration:
