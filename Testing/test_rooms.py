@@ -14,7 +14,7 @@ from helpers.paths import LIBRARY
 _BASE = {"errors", "core"}
 _TENSOR = {*_BASE, "io", "tensor"}
 _METHOD = {*_TENSOR, "features", "matching"}
-_ALL = {*_METHOD, "evaluation", "phantom", "synthesis", "pipeline", "training", "ablation"}
+_ALL = {*_METHOD, "evaluation", "phantom", "shapes", "synthesis", "pipeline", "training", "ablation"}
 ROOMS: dict[str, dict[str, set[str]]] = {
     "pddnet": {
         "errors": set(),
@@ -27,6 +27,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "tensor": {*_BASE, "process"},
         "features": {*_BASE, "io", "tensor"},
         "matching": {*_TENSOR, "evaluation", "features"},
+        "shapes": {*_BASE, "tensor"},
         "synthesis": {*_TENSOR, "features", "phantom"},
         "pipeline": _METHOD,
         "training": {*_METHOD, "phantom", "synthesis"},
@@ -49,7 +50,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "ui": {"base", "scene", "worker", "registration", "measure", "compare"},
     },
 }
-WITH_TORCH = {"tensor", "features", "matching", "synthesis", "training"}  # at the top of a file
+WITH_TORCH = {"tensor", "features", "matching", "shapes", "synthesis", "training"}  # at the top of a file
 LATE_IMPORTS = {
     "cli",
     "run",
@@ -154,6 +155,11 @@ def test_torch_stands_at_the_top_of_its_rooms_alone() -> None:
 
 def test_the_library_knows_nothing_of_slicer() -> None:
     assert [each for path in _files("pddnet") for each in _imports(path) if each.package in SLICER] == []
+
+
+def test_vtk_is_loaded_for_surfaces_alone_and_late() -> None:
+    found = [each for path in _files("pddnet") for each in _imports(path) if each.package == "vtkmodules"]
+    assert {(_room_of(each.path, "pddnet"), each.late) for each in found} == {("shapes", True)}
 
 
 def test_the_slicer_side_never_imports_torch() -> None:

@@ -31,6 +31,7 @@ COMMANDS = {  # each is a module beside this one, with add_arguments(parser) and
     "batch": "register many pairs, on this machine or on a Dask cluster",
     "segment": "segment a scan by atlases: registered to it, weighed and fused",
     "sequence": "register all frames of a sequence to one of them",
+    "reference": "make the deformation between two segmented patients from their label maps",
     "evaluate": "measure any ITK transform by label maps and landmarks",
     "compare": "measure what each part of the method is worth on labelled scans",
     "train": "train the network that names structures, on your own data",

@@ -66,15 +66,21 @@ def logarithm(u: Tensor, lattice: Grid, work: Work = ALONE) -> Tensor:
 
 
 def both_ways(v: Tensor, lattice: Grid, work: Work = ALONE) -> tuple[Tensor, Tensor]:
-    """Return the exponentials of v and -v; v is smoothed where their samples fold between the lattice's nodes.
+    """Return the exponentials of v and -v, see `both_ways_of`."""
+    _, there, back = both_ways_of(v, lattice, work)
+    return there, back
+
+
+def both_ways_of(v: Tensor, lattice: Grid, work: Work = ALONE) -> tuple[Tensor, Tensor, Tensor]:
+    """Return v and the exponentials of v and -v; v is smoothed where their samples fold between the lattice's nodes.
 
     The flow itself never folds. Its samples may, where v changes much from node to node.
     """
     for _ in range(MOST_SMOOTHINGS):
-        both = exponential(v, lattice, SQUARINGS), exponential(-v, lattice, SQUARINGS)
+        used, both = v, (exponential(v, lattice, SQUARINGS), exponential(-v, lattice, SQUARINGS))
         work.tick()
         folded = torch.stack([least_determinant(u, lattice) for u in both]).amin(0) < LEAST_DETERMINANT
         if not bool(folded.any()):
             break
         v = v + closeness(folded, REACH, v.dtype) * (averaged(v, 1) - v)
-    return both
+    return used, *both

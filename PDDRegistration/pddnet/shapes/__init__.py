@@ -1,0 +1,1 @@
+"""Match the shapes of two segmented patients, and make a deformation of space from it: reference deformations."""
