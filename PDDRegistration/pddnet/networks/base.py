@@ -28,11 +28,11 @@ class Sizes:
     """Sizes from which a network is made; they are kept with its weights.
 
     Attributes:
-        control: mm between the control points of the predicted field.
-        reach: the largest displacement in mm along each axis that is compared.
-        steps: how many displacements there are per axis.
-        channels: features per point.
-        spacing: mm between the features that are compared.
+        control: mm between the control points of the predicted field; of networks with a correlation layer.
+        reach: the largest displacement in mm along each axis that is compared; of the same.
+        steps: how many displacements there are per axis; of the same.
+        channels: features per point; of a U-Net, at its first level.
+        spacing: mm between the features that are compared; of a U-Net, between the voxels that it sees.
     """
 
     control: float
@@ -53,6 +53,7 @@ class Prediction:
         logits: (structures, D, H, W) of the fixed and the moving scan, each at the nodes of `lattice`, if the network
             also segments: for the semantic loss. Structures as in `features.label_table`.
         lattice: the nodes of `logits`.
+        velocity: (3, nD, nH, nW) stationary velocity whose exponential `field` is, if the network predicts one.
     """
 
     field: Tensor
@@ -60,6 +61,7 @@ class Prediction:
     coarse: tuple[tuple[Tensor, Grid], ...] = ()
     logits: tuple[Tensor, Tensor] | None = None
     lattice: Grid | None = None
+    velocity: Tensor | None = None
 
 
 class RegistrationNetwork(nn.Module):

@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     from .base import RegistrationNetwork
 
 NETWORKS: dict[str, str] = {
-    "flownet_c": "flownet_c:FlowNetC",
+    "flownet-c": "flownet_c:FlowNetC",
+    "ha": "guided:Ha",
+    "guided": "guided:Guided",
+    "guided-skips": "guided:GuidedSkips",
+    "svf-net": "svf_net:SVFNet",
 }
 """Name of each network -> its file in this room, and the class in it. They are looked up late: they import torch."""
 
@@ -58,4 +62,4 @@ def check_weights(name: str, weights: Path | None) -> Path:
 
 def training_advice(name: str) -> str:
     """Say which command makes the weights of a network."""
-    return f"make them with 'pddnet train Testing/training/{name}.json'"
+    return f"make them with 'pddnet train Testing/training/{name.replace('-', '_')}.json'"

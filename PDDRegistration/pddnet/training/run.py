@@ -23,9 +23,11 @@ from .tasks.network import NetworkTask
 from .tasks.pdd import PDDTask
 from .tasks.semantic import SemanticTask
 from .tasks.task import Task
+from .tasks.velocity import VelocityTask
 
 NETWORK_TASKS: dict[str, Callable[[TrainingConfig], Task[Any]]] = {
     **dict.fromkeys(registry.NETWORKS, NetworkTask),
+    "svf-net": VelocityTask,
     "semantic": SemanticTask,
     "pdd": PDDTask,
 }
