@@ -2,7 +2,7 @@
 
 To add a network, write one file of this room with a subclass of `base.RegistrationNetwork`, and add one line to
 `NETWORKS`. Then `pddnet train` trains it ("network": its name), `pddnet register --network` runs it, and
-`pddnet compare --methods` has a row for it, if `Testing/training/NAME.json` trains it into the folder of the others.
+`pddnet compare --methods FOLDER` has a row for it, if FOLDER holds what `Testing/training/NAME.json` trained.
 All of them learn by `training/tasks/network.py`; one that learns otherwise gets a task of its own, as an entry of
 `NETWORK_TASKS` in `training/run.py`.
 """
@@ -13,6 +13,8 @@ import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..core.linear import DEFORMABLE
+from ..core.presets import Preset
 from ..errors import InputError
 from ..io.weights_file import read_weights
 
@@ -58,6 +60,19 @@ def check_weights(name: str, weights: Path | None) -> Path:
         raise InputError(f"the weights of '{name}' are not bundled; {training_advice(name)}, and give --weights")
     read_weights(weights, name, advice=training_advice(name))
     return weights
+
+
+def check_run(name: str, weights: Path | None, preset: Preset, transform_type: str) -> Path:
+    """Return the weights file of the network that is to predict a deformation.
+
+    Raises:
+        InputError: see `check_weights`; or the result is to be linear, or the preset is not for CT.
+    """
+    if transform_type != DEFORMABLE:
+        raise InputError(f"the network '{name}' predicts a deformation; leave it out for a result that is linear")
+    if not preset.hu:
+        raise InputError(f"the network '{name}' was trained on CT, which the preset '{preset.name}' is not for")
+    return check_weights(name, weights)
 
 
 def training_advice(name: str) -> str:
