@@ -149,8 +149,8 @@ class Comparison(NamedTuple):
 
 
 def compare(
-    couples: list[tuple[Case, Case]], presets: Mapping[str, Preset | Method | None], report: Callable[[float, str], None],
-    warn: Callable[[str], None], weights: Path | None = None,
+    couples: list[tuple[Case, Case]], presets: Mapping[str, Preset | Method | None],
+    report: Callable[[float, str], None], warn: Callable[[str], None], weights: Path | None = None,
 ) -> Comparison:  # fmt: skip
     """Measure every pair with every configuration. A pair that fails in one of them is left out of all.
 
@@ -204,9 +204,7 @@ def _reason(error: Exception) -> str:
     return f"internal fault, {type(error).__name__}: {error}"
 
 
-def _measured(
-    fixed: Case, moving: Case, preset: Preset | Method | None, weights: Path | None
-) -> tuple[Row, list[str]]:
+def _measured(fixed: Case, moving: Case, preset: Preset | Method | None, weights: Path | None) -> tuple[Row, list[str]]:
     """Register a pair and measure it: the row, and the structures that "unknown" covers."""
     begun = time.perf_counter()
     field = None if preset is None else _registered(fixed.image, moving.image, preset, weights)

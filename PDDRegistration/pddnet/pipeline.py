@@ -34,7 +34,6 @@ from .matching.orientation import (
     mirrored_gain,
     sure_ml,
 )
-from .matching.predicted import FieldNetwork
 from .matching.progress import Ticker
 from .matching.verdict import failed_by, resemble_in_detail
 from .networks.base import load
@@ -122,8 +121,9 @@ def register(
     masks = fixed_mask, moving_mask
     start = initial_transform, align
     kept = Memo() if kept is None else kept
-    settings = {"network": predicting, "kept": kept}
-    job = Job(fixed, moving, preset, transform_type, *masks, *start, diffeomorphic, features, **settings)
+    job = Job(
+        fixed, moving, preset, transform_type, *masks, *start, diffeomorphic, features, network=predicting, kept=kept
+    )  # fmt: skip
     return _run_in_memory(job, chosen, progress, fixed_warnings + moving_warnings)
 
 

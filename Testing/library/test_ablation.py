@@ -75,7 +75,7 @@ def test_before_a_known_shift_by_hand() -> None:
     assert row["dice30"] == pytest.approx(100 * overlap)
     assert row["tre"] == pytest.approx(math.sqrt(100 + 36 + 16))
     assert all(math.isnan(row[name]) for name in ("jacobian_std", "folding", "seconds"))
-    assert list(row) == ["dice", "dice30", "hd95", "tre", "jacobian_std", "folding", "seconds"]
+    assert list(row) == ["dice", "dice30", "hd95", "asd", "tre", "lcc", "jacobian_std", "sdlogj", "folding", "seconds"]
 
 
 def test_the_distance_of_surfaces_by_hand() -> None:

@@ -50,15 +50,15 @@ def run(args: argparse.Namespace) -> int:
     """Run the subcommand and return its exit code. Raise InputError or Stopped."""
     if args.pairs is not None and args.pairs < 1:
         raise InputError("--pairs must be 1 or more")
-    weights = Path(args.weights) if args.weights else None
-    if weights:
-        read_weights(weights, SEMANTIC, PDD)  # report a wrong file before the scans are read
     console = Console()
 
     def warn(text: str) -> None:
         console.line(f"warning: {text}")
 
     presets = _rows(args, warn)
+    weights = Path(args.weights) if args.weights else None
+    if weights:
+        read_weights(weights, SEMANTIC, PDD)  # report a wrong file before the scans are read
     with output_files({"json": (args.json, REPORTS)}) as outputs:
         cases = read_cases(Path(args.cases))
         chosen = pairs(cases, args.pairs)

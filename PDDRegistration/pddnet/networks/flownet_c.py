@@ -55,7 +55,7 @@ class FlowNetC(RegistrationNetwork):
         lattice = control.isotropic(sizes.spacing, nodes * sizes.spacing)
         features = self.features((fixed, moving), lattice)
         steps = torch.linspace(-sizes.reach, sizes.reach, sizes.steps, device=features.device)
-        costs = correlation(*features, lattice, control, steps)
+        costs = correlation(features[0], features[1], lattice, control, steps)
         field = FIELD_UNIT_MM * self.regularisation(costs[None])[0]
         logits = self.segmentation(features)
         return Prediction(field, control, logits=(logits[0], logits[1]), lattice=lattice)

@@ -22,7 +22,7 @@ from ..features.obelisk import intensities
 from ..tensor.lattice import resample, warped
 from ..tensor.scan import Scan
 from .base import FIELD_UNIT_MM, Prediction, RegistrationNetwork, Sizes
-from .unet import UNet, onto, pyramid
+from .unet import UNet, pyramid
 
 SOURCE = "Semantically guided registration of CT with large deformations, section 2"
 LEVELS = 4  # of the pyramid below the scans: the registration networks see three below the segmentation's level 1

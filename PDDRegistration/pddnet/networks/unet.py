@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core.grid import Grid
+from ..errors import InputError
 from ..tensor.lattice import resample
 
 SLOPE = 0.1  # of the leaky ReLU below zero, as in the guided networks' paper
@@ -35,9 +36,7 @@ class UNet(nn.Module):
         super().__init__()
         more = [*guides, *[0] * (len(widths) - len(guides))]
         ends = [channels_in, *widths]
-        self.down = nn.ModuleList(
-            _block(ends[n] + more[n], width, norm, stride=2) for n, width in enumerate(widths)
-        )
+        self.down = nn.ModuleList(_block(ends[n] + more[n], width, norm, stride=2) for n, width in enumerate(widths))
         self.up = nn.ModuleList()
         for level in range(len(widths) - 1, len(widths) - 1 - ups, -1):
             skip = widths[level - 1] if level else 0
@@ -50,7 +49,12 @@ class UNet(nn.Module):
             x: (B, channels_in, D, H, W) on `grids[0]`.
             grids: see `pyramid`.
             guides: (B, C, D, H, W) on `grids[0]` and those after it.
+
+        Raises:
+            InputError: the scans are so small that the coarsest level of a network in training is a single node.
         """
+        if self.training and max(grids[len(self.down)].shape) == 1:
+            raise InputError("'view' is too small for this network to train on; give twice as many voxels along an axis")
         maps = [x]
         for level, down in enumerate(self.down):
             given = torch.cat([x, guides[level]], 1) if level < len(guides) else x

@@ -32,7 +32,7 @@ class ScanFiles:
 
 @dataclass(frozen=True)
 class PairSettings:
-    """Settings of a network that registers and of the pairs it is trained on; by default small enough for two CPU cores.
+    """Settings of a network that registers and of its training pairs; by default small enough for two CPU cores.
 
     Attributes:
         view: voxels of 4 mm that are drawn along D, H, W (LPS z, y, x).

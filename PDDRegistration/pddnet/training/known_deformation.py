@@ -7,6 +7,8 @@ shows the same is the truth, without any matching; in place of the shapes of Roh
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -16,23 +18,26 @@ from ..tensor.convert import to_array, to_tensor
 from ..tensor.lattice import from_lps, resample, sample
 from ..tensor.velocity import logarithm
 
+Points = Tensor | Sequence[Tensor]
+"""Of the fixed and the moving view: (3, D, H, W) each."""
+
 ROUNDS = 20  # of the inversion, each of which halves the error or better
 CLOSE_MM = 1.0  # in the anatomy: what is not as close after them is not known
 
 
-def known_velocity(fixed: Grid, moving: Grid, points: Tensor, control: Grid) -> tuple[Tensor, Tensor]:
+def known_velocity(fixed: Grid, moving: Grid, points: Points, control: Grid) -> tuple[Tensor, Tensor]:
     """Return the velocity (3, nD, nH, nW) of the true deformation, and where it is known (nD, nH, nW), 0 or 1.
 
     Args:
         fixed, moving: the grids of both views.
-        points: (2, 3, D, H, W) LPS mm in the anatomy that their voxels show.
+        points: (3, D, H, W) of each, LPS mm in the anatomy, that their voxels show.
         control: the nodes, along the axes of the fixed view. The velocity is in mm per unit of time along them.
     """
     displacement, known = known_displacement(fixed, moving, points, control)
-    return logarithm(from_lps(displacement, control, points.device), control), known
+    return logarithm(from_lps(displacement, control, points[0].device), control), known
 
 
-def known_displacement(fixed: Grid, moving: Grid, points: Tensor, control: Grid) -> tuple[np.ndarray, Tensor]:
+def known_displacement(fixed: Grid, moving: Grid, points: Points, control: Grid) -> tuple[np.ndarray, Tensor]:
     """Return the displacement (nD, nH, nW, 3) in LPS mm from fixed to moving points that show the same, and where it is
     known; see `known_velocity`.
 
@@ -41,7 +46,7 @@ def known_displacement(fixed: Grid, moving: Grid, points: Tensor, control: Grid)
     """
     wanted = resample(points[0], fixed, control).flatten(1)
     matrix, shift = _affine_fit(points[1])
-    nodes = torch.stack(torch.meshgrid(*(torch.arange(n) for n in moving.shape), indexing="ij")).to(points)
+    nodes = torch.stack(torch.meshgrid(*(torch.arange(n) for n in moving.shape), indexing="ij")).to(wanted)
     remainder = points[1] - (matrix @ nodes.flatten(1) + shift).view_as(points[1])
     back = torch.linalg.inv(matrix)
     index = back @ (wanted - shift)
@@ -51,7 +56,7 @@ def known_displacement(fixed: Grid, moving: Grid, points: Tensor, control: Grid)
     size = index.new_tensor(moving.shape)[:, None]
     known = ((index >= 0) & (index <= size - 1)).all(0) & (left < CLOSE_MM)
     ends = moving.index_to_point(to_array(index.flip(0)).T.astype(np.float64)).reshape(*control.shape, 3)
-    return (ends - control.points()).astype(np.float32), known.view(control.shape).to(points.dtype)
+    return (ends - control.points()).astype(np.float32), known.view(control.shape).to(wanted.dtype)
 
 
 def _affine_fit(points: Tensor) -> tuple[Tensor, Tensor]:

@@ -51,9 +51,7 @@ class PairDataset(ScanDataset):
         item = values, torch.stack([fixed.structures, moving.structures]), common, shift
         return item, (fixed_sample, moving_sample)
 
-    def _draw_scan(
-        self, source: SampleSource, rng: np.random.Generator, common: Tensor
-    ) -> tuple[LabelledScan, Sample]:
+    def _draw_scan(self, source: SampleSource, rng: np.random.Generator, common: Tensor) -> tuple[LabelledScan, Sample]:
         sample = source.draw(self._view, int(rng.integers(LARGEST_SEED)))
         return LabelledScan.from_sample(sample.values, sample.structures).keep_structures(common), sample
 
@@ -62,7 +60,8 @@ class KnownPairDataset(PairDataset):
     """Endless (values, structures, common, shift, points): two views of one anatomy each, in two poses.
 
     As of `PairDataset`, and points (2, 3, D, H, W) LPS mm, the `Sample.points` of both: they show where each view's
-    voxels lie in the other, and the shift aligns them. An organ that one of them borrowed from another anatomy has no exact counterpart.
+    voxels lie in the other, and the shift aligns them. An organ that one of them borrowed from another anatomy has no
+    exact counterpart.
     """
 
     def draw_item(self, rng: np.random.Generator) -> tuple[Tensor, ...]:

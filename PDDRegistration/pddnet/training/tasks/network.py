@@ -127,4 +127,4 @@ def _labels_at(side: LabelledScan, lattice: Grid) -> tuple[Tensor, Tensor]:
     index = grid.point_to_index(lattice.points())
     in_grid = ((index >= -0.5) & (index <= grid.size - 0.5)).all(-1)
     structures = nearest(side.structures[None].float(), grid, lattice)[0].long()
-    return structures, within & (to_tensor(in_grid, within.device) > 0.5)
+    return structures, within & (to_tensor(np.asarray(in_grid), within.device) > 0.5)

@@ -33,7 +33,13 @@ class VelocityTask(NetworkTask):
         return KnownPairDataset(sources, shares, self.config.seed, first, self.config.pairs.view)
 
     def loss(  # type: ignore[override]  # its data set says where every voxel lies, too
-        self, net: RegistrationNetwork, values: Tensor, structures: Tensor, common: Tensor, shift: Tensor, points: Tensor
+        self,
+        net: RegistrationNetwork,
+        values: Tensor,
+        structures: Tensor,
+        common: Tensor,
+        shift: Tensor,
+        points: Tensor,
     ) -> tuple[Tensor, float] | None:
         """Compute the loss: the mean squared difference of the velocities, as published; see `Task`."""
         fixed, moving = sides_of(values, structures, shift)
