@@ -45,6 +45,15 @@ def test_every_channel_is_a_displacement_in_order_against_a_loop() -> None:
             assert float(found[channel, k, j, i]) == pytest.approx(float(gap.square().mean()), abs=1e-5)
 
 
+def test_the_least_cost_is_that_of_a_known_translation() -> None:
+    torch.manual_seed(4)
+    lattice, control = _grid((10, 11, 12), (2.0,) * 3), _grid((3, 3, 3), (4.0,) * 3, (3, 3, 2))
+    moving = torch.rand(4, 10, 11, 12)
+    fixed = moving.roll((-1, 1, 0), (1, 2, 3))  # fixed(x) = moving(x + u), u = (2, -2, 0) mm along D, H, W
+    best = correlation(fixed, moving, lattice, control, STEPS).argmin(0)
+    assert (best == 2 * 9 + 0 * 3 + 1).all()
+
+
 def test_pieces_change_nothing_and_gradients_flow(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(2)
     lattice, control = _grid((6, 7, 8), (2.0,) * 3), _grid((3, 4, 3), (3.0,) * 3)

