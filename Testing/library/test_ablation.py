@@ -195,7 +195,10 @@ def test_whatever_fails_in_a_pair_is_named_and_the_others_stand(
     assert found.left_out == {"b / c": f"full: {reason}"}
     assert [len(rows) for rows in found.rows.values()] == [2, 2]
     cell = reason.replace("|", r"\|")
-    assert table(found.rows, found.left_out).splitlines()[-1] == f"| b / c | not measured: full: {cell} | | | | | | | | | |"
+    assert (
+        table(found.rows, found.left_out).splitlines()[-1]
+        == f"| b / c | not measured: full: {cell} | | | | | | | | | |"
+    )
     monkeypatch.setenv("PDDNET_TRACEBACK", "1")
     with pytest.raises(type(fault)):
         compare(pairs(cases, 3), both, lambda share, text: None, told.append)

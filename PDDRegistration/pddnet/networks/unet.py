@@ -54,7 +54,9 @@ class UNet(nn.Module):
             InputError: the scans are so small that the coarsest level of a network in training is a single node.
         """
         if self.training and max(grids[len(self.down)].shape) == 1:
-            raise InputError("'view' is too small for this network to train on; give twice as many voxels along an axis")
+            raise InputError(
+                "'view' is too small for this network to train on; give twice as many voxels along an axis"
+            )
         maps = [x]
         for level, down in enumerate(self.down):
             given = torch.cat([x, guides[level]], 1) if level < len(guides) else x

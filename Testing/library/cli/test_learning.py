@@ -127,7 +127,9 @@ def test_compare_prints_the_table_and_writes_strict_json(cases: Path, tmp_path: 
     assert error == ""
     assert "2 pairs of 2 scans" in out
     before = next(line for line in out.splitlines() if line.startswith("| before"))
-    assert before == "| before | 100.0 ± 0.0 | 100.0 ± 0.0 | 0.0 ± 0.0 | 0.00 ± 0.00 | - | 0.828 ± 0.000 | - | - | - | - |"
+    assert (
+        before == "| before | 100.0 ± 0.0 | 100.0 ± 0.0 | 0.0 ± 0.0 | 0.00 ± 0.00 | - | 0.828 ± 0.000 | - | - | - | - |"
+    )
     text = (tmp_path / "r.json").read_text()
     found = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not strict JSON"))
     assert found["pairs"] == ["one / two", "two / one"]

@@ -63,7 +63,7 @@ def test_its_field_is_the_result(monkeypatch: pytest.MonkeyPatch, weights: Path)
     net = Planted(SHIFT)
     found, moved = _register(monkeypatch, weights, net, _scan(SHIFT), align=False)
     assert np.abs(moved - SHIFT).max() < 0.05
-    (fixed, moving, box), = net.given
+    ((fixed, moving, box),) = net.given
     assert (moving.grid.extent > box.extent + 2 * net.margin_mm - 1e-6).all()  # it sees what lies around the box
     assert np.allclose(moving.grid.direction, box.direction)
     assert fixed.box is box
@@ -81,7 +81,7 @@ def test_it_is_given_scans_that_are_aligned(monkeypatch: pytest.MonkeyPatch, wei
     net = Planted(np.zeros(3))
     _, moved = _register(monkeypatch, weights, net, _scan(4 * SHIFT))
     assert np.linalg.norm(moved.mean(0) - 4 * SHIFT) < 6.0
-    fixed, moving, box = net.given[0]
+    fixed, moving, _ = net.given[0]
     centres = []
     for scan in (fixed, moving):
         index = np.argwhere(scan.body.numpy() > 0.5).mean(0)[::-1]
