@@ -1,4 +1,4 @@
-"""Training a network that predicts a field: it goes on where it was stopped, validates, and leaves weights that load."""
+"""Training a network that predicts a field: it goes on where it was stopped, validates, and leaves weights."""
 
 from __future__ import annotations
 
