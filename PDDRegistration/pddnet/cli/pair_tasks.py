@@ -5,16 +5,20 @@ A pair is registered by the code of `pddnet register`. What belongs to the fixed
 
 from __future__ import annotations
 
+from itertools import count
 from typing import Any
 
 from ..core.memo import Memo
 from ..core.result import Progress
 from ..errors import InputError
+from ..process import trim
 from . import register as command
 from .main import build_parser
 from .stops import Stopped
 
+TRIM_EVERY = 8  # pairs, after which free memory is returned; to obtain it again takes a tenth of a registration
 _KEPT = Memo()
+_COUNT = count(1)
 
 
 def register(progress: Progress, *, arguments: list[str]) -> dict[str, Any]:
@@ -35,6 +39,9 @@ def register(progress: Progress, *, arguments: list[str]) -> dict[str, Any]:
         if error.filename is None or error.strerror is None:
             raise
         raise InputError(f"{error.filename}: {error.strerror}; correct the path or free space") from error
+    finally:
+        if next(_COUNT) % TRIM_EVERY == 0:
+            trim()
 
 
 TASKS = {"register": register}
