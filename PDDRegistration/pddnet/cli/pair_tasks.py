@@ -5,6 +5,8 @@ A pair is registered by the code of `pddnet register`. What belongs to the fixed
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
@@ -30,9 +32,20 @@ def register(progress: Progress, *, arguments: list[str]) -> dict[str, Any]:
         InputError, TorchMissing, Cancelled, MemoryError: as the command would report them.
     """
     args = build_parser("register").parse_args(["register", *arguments])
-    try:
+    with reasons_passed_on():
         command.check_arguments(args)
         return command.carry_out(args, progress, _KEPT)
+
+
+@contextmanager
+def reasons_passed_on() -> Iterator[None]:
+    """Let a command's exceptions leave this block as those that the server knows.
+
+    Raises:
+        InputError: also where a file cannot be written. Cancelled: in place of `Stopped`.
+    """
+    try:
+        yield
     except Stopped as stop:
         raise stop.reason from None
     except OSError as error:
