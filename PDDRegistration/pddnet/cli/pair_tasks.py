@@ -32,9 +32,13 @@ def register(progress: Progress, *, arguments: list[str]) -> dict[str, Any]:
         InputError, TorchMissing, Cancelled, MemoryError: as the command would report them.
     """
     args = build_parser("register").parse_args(["register", *arguments])
-    with reasons_passed_on():
-        command.check_arguments(args)
-        return command.carry_out(args, progress, _KEPT)
+    try:
+        with reasons_passed_on():
+            command.check_arguments(args)
+            return command.carry_out(args, progress, _KEPT)
+    finally:
+        if next(_COUNT) % TRIM_EVERY == 0:
+            trim()
 
 
 @contextmanager
@@ -52,9 +56,6 @@ def reasons_passed_on() -> Iterator[None]:
         if error.filename is None or error.strerror is None:
             raise
         raise InputError(f"{error.filename}: {error.strerror}; correct the path or free space") from error
-    finally:
-        if next(_COUNT) % TRIM_EVERY == 0:
-            trim()
 
 
 TASKS = {"register": register}
