@@ -29,6 +29,8 @@ from slicer.util import VTKObservationMixin
 
 if TYPE_CHECKING:  # Slicer loads this file of every module at its start; the library waits until the module is used
     from pddnet.batch.records import Outcome
+    from PDDRegistrationLib.registration.atlas_job import AtlasJob, AtlasSelection
+    from PDDRegistrationLib.registration.atlas_result import AtlasResult
     from PDDRegistrationLib.registration.batch_job import BatchJob, BatchSelection
     from PDDRegistrationLib.registration.batch_result import LoadedPair
     from PDDRegistrationLib.registration.batch_rows import BatchRow
@@ -161,6 +163,7 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._measurePanel: Any = None
         self._sequencePanel: Any = None
         self._batchPanel: Any = None
+        self._atlasPanel: Any = None
         self._sets: Any = None
         self._deletedChoices: Any = None
         self._parameterNode: RegistrationParameters | None = None
@@ -170,6 +173,7 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Build the panel; Slicer calls this when the module is first shown."""
         ScriptedLoadableModuleWidget.setup(self)
         from PDDRegistrationLib.registration.parameter_sets import ParameterSets
+        from PDDRegistrationLib.ui.atlas_panel import AtlasPanel
         from PDDRegistrationLib.ui.batch_panel import BatchPanel
         from PDDRegistrationLib.ui.compare_panel import ComparePanel
         from PDDRegistrationLib.ui.deleted_choices import DeletedChoices
@@ -183,12 +187,14 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.measureUi = self._section("Measure")
         self.sequenceUi = self._section("Sequence")
         self.batchUi = self._section("Batch")
+        self.atlasUi = self._section("AtlasSegmentation")
         self.layout.addStretch(1)
         self._deletedChoices = DeletedChoices(self.ui, self.compareUi, self.measureUi, self.sequenceUi)
         self._comparePanel = ComparePanel(self.compareUi)
         self._measurePanel = MeasurePanel(self.measureUi, self.logic)
         self._sequencePanel = SequencePanel(self.sequenceUi, self.logic)
         self._batchPanel = BatchPanel(self.batchUi, self.logic, self._showPair)
+        self._atlasPanel = AtlasPanel(self.atlasUi, self.logic)
         self._panel = RegistrationPanel(self.ui, self.logic, self._comparePanel, self._offerMeasuring)
         self._sets = ParameterSets(self.ui.parameterSetSelector, self.logic, self._showChosenSet)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self._onSceneStartClose)
@@ -205,6 +211,7 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._measurePanel.close()
             self._sequencePanel.close()
             self._batchPanel.close()
+            self._atlasPanel.close()
             self._comparePanel.close()
             self._deletedChoices.close()
         if self.logic is not None:
@@ -253,6 +260,7 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._measurePanel.show(self._parameterNode)
         self._sequencePanel.show(self._parameterNode)
         self._batchPanel.show(self._parameterNode)
+        self._atlasPanel.show(self._parameterNode)
 
     def _showChosenSet(self) -> None:
         """Show another parameter set. Compare goes on with its result, or waits for a set that has one."""
@@ -284,6 +292,7 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._measurePanel.show(None)
         self._sequencePanel.show(None)
         self._batchPanel.show(None)
+        self._atlasPanel.show(None)
 
     def _section(self, name: str) -> Any:
         """Load a .ui file below the widgets that are there, and return its widgets by name."""
@@ -298,6 +307,7 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._measurePanel.cancel()
         self._sequencePanel.cancel()
         self._batchPanel.close()
+        self._atlasPanel.close()
         self._hideParameters()
 
     def _onSceneEndClose(self, caller: object, event: object) -> None:
@@ -450,6 +460,24 @@ class PDDRegistrationLogic(ScriptedLoadableModuleLogic):
         from PDDRegistrationLib.registration.batch_job import BatchJob
 
         return BatchJob(self.longWorker, selection, onRow, onProgress, onFinished, onFailed)
+
+    def startAtlases(
+        self,
+        selection: AtlasSelection,
+        onProgress: Callable[[float, str], None] | None = None,
+        onFinished: Callable[[AtlasResult], None] | None = None,
+        onFailed: Callable[[Failure], None] | None = None,
+    ) -> AtlasJob:
+        """Start the segmentation of a volume by atlases, in a process of its own, and return its job at once.
+
+        The scene changes once, when the result is there; a job that is cancelled leaves it unchanged.
+
+        Raises:
+            InputError: the selection cannot be segmented.
+        """
+        from PDDRegistrationLib.registration.atlas_job import AtlasJob
+
+        return AtlasJob(self.longWorker, selection, onProgress, onFinished, onFailed)
 
     def stop(self) -> None:
         """End the processes within about a second; a run in progress fails as cancelled."""

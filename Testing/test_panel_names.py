@@ -11,7 +11,7 @@ from helpers.paths import REPOSITORY, UI
 
 DOCS = REPOSITORY / "docs"
 
-FILES = ("PDDRegistration", "Compare", "Measure", "Sequence", "Batch")  # in the order of the panel
+FILES = ("PDDRegistration", "Compare", "Measure", "Sequence", "Batch", "AtlasSegmentation")  # in the order of the panel
 SLICERS = {
     *("View", "Extensions Manager", "PyTorch", "Edit", "Application Settings", "Modules", "Additional module paths"),
     *("Registration", "PDD Registration", "Sample Data", "PDDRegistration", "PDDRegistrationPair", "Data"),

@@ -14,7 +14,7 @@ from helpers.paths import LIBRARY
 _BASE = {"errors", "core"}
 _TENSOR = {*_BASE, "io", "tensor"}
 _METHOD = {*_TENSOR, "features", "matching"}
-_ALL = {*_METHOD, "evaluation", "phantom", "shapes", "synthesis", "pipeline", "training", "ablation"}
+_ALL = {*_METHOD, "evaluation", "networks", "phantom", "shapes", "synthesis", "pipeline", "training", "ablation"}
 ROOMS: dict[str, dict[str, set[str]]] = {
     "pddnet": {
         "errors": set(),
@@ -29,15 +29,17 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "matching": {*_TENSOR, "evaluation", "features"},
         "shapes": {*_BASE, "tensor"},
         "synthesis": {*_TENSOR, "features", "phantom"},
-        "pipeline": _METHOD,
-        "training": {*_METHOD, "phantom", "synthesis"},
-        "ablation": {*_METHOD, "evaluation", "pipeline"},
+        "networks": _METHOD,
+        "pipeline": {*_METHOD, "networks"},
+        "training": {*_METHOD, "networks", "phantom", "synthesis"},
+        "methods": {*_BASE, "io", "networks"},
+        "ablation": {*_METHOD, "evaluation", "methods", "pipeline"},
         "process": set(),
         "run": {*_METHOD, "evaluation", "fusion", "page", "pipeline"},
         "template": {*_BASE, "evaluation", "fusion", "io", "page"},
         "worker": {*_METHOD, "evaluation", "page", "process", "run"},
         "batch": {*_BASE, "io", "evaluation", "page", "worker"},
-        "cli": {*_ALL, "batch", "fusion", "page", "process", "run", "template"},
+        "cli": {*_ALL, "methods", "batch", "fusion", "page", "process", "run", "template"},
         "files": {"io"},
         "__main__": {"cli", "process"},
     },
@@ -51,7 +53,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "ui": {"base", "scene", "worker", "registration", "measure", "compare"},
     },
 }
-WITH_TORCH = {"tensor", "features", "matching", "shapes", "synthesis", "training"}  # at the top of a file
+WITH_TORCH = {"tensor", "features", "matching", "networks", "shapes", "synthesis", "training"}  # at the top of a file
 LATE_IMPORTS = {
     "cli",
     "run",

@@ -9,7 +9,7 @@ import itertools
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -18,13 +18,16 @@ import numpy as np
 
 from .core.field import DisplacementField
 from .core.image import Image
+from .core.intensity import hu_if_ct
 from .core.presets import Preset, find_preset
 from .errors import Cancelled, InputError
 from .evaluation import metrics
+from .evaluation.local_correlation import local_correlation
 from .evaluation.metrics import LABEL_METRICS, MaskPair
 from .io.label_names import UNKNOWN, find_names
 from .io.landmarks import read_points
 from .io.volumes import read_labels, read_volume
+from .methods import Method
 from .pipeline import register
 
 Row = dict[str, float]
@@ -41,7 +44,9 @@ class Column(NamedTuple):
 
 TRANSFORM_COLUMNS = (
     Column("tre", "TRE mm", 1),
+    Column("lcc", "LCC", 3),
     Column("jacobian_std", "std J", 2),
+    Column("sdlogj", "std log J", 2),
     Column("folding", "folds %", 2),
     Column("seconds", "seconds", 1),
 )
@@ -144,17 +149,17 @@ class Comparison(NamedTuple):
 
 
 def compare(
-    couples: list[tuple[Case, Case]], presets: dict[str, Preset | None], report: Callable[[float, str], None],
-    warn: Callable[[str], None], weights: Path | None = None,
+    couples: list[tuple[Case, Case]], presets: Mapping[str, Preset | Method | None],
+    report: Callable[[float, str], None], warn: Callable[[str], None], weights: Path | None = None,
 ) -> Comparison:  # fmt: skip
     """Measure every pair with every configuration. A pair that fails in one of them is left out of all.
 
     Args:
         couples: fixed and moving cases.
-        presets: by name; None measures the pair as it is.
+        presets: by name, or methods, see `methods.methods`; None measures the pair as it is.
         report: called with the share that is done, 0..1, the pair and the configuration; it may raise `Cancelled`.
         warn: told of all that is left out.
-        weights: see `register`; "MIND alone" does without those of the network that segments structures.
+        weights: of presets, see `register`; "MIND alone" does without those of the network that segments structures.
 
     Raises:
         InputError: no pair could be measured.
@@ -199,18 +204,33 @@ def _reason(error: Exception) -> str:
     return f"internal fault, {type(error).__name__}: {error}"
 
 
-def _measured(fixed: Case, moving: Case, preset: Preset | None, weights: Path | None) -> tuple[Row, list[str]]:
+def _measured(fixed: Case, moving: Case, preset: Preset | Method | None, weights: Path | None) -> tuple[Row, list[str]]:
     """Register a pair and measure it: the row, and the structures that "unknown" covers."""
     begun = time.perf_counter()
-    field = None if preset is None else register(fixed.image, moving.image, preset, weights=weights).field
+    field = None if preset is None else _registered(fixed.image, moving.image, preset, weights)
     seconds = time.perf_counter() - begun
     labels, covered = _label_row(fixed, moving, field)
     row = dict.fromkeys((column.key for column in columns()), math.nan)
-    row |= labels | {"tre": _tre(fixed, moving, field)}
+    row |= labels | {"tre": _tre(fixed, moving, field), "lcc": _lcc(fixed, moving, field)}
     if field is not None:
         statistics = metrics.jacobian_statistics(field.jacobian_determinant())
-        row |= {"jacobian_std": statistics["std"], "folding": statistics["folding_percent"], "seconds": seconds}
+        row |= {"jacobian_std": statistics["std"], "sdlogj": statistics["sdlogj"]}
+        row |= {"folding": statistics["folding_percent"], "seconds": seconds}
     return row, covered
+
+
+def _registered(fixed: Image, moving: Image, how: Preset | Method, weights: Path | None) -> DisplacementField:
+    if isinstance(how, Method):
+        return register(fixed, moving, how.preset, weights=how.weights, network=how.network).field
+    return register(fixed, moving, how, weights=weights).field
+
+
+def _lcc(fixed: Case, moving: Case, field: DisplacementField | None) -> float:
+    """Measure the local correlation coefficient of two CTs; NaN of other scans."""
+    fixed_hu, moving_hu = hu_if_ct(fixed.image), hu_if_ct(moving.image)
+    if fixed_hu is None or moving_hu is None:
+        return math.nan
+    return local_correlation(fixed_hu, moving_hu, None if field is None else field.to_sitk())
 
 
 def _label_row(fixed: Case, moving: Case, field: DisplacementField | None) -> tuple[Row, list[str]]:

@@ -15,7 +15,7 @@ from .core.image import Image
 from .core.intensity import AUTO, check_intensity, to_hu
 from .core.linear import DEFORMABLE, check_transform_type
 from .core.memo import Memo
-from .core.presets import Preset, find_preset
+from .core.presets import Preset, find_preset, without_stages
 from .core.result import Progress, Registration
 from .core.turn import turned_back
 from .errors import InputError
@@ -36,6 +36,8 @@ from .matching.orientation import (
 )
 from .matching.progress import Ticker
 from .matching.verdict import failed_by, resemble_in_detail
+from .networks.base import load
+from .networks.registry import check_run
 from .tensor.device import choose_device, free_memory
 from .tensor.execution import Work
 from .tensor.scan import Scan, inside
@@ -63,6 +65,7 @@ def register(
     intensity: str = AUTO,
     device: str = "auto",
     weights: Path | None = None,
+    network: str | None = None,
     progress: Progress | None = None,
     kept: Memo | None = None,
 ) -> Registration:
@@ -83,6 +86,8 @@ def register(
         device: auto, cpu or cuda. A GPU that runs out of memory is tried once more in smaller pieces, then the CPU.
         weights: file with weights of your own training. Those of the segmentation network replace the bundled ones, if
             the preset uses it; those of pdd-net add its features to the ones that the preset compares.
+        network: name of a network of `networks.registry` that predicts the deformation, in place of the preset's
+            stages; `weights` are then its own.
         progress: called with (fraction, stage) at least once a second of work; it may raise `Cancelled`.
         kept: give the same one to runs after each other: what they compute of the same fixed scan is computed once.
 
@@ -92,8 +97,12 @@ def register(
         MemoryError: neither the GPU nor the CPU has enough memory.
     """
     preset = find_preset(preset) if isinstance(preset, str) else preset
-    if check_transform_type(transform_type) != DEFORMABLE:
-        preset = dataclasses.replace(preset, stages=(), refinement=None, one_patient=None)
+    check_transform_type(transform_type)
+    path = None if network is None else check_run(network, weights, preset, transform_type)
+    if transform_type != DEFORMABLE:
+        preset = without_stages(preset)
+    elif network is not None:  # it is affine, as the scans of the papers were registered before
+        preset = dataclasses.replace(without_stages(preset), affine_fit=True)
     smallest = max((stage.control_spacing_mm for stage in preset.usual_stages), default=preset.field_spacing_mm)
     fixed, fixed_warnings = check_volume(fixed, "fixed volume", smallest=smallest)
     moving, moving_warnings = check_volume(moving, "moving volume", smallest=smallest)
@@ -106,12 +115,15 @@ def register(
     _check_mask(moving_mask, moving, "moving mask")
     _check_start(initial_transform, fixed)
     chosen = choose_device(device)
-    semantic_weights, pdd_weights = _by_kind(weights, preset)
+    semantic_weights, pdd_weights = _by_kind(None if network else weights, preset)
+    predicting = None if path is None or network is None else load(network, path, chosen)
     features = FeatureSettings(preset, fixed_labels, moving_labels, semantic_weights, pdd_weights)
     masks = fixed_mask, moving_mask
     start = initial_transform, align
     kept = Memo() if kept is None else kept
-    job = Job(fixed, moving, preset, transform_type, *masks, *start, diffeomorphic, features, kept=kept)
+    job = Job(
+        fixed, moving, preset, transform_type, *masks, *start, diffeomorphic, features, network=predicting, kept=kept
+    )  # fmt: skip
     return _run_in_memory(job, chosen, progress, fixed_warnings + moving_warnings)
 
 

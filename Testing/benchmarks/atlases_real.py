@@ -32,6 +32,7 @@ from pddnet.io.volumes import read_volume
 from pddnet.run.segment import sigma_of
 from pddnet.run.warped_atlas import RegistrationSettings, Target
 
+LEAST_LIVER_ML = 300.0
 Scores = dict[str, float]
 """Dice by organ."""
 
@@ -74,8 +75,12 @@ def _outlined(*, held_back: bool) -> list[str]:
 
 
 def _has_organs(name: str) -> bool:
+    """Tell whether a trunk is outlined: a scan of head and neck may show the tip of a liver."""
     labels = outlines(name)
-    return labels is not None and bool((labels.array == NUMBER["liver"]).any())
+    if labels is None:
+        return False
+    liver_ml = (labels.array == NUMBER["liver"]).sum() * float(np.prod(labels.grid.spacing)) / 1000.0
+    return bool(liver_ml > LEAST_LIVER_ML)
 
 
 def _coarse(name: str, spacing_mm: float) -> tuple[Image, Image]:

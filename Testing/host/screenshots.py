@@ -138,6 +138,8 @@ def show_sections(widget: object, nodes: dict[str, object]) -> None:
     batch.batchCollapsibleButton.collapsed = False
     batch.batchFolderPathLineEdit.currentPath = "registered"
     batch.batchPairsTable.item(0, 0).setCheckState(qt.Qt.Checked)
+    widget.atlasUi.atlasCollapsibleButton.collapsed = False
+    widget.atlasUi.atlasSourceComboBox.setCurrentIndex(1)
 
 
 def darken() -> None:

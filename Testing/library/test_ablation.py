@@ -75,7 +75,7 @@ def test_before_a_known_shift_by_hand() -> None:
     assert row["dice30"] == pytest.approx(100 * overlap)
     assert row["tre"] == pytest.approx(math.sqrt(100 + 36 + 16))
     assert all(math.isnan(row[name]) for name in ("jacobian_std", "folding", "seconds"))
-    assert list(row) == ["dice", "dice30", "hd95", "tre", "jacobian_std", "folding", "seconds"]
+    assert list(row) == ["dice", "dice30", "hd95", "asd", "tre", "lcc", "jacobian_std", "sdlogj", "folding", "seconds"]
 
 
 def test_the_distance_of_surfaces_by_hand() -> None:
@@ -195,7 +195,10 @@ def test_whatever_fails_in_a_pair_is_named_and_the_others_stand(
     assert found.left_out == {"b / c": f"full: {reason}"}
     assert [len(rows) for rows in found.rows.values()] == [2, 2]
     cell = reason.replace("|", r"\|")
-    assert table(found.rows, found.left_out).splitlines()[-1] == f"| b / c | not measured: full: {cell} | | | | | | |"
+    assert (
+        table(found.rows, found.left_out).splitlines()[-1]
+        == f"| b / c | not measured: full: {cell} | | | | | | | | | |"
+    )
     monkeypatch.setenv("PDDNET_TRACEBACK", "1")
     with pytest.raises(type(fault)):
         compare(pairs(cases, 3), both, lambda share, text: None, told.append)
@@ -268,10 +271,10 @@ def test_the_table() -> None:
         "full": [row | {"dice": 80.0, "folding": 0.123, "tre": 3.14}, row | {"dice": 84.0, "folding": 0.125}],
     }
     assert table(rows).splitlines() == [
-        "| | Dice % | Dice30 % | HD95 mm | TRE mm | std J | folds % | seconds |",
-        "|---|---|---|---|---|---|---|---|",
-        "| before | 25.0 ± 5.0 | - | - | - | - | - | - |",
-        "| full | 82.0 ± 2.0 | - | - | 3.1 ± 0.0 | - | 0.12 ± 0.00 | - |",
+        "| | Dice % | Dice30 % | HD95 mm | ASD mm | TRE mm | LCC | std J | std log J | folds % | seconds |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "| before | 25.0 ± 5.0 | - | - | - | - | - | - | - | - | - |",
+        "| full | 82.0 ± 2.0 | - | - | - | 3.1 ± 0.0 | - | - | - | 0.12 ± 0.00 | - |",
     ]
 
 

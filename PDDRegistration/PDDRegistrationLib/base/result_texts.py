@@ -22,6 +22,9 @@ STAGES = {
     "measure": _("Measuring"),
     "invert": _("Inverting"),
     "draw": _("Drawing"),
+    "reading": _("Reading"),
+    "fuse": _("Fusing the label maps"),
+    "writing": _("Writing"),
 }
 
 

@@ -62,7 +62,7 @@ def rowsOfScene(parameters: RegistrationParameters, scene: slicer.vtkMRMLScene) 
     moving = [node for node in volumes if not any(isSame(node, other) for other in others)]
     if fixed is None or not moving:
         return ()
-    first, *names = _fileNames([fixed, *moving])
+    first, *names = fileNames([fixed, *moving])
     pairs = named([Pair("", {"fixed": first, "moving": name}, {}) for name in names])
     return tuple(BatchRow(pair, fixed, volume) for pair, volume in zip(pairs, moving, strict=True))
 
@@ -86,7 +86,7 @@ def earlierOutcomes(rows: Sequence[BatchRow], folder: Path) -> dict[str, Outcome
     return {key: Outcome(ids[key], known, kept=True) for key, known in found.items() if known is not None}
 
 
-def _fileNames(volumes: Sequence[slicer.vtkMRMLScalarVolumeNode]) -> list[str]:
+def fileNames(volumes: Sequence[slicer.vtkMRMLScalarVolumeNode]) -> list[str]:
     """Name a file for each volume, all different, also where capitals do not count."""
     names: list[str] = []
     for volume in volumes:

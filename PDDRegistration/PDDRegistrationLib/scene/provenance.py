@@ -21,10 +21,10 @@ ATTRIBUTES = {
 
 
 def setProvenance(node: slicer.vtkMRMLNode, origin: Mapping[str, Any]) -> None:
-    """Store how an output came about, in place of what an earlier run stored."""
+    """Store how an output came about, in place of what an earlier run stored; of keys that it lacks, nothing."""
     for key, attribute in ATTRIBUTES.items():
-        value = origin[key]
-        node.SetAttribute(attribute, value if isinstance(value, str) else json.dumps(value))
+        value = origin.get(key)
+        node.SetAttribute(attribute, value if value is None or isinstance(value, str) else json.dumps(value))
 
 
 def isOutput(node: slicer.vtkMRMLNode) -> bool:

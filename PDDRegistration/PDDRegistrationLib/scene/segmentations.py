@@ -94,15 +94,16 @@ def labelsFromSegmentation(
 def segmentationFromLabels(
     labels: SegmentLabels,
     outputNode: slicer.vtkMRMLSegmentationNode,
-    like: slicer.vtkMRMLSegmentationNode,
+    like: slicer.vtkMRMLSegmentationNode | None,
     referenceVolume: slicer.vtkMRMLScalarVolumeNode | None = None,
 ) -> None:
     """Store label maps (LPS mm, world) in a segmentation node, replacing its content; it gets no parent transform.
 
     Args:
-        labels: the segments of `like`, for example warped; all of them are stored, also those without voxels.
+        labels: the segments, those of `like` for example warped; all of them are stored, also those without voxels.
         outputNode: a segmentation node of the scene, another one than `like`.
-        like: the segmentation whose names, colours, terminology, tags and display the segments get, by their IDs.
+        like: the segmentation whose names, colours, terminology, tags and display the segments get, by their IDs; None:
+            they have no other look than `labels` says.
         referenceVolume: its voxels become the reference geometry, for editing and export: the fixed volume.
     """
     segmentation = slicer.vtkSegmentation()
@@ -112,7 +113,7 @@ def segmentationFromLabels(
     withoutVoxels = 0
     for entry in labels.segments:
         segment = slicer.vtkSegment()
-        model = like.GetSegmentation().GetSegment(entry.id)
+        model = like.GetSegmentation().GetSegment(entry.id) if like is not None else None
         if model is not None:
             segment.DeepCopyMetadata(model)
         else:
@@ -129,7 +130,7 @@ def segmentationFromLabels(
         outputNode.SetReferenceImageGeometryParameterFromVolumeNode(referenceVolume)
     if outputNode.GetDisplayNode() is None:
         outputNode.CreateDefaultDisplayNodes()
-    if outputNode.GetDisplayNode() is not None and like.GetDisplayNode() is not None:
+    if outputNode.GetDisplayNode() is not None and like is not None and like.GetDisplayNode() is not None:
         outputNode.GetDisplayNode().CopyContent(like.GetDisplayNode())
     outputNode.EndModify(modifying)
 

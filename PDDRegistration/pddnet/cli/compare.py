@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ..ablation import compare, find_configurations, pairs, read_cases, table
+from ..core.presets import Preset
 from ..errors import InputError
 from ..evaluation.report import to_json
 from ..io.atomic_outputs import REPORTS
 from ..io.weights_file import PDD, SEMANTIC, read_weights
+from ..methods import Method, methods
 from .console import Console
 from .exit_codes import OK
 from .output_files import output_files
@@ -21,6 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("cases", metavar="FOLDER", help="CASE/ct.nii.gz, CASE/labels.nii.gz and maybe landmarks.csv")
     parser.add_argument("--preset", default="default", help="the preset to take apart (default: %(default)s)")
     parser.add_argument("--configuration", action="append", metavar="NAME", help="only these; may be repeated")
+    parser.add_argument(
+        "--methods", metavar="RUNS", help="the papers' methods in place of the parts; RUNS/NAME/best.npz: the networks"
+    )
     parser.add_argument("--pairs", type=int, metavar="N", help="only the first N pairs")
     parser.add_argument(
         "--weights", metavar="W.npz", help="of your own training, of either network, or the bundled pdd.npz"
@@ -28,19 +34,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", metavar="R.json", help="the numbers of every pair")
 
 
+def _rows(args: argparse.Namespace, warn: Callable[[str], None]) -> Mapping[str, Preset | Method | None]:
+    """Look up what is to be compared."""
+    if args.methods is None:
+        return find_configurations(args.preset, args.configuration)
+    if args.weights or args.preset != "default":
+        raise InputError("--methods brings presets and weights of its own; leave --preset and --weights out")
+    found = methods(Path(args.methods), warn)
+    if unknown := [name for name in args.configuration or () if name not in found]:
+        raise InputError(f"there is no method '{unknown[0]}'; choose from {', '.join(found)}")
+    return {name: found[name] for name in args.configuration or found}
+
+
 def run(args: argparse.Namespace) -> int:
     """Run the subcommand and return its exit code. Raise InputError or Stopped."""
     if args.pairs is not None and args.pairs < 1:
         raise InputError("--pairs must be 1 or more")
-    presets = find_configurations(args.preset, args.configuration)
-    weights = Path(args.weights) if args.weights else None
-    if weights:
-        read_weights(weights, SEMANTIC, PDD)  # report a wrong file before the scans are read
     console = Console()
 
     def warn(text: str) -> None:
         console.line(f"warning: {text}")
 
+    presets = _rows(args, warn)
+    weights = Path(args.weights) if args.weights else None
+    if weights:
+        read_weights(weights, SEMANTIC, PDD)  # report a wrong file before the scans are read
     with output_files({"json": (args.json, REPORTS)}) as outputs:
         cases = read_cases(Path(args.cases))
         chosen = pairs(cases, args.pairs)

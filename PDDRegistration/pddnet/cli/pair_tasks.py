@@ -5,16 +5,22 @@ A pair is registered by the code of `pddnet register`. What belongs to the fixed
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
 from typing import Any
 
 from ..core.memo import Memo
 from ..core.result import Progress
 from ..errors import InputError
+from ..process import trim
 from . import register as command
 from .main import build_parser
 from .stops import Stopped
 
+TRIM_EVERY = 8  # pairs, after which free memory is returned; to obtain it again takes a tenth of a registration
 _KEPT = Memo()
+_COUNT = count(1)
 
 
 def register(progress: Progress, *, arguments: list[str]) -> dict[str, Any]:
@@ -27,8 +33,23 @@ def register(progress: Progress, *, arguments: list[str]) -> dict[str, Any]:
     """
     args = build_parser("register").parse_args(["register", *arguments])
     try:
-        command.check_arguments(args)
-        return command.carry_out(args, progress, _KEPT)
+        with reasons_passed_on():
+            command.check_arguments(args)
+            return command.carry_out(args, progress, _KEPT)
+    finally:
+        if next(_COUNT) % TRIM_EVERY == 0:
+            trim()
+
+
+@contextmanager
+def reasons_passed_on() -> Iterator[None]:
+    """Let a command's exceptions leave this block as those that the server knows.
+
+    Raises:
+        InputError: also where a file cannot be written. Cancelled: in place of `Stopped`.
+    """
+    try:
+        yield
     except Stopped as stop:
         raise stop.reason from None
     except OSError as error:

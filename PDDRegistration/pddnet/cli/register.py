@@ -29,6 +29,7 @@ from ..io.planes import check_both_planes
 from ..io.transforms import load_transform
 from ..io.weights_file import PDD, SEMANTIC, read_weights
 from ..matching.progress import Clock
+from ..networks.registry import NETWORKS, check_run
 from ..page.content import Page
 from ..page.html import html_page
 from ..page.page import TITLE, page_of
@@ -61,7 +62,7 @@ _INPUTS = (
     *("initial_transform", "fixed_points", "moving_points"),
 )
 _OPTIONS = (
-    *("fixed_series", "moving_series", "guide_with_labels", "no_alignment", "preset", "transform_type"),
+    *("fixed_series", "moving_series", "guide_with_labels", "no_alignment", "preset", "transform_type", "network"),
     *("diffeomorphic", "intensity", "capture_range", "control_spacing", "smoothness", "iterations", "both_ways"),
 )
 
@@ -104,6 +105,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
     how.add_argument(
         "--weights", metavar="W.npz", help="of your own training, of either network, or the bundled pdd.npz"
+    )
+    how.add_argument(
+        "--network", metavar="NAME", help="to predict the deformation: " + ", ".join(NETWORKS) + "; needs --weights"
     )
     how.add_argument("--capture-range", type=float, metavar="MM", help="largest displacement that is searched")
     how.add_argument("--control-spacing", type=float, metavar="MM", help="between control points, of the last stage")
@@ -170,7 +174,7 @@ def carry_out(
         inputs = _read(args, kept)
         clock.lap("read")
         weights = Path(args.weights) if args.weights else None
-        settings = {"device": args.device, "weights": weights, "kept": kept}
+        settings = {"device": args.device, "weights": weights, "network": args.network, "kept": kept}
         done = register(inputs, _preset(args), clock=clock, progress=progress, **settings)
         clear()
         progress(1.0, "writing")
@@ -244,8 +248,11 @@ def check_arguments(args: argparse.Namespace) -> None:
         raise InputError("a run starts from points, from a transform or from where the scans lie; give one of them")
     if args.device not in DEVICES:
         check_device(args.device)
-    if args.weights:
-        read_weights(Path(args.weights), SEMANTIC, PDD)  # report a wrong file before the scans are read
+    weights = Path(args.weights) if args.weights else None
+    if args.network:
+        check_run(args.network, weights, _preset(args), args.transform_type)
+    elif weights:
+        read_weights(weights, SEMANTIC, PDD)  # report a wrong file before the scans are read
     _check_labels(args)
 
 

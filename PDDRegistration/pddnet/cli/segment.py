@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ..core.image import Image
 from ..core.intensity import INTENSITIES, check_intensity
 from ..core.presets import PRESETS, find_preset
+from ..core.result import Progress
 from ..errors import InputError
 from ..evaluation import report
 from ..fusion.fuse import METHODS
 from ..io.atlas_folder import RULE, AtlasFiles, find_atlases
 from ..io.atomic_outputs import IMAGES, REPORTS
 from ..io.common_labels import CommonLabels
+from ..io.segment_headers import Segment
 from ..io.volumes import check_readable, read_volume
 from ..io.weights_file import PDD, SEMANTIC, read_weights
 from ..matching.progress import Clock
@@ -60,8 +63,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the subcommand and return its exit code. Raise InputError or Stopped."""
-    settings, console, clock = _settings(args), Console(), Clock()
-    folder = Path(args.atlases)
+    settings, console = settings_of(args), Console()
+    summary = carry_out(args, settings, console, lambda use: console.line(_line(use)))
+    _print(console, summary)
+    return OK
+
+
+def carry_out(
+    args: argparse.Namespace,
+    settings: RegistrationSettings,
+    progress: Progress,
+    told: Callable[[AtlasUse], None] = lambda use: None,
+) -> dict[str, Any]:
+    """Segment the scan, write the outputs, all or none, and return the report.
+
+    args: checked by `settings_of`. told: called with every atlas when it was registered.
+
+    Raises:
+        InputError, Stopped, MemoryError: as for `run`.
+    """
+    clock, folder = Clock(), Path(args.atlases)
     atlases, warnings = find_atlases(folder)
     scan = check_readable(args.scan)
     atlases = _without(atlases, scan, warnings)
@@ -79,16 +100,15 @@ def run(args: argparse.Namespace) -> int:
         image, more = read_volume(scan, series=args.series)
         common = CommonLabels(folder)
         target = Target(image, str(scan), settings)
-        found = segment(
-            target, atlases, common, args.method, console, most=args.most, told=lambda use: console.line(_line(use))
-        )
+        found = segment(target, atlases, common, args.method, progress, most=args.most, told=told)
         rows = label_rows(found, common.name)
         warnings += more + _warnings(found, scan)
         if args.leave_one_out:
-            expected, more = leave_one_out(atlases, common, settings, args.method, console, most=args.most)
+            expected, more = leave_one_out(atlases, common, settings, args.method, progress, most=args.most)
             rows, warnings = with_expected_dice(rows, expected), warnings + more
-        console(1.0, "writing")
-        segments = {number: each for number, each in common.segments.items() if number in found.numbers}
+        progress(1.0, "writing")
+        unnamed = {number: Segment(common.name(number), 0, number) for number in found.numbers}
+        segments = {number: common.segments.get(number, each) for number, each in unnamed.items()}
         outputs.write_segmentation("labels", found.labels, segments)
         grid = found.labels.grid
         outputs.write_image("probability", Image(found.fused.probability, grid))
@@ -96,11 +116,10 @@ def run(args: argparse.Namespace) -> int:
         summary = _summary(args, settings, found, rows, report.unique(warnings), clock, outputs.paths)
         outputs.write_text("report", report.to_json(summary))
         outputs.commit()
-    _print(console, summary)
-    return OK
+    return summary
 
 
-def _settings(args: argparse.Namespace) -> RegistrationSettings:
+def settings_of(args: argparse.Namespace) -> RegistrationSettings:
     """Check the arguments, and return the settings of the registrations."""
     preset = find_preset(args.preset)
     if not preset.hu:

@@ -5,14 +5,18 @@ Every function takes `progress(fraction, stage)`, which may raise `Cancelled`, a
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..batch.jobs import Job, Outputs
 from ..batch.pairs import Pair
 from ..batch.task import outcome_of
+from ..core.preset_overrides import adjusted
 from ..core.result import Progress
 from . import pair_tasks
+from . import segment as segment_command
+from .main import build_parser
 from .pair_jobs import PairJobs, PairSettings
 
 
@@ -35,4 +39,21 @@ def pair(progress: Progress, *, pair: dict[str, Any], out: str, settings: dict[s
     return vars(outcome_of(job, register))
 
 
-TASKS = {"pair": pair}
+def segment(progress: Progress, *, arguments: list[str], adjust: dict[str, Any]) -> dict[str, Any]:
+    """Segment a scan by atlases as `pddnet segment` does, write its files, all or none, and return its report.
+
+    Args:
+        arguments: those of `pddnet segment`; only paths travel.
+        adjust: settings that replace the preset's, see `core.preset_overrides.adjusted`.
+
+    Raises:
+        InputError, TorchMissing, Cancelled, MemoryError: as the command would report them.
+    """
+    args = build_parser("segment").parse_args(["segment", *arguments])
+    with pair_tasks.reasons_passed_on():
+        settings = segment_command.settings_of(args)
+        preset = adjusted(settings.preset, **adjust)
+        return segment_command.carry_out(args, replace(settings, preset=preset), progress)
+
+
+TASKS = {"pair": pair, "segment": segment}

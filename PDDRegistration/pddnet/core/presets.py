@@ -189,6 +189,11 @@ PRESETS: dict[str, Preset] = {
 }
 
 
+def without_stages(preset: Preset) -> Preset:
+    """Return what is left of a preset whose stages do not run: the alignment, from which other methods start."""
+    return replace(preset, stages=(), refinement=None, one_patient=None)
+
+
 def find_preset(name: str) -> Preset:
     """Look up a preset by its name.
 

@@ -217,7 +217,6 @@ LABEL_METRICS: list[Metric] = [
         "Mean distance of the surfaces, both ways",
         _of_distances(average_surface_distance),
         higher_is_better=False,
-        summaries=(),  # HD95 tells the distances there
     ),
 ]
 """The metrics of structures. A new one is a function above and an entry here."""

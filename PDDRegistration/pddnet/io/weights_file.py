@@ -22,9 +22,11 @@ BUNDLED_SHA256: dict[str, str] = {
     "semantic.npz": "94909770142f59de0d2335dc929931f5dbc2742ac9adde1a3c9b67cff6e0ec39",
 }
 FORMAT = 1
-# Kinds of weights: of the networks in features/semantic_net.py, matching/pdd_net.py and matching/expected_error.py.
+# Kinds of weights: of the networks in features/semantic_net.py, matching/pdd_net.py and matching/expected_error.py. For
+# those in networks/, which predict a field, the name of the network is the kind.
 SEMANTIC, PDD, ERROR = "semantic", "pdd", "expected error"
 _METADATA = "metadata"
+_ADVICE = "install the program again, or register with the preset 'mind', which needs none"
 
 
 def write_weights(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> None:
@@ -47,16 +49,16 @@ def write_arrays(path: Path, arrays: dict[str, Any], *, compressed: bool = False
         temporary.unlink(missing_ok=True)
 
 
-def read_weights(path: Path, *kinds: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def read_weights(path: Path, *kinds: str, advice: str = _ADVICE) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Read the arrays (float32) and the metadata of a weights file.
 
     Args:
-        kinds: which networks the weights may belong to, SEMANTIC, PDD or ERROR, as stated in the metadata.
+        kinds: which networks the weights may belong to, SEMANTIC, PDD, ERROR or a name, as stated in the metadata.
+        advice: what to do where they are not, for the error.
 
     Raises:
         InputError: the file is missing, damaged, of another kind or format, or not the bundled one of its name.
     """
-    advice = "install the program again, or register with the preset 'mind', which needs none"
     try:
         if path.exists() and not path.is_file():
             raise InputError(f"{path}: this is a folder, a pipe or a device, and no weights file; {advice}")

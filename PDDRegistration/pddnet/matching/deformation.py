@@ -18,6 +18,7 @@ from ..tensor.scan import Scan, prepare_finer
 from .contrast_refinement import refine_by_contrast
 from .feature_types import FeatureScans, ScanPair
 from .measures import folding_percent
+from .predicted import FieldNetwork, predict
 from .progress import Ticker
 from .refinement import refine_field
 from .resemblance import resemblance
@@ -57,22 +58,26 @@ class Deformation:
     guided: bool  # by label maps: they, not the resemblance, then say what lies where
     ticker: Ticker
     work: Work
+    network: FieldNetwork | None = None  # predicts the displacements, in place of the preset's stages
 
     def run(self, affine: Affine, start: Tensor) -> Deformed:
         """Deform from x -> affine(x + start(x)); return the start itself if the scans look less alike afterwards.
 
         Where they look hardly more alike, a warning names the simpler transform. A guided run keeps what the labels ask
-        for, whatever the scans look like.
+        for, whatever the scans look like, and a network's field is kept for what it is.
         """
         before, similarity_before = self._resemblance(affine, start), self.similarity(affine, start)[0]
         settings = self.preset.one_patient
-        by_detail = settings is not None and self._is_one_patient(settings, before)
+        by_detail = settings is not None and self.network is None and self._is_one_patient(settings, before)
         if settings is not None and by_detail:
             steps, u = self._match(self.prepared, settings.stages, affine, start)
             unfolded = folding_percent(u, self.fixed_view)  # before it is smoothed: folding shows a wrong match
             u = self._follow_contrast(settings, affine, u)
         else:
             steps, u = self._match(self.features.scans, self.preset.stages, affine, start)
+            if self.network is not None:
+                self.ticker.stage("predict")
+                u = predict(self.network, *self.prepared, affine, u, self.lattice)
             unfolded = folding_percent(u, self.fixed_view)
             u = self._refine(affine, u)
         u = remove_folding(u, self.lattice, self.work, most=MOST_DETERMINANT)
@@ -80,7 +85,7 @@ class Deformation:
         measures = {"similarity_before": similarity_before, "unfolded_percent": unfolded}
         measures |= {"resemblance_before": before, "resemblance": after}
         gains = after - before, self.similarity(affine, u)[0] - similarity_before
-        if max(gains) < 0 and not self.guided:
+        if max(gains) < 0 and not self.guided and self.network is None:
             kept = {"unfolded_percent": 0.0, "resemblance": before}
             return Deformed(start, [], measures | kept, [NOT_BETTER], by_detail)
         said = [HARDLY_BETTER] if max(gains) < LEAST_GAIN and not self.guided else []

@@ -19,6 +19,7 @@ from ..core.turn import turned_image
 from ..tensor.execution import Work
 from ..tensor.scan import Scan, prepare
 from .feature_types import FeatureScans, FeatureSettings, ScanPair, append_features, carried_features
+from .predicted import FieldNetwork
 from .progress import expected_shares
 
 
@@ -37,6 +38,7 @@ class Job:
     diffeomorphic: bool
     features: FeatureSettings
     turns: tuple[Affine, Affine] | None = None  # by which the fixed and the moving scan were turned, LPS mm
+    network: FieldNetwork | None = None  # predicts the displacements, in place of the preset's stages
     kept: Memo = field(default_factory=Memo)  # what earlier runs computed of the same fixed scan
 
     def featured(
@@ -88,4 +90,5 @@ class Job:
             max(len(preset.stages), len(detail)),
             refined=preset.refinement is not None or linear,
             detailed=preset.one_patient is not None,
+            predicted=self.network is not None,
         )

@@ -81,7 +81,7 @@ class Run:
         job = self.job
         deformation = Deformation(
             (job.fixed, job.moving), self.prepared, self.features, similarity, fixed, fixed.grid, job.preset,
-            job.features.guided, self.ticker, self.work,
+            job.features.guided, self.ticker, self.work, job.network,
         )  # fmt: skip
         return deformation.run(affine, start)
 

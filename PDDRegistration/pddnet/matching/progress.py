@@ -11,7 +11,7 @@ HALFWAY_TICKS = 40.0  # ticks after which a stage is assumed half done: their to
 
 
 def expected_shares(
-    features: dict[str, float], matchings: int, *, refined: bool, detailed: bool = False
+    features: dict[str, float], matchings: int, *, refined: bool, detailed: bool = False, predicted: bool = False
 ) -> dict[str, float]:
     """List the stages of a run, in order, with the expected share of the time of each (in any unit).
 
@@ -20,12 +20,14 @@ def expected_shares(
         matchings: number of stages of discrete matching.
         refined: whether a refinement follows them.
         detailed: whether one by local contrast may follow.
+        predicted: whether a network predicts the displacements.
     """
     return {
         "prepare": 1.0,
         **features,
         "align": 2.0,
         **{f"match {number + 1}": 4.0 for number in range(matchings)},
+        **({"predict": 4.0} if predicted else {}),
         **({"refine": 3.0} if refined else {}),
         **({"detail": 4.0} if detailed else {}),
         "finish": 1.0,

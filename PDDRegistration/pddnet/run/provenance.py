@@ -15,14 +15,17 @@ if TYPE_CHECKING:
     from .registration import RunInputs
 
 
-def settings(inputs: RunInputs, preset: Preset) -> dict[str, Any]:
-    """Return what the user chose beside the preset's name: start, masks, guides, and the stages that follow from it."""
+def settings(inputs: RunInputs, preset: Preset, network: str | None = None) -> dict[str, Any]:
+    """Return what the user chose beside the preset's name: start, masks, guides, and the stages that follow from it; or
+    the network that takes their place."""
+    stages = preset.usual_stages if inputs.transform_type == DEFORMABLE and network is None else ()
     masks = {"fixed": inputs.fixed_mask, "moving": inputs.moving_mask}
     return {
         "start": _start(inputs),
         "masks": [side for side, mask in masks.items() if mask is not None],
         "guided": inputs.guided,
-        "stages": [_stage(stage) for stage in preset.usual_stages] if inputs.transform_type == DEFORMABLE else [],
+        "stages": [_stage(stage) for stage in stages],
+        **({"network": network} if network else {}),
     }
 
 
@@ -59,16 +62,16 @@ def origin(report: Mapping[str, Any], inputs: Mapping[str, str]) -> dict[str, An
     }
 
 
-def weights_used(preset: Preset, own: Path | None) -> dict[str, str]:
+def weights_used(preset: Preset, own: Path | None, network: str | None = None) -> dict[str, str]:
     """Return the SHA-256 of the weights that a run with this preset reads, by file name.
 
-    own: weights of the user's own training, of either network.
+    own: weights of the user's own training, of either network; of `network`, where that predicts the deformation.
     """
     bundled = {"semantic.npz": preset.semantic > 0, "expected_error.npz": preset.hu}
     found = {name: BUNDLED_SHA256[name] for name, needed in bundled.items() if needed}
     if own is None:
         return found
-    if read_weights(own, SEMANTIC, PDD)[1]["kind"] == SEMANTIC:
+    if network is None and read_weights(own, SEMANTIC, PDD)[1]["kind"] == SEMANTIC:
         if preset.semantic == 0:
             return found
         del found["semantic.npz"]

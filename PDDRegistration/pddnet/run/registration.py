@@ -80,6 +80,7 @@ class FinishedRun:
     inputs: RunInputs
     preset: Preset
     weights: Path | None = None  # of the user's own training
+    network: str | None = None  # that predicted the deformation, see `networks.registry`
 
     @cached_property
     def determinant(self) -> Image:
@@ -144,8 +145,8 @@ class FinishedRun:
             warnings=self.inputs.warnings,
             labels=labels,
             motion=self.motion,
-            settings=provenance.settings(self.inputs, self.preset),
-            weights=provenance.weights_used(self.preset, self.weights),
+            settings=provenance.settings(self.inputs, self.preset, self.network),
+            weights=provenance.weights_used(self.preset, self.weights, self.network),
             inputs=inputs,
             outputs=outputs,
             inverse_residual=self._inverse[1] if inverse else None,
@@ -171,6 +172,7 @@ def register(
     progress: Progress,
     device: str = "auto",
     weights: Path | None = None,
+    network: str | None = None,
     kept: Memo | None = None,
 ) -> FinishedRun:
     """Run `pipeline.register` and add its stages to the clock.
@@ -195,8 +197,9 @@ def register(
         intensity=AUTO if inputs.fixed_hu is None else AS_HU,
         device=device,
         weights=weights,
+        network=network,
         progress=progress,
         kept=kept,
     )
     clock.add(registration.seconds)
-    return FinishedRun(registration, inputs, preset, weights)
+    return FinishedRun(registration, inputs, preset, weights, network)

@@ -54,12 +54,14 @@ class Sample:
         structures: (D, H, W) int64, numbers of the common table; -1 where nothing is known.
         codes: (D, H, W) int64, layers of the anatomy that the scan was made from; None where it was made from a scan.
         foreign: (D, H, W) bool, voxels of pathology that is none of the structures; None where it was made from a scan.
+        points: (3, D, H, W) LPS mm, the points of the anatomy, or of the scan, that the voxels show.
     """
 
     values: Tensor
     structures: Tensor
     codes: Tensor | None = None
     foreign: Tensor | None = None
+    points: Tensor | None = None
 
 
 class PatientSource(Source):
@@ -121,7 +123,7 @@ def synthesise(
     codes = organs.own_code[scene.labelled(organs.codes_at(points) * body, body)]
     codes = torch.where(organs.missing[codes], 0, codes)
     foreign = scene.foreign() & body & (codes == 0)
-    return Sample(torch.stack([hu, body.float(), view]), organs.structure_of_code[codes], codes, foreign)
+    return Sample(torch.stack([hu, body.float(), view]), organs.structure_of_code[codes], codes, foreign, points)
 
 
 def _paint(

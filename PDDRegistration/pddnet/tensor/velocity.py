@@ -36,7 +36,7 @@ def exponential(v: Tensor, lattice: Grid, squarings: int = 0) -> Tensor:
             lattice, it goes on with the border's velocity.
     """
     part = v / 2**squarings
-    steps = max(math.ceil(float(part.abs().max()) / float(lattice.spacing.min())), LEAST_STEPS)
+    steps = max(math.ceil(float(part.detach().abs().max()) / float(lattice.spacing.min())), LEAST_STEPS)
     spacing = to_tensor(lattice.spacing[::-1], v.device).view(3, 1, 1, 1)
     step, nodes = part / steps, mesh(lattice, v.device)
     at = nodes + sample(step, (nodes + step / 2) / spacing)  # the midpoint rule: -v undoes v to the third order

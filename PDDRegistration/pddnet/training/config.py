@@ -11,8 +11,9 @@ from typing import Any
 from ..errors import InputError
 from ..io.label_names import find_names
 from ..io.text_files import read_json
+from ..networks import registry
 
-NETWORKS = ("semantic", "pdd")
+NETWORKS = ("semantic", "pdd", *registry.NETWORKS)
 CT, MR = "ct", "mr"
 MODALITIES = (CT, MR)
 LEAST_VIEW_VOXELS = 16  # voxels along each axis, or the network has next to nothing to compare
@@ -33,7 +34,7 @@ class ScanFiles:
 
 @dataclass(frozen=True)
 class PairSettings:
-    """Settings of pdd-net and of the pairs it is trained on; small enough by default for two CPU cores.
+    """Settings of a network that registers and of its training pairs; by default small enough for two CPU cores.
 
     Attributes:
         view: voxels of 4 mm that are drawn along D, H, W (LPS z, y, x).
@@ -45,7 +46,8 @@ class PairSettings:
         smoothness: weight of the diffusion penalty, explained in `registration_loss.diffusion`: 1.5 in Heinrich
             2019.
         non_local: whether labels are compared over all displacements, weighted by their probability, as in Heinrich
-            2019, or only at the expected displacement.
+            2019, or only at the expected displacement; pdd-net only.
+        semantic: weight of the semantic loss, of networks that segment besides.
     """
 
     view: tuple[int, int, int] = (48, 56, 72)
@@ -56,6 +58,7 @@ class PairSettings:
     spacing: float = 8.0
     smoothness: float = 0.006
     non_local: bool = True
+    semantic: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class TrainingConfig:
     Attributes:
         out: the folder of the output files: checkpoint, log, plot, best weights.
         network: "semantic" segments structures; "pdd", the network of Heinrich 2019, learns features from pairs of
-            scans.
+            scans; those of `networks.registry` predict a displacement field.
         anatomies: label maps (NAME.nii.gz with NAME.json beside it) to synthesise patients from.
         donors: label maps that only lend organs and their arrangement: too few labels to paint a patient.
         virtual: how many of the project's own virtual patients take part as anatomies.
@@ -80,7 +83,7 @@ class TrainingConfig:
         shares: how often an anatomy, a virtual patient, a labelled and an unlabelled scan are drawn (see KINDS), in
             total for each kind.
         width: channels of the semantic network's first level.
-        pairs: settings of pdd-net only.
+        pairs: settings of pdd-net and of the networks of `networks.registry`.
         iterations: training steps.
         learning_rate: the learning rate of the optimiser.
         seed: the seed of everything that is drawn at random.
@@ -206,7 +209,7 @@ def _number(name: str, value: Any) -> int | float:
 
 
 def _pairs(given: Any) -> PairSettings:
-    """Convert the settings of pdd-net; raise ValueError."""
+    """Convert the settings of a network that registers; raise ValueError."""
     if not isinstance(given, dict):
         raise ValueError(f"'pairs' must be a table of names and values, not {given!r}")
     _check_names(given, PairSettings)
@@ -224,8 +227,9 @@ def _pairs(given: Any) -> PairSettings:
     for name in set(given) & {"control", "reach", "spacing"}:
         if not _is_amount(given[name]) or not given[name]:
             raise ValueError(f"'{name}' must be a number above zero, not {given[name]!r}")
-    if not _is_amount(given.get("smoothness", 0)):
-        raise ValueError(f"'smoothness' must be a number that is not negative, not {given['smoothness']!r}")
+    for name in ("smoothness", "semantic"):
+        if not _is_amount(given.get(name, 0)):
+            raise ValueError(f"'{name}' must be a number that is not negative, not {given[name]!r}")
     for name, least in (("steps", 3), ("channels", 1)):
         if name in given and not (_is_whole(given[name]) and given[name] >= least):
             raise ValueError(f"'{name}' must be a whole number from {least} on, not {given[name]!r}")

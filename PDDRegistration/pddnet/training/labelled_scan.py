@@ -14,7 +14,7 @@ from ..core.grid import Grid
 from ..features.label_table import STRUCTURES
 from ..features.semantic_net import SEMANTIC_SPACING_MM
 from ..tensor.convert import to_array, to_tensor
-from ..tensor.lattice import to_lps
+from ..tensor.lattice import spatial_shape, to_lps
 from ..tensor.scan import Scan
 
 FEWEST_VOXELS = 20  # of a structure whose centre counts
@@ -30,11 +30,8 @@ class LabelledScan:
     @classmethod
     def from_sample(cls, values: Tensor, structures: Tensor, shift: npt.ArrayLike = (0.0, 0.0, 0.0)) -> LabelledScan:
         """Make a scan of a drawn view (3, D, H, W) whose centre lies `shift` (3,) LPS mm from the origin."""
-        depth, height, width = structures.shape
-        shape = (depth, height, width)
-        origin = np.asarray(shift, np.float64) - (np.array(shape[::-1]) - 1) / 2 * SEMANTIC_SPACING_MM
-        grid = Grid(shape, np.full(3, SEMANTIC_SPACING_MM), origin, np.eye(3))
-        return cls(Scan(values, values.new_zeros(0, *shape), grid, grid, grid, False), structures)
+        grid = view_grid(structures, shift)
+        return cls(Scan(values, values.new_zeros(0, *grid.shape), grid, grid, grid, False), structures)
 
     @classmethod
     def on_device(cls, scan: Scan, structures: np.ndarray, device: torch.device) -> LabelledScan:
@@ -53,6 +50,13 @@ class LabelledScan:
         known = self.structures.clamp(min=0)
         kept = torch.where(common[known], known, 0)
         return LabelledScan(self.scan, torch.where(self.structures < 0, -1, kept))
+
+
+def view_grid(structures: Tensor, shift: npt.ArrayLike) -> Grid:
+    """Return the grid of a drawn view (D, H, W) whose centre lies `shift` (3,) LPS mm from the origin."""
+    shape = spatial_shape(structures)
+    origin = np.asarray(shift, np.float64) - (np.array(shape[::-1]) - 1) / 2 * SEMANTIC_SPACING_MM
+    return Grid(shape, np.full(3, SEMANTIC_SPACING_MM), origin, np.eye(3))
 
 
 def content_similarity(fixed: LabelledScan, moving: LabelledScan) -> float:

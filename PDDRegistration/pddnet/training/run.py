@@ -13,16 +13,24 @@ import torch
 from torch import Tensor, nn
 
 from .. import __version__
+from ..networks import registry
 from ..tensor.convert import own_random_numbers
 from .checkpoint import read_state, write_state
 from .config import TrainingConfig
 from .log import TrainingLog
 from .scans import AnnotatedScan
+from .tasks.network import NetworkTask
 from .tasks.pdd import PDDTask
 from .tasks.semantic import SemanticTask
 from .tasks.task import Task
+from .tasks.velocity import VelocityTask
 
-NETWORK_TASKS: dict[str, Callable[[TrainingConfig], Task[Any]]] = {"semantic": SemanticTask, "pdd": PDDTask}
+NETWORK_TASKS: dict[str, Callable[[TrainingConfig], Task[Any]]] = {
+    **dict.fromkeys(registry.NETWORKS, NetworkTask),
+    "svf-net": VelocityTask,
+    "semantic": SemanticTask,
+    "pdd": PDDTask,
+}
 
 LEAST_BODY_VOXELS = 3000  # a view with less body teaches nothing
 WARM_UP_STEPS = 100  # until the full learning rate: the optimiser's moments are unreliable before

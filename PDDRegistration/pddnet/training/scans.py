@@ -96,7 +96,7 @@ class ScanSource:
         hu = hu + soft * (rng.normal(0, SOFT_TISSUE_SHIFT_HU) + self._random_tint(structures, rng))
         hu = simulate_scanner(hu, rng, noise)
         hu = torch.where(in_body, hu.clamp(*FEATURE_RANGE_HU), AIR_HU)
-        return Sample(torch.stack([hu, (body > 0.5).float(), (view > 0.5).float()]), structures)
+        return Sample(torch.stack([hu, (body > 0.5).float(), (view > 0.5).float()]), structures, points=points)
 
     def _random_tint(self, structures: Tensor, rng: np.random.Generator) -> Tensor | float:
         """Draw HU to add to each structure (D, H, W): as if it had taken up more or less contrast medium; mostly

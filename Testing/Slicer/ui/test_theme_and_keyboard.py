@@ -82,7 +82,8 @@ def strongest(widget: object) -> float:
 
 def sections(bench: Bench) -> list[Any]:
     """The widgets of all .ui files, by name."""
-    return [getattr(bench.widget, name) for name in ("ui", "compareUi", "measureUi", "sequenceUi", "batchUi")]
+    names = ("ui", "compareUi", "measureUi", "sequenceUi", "batchUi", "atlasUi")
+    return [getattr(bench.widget, name) for name in names]
 
 
 def opened(bench: Bench) -> None:

@@ -29,7 +29,7 @@ def _fails(capsys: pytest.CaptureFixture, argv: list[str], *words: str) -> None:
     ("command", "words"),
     [
         ("phantom", ["--out", "--count", "--seed", "--anatomy", "--spacing"]),
-        ("compare", ["FOLDER", "--preset", "--configuration", "--pairs", "--json"]),
+        ("compare", ["FOLDER", "--preset", "--configuration", "--methods", "--pairs", "--json"]),
         ("train", ["CONFIG.json", "--init", "--minutes", "--device"]),
     ],
 )
@@ -127,13 +127,16 @@ def test_compare_prints_the_table_and_writes_strict_json(cases: Path, tmp_path: 
     assert error == ""
     assert "2 pairs of 2 scans" in out
     before = next(line for line in out.splitlines() if line.startswith("| before"))
-    assert before == "| before | 100.0 ± 0.0 | 100.0 ± 0.0 | 0.0 ± 0.0 | - | - | - | - |"
+    assert (
+        before == "| before | 100.0 ± 0.0 | 100.0 ± 0.0 | 0.0 ± 0.0 | 0.00 ± 0.00 | - | 0.828 ± 0.000 | - | - | - | - |"
+    )
     text = (tmp_path / "r.json").read_text()
     found = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not strict JSON"))
     assert found["pairs"] == ["one / two", "two / one"]
     assert list(found["rows"]) == ["before", "full"]
-    nothing = dict.fromkeys(("tre", "jacobian_std", "folding", "seconds"))
-    assert found["rows"]["before"][0] == {"dice": 100, "dice30": 100, "hd95": 0} | nothing
+    nothing = dict.fromkeys(("tre", "jacobian_std", "sdlogj", "folding", "seconds"))
+    alike = {"dice": 100, "dice30": 100, "hd95": 0, "asd": 0, "lcc": pytest.approx(0.828, abs=1e-3)}
+    assert found["rows"]["before"][0] == alike | nothing
     assert found["rows"]["full"][1]["dice"] < 90  # the stand-in always finds the same shift
 
 
@@ -160,7 +163,7 @@ def test_compare_goes_on_after_a_pair_that_cannot_be_registered(cases: Path, tmp
     written = json.loads((tmp_path / "r.json").read_text())
     assert written["pairs"] == ["two / one"] and len(written["rows"]["full"]) == 1
     assert written["left_out"] == {"one / two": "full: nothing in common"}
-    assert "\n| one / two | not measured: full: nothing in common | | | | | | |\n" in out
+    assert "\n| one / two | not measured: full: nothing in common | | | | | | | | | |\n" in out
     (tmp_path / "r.json").unlink()
     bad = [2, 3]  # the first two calls are spent
     _fails(capsys, argv, "none of the 2 pairs")

@@ -16,6 +16,7 @@ from pddnet.cli import pair_tasks, slicer_tasks
 from pddnet.cli.main import build_parser
 from pddnet.core.memo import Memo
 from pddnet.errors import Cancelled, InputError
+from pddnet.io.segment_headers import read_segments
 
 SETTINGS = {"preset": "mind", "adjust": {"capture_range": 20.0, "both_ways": False}}
 
@@ -54,7 +55,7 @@ def test_the_command_keeps_what_slicer_made(request_of: dict[str, Any], tmp_path
     table = tmp_path / "pairs.csv"
     table.write_text("fixed,moving,id\nF.nii.gz,M.nii.gz,p1\n", "utf-8")
     args = build_parser("batch").parse_args(["batch", str(table), "--out", str(tmp_path / "out"), "--preset", "mind"])
-    (job,) = command._batch(args).jobs
+    (job,) = command.make_batch(args, tmp_path / "out", command._pairs(args)).jobs
     assert whole(job, at_once=True) is not None
 
 
@@ -79,3 +80,37 @@ def test_a_folder_that_holds_anything_is_not_forgotten(tmp_path: Path) -> None:
     forget(tmp_path / "p1")
     assert (tmp_path / "p1" / "report.json").is_file()
     forget(tmp_path / "none")
+
+
+@pytest.fixture
+def atlases(tmp_path: Path, calls: list[dict]) -> dict[str, Any]:
+    """A scan with one atlas, as Slicer sends it; the label map names nothing."""
+    files = samples.write_pair(tmp_path)
+    folder = tmp_path / "atlases"
+    folder.mkdir()
+    for name, key in (("a", "M"), ("a_labels", "B")):
+        Path(files[key]).rename(folder / f"{name}.nii.gz")
+    options = [f"--atlases={folder}", f"--out={tmp_path / 'out.seg.nrrd'}", "--preset=fast"]
+    return {"arguments": [files["F"], *options], "adjust": {"capture_range": 20.0}}
+
+
+def test_a_scan_is_segmented_with_the_settings(atlases: dict[str, Any], tmp_path: Path, calls: list[dict]) -> None:
+    report = slicer_tasks.segment(_silent, **atlases)
+    assert (report["preset"], report["method"]) == ("fast (changed)", "joint")
+    assert [atlas["used"] for atlas in report["atlases"]] == [True]
+    assert calls[0]["preset"].name == "fast (changed)"
+    found = [(each.name, each.value) for each in read_segments(tmp_path / "out.seg.nrrd")]
+    assert found == [("label 1", 1), ("label 3", 3)]
+
+
+def test_a_segmentation_that_is_cancelled_or_fails_writes_nothing(atlases: dict[str, Any], tmp_path: Path) -> None:
+    def cancel(fraction: float, stage: str) -> None:
+        if stage == "fuse":
+            raise Cancelled("cancelled")
+
+    with pytest.raises(Cancelled):
+        slicer_tasks.segment(cancel, **atlases)
+    (tmp_path / "atlases" / "a.nii.gz").unlink()
+    with pytest.raises(InputError, match="there is no scan to this label map"):
+        slicer_tasks.segment(_silent, **atlases)
+    assert not (tmp_path / "out.seg.nrrd").exists()

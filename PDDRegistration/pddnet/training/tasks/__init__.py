@@ -1,1 +1,1 @@
-"""Define what can be trained: the semantic network and pdd-net."""
+"""Define what can be trained: the semantic network, pdd-net, and the networks that predict a displacement field."""

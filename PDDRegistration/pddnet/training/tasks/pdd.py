@@ -15,14 +15,14 @@ from ...errors import InputError
 from ...features.label_table import STRUCTURES
 from ...matching.inference import DisplacementDistribution
 from ...matching.pdd_net import PDDNet, load, save
-from ...tensor.convert import to_array
 from ...tensor.lattice import resample
 from ..config import TrainingConfig
-from ..datasets import SampleSource, annotation_mask
-from ..labelled_scan import LabelledScan, centre_offset, dice_after_warp
+from ..datasets import SampleSource
+from ..labelled_scan import LabelledScan, dice_after_warp
 from ..pair_datasets import PairDataset
-from ..registration_loss import LabelMap, class_weights, diffusion, label_loss, warped_label_loss
+from ..registration_loss import class_weights, diffusion, label_loss, warped_label_loss
 from ..scans import AnnotatedScan
+from .pairs import dice_of_pairs, label_map, sides_of
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,8 @@ class PDDTask:
         self, net: PDDNet, values: Tensor, structures: Tensor, common: Tensor, shift: Tensor
     ) -> tuple[Tensor, float] | None:
         """Compute the loss: the label loss plus the weighted diffusion penalty; see `Task`."""
-        fixed = LabelledScan.from_sample(values[0], structures[0])
-        moving = LabelledScan.from_sample(values[1], structures[1], to_array(shift))
-        fixed_map, moving_map = _label_map(fixed), _label_map(moving)
+        fixed, moving = sides_of(values, structures, shift)
+        fixed_map, moving_map = label_map(fixed), label_map(moving)
         weights = class_weights(fixed_map, moving_map, len(STRUCTURES))
         if not bool(weights[1:].any()):
             return None
@@ -75,24 +74,13 @@ class PDDTask:
         return loss, float(np.mean(scores)) if scores else 0.0
 
     def dice_scores(self, net: PDDNet, scans: list[AnnotatedScan]) -> list[float]:
-        """Compute the Dice of every structure, with every scan as fixed scan once and the next as moving scan, aligned
-        to it by its structures; see `Task`."""
-        device = next(net.parameters()).device
-        scores: list[float] = []
-        for fixed_scan, moving_scan in zip(scans, [*scans[1:], *scans[:1]], strict=True):
-            if fixed_scan is moving_scan:
-                continue
-            common = annotation_mask(fixed_scan[2] & moving_scan[2]).to(device)
-            fixed, moving = (
-                LabelledScan.on_device(scan, structures, device).keep_structures(common)
-                for scan, structures, _ in (fixed_scan, moving_scan)
-            )
-            moving = moving.translate(centre_offset(fixed, moving))
-            with torch.no_grad():
-                control, distribution = self._match(net, fixed, moving)
-                field = resample(distribution.moments()[0], control, fixed.scan.grid)
-            scores += dice_after_warp(fixed, moving, field, common)
-        return scores
+        """Compute the Dice of every structure, see `dice_of_pairs` and `Task`."""
+
+        def field_of(fixed: LabelledScan, moving: LabelledScan) -> tuple[Tensor, Grid]:
+            control, distribution = self._match(net, fixed, moving)
+            return distribution.moments()[0], control
+
+        return dice_of_pairs(field_of, scans, next(net.parameters()).device)
 
     def save(self, net: PDDNet, path: Path, metadata: dict[str, Any]) -> None:
         """Write the weights file; see `Task`."""
@@ -104,9 +92,3 @@ class PDDTask:
         control = fixed.scan.box.isotropic(pairs.control)
         steps = torch.linspace(-pairs.reach, pairs.reach, pairs.steps, device=fixed.structures.device)
         return control, net(fixed.scan, moving.scan, control, steps)
-
-
-def _label_map(side: LabelledScan) -> LabelMap:
-    """Return the labels for the loss: only voxels in view with a known structure count."""
-    weight = (side.scan.view > 0.5) & (side.structures >= 0)
-    return LabelMap(side.structures.clamp(min=0), weight.float(), side.scan.grid)
