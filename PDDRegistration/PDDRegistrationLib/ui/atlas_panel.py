@@ -6,7 +6,6 @@ from typing import Any
 
 import ctk
 import slicer
-import vtk
 from slicer.i18n import tr as _
 
 from pddnet.errors import InputError
@@ -21,6 +20,7 @@ from ..worker.failure import Failure, noMemory
 from ..worker.torch_setup import offerTorch
 from .atlas_texts import METHOD_NAMES, detailText, foundText, progressText, resultText
 from .double_click import DoubleClick
+from .scene_observers import SceneObservers
 from .settings_panel import adjustOf
 from .time_left import TimeLeft
 
@@ -37,7 +37,7 @@ class AtlasPanel:
         """Connect the widgets of AtlasSegmentation.ui, `ui` by name; logic: PDDRegistrationLogic."""
         self.ui, self.logic = ui, logic
         self._parameters: RegistrationParameters | None = None
-        self._observed: list[tuple[Any, int]] = []
+        self._observers = SceneObservers(self._onSceneChanged)
         self._inFolder: list[str] = []  # names of the atlases
         self._problem = ""  # why there are none
         self._job: AtlasJob | None = None
@@ -57,14 +57,8 @@ class AtlasPanel:
 
         parameters: the module's, whose fixed volume is segmented, with the preset and the other settings.
         """
-        for node, tag in self._observed:
-            node.RemoveObserver(tag)
-        self._observed, self._parameters = [], parameters
-        if parameters is not None:
-            scene, node = slicer.mrmlScene, parameters.parameterNode
-            events = [(scene, scene.NodeAddedEvent), (scene, scene.NodeRemovedEvent)]
-            events.append((node, vtk.vtkCommand.ModifiedEvent))
-            self._observed = [(place, place.AddObserver(event, self._onSceneChanged)) for place, event in events]
+        self._parameters = parameters
+        self._observers.follow(parameters)
         self._lookIntoFolder()
         self._update()
 

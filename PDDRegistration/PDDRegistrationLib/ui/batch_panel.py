@@ -9,7 +9,6 @@ from typing import Any
 
 import ctk
 import slicer
-import vtk
 from slicer.i18n import tr as _
 
 from pddnet.batch.records import Outcome
@@ -25,6 +24,7 @@ from ..worker.failure import Failure, noMemory
 from ..worker.torch_setup import offerTorch
 from .batch_texts import COLUMNS, outcomesText, tickRow
 from .double_click import DoubleClick
+from .scene_observers import SceneObservers
 from .settings_panel import adjustOf
 from .tick_table import TickTable
 from .time_left import TimeLeft
@@ -41,7 +41,7 @@ class BatchPanel:
         that was loaded, to be shown in the panel and the views."""
         self.ui, self.logic, self._showPair = ui, logic, showPair
         self._parameters: RegistrationParameters | None = None
-        self._observed: list[tuple[Any, int]] = []
+        self._observers = SceneObservers(self._onSceneChanged)
         self._rows: tuple[BatchRow, ...] = ()
         self._problem = ""  # why there are no rows
         self._ticks: dict[str, bool] = {}  # by the rows' keys
@@ -65,14 +65,8 @@ class BatchPanel:
 
         parameters: the module's, whose fixed volume, preset and other settings a batch takes, too.
         """
-        for node, tag in self._observed:
-            node.RemoveObserver(tag)
-        self._observed, self._parameters = [], parameters
-        if parameters is not None:
-            scene, node = slicer.mrmlScene, parameters.parameterNode
-            events = [(scene, scene.NodeAddedEvent), (scene, scene.NodeRemovedEvent)]
-            events.append((node, vtk.vtkCommand.ModifiedEvent))
-            self._observed = [(place, place.AddObserver(event, self._onSceneChanged)) for place, event in events]
+        self._parameters = parameters
+        self._observers.follow(parameters)
         self._refill()
 
     def close(self) -> None:

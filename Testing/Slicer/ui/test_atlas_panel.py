@@ -271,7 +271,7 @@ def test_closing_the_scene_ends_a_run(section: AtlasSection, scan: Any, tmp_path
     click(section.ui.atlasButton)
     section.panel.close()  # as the module does when the scene begins to close
     slicer.mrmlScene.Clear()
-    assert section.panel._observed == [] and not section.ui.atlasButton.enabled
+    assert section.panel._observers.count == 0 and not section.ui.atlasButton.enabled
     assert leftovers(host) == []
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScriptedModuleNode", "Parameters")
     section.panel.show(type(section.parameters)(node))

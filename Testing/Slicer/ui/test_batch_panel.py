@@ -282,8 +282,8 @@ def test_closing_the_scene_leaves_nothing_but_the_files(
 def test_it_leaves_no_observer(section: BatchSection, scene: dict[str, Any]) -> None:
     for _ in range(3):
         section.panel.show(section.parameters)
-    assert len(section.panel._observed) == 3
+    assert section.panel._observers.count == 3
     section.panel.show(None)
-    assert section.panel._observed == []
+    assert section.panel._observers.count == 0
     add_volume(samples.ramp(samples.MOVING), "another")
     assert section.cells == []

@@ -11,20 +11,16 @@ import numpy as np
 from torch import Tensor
 
 from ...core.grid import Grid
-from ...errors import InputError
 from ...features.label_table import STRUCTURES
 from ...networks.base import Prediction, RegistrationNetwork, Sizes, load, save
 from ...networks.registry import find_class
 from ...tensor.convert import to_tensor
 from ...tensor.lattice import nearest, resample
-from ..config import TrainingConfig
-from ..datasets import SampleSource
 from ..labelled_scan import LabelledScan, dice_after_warp
-from ..pair_datasets import PairDataset
 from ..registration_loss import class_weights, diffusion, warped_label_loss
 from ..scans import AnnotatedScan
 from ..segmentation_loss import segmentation_loss
-from .pairs import dice_of_pairs, label_map, sides_of
+from .pairs import PairTask, check_sizes, dice_of_pairs, label_map, sides_of
 
 LOSS_SPACING_MM = 8.0  # between the points at which warped and fixed labels are compared
 COARSE_WEIGHT = 0.5  # of the loss of a field that a later one corrects
@@ -32,11 +28,8 @@ FEWEST_VOXELS = 100  # with a known structure, or the semantic loss teaches noth
 
 
 @dataclass(frozen=True)
-class NetworkTask:
+class NetworkTask(PairTask):
     """`Task` that trains a `RegistrationNetwork`."""
-
-    config: TrainingConfig
-    half = False  # costs are differences of similar features
 
     @property
     def sizes(self) -> Sizes:
@@ -51,18 +44,8 @@ class NetworkTask:
     def load(self, path: Path) -> RegistrationNetwork:
         """Read the weights of a file; see `Task`."""
         net = load(self.config.network, path)
-        for name, value in dataclasses.asdict(net.sizes).items():
-            if value != getattr(self.sizes, name):
-                raise InputError(f"{path}: its {name} is {value}; set '{name}' in 'pairs' to that")
+        check_sizes(dataclasses.asdict(net.sizes), self.sizes, path)
         return net
-
-    def parameter_groups(self, net: RegistrationNetwork) -> list[dict[str, Any]]:
-        """List the network's parameters for the optimiser, without weight decay, as in Heinrich 2019; see `Task`."""
-        return [{**group, "weight_decay": 0.0} for group in net.groups(1.0)]
-
-    def dataset(self, sources: list[SampleSource], shares: list[float], first: int) -> PairDataset:
-        """Make the data set of endless batches; see `Task`."""
-        return PairDataset(sources, shares, self.config.seed, first, self.config.pairs.view)
 
     def loss(
         self, net: RegistrationNetwork, values: Tensor, structures: Tensor, common: Tensor, shift: Tensor

@@ -1,22 +1,63 @@
-"""Share what the tasks on pairs of scans do alike: the scans of a batch, their labels, and the Dice in validation."""
+"""Share what the tasks on pairs of scans do alike: data, optimiser, the labels of a batch, and Dice in validation."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from ...core.grid import Grid
+from ...errors import InputError
 from ...tensor.convert import to_array
 from ...tensor.lattice import resample
-from ..datasets import annotation_mask
+from ..config import TrainingConfig
+from ..datasets import SampleSource, annotation_mask
 from ..labelled_scan import LabelledScan, centre_offset, dice_after_warp
+from ..pair_datasets import PairDataset
 from ..registration_loss import LabelMap
 from ..scans import AnnotatedScan
 
 FieldOf = Callable[[LabelledScan, LabelledScan], tuple[Tensor, Grid]]
 """Registers fixed and moving scan: returns a field (3, nD, nH, nW) in mm along the axes, and its control points."""
+
+
+class Grouped(Protocol):
+    """Network that lists its parameters for the optimiser."""
+
+    def groups(self, learning_rate: float) -> list[dict[str, Any]]:
+        """List the parameters in groups, each with its learning rate."""
+        ...
+
+
+@dataclass(frozen=True)
+class PairTask:
+    """What a `Task` on pairs of scans shares with the others."""
+
+    config: TrainingConfig
+    half = False  # costs are differences of similar features
+
+    def parameter_groups(self, net: Grouped) -> list[dict[str, Any]]:
+        """List the network's parameters for the optimiser, without weight decay, as in Heinrich 2019; see `Task`."""
+        return [{**group, "weight_decay": 0.0} for group in net.groups(1.0)]
+
+    def dataset(self, sources: list[SampleSource], shares: list[float], first: int) -> PairDataset:
+        """Make the data set of endless batches; see `Task`."""
+        return PairDataset(sources, shares, self.config.seed, first, self.config.pairs.view)
+
+
+def check_sizes(found: Mapping[str, object], wanted: object, path: Path) -> None:
+    """Compare the sizes of the network in a weights file with the attributes of the same names of `wanted`.
+
+    Raises:
+        InputError: one of them differs.
+    """
+    for name, value in found.items():
+        if value != getattr(wanted, name):
+            raise InputError(f"{path}: its {name} is {value}; set '{name}' in 'pairs' to that")
 
 
 def sides_of(values: Tensor, structures: Tensor, shift: Tensor) -> tuple[LabelledScan, LabelledScan]:

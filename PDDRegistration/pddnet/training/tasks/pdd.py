@@ -11,26 +11,19 @@ import torch
 from torch import Tensor
 
 from ...core.grid import Grid
-from ...errors import InputError
 from ...features.label_table import STRUCTURES
 from ...matching.inference import DisplacementDistribution
 from ...matching.pdd_net import PDDNet, load, save
 from ...tensor.lattice import resample
-from ..config import TrainingConfig
-from ..datasets import SampleSource
 from ..labelled_scan import LabelledScan, dice_after_warp
-from ..pair_datasets import PairDataset
 from ..registration_loss import class_weights, diffusion, label_loss, warped_label_loss
 from ..scans import AnnotatedScan
-from .pairs import dice_of_pairs, label_map, sides_of
+from .pairs import PairTask, check_sizes, dice_of_pairs, label_map, sides_of
 
 
 @dataclass(frozen=True)
-class PDDTask:
+class PDDTask(PairTask):
     """`Task` that trains `PDDNet`."""
-
-    config: TrainingConfig
-    half = False  # costs are differences of similar features
 
     def network(self) -> PDDNet:
         """Make the network; see `Task`."""
@@ -39,19 +32,9 @@ class PDDTask:
     def load(self, path: Path) -> PDDNet:
         """Read the weights of a file; see `Task`."""
         net = load(path)
-        for name in ("channels", "spacing"):
-            value = getattr(net.features, name)
-            if value != getattr(self.config.pairs, name):
-                raise InputError(f"{path}: its {name} is {value}; set '{name}' in 'pairs' to that")
+        sizes = {name: getattr(net.features, name) for name in ("channels", "spacing")}
+        check_sizes(sizes, self.config.pairs, path)
         return net
-
-    def parameter_groups(self, net: PDDNet) -> list[dict[str, Any]]:
-        """List the network's parameters for the optimiser, without weight decay, as in Heinrich 2019; see `Task`."""
-        return [{**group, "weight_decay": 0.0} for group in net.groups(1.0)]
-
-    def dataset(self, sources: list[SampleSource], shares: list[float], first: int) -> PairDataset:
-        """Make the data set of endless batches; see `Task`."""
-        return PairDataset(sources, shares, self.config.seed, first, self.config.pairs.view)
 
     def loss(
         self, net: PDDNet, values: Tensor, structures: Tensor, common: Tensor, shift: Tensor

@@ -10,7 +10,6 @@ from torch import Tensor
 from ...errors import InputError
 from ...networks.base import RegistrationNetwork
 from ...tensor.lattice import resample
-from ..config import TrainingConfig
 from ..datasets import SampleSource
 from ..known_deformation import known_velocity
 from ..labelled_scan import dice_after_warp
@@ -25,8 +24,6 @@ LEAST_KNOWN = 100  # nodes, or a pair teaches nothing
 @dataclass(frozen=True)
 class VelocityTask(NetworkTask):
     """`Task` that trains a network whose predictions have a `velocity`, on pairs of views of one anatomy each."""
-
-    config: TrainingConfig
 
     def dataset(self, sources: list[SampleSource], shares: list[float], first: int) -> KnownPairDataset:
         """Make the data set of endless batches; see `Task`."""
