@@ -16,22 +16,29 @@ from torch import Tensor, nn
 
 from ..core.hounsfield import FEATURE_RANGE_HU
 from ..errors import InputError
-from ..io.weights_file import FOLDER, SEMANTIC, read_weights, write_weights
+from ..io.weights_file import (
+    CT_NETWORK,
+    FOLDER,
+    HU,
+    MR_NETWORK,
+    SCALED,
+    SEMANTIC,
+    read_weights,
+    reads_hu,
+    write_weights,
+)
 from ..tensor.convert import own_random_numbers, to_array, to_tensor
 from ..tensor.lattice import interpolate
 from ..tensor.pools import halved
-from ..tensor.scan import Scan
 from .label_table import STRUCTURES
 
 SEMANTIC_SPACING_MM = 4.0  # voxel size that the network was trained on
-BUNDLED_WEIGHTS = FOLDER / "semantic.npz"
-MR_WEIGHTS = FOLDER / "semantic_mr.npz"
+BUNDLED_WEIGHTS, MR_WEIGHTS = FOLDER / CT_NETWORK, FOLDER / MR_NETWORK
 BLOCK = 2  # voxels along each axis that are classified at once; input sizes are padded to multiples of it
 VOXELS_PER_BLOCK = BLOCK**3
 INPUT_CHANNELS = 3
 SOFT_TISSUE_WINDOW_HU = 40.0, 150.0  # centre and half-width of the first input channel
 WINDOW_LIMIT = 1.5  # half-widths from the centre, to which the first input channel is clipped
-HU, SCALED = "HU", "scaled by their range"  # what a network reads, as its weights file says it
 HU_PER_UNIT = 500.0  # HU per unit of the second input channel
 
 
@@ -134,15 +141,14 @@ def load(path: Path = BUNDLED_WEIGHTS, device: torch.device | str = "cpu") -> Se
     return _bundled(path, str(device)) if path in (BUNDLED_WEIGHTS, MR_WEIGHTS) else _read(path).to(device)
 
 
-def load_for(scan: Scan, own: Path | None) -> SemanticNet:
-    """Load the network that reads such a scan: of CT, or of MR.
+def load_for(in_hu: bool, own: Path | None, device: torch.device) -> SemanticNet:
+    """Load the network that reads scans in HU, or the one that reads MR.
 
     own: weights of the user's own training, which replace the bundled ones of the network that reads the same values.
     """
-    device = scan.values.device
     net = load(own, device) if own else None
-    if net is None or net.hu != scan.in_hu:
-        net = load(BUNDLED_WEIGHTS if scan.in_hu else MR_WEIGHTS, device)
+    if net is None or net.hu != in_hu:
+        net = load(BUNDLED_WEIGHTS if in_hu else MR_WEIGHTS, device)
     return net
 
 
@@ -157,7 +163,7 @@ def _read(path: Path) -> SemanticNet:
         raise InputError(f"{path}: weights for another table of structures; train again")
     try:
         with own_random_numbers():
-            net = SemanticNet(int(metadata["width"]), hu=metadata.get("values", HU) == HU)
+            net = SemanticNet(int(metadata["width"]), hu=reads_hu(metadata))
         weights = {name: to_tensor(array) for name, array in arrays.items()}
         net.load_state_dict(_with_untrained_blocks(net, weights))
     except (KeyError, TypeError, ValueError, RuntimeError) as error:

@@ -49,9 +49,7 @@ def paint_pathology(scene: Scene, names: tuple[str, ...]) -> Scene:
     return scene
 
 
-def paint_findings(
-    scene: Scene, hu: Tensor, body: Tensor, rigid: Tensor, mean: Tensor, modality: Modality
-) -> Tensor:
+def paint_findings(scene: Scene, hu: Tensor, body: Tensor, rigid: Tensor, mean: Tensor, modality: Modality) -> Tensor:
     """Paint a scene's findings into values (2D, 2H, 2W) on half voxels, HU in a CT.
 
     Args:

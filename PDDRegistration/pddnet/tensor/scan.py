@@ -201,10 +201,10 @@ def prepare(
     return Scan(stack, none, coarse.grid, box, coarse.grid, body_not_found, hu)
 
 
-def prepare_finer(image: Image, spacing: float, scan: Scan, *, hu: bool = True) -> Scan:
+def prepare_finer(image: Image, spacing: float, scan: Scan) -> Scan:
     """Coarsen a volume to a smaller spacing (mm) than that of `scan`, whose body and view hold; no carried features."""
     image = image.canonical()
-    fine = _measured(image, spacing) if hu else _scaled(image, spacing)
+    fine = _measured(image, spacing) if scan.in_hu else _scaled(image, spacing)
     body, view = resample(scan.values[1:], scan.grid, fine.grid)
     values = to_tensor(fine.array, body.device).clamp(*FEATURE_RANGE_HU)
     values = torch.where(dilated(body) > HALF, values, values.new_tensor(FEATURE_RANGE_HU[0]))
