@@ -179,7 +179,7 @@ PRESETS: dict[str, Preset] = {
         ),
         Preset(
             "multimodal",
-            "CT with MR, or MR with MR",
+            "CT with MR, or MR with MR (experimental)",
             (_COARSE, _FINE_MIND),
             _REFINE_MIND,
             hu=False,
