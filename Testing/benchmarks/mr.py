@@ -1,6 +1,6 @@
 """Measure the preset `multimodal`: painted pairs of CT and MR beside CT alone, and three real pairs by landmarks.
 
-Usage: PYTHONPATH=Testing python -m benchmarks.mr [--maps held_back|train] [--pairs 8] [--only painted|real]
+Usage: PYTHONPATH=Testing python -m benchmarks.mr [--maps held_back|train] [--pairs 8] [--only naming|painted|real]
 
 The painted pairs are of two patients, painted from two maps, of which only the moving one is painted as MR. *MIND
 alone* is the preset without the networks. The Dice is of organs and bones, without ribs and vertebrae.
@@ -9,6 +9,7 @@ alone* is the preset without the networks. The Dice is of organs and bones, with
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ import numpy as np
 
 from benchmarks.bone_marrow import gaps_of_shafts, load_shafts
 from benchmarks.console import line, progress, table, title
-from benchmarks.naming_scores import with_interval
+from benchmarks.naming_scores import scores, with_interval
 from benchmarks.validation_pairs import data_folder
 from benchmarks.validation_tables import SPLITS
 from pddnet.core.field import DisplacementField
@@ -29,7 +30,7 @@ from pddnet.core.presets import PRESETS, Preset, without_stages
 from pddnet.core.result import Registration
 from pddnet.evaluation.metrics import dice
 from pddnet.features.label_table import STRUCTURES
-from pddnet.features.semantic_net import SEMANTIC_SPACING_MM
+from pddnet.features.semantic_net import BUNDLED_WEIGHTS, MR_WEIGHTS, SEMANTIC_SPACING_MM, load
 from pddnet.io.volumes import read_volume
 from pddnet.pipeline import register
 from pddnet.synthesis.anatomy import read_anatomy
@@ -39,7 +40,9 @@ from pddnet.synthesis.patient import PatientSource, Sample, synthesise
 
 SHAPE = (64, 64, 88)  # voxels of 4 mm
 FIXED_SEED, MOVING_SEED = 7000, 7500  # apart from those of training and of other benchmarks
+NAMED_SEED = 9500
 FEWEST_VOXELS = 50
+NETWORKS = (("CT", COMPUTED_TOMOGRAPHY, BUNDLED_WEIGHTS), ("MR", MagneticResonance(), MR_WEIGHTS))
 _MULTIMODAL = PRESETS["multimodal"]
 _PLAIN = replace(_MULTIMODAL, semantic=0.0)
 METHODS: dict[str, Preset] = {
@@ -57,24 +60,43 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--maps", choices=("held_back", "train"), default="held_back", help="painted from these")
     parser.add_argument("--pairs", type=int, default=8, help="painted pairs (%(default)s)")
-    parser.add_argument("--only", choices=("painted", "real"))
+    parser.add_argument("--patients", type=int, default=8, help="painted from each map, to be named (%(default)s)")
+    parser.add_argument("--only", choices=("naming", "painted", "real"))
     args = parser.parse_args()
     data = data_folder()
     if data is None:
         print("the real scans are not here: set PDDNET_DATA to their folder")
         return 1
-    if args.only != "real":
-        report_painted(data, args.maps, args.pairs)
-    if args.only != "painted":
+    names = json.loads(SPLITS.read_text(encoding="utf-8"))["anatomy"][args.maps][:2]
+    sources = [PatientSource(read_anatomy(data / "anatomy" / f"{name}.nii.gz")) for name in names]
+    print(f"painted from {' and '.join(names)}")
+    if args.only in (None, "naming"):
+        report_naming(sources, args.patients)
+    if args.only in (None, "painted"):
+        report_painted(sources, args.pairs)
+    if args.only in (None, "real"):
         report_real(data / "pairs")
     return 0
 
 
-def report_painted(data: Path, maps: str, count: int) -> None:
+def report_naming(sources: list[PatientSource], count: int) -> None:
+    """Print how well the networks name the structures of painted patients, in CT and in MR."""
+    title(f"{count * len(sources)} painted patients: mean Dice of what is named")
+    body = []
+    for kind, modality, path in NETWORKS:
+        net = load(path)
+        rows = []
+        for source, seed in itertools.product(sources, range(NAMED_SEED, NAMED_SEED + count)):
+            progress(f"{kind}, {source.anatomy.name} {seed}")
+            drawn = synthesise(source, SHAPE, seed, modality=modality)
+            rows.append(scores(net, drawn.values, drawn.structures.numpy().astype(int), None))
+        body.append((kind, *(with_interval([row[name] for row in rows]) for name in ("organs", "bones", "vertebrae"))))
+    table(("", "organs", "bones", "vertebrae by level"), body)
+
+
+def report_painted(sources: list[PatientSource], count: int) -> None:
     """Print the mean Dice of the painted pairs, as CT and CT and as CT and MR."""
-    names = json.loads(SPLITS.read_text(encoding="utf-8"))["anatomy"][maps][:2]
-    sources = [PatientSource(read_anatomy(data / "anatomy" / f"{name}.nii.gz")) for name in names]
-    title(f"{count} painted pairs, from {' and '.join(names)}: mean Dice")
+    title(f"{count} painted pairs: mean Dice")
     found: dict[str, list[float]] = {}
     for number in range(count):
         for name, preset, fixed, moving in _painted(sources, number):
