@@ -104,16 +104,7 @@ def register(
         preset = without_stages(preset)
     elif network is not None:  # it is affine, as the scans of the papers were registered before
         preset = dataclasses.replace(without_stages(preset), affine_fit=True)
-    smallest = max((stage.control_spacing_mm for stage in preset.usual_stages), default=preset.field_spacing_mm)
-    fixed, fixed_warnings = check_volume(fixed, "fixed volume", smallest=smallest)
-    moving, moving_warnings = check_volume(moving, "moving volume", smallest=smallest)
-    if preset.hu:
-        fixed, fixed_scale = to_hu(fixed, "fixed volume", intensity)
-        moving, moving_scale = to_hu(moving, "moving volume", intensity)
-        fixed_warnings, moving_warnings = fixed_warnings + fixed_scale, moving_warnings + moving_scale
-    else:
-        fixed, moving = (hu_if_ct(image) or image for image in (fixed, moving))
-    check_intensity(intensity)
+    fixed, moving, warnings = _checked_scans(fixed, moving, preset, check_intensity(intensity))
     _check_mask(fixed_mask, fixed, "fixed mask")
     _check_mask(moving_mask, moving, "moving mask")
     _check_start(initial_transform, fixed)
@@ -127,7 +118,27 @@ def register(
     job = Job(
         fixed, moving, preset, transform_type, *masks, *start, diffeomorphic, features, network=predicting, kept=kept
     )  # fmt: skip
-    return _run_in_memory(job, chosen, progress, fixed_warnings + moving_warnings)
+    return _run_in_memory(job, chosen, progress, warnings)
+
+
+def _checked_scans(fixed: Image, moving: Image, preset: Preset, intensity: str) -> tuple[Image, Image, list[str]]:
+    """Check both scans, and bring each CT to HU; return them with the warnings.
+
+    Raises:
+        InputError: one of them cannot be registered, or is no CT where the preset is for CT.
+    """
+    smallest = max((stage.control_spacing_mm for stage in preset.usual_stages), default=preset.field_spacing_mm)
+    scans, warnings = [], list[str]()
+    for scan, name in ((fixed, "fixed volume"), (moving, "moving volume")):
+        image, said = check_volume(scan, name, smallest=smallest)
+        warnings += said
+        if preset.hu:
+            image, said = to_hu(image, name, intensity)
+            warnings += said
+        else:
+            image = hu_if_ct(image) or image
+        scans.append(image)
+    return scans[0], scans[1], warnings
 
 
 def _check_mask(mask: Image | None, scan: Image, name: str) -> None:
