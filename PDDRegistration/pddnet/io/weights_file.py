@@ -20,7 +20,7 @@ BUNDLED_SHA256: dict[str, str] = {
     "expected_error.npz": "27f8ddc1cc5ce1cdcf4bc7dfa4591bc1dea3e2a102405daff54c61d936b35634",
     "pdd.npz": "0c29890951d5d82956e2466e8acd76338dd0f17844502ab88d39e53371964978",
     "semantic.npz": "94909770142f59de0d2335dc929931f5dbc2742ac9adde1a3c9b67cff6e0ec39",
-    "semantic_mr.npz": "9a2c92346ac26899e89c337858e632becd8cda671ac114f79aeb66b8467a2355",
+    "semantic_mr.npz": "050e9dd01700ec736e1ac6d552120591512c925bb8856a8f90c912949b267805",
 }
 FORMAT = 1
 # Kinds of weights: of the networks in features/semantic_net.py, matching/pdd_net.py and matching/expected_error.py. For
