@@ -83,11 +83,6 @@ def give_back() -> None:
     """Collect garbage, and return free memory to the system."""
     gc.unfreeze()  # also what was garbage when torch was loaded
     gc.collect()
-    trim()
-
-
-def trim() -> None:
-    """Return free memory to the system. What `keep` keeps grows by a megabyte a run, as pieces of it stay in use."""
     libc = _glibc()
     if libc is not None:
         libc.malloc_trim(0)

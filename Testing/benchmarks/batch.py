@@ -21,7 +21,7 @@ import SimpleITK as sitk
 from benchmarks.console import goal, line, progress, title
 from benchmarks.measure import GB, run
 from pddnet.batch.cluster import cores, local_cluster, run_tasks, size_of
-from pddnet.batch.process import RegistrationProcess
+from pddnet.batch.process import ProcessPool, RegistrationProcess
 from pddnet.phantom.phantom import full_view, virtual_patient
 
 MB = 1e6
@@ -77,21 +77,21 @@ def report_overhead(count: int) -> float:
 
 
 def report_memory(folder: Path, count: int) -> None:
-    """Register small pairs again and again in one process, and print how its memory grows."""
-    title(f"memory, {count} small pairs in one process")
+    """Register small pairs again and again as a batch does, and print how the memory of its process grows."""
+    title(f"memory, {count} small pairs, one after the other")
     paths = [_write(folder, seed, SMALL_MM) for seed in (1, 2, 3)]
-    worker = RegistrationProcess(threads=cores())
-    process = psutil.Process(worker._process.pid)
+    pool = ProcessPool()
     used: list[float] = []
     for number in range(count):
         moving = paths[1 + number % 2]
-        worker.register(
-            [f"--fixed={paths[0]}", f"--moving={moving}", "--preset=fast", f"--output-transform={folder}/t.h5"]
-        )
-        used.append(process.memory_info().rss / MB)
+        with pool.borrowed((), cores()) as worker:
+            worker.register(
+                [f"--fixed={paths[0]}", f"--moving={moving}", "--preset=fast", f"--output-transform={folder}/t.h5"]
+            )
+            used.append(psutil.Process(worker.number).memory_info().rss / MB)
         if number % 20 == 0:
             progress(f"pair {number + 1}, {used[-1]:.0f} MB")
-    worker.end()
+    pool.end()
     settled, last = max(used[:FIRST]), max(used[-FIRST:])
     line(f"largest after each of the first {FIRST}", f"{settled:.0f} MB")
     line(f"largest after each of the last {FIRST}", f"{last:.0f} MB")
@@ -106,7 +106,7 @@ def report_work(folder: Path, count: int, pairs: int, spacing: float, preset: st
     _singles(folder, fixed, moving, preset)
     single = (_of_children() - before) / count
     worker = RegistrationProcess(threads=1)
-    process, spent = psutil.Process(worker._process.pid), [0.0]
+    process, spent = psutil.Process(worker.number), [0.0]
     for path in moving:
         progress(f"in one process, {Path(path).name}")
         worker.register(["--fixed", fixed, "--moving", path, "--preset", preset, *_outputs(folder)])

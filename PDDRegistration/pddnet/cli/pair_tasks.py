@@ -7,20 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import count
 from typing import Any
 
 from ..core.memo import Memo
 from ..core.result import Progress
 from ..errors import InputError
-from ..process import trim
 from . import register as command
 from .main import build_parser
 from .stops import Stopped
 
-TRIM_EVERY = 8  # pairs, after which free memory is returned; to obtain it again takes a tenth of a registration
 _KEPT = Memo()
-_COUNT = count(1)
 
 
 def register(progress: Progress, *, arguments: list[str]) -> dict[str, Any]:
@@ -32,13 +28,9 @@ def register(progress: Progress, *, arguments: list[str]) -> dict[str, Any]:
         InputError, TorchMissing, Cancelled, MemoryError: as the command would report them.
     """
     args = build_parser("register").parse_args(["register", *arguments])
-    try:
-        with reasons_passed_on():
-            command.check_arguments(args)
-            return command.carry_out(args, progress, _KEPT)
-    finally:
-        if next(_COUNT) % TRIM_EVERY == 0:
-            trim()
+    with reasons_passed_on():
+        command.check_arguments(args)
+        return command.carry_out(args, progress, _KEPT)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import psutil
 import pytest
 
 from helpers import batches
+from pddnet.batch import process as batch_process
 from pddnet.batch.claim import claimed
 from pddnet.batch.jobs import Job
 from pddnet.batch.process import NotRegistered, ProcessPool, RegistrationProcess
@@ -36,11 +38,28 @@ def test_one_process_registers_one_pair_after_the_other(tmp_path: Path, pool: Pr
     for job in _jobs(tmp_path, a={"verdict": "failed"}, b={"fail": "scan b is broken"}, c={}):
         with pool.borrowed(job.runner, 0) as process:
             try:
-                found.append((process._process.pid, process.register(job.arguments)["verdict"]["status"]))
+                found.append((process.number, process.register(job.arguments)["verdict"]["status"]))
             except NotRegistered as error:
-                found.append((process._process.pid, str(error)))
+                found.append((process.number, str(error)))
     assert [what for _, what in found] == ["failed", "scan b is broken", "ok"]
     assert len({pid for pid, _ in found}) == 1
+
+
+def test_after_some_pairs_another_process_takes_over(
+    tmp_path: Path, pool: ProcessPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its memory would grow; whether the pairs failed does not matter."""
+    monkeypatch.setattr(batch_process, "MOST_PAIRS", 2)
+    jobs = _jobs(tmp_path, a={}, b={"fail": "scan b is broken"}, c={}, d={}, e={})
+    numbers = []
+    for job in jobs:
+        with contextlib.suppress(NotRegistered), pool.borrowed(job.runner, 0) as process:
+            numbers.append(process.number)
+            process.register(job.arguments)
+    first, second, third = dict.fromkeys(numbers)
+    assert numbers == [first, first, second, second, third]
+    assert not psutil.pid_exists(first) and not psutil.pid_exists(second)
+    assert psutil.pid_exists(third)
 
 
 def test_a_death_is_told_and_the_next_pair_has_a_new_process(tmp_path: Path, pool: ProcessPool) -> None:
@@ -74,7 +93,7 @@ def test_a_program_that_is_none_is_told(tmp_path: Path) -> None:
 
 def test_it_ends_when_the_one_that_started_it_ends(pool: ProcessPool, tmp_path: Path) -> None:
     with pool.borrowed(batches.RUNNER, 0) as process:
-        pid, stdin = process._process.pid, process._process.stdin
+        pid, stdin = process.number, process._process.stdin
     assert stdin is not None
     stdin.close()  # as the system does when we end
     assert psutil.Process(pid).wait(10) == 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -81,16 +80,3 @@ def test_what_is_wrong_is_told_as_by_the_command(tmp_path: Path, calls: list[dic
     with pytest.raises(InputError, match=r"M.nii.gz: Permission denied; correct the path"):
         pair_tasks.register(_silent, arguments=arguments)
     assert not (tmp_path / "T.h5").exists()
-
-
-def test_free_memory_is_returned_now_and_then_whatever_became_of_the_pairs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    trims: list[int] = []
-    monkeypatch.setattr(pair_tasks, "_COUNT", count(1))
-    monkeypatch.setattr(pair_tasks, "trim", lambda: trims.append(1))
-    arguments = ["--fixed=nowhere.nii.gz", "--moving=nowhere.nii.gz", f"--output-transform={tmp_path / 'T.h5'}"]
-    for pair in range(1, 2 * pair_tasks.TRIM_EVERY + 2):
-        with pytest.raises(InputError, match="nowhere"):
-            pair_tasks.register(_silent, arguments=arguments)
-        assert len(trims) == pair // pair_tasks.TRIM_EVERY
