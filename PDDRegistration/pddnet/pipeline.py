@@ -12,7 +12,7 @@ import SimpleITK as sitk
 
 from . import tensor  # noqa: F401  raises `TorchMissing` where torch cannot be loaded
 from .core.image import Image
-from .core.intensity import AUTO, check_intensity, to_hu
+from .core.intensity import AUTO, check_intensity, hu_if_ct, to_hu
 from .core.linear import DEFORMABLE, check_transform_type
 from .core.memo import Memo
 from .core.presets import Preset, find_preset, without_stages
@@ -20,7 +20,7 @@ from .core.result import Progress, Registration
 from .core.turn import turned_back
 from .errors import InputError
 from .io.validation import check_volume
-from .io.weights_file import PDD, SEMANTIC, read_weights
+from .io.weights_file import PDD, SEMANTIC, read_weights, reads_hu
 from .matching.feature_types import FeatureScans, FeatureSettings
 from .matching.job import Job
 from .matching.job_run import Run
@@ -35,7 +35,7 @@ from .matching.orientation import (
     sure_ml,
 )
 from .matching.progress import Ticker
-from .matching.verdict import failed_by, resemble_in_detail
+from .matching.verdict import failed_by, resemble_in_detail, similarity_fell
 from .networks.base import load
 from .networks.registry import check_run
 from .tensor.device import choose_device, free_memory
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     import torch
 
 STEP_MM = 5.0  # over which the Jacobian of an initial transform is measured
+UNNAMED = "with the structures that the network names the scans became less similar; they were left out"
 SMALLER_PIECES = 1 << 22  # values to compute at once on a GPU that ran out of memory
 
 
@@ -103,14 +104,7 @@ def register(
         preset = without_stages(preset)
     elif network is not None:  # it is affine, as the scans of the papers were registered before
         preset = dataclasses.replace(without_stages(preset), affine_fit=True)
-    smallest = max((stage.control_spacing_mm for stage in preset.usual_stages), default=preset.field_spacing_mm)
-    fixed, fixed_warnings = check_volume(fixed, "fixed volume", smallest=smallest)
-    moving, moving_warnings = check_volume(moving, "moving volume", smallest=smallest)
-    if preset.hu:
-        fixed, fixed_scale = to_hu(fixed, "fixed volume", intensity)
-        moving, moving_scale = to_hu(moving, "moving volume", intensity)
-        fixed_warnings, moving_warnings = fixed_warnings + fixed_scale, moving_warnings + moving_scale
-    check_intensity(intensity)
+    fixed, moving, warnings = _checked_scans(fixed, moving, preset, check_intensity(intensity))
     _check_mask(fixed_mask, fixed, "fixed mask")
     _check_mask(moving_mask, moving, "moving mask")
     _check_start(initial_transform, fixed)
@@ -124,7 +118,27 @@ def register(
     job = Job(
         fixed, moving, preset, transform_type, *masks, *start, diffeomorphic, features, network=predicting, kept=kept
     )  # fmt: skip
-    return _run_in_memory(job, chosen, progress, fixed_warnings + moving_warnings)
+    return _run_in_memory(job, chosen, progress, warnings)
+
+
+def _checked_scans(fixed: Image, moving: Image, preset: Preset, intensity: str) -> tuple[Image, Image, list[str]]:
+    """Check both scans, and bring each CT to HU; return them with the warnings.
+
+    Raises:
+        InputError: one of them cannot be registered, or is no CT where the preset is for CT.
+    """
+    smallest = max((stage.control_spacing_mm for stage in preset.usual_stages), default=preset.field_spacing_mm)
+    scans, warnings = [], list[str]()
+    for scan, name in ((fixed, "fixed volume"), (moving, "moving volume")):
+        image, said = check_volume(scan, name, smallest=smallest)
+        warnings += said
+        if preset.hu:
+            image, said = to_hu(image, name, intensity)
+            warnings += said
+        else:
+            image = hu_if_ct(image) or image
+        scans.append(image)
+    return scans[0], scans[1], warnings
 
 
 def _check_mask(mask: Image | None, scan: Image, name: str) -> None:
@@ -149,11 +163,16 @@ def _check_start(transform: sitk.Transform | None, fixed: Image) -> None:
 
 def _by_kind(weights: Path | None, preset: Preset) -> tuple[Path | None, Path | None]:
     """Return the weights file as (segmentation network, pdd-net), with None for the network it is not for."""
-    if weights is None or read_weights(weights, SEMANTIC, PDD)[1]["kind"] != PDD:
-        return weights, None
-    if not preset.hu:
-        raise InputError(f"{weights}: its features are of CT, which the preset '{preset.name}' is not for")
-    return None, weights
+    if weights is None:
+        return None, None
+    metadata = read_weights(weights, SEMANTIC, PDD)[1]
+    if metadata["kind"] == PDD:
+        if not preset.hu:
+            raise InputError(f"{weights}: its features are of CT, which the preset '{preset.name}' is not for")
+        return None, weights
+    if preset.hu and not reads_hu(metadata):
+        raise InputError(f"{weights}: this network reads MR, which the preset '{preset.name}' is not for")
+    return weights, None
 
 
 def _run_in_memory(job: Job, device: torch.device, progress: Progress | None, warnings: list[str]) -> Registration:
@@ -189,6 +208,11 @@ def _run(
     ticker.stage("prepare")
     scans = job.featured(device, work, ticker.stage)
     result = Run(job, *scans, device, work, ticker, warnings).run()
+    if job.preset.semantic and not job.preset.hu and similarity_fell(result.verdict.measures):
+        ticker.stage("structures")
+        plain = job.without_structures()
+        scans = plain.featured(device, work, lambda stage: None)
+        return _more_similar(result, Run(plain, *scans, device, work, ticker, (*warnings, UNNAMED)).run())
     if resemble_in_detail(result.verdict.measures):
         return result  # scans of which one is mirrored or turned would not resemble each other in detail
     ticker.stage("finish")
@@ -203,13 +227,19 @@ def _run(
     return _remarked(result, *found)
 
 
+def _more_similar(one: Registration, other: Registration) -> Registration:
+    """Return the result that makes the scans more similar."""
+    similarity = [each.verdict.measures["similarity"] for each in (one, other)]
+    return one if similarity[0] >= similarity[1] else other
+
+
 def _orientations(
     job: Job, features: FeatureScans, find: FindOrientation, device: torch.device, work: Work
 ) -> tuple[Orientation, Orientation]:
     """Find how the content of both scans lies; as stated where the start is given, or the network is sure."""
     weights, preset = job.features.semantic_weights, job.preset
     named_ml_of = partial(sure_ml, weights=weights, preset=preset, device=device, work=work)
-    given = job.initial_transform is not None or not job.align
+    given = job.initial_transform is not None or not job.align or not preset.hu
 
     def found(image: Image, scan: Scan, mask: Image | None) -> Orientation:
         if given or scan.named is None or not is_in_doubt(scan.named):

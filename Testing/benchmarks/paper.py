@@ -31,6 +31,7 @@ TABLES: Mapping[str, Sequence[str]] = {
     "atlases_real": ("benchmarks.atlases_real",),
     "template": ("benchmarks.template",),
     "reference": ("benchmarks.reference",),
+    "mr": ("benchmarks.mr",),
     "planes": ("benchmarks.planes",),
     "batch": ("benchmarks.batch",),
     "speed": ("benchmarks.bench",),

@@ -21,6 +21,7 @@ from pddnet.core.presets import PRESETS, Preset, Stage
 from pddnet.core.result import Registration
 from pddnet.core.structures import VERDICTS
 from pddnet.errors import Cancelled, InputError
+from pddnet.features import semantic_net
 from pddnet.matching import alignment, deformation, job_run
 from pddnet.matching.stage import StageResult
 from pddnet.phantom.labels import LEFT_KIDNEY
@@ -373,6 +374,30 @@ def test_the_multimodal_preset_finds_an_inverted_contrast(pair: tuple[Image, Ima
     error = np.linalg.norm(result.field.transform_points(inside) - inside - shift, axis=-1)
     assert len(inside) > 30
     assert np.median(error) < 6
+
+
+@pytest.mark.slow
+def test_structures_that_make_scans_of_any_kind_less_similar_are_left_out(
+    pair: tuple[Image, Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network that was never trained names the same patient as it likes; MIND alone finds the shift of 40 mm."""
+    fixed = pair[0]
+    moving = _moved(Image(900 - 0.4 * fixed.array, fixed.grid), np.eye(3), np.array([40.0, -25.0, 10.0]))
+    torch.manual_seed(1)
+    nonsense = semantic_net.SemanticNet(8).eval().requires_grad_(False)
+    nonsense.head.weight *= 20  # sure of what it says
+    asked = []
+    monkeypatch.setattr(semantic_net, "load_for", lambda in_hu, **_: asked.append(in_hu) or nonsense)
+    preset = dataclasses.replace(PRESETS["multimodal"], stages=QUICK.stages, refinement=None, semantic=30.0)
+    found = register(fixed, moving, preset)
+    assert asked == [True, False]
+    plain = register(fixed, moving, dataclasses.replace(preset, semantic=0.0))
+    assert found.warnings == (*plain.warnings, pipeline.UNNAMED)
+    assert np.array_equal(found.field.array, plain.field.array)
+    assert "agreement" not in found.verdict.measures
+    monkeypatch.setattr(pipeline, "similarity_fell", lambda measures: False)
+    kept = register(fixed, moving, preset)
+    assert kept.verdict.measures["similarity"] < plain.verdict.measures["similarity"]
 
 
 # --- structures ---

@@ -79,6 +79,11 @@ def shows_air(array: np.ndarray) -> bool:
     return scale_of(array) is Scale.HU
 
 
+def is_ct(image: Image) -> bool:
+    """Tell whether the image is a CT in HU, with or without air."""
+    return scale_of(image.array) in (Scale.HU, Scale.HU_WITHOUT_AIR)
+
+
 def hu_if_ct(image: Image) -> Image | None:
     """Return a CT in HU, the image itself where it already is; None for anything else."""
     scale = scale_of(image.array)

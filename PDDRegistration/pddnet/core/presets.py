@@ -179,10 +179,11 @@ PRESETS: dict[str, Preset] = {
         ),
         Preset(
             "multimodal",
-            "scans of different kinds (untested for lack of data)",
+            "CT with MR, or MR with MR (experimental)",
             (_COARSE, _FINE_MIND),
             _REFINE_MIND,
             hu=False,
+            semantic=_SEMANTIC,
         ),
     )
 }

@@ -114,7 +114,7 @@ def _surer(winner: Tensor, sum_before: Tensor, other: Tensor, probability: Tenso
 
 def _segmented_on(scan: Scan, lattice: Grid, net: SemanticNet, work: Work) -> Tensor:
     """Segment a scan on a lattice: return `segmented` by voxel, (EMBEDDING_SIZE + 2, *lattice.shape)."""
-    values = padded_inputs(scan.warped(lattice, Affine.identity()).values)
+    values = padded_inputs(scan.warped(lattice, Affine.identity()).values, hu=net.hu)
     d, h, w = lattice.shape
     with torch.no_grad():
         features = net.block_features(values[None])[0]

@@ -16,14 +16,24 @@ from torch import Tensor, nn
 
 from ..core.hounsfield import FEATURE_RANGE_HU
 from ..errors import InputError
-from ..io.weights_file import FOLDER, SEMANTIC, read_weights, write_weights
+from ..io.weights_file import (
+    CT_NETWORK,
+    FOLDER,
+    HU,
+    MR_NETWORK,
+    SCALED,
+    SEMANTIC,
+    read_weights,
+    reads_hu,
+    write_weights,
+)
 from ..tensor.convert import own_random_numbers, to_array, to_tensor
 from ..tensor.lattice import interpolate
 from ..tensor.pools import halved
 from .label_table import STRUCTURES
 
 SEMANTIC_SPACING_MM = 4.0  # voxel size that the network was trained on
-BUNDLED_WEIGHTS = FOLDER / "semantic.npz"
+BUNDLED_WEIGHTS, MR_WEIGHTS = FOLDER / CT_NETWORK, FOLDER / MR_NETWORK
 BLOCK = 2  # voxels along each axis that are classified at once; input sizes are padded to multiples of it
 VOXELS_PER_BLOCK = BLOCK**3
 INPUT_CHANNELS = 3
@@ -39,10 +49,16 @@ class SemanticNet(nn.Module):
     of each block at once.
     """
 
-    def __init__(self, width: int = 32) -> None:
-        """Build the layers; width: channels of the first level, a multiple of 8."""
+    def __init__(self, width: int = 32, *, hu: bool = True) -> None:
+        """Build the layers.
+
+        Args:
+            width: channels of the first level, a multiple of 8.
+            hu: whether it reads HU; otherwise intensities that are scaled to -1000..0, as of MR.
+        """
         super().__init__()
         self.width = width
+        self.hu = hu
         self.first = _convolutions(VOXELS_PER_BLOCK * INPUT_CHANNELS, width)
         self.more_first = _ResidualBlock(width)
         self.second = _convolutions(width, 2 * width)
@@ -83,27 +99,35 @@ class SemanticNet(nn.Module):
         return self.again_first.added_to(first)
 
 
-def inputs(values: Tensor) -> Tensor:
-    """Compute the inputs (soft tissue, all HU, body in view) from `Scan.values` (HU, body, view): both (3, D, H, W)."""
-    hu = values[0]
+def inputs(values: Tensor, *, hu: bool = True) -> Tensor:
+    """Compute the inputs (soft tissue, all HU, body in view) from `Scan.values` (HU, body, view): both (3, D, H, W).
+
+    Without `hu` the values are intensities scaled to -1000..0: the inputs are their range, and that of their roots,
+    in which dark tissues differ more.
+    """
+    known = values[1] * values[2]
+    if not hu:
+        share = (values[0] / 1000.0 + 1.0).clamp(0, 1)
+        return torch.stack([WINDOW_LIMIT * (2 * share - 1), 2 * share.sqrt() - 2, known])
+    hounsfield = values[0]
     centre, half_width = SOFT_TISSUE_WINDOW_HU
-    soft_tissue = ((hu - centre) / half_width).clamp(-WINDOW_LIMIT, WINDOW_LIMIT)
-    return torch.stack([soft_tissue, hu / HU_PER_UNIT, values[1] * values[2]])
+    soft_tissue = ((hounsfield - centre) / half_width).clamp(-WINDOW_LIMIT, WINDOW_LIMIT)
+    return torch.stack([soft_tissue, hounsfield / HU_PER_UNIT, known])
 
 
 def probabilities(net: SemanticNet, values: Tensor) -> Tensor:
     """Segment `Scan.values` (3, D, H, W) at SEMANTIC_SPACING_MM: return probabilities (structures, D, H, W)."""
     d, h, w = values.shape[1:]
     with torch.no_grad():
-        logits = net(padded_inputs(values)[None])[0, :, :d, :h, :w]
+        logits = net(padded_inputs(values, hu=net.hu)[None])[0, :, :d, :h, :w]
     return logits.softmax(0)
 
 
-def padded_inputs(values: Tensor) -> Tensor:
+def padded_inputs(values: Tensor, *, hu: bool = True) -> Tensor:
     """Compute the `inputs` of (3, D, H, W), padded with air at the far ends to sizes that are multiples of BLOCK."""
     d, h, w = values.shape[1:]
-    x = functional.pad(inputs(values), [p for n in (w, h, d) for p in (0, -n % BLOCK)])
-    air = inputs(values.new_tensor([FEATURE_RANGE_HU[0], 0, 0]).view(3, 1, 1, 1))
+    x = functional.pad(inputs(values, hu=hu), [p for n in (w, h, d) for p in (0, -n % BLOCK)])
+    air = inputs(values.new_tensor([FEATURE_RANGE_HU[0], 0, 0]).view(3, 1, 1, 1), hu=hu)
     x[:, d:], x[:, :, h:], x[:, :, :, w:] = air, air, air
     return x
 
@@ -114,12 +138,23 @@ def load(path: Path = BUNDLED_WEIGHTS, device: torch.device | str = "cpu") -> Se
     Raises:
         InputError: the file is missing, damaged, or made for other structures.
     """
-    return _bundled(str(device)) if path == BUNDLED_WEIGHTS else _read(path).to(device)
+    return _bundled(path, str(device)) if path in (BUNDLED_WEIGHTS, MR_WEIGHTS) else _read(path).to(device)
+
+
+def load_for(in_hu: bool, own: Path | None, device: torch.device) -> SemanticNet:
+    """Load the network that reads scans in HU, or the one that reads MR.
+
+    own: weights of the user's own training, which replace the bundled ones of the network that reads the same values.
+    """
+    net = load(own, device) if own else None
+    if net is None or net.hu != in_hu:
+        net = load(BUNDLED_WEIGHTS if in_hu else MR_WEIGHTS, device)
+    return net
 
 
 @cache
-def _bundled(device: str) -> SemanticNet:
-    return _read(BUNDLED_WEIGHTS).to(device)
+def _bundled(path: Path, device: str) -> SemanticNet:
+    return _read(path).to(device)
 
 
 def _read(path: Path) -> SemanticNet:
@@ -128,7 +163,7 @@ def _read(path: Path) -> SemanticNet:
         raise InputError(f"{path}: weights for another table of structures; train again")
     try:
         with own_random_numbers():
-            net = SemanticNet(int(metadata["width"]))
+            net = SemanticNet(int(metadata["width"]), hu=reads_hu(metadata))
         weights = {name: to_tensor(array) for name, array in arrays.items()}
         net.load_state_dict(_with_untrained_blocks(net, weights))
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -150,7 +185,8 @@ def save(net: SemanticNet, path: Path, metadata: dict[str, Any]) -> None:
 
 
 def _kind(net: SemanticNet) -> dict[str, Any]:
-    return {"kind": SEMANTIC, "width": net.width, "structures": STRUCTURES}
+    values = HU if net.hu else SCALED
+    return {"kind": SEMANTIC, "width": net.width, "structures": STRUCTURES, "values": values}
 
 
 class _Convolution(nn.Conv3d):

@@ -133,7 +133,6 @@ class Deformation:
         if spacing_mm >= self.preset.working_spacing_mm:
             return self.prepared
         fixed, moving = (
-            prepare_finer(image, spacing_mm, scan, hu=self.preset.hu)
-            for image, scan in zip(self.images, self.prepared, strict=True)
+            prepare_finer(image, spacing_mm, scan) for image, scan in zip(self.images, self.prepared, strict=True)
         )
         return fixed, moving

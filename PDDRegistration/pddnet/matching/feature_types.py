@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -96,11 +96,11 @@ def _append_label_codes(scans: ScanPair, settings: FeatureSettings, work: Work, 
 
 
 def _append_semantic_codes(scans: ScanPair, settings: FeatureSettings, work: Work, kept: Memo) -> ScanPair:
-    net = semantic_net.load(settings.semantic_weights or semantic_net.BUNDLED_WEIGHTS, scans[0].values.device)
     preset = settings.preset
+    net_of = cache(partial(semantic_net.load_for, own=settings.semantic_weights, device=scans[0].values.device))
 
     def appended(scan: Scan) -> Scan:
-        found = with_semantic_codes(scan, net, preset.semantic, preset.network_spacings_mm, work)
+        found = with_semantic_codes(scan, net_of(scan.in_hu), preset.semantic, preset.network_spacings_mm, work)
         work.tick()
         return found
 

@@ -11,6 +11,7 @@ import torch
 
 from ..core.affine import Affine
 from ..core.image import Image
+from ..core.intensity import is_ct
 from ..core.linear import DEFORMABLE
 from ..core.memo import Memo
 from ..core.presets import Preset
@@ -50,13 +51,19 @@ class Job:
     def _prepare(self, device: torch.device, work: Work) -> ScanPair:
         def prepared(image: Image, mask: Image | None) -> Scan:
             preset = self.preset
-            return prepare(image, preset.working_spacing_mm, device, hu=preset.hu, mask=mask, tick=work.tick)
+            in_hu = preset.hu or is_ct(image)
+            return prepare(image, preset.working_spacing_mm, device, hu=in_hu, mask=mask, tick=work.tick)
 
         settings = self.preset.working_spacing_mm, self.preset.hu, device
         fixed = self.kept(
             "fixed scan", (self.fixed, self.fixed_mask), settings, lambda: prepared(self.fixed, self.fixed_mask)
         )
         return fixed, prepared(self.moving, self.moving_mask)
+
+    def without_structures(self) -> Job:
+        """Leave out the network that names structures."""
+        preset = dataclasses.replace(self.preset, semantic=0.0)
+        return dataclasses.replace(self, preset=preset, features=dataclasses.replace(self.features, preset=preset))
 
     def turned(self, fixed: Affine, moving: Affine) -> Job:
         """Turn all inputs with the scans that they belong to."""

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..core.affine import Affine
 from ..core.image import Image
+from ..core.intensity import is_ct
 from ..core.linear import LinearTransform, projected
 from ..core.presets import Preset
 from ..tensor.convert import to_array, to_tensor
@@ -78,7 +79,8 @@ class LinearSearch:
         )
 
     def _scan(self, image: Image, mask: Image | None, spacing_mm: float) -> MaskedScan:
-        scan = prepare(image, spacing_mm, self.device, hu=self.preset.hu, tick=self.work.tick)
+        in_hu = self.preset.hu or is_ct(image)
+        scan = prepare(image, spacing_mm, self.device, hu=in_hu, tick=self.work.tick)
         if mask is None:
             return MaskedScan(scan, scan.view)
         return MaskedScan(scan, scan.view * to_tensor(inside(mask, scan.grid), self.device))

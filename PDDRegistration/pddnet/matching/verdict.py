@@ -120,7 +120,7 @@ def _reasons(m: dict[str, float]) -> list[str]:
             f"the scans do not resemble each other (similarity {m['similarity']:.2f})",
         ),
         (
-            m["similarity"] < m["similarity_before"] - MOST_SIMILARITY_LOSS,
+            similarity_fell(m),
             f"similarity fell from {m['similarity_before']:.2f} to {m['similarity']:.2f}",
         ),
         (
@@ -137,6 +137,11 @@ def _reasons(m: dict[str, float]) -> list[str]:
         ),
     )
     return [text for wrong, text in checks if wrong]
+
+
+def similarity_fell(m: dict[str, float]) -> bool:
+    """Return whether the deformation made the scans less similar than their alignment had."""
+    return m["similarity"] < m["similarity_before"] - MOST_SIMILARITY_LOSS
 
 
 def _is_settled(m: dict[str, float]) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.linear import DEFORMABLE
 from ..core.presets import Preset, Stage
-from ..io.weights_file import BUNDLED_SHA256, PDD, SEMANTIC, read_weights
+from ..io.weights_file import BUNDLED_SHA256, CT_NETWORK, MR_NETWORK, PDD, SEMANTIC, read_weights, reads_hu
 
 if TYPE_CHECKING:
     from .registration import RunInputs
@@ -65,14 +65,18 @@ def origin(report: Mapping[str, Any], inputs: Mapping[str, str]) -> dict[str, An
 def weights_used(preset: Preset, own: Path | None, network: str | None = None) -> dict[str, str]:
     """Return the SHA-256 of the weights that a run with this preset reads, by file name.
 
+    A preset for scans of any kind reads those of CT, of MR, or both, as the scans are; both are listed.
+
     own: weights of the user's own training, of either network; of `network`, where that predicts the deformation.
     """
-    bundled = {"semantic.npz": preset.semantic > 0, "expected_error.npz": preset.hu}
+    structures = preset.semantic > 0
+    bundled = {CT_NETWORK: structures, MR_NETWORK: structures and not preset.hu, "expected_error.npz": preset.hu}
     found = {name: BUNDLED_SHA256[name] for name, needed in bundled.items() if needed}
     if own is None:
         return found
-    if network is None and read_weights(own, SEMANTIC, PDD)[1]["kind"] == SEMANTIC:
-        if preset.semantic == 0:
+    metadata = {} if network else read_weights(own, SEMANTIC, PDD)[1]
+    if metadata.get("kind") == SEMANTIC:
+        if not structures:
             return found
-        del found["semantic.npz"]
+        del found[CT_NETWORK if reads_hu(metadata) else MR_NETWORK]
     return {own.name: hashlib.sha256(own.read_bytes()).hexdigest()} | found

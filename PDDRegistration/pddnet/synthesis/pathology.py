@@ -12,6 +12,7 @@ from torch import Tensor
 from .bowel import collapsed_bowel, dilated_bowel
 from .fluid import ascites, effusion, hydronephrosis
 from .masses import aneurysm, mass
+from .modality import Modality
 from .scene import Scene
 from .surgery import hip_prosthesis, resection, rods, stent
 from .tissue import MATERIAL_INDEX, to_half_voxels
@@ -48,16 +49,19 @@ def paint_pathology(scene: Scene, names: tuple[str, ...]) -> Scene:
     return scene
 
 
-def paint_findings(scene: Scene, hu: Tensor, body: Tensor, rigid: Tensor, mean: Tensor) -> Tensor:
-    """Paint a scene's findings into HU (2D, 2H, 2W) on half voxels.
+def paint_findings(scene: Scene, hu: Tensor, body: Tensor, rigid: Tensor, mean: Tensor, modality: Modality) -> Tensor:
+    """Paint a scene's findings into values (2D, 2H, 2W) on half voxels, HU in a CT.
 
     Args:
-        body, rigid: (2D, 2H, 2W) bool. mean: (materials,) HU.
+        body, rigid: (2D, 2H, 2W) bool. mean: (materials,) of the values.
     """
     for finding in scene.findings:
         fine = functional.interpolate(finding.level[None, None], scale_factor=2, mode="trilinear")[0, 0]
         here = (fine > 0) & body & (finding.over_bone | ~rigid)
-        value = float(mean[MATERIAL_INDEX[finding.hu]]) if isinstance(finding.hu, str) else finding.hu
+        if isinstance(finding.hu, str):
+            value = float(mean[MATERIAL_INDEX[finding.hu]])
+        else:
+            value = modality.value(finding.hu, mean)
         hu = torch.where(here, value + finding.texture * scene.noise.white(*hu.shape), hu)
     if scene.added_hu is not None:
         hu = hu + to_half_voxels(scene.added_hu) * body

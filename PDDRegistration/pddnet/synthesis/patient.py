@@ -17,15 +17,16 @@ from ..core.hounsfield import AIR_HU, FEATURE_RANGE_HU
 from ..features.semantic_net import SEMANTIC_SPACING_MM
 from .arms_and_table import SKIN_MM, arms
 from .hard_views import CHILD, CROPPED, LOW_DOSE, as_child, box_view, low_dose
+from .modality import COMPUTED_TOMOGRAPHY, Modality
 from .noise import Noise
 from .organ_exchange import RIGID_MATERIALS, rearrange_structures
 from .pathology import draw_pathology, paint_findings, paint_pathology
 from .pose import random_pose
 from .random_organs import RandomOrgans
-from .scanner import round_field_of_view, simulate_scanner
+from .scanner import round_field_of_view
 from .scene import Scene
 from .source import Source
-from .tissue import MATERIAL_INDEX, fill_lumen, random_contrast, random_lesions, random_texture, to_half_voxels
+from .tissue import MATERIAL_INDEX, fill_lumen, random_lesions, random_texture, to_half_voxels
 
 HARD_STREAM = 12  # of random numbers, apart from those that paint the healthy patient
 HARD_ARMS = 0.2  # share of hard patients with arms beside the trunk, more often than others
@@ -68,19 +69,21 @@ class PatientSource(Source):
 
     Attributes:
         hard: share of its patients that are hard; see `synthesise`.
+        modality: what the scanner measures.
     """
 
     hard: float = 0.0
+    modality: Modality = COMPUTED_TOMOGRAPHY
 
     def draw(self, shape: tuple[int, int, int], seed: int) -> Sample:
         """Synthesise the scan of this seed; see `synthesise`."""
         hard = np.random.default_rng([seed, HARD_STREAM]).random() < self.hard
-        return synthesise(self, shape, seed, hard=hard)
+        return synthesise(self, shape, seed, hard=hard, modality=self.modality)
 
 
 def synthesise(
     source: Source, shape: tuple[int, int, int], seed: int, spacing_mm: float = SEMANTIC_SPACING_MM,
-    hard: bool = False, pathology: tuple[str, ...] | None = None,
+    hard: bool = False, pathology: tuple[str, ...] | None = None, modality: Modality = COMPUTED_TOMOGRAPHY,
 ) -> Sample:  # fmt: skip
     """Synthesise a scan; the result is reproducible for the same arguments, device and version.
 
@@ -88,6 +91,7 @@ def synthesise(
         shape: (D, H, W) voxels of `spacing_mm`, axes along LPS.
         hard: whether it has pathology, and may be a child's, of low dose, or cut on all sides.
         pathology: the names of what a hard patient has (see `pathology.PAINTERS`); None: drawn at random.
+        modality: what the scanner measures: HU, or the signals of MR, scaled to -1000..0.
     """
     rng, hard_rng = np.random.default_rng(seed), np.random.default_rng([seed, HARD_STREAM])
     noise = Noise(seed, source.device, spacing_mm)
@@ -102,10 +106,10 @@ def synthesise(
     if hard:
         scene = paint_pathology(scene, draw_pathology(hard_rng) if pathology is None else pathology)
         points = scene.points
-    hu, body = _paint(scene, rng, noise, arm_share=HARD_ARMS if hard else ARMS)
+    hu, body = _paint(scene, rng, noise, HARD_ARMS if hard else ARMS, modality)
     hu = functional.avg_pool3d(hu[None, None], 2)[0, 0]
     body = functional.avg_pool3d(body[None, None].float(), 2)[0, 0] > 0.5
-    hu = simulate_scanner(hu, rng, noise)
+    hu = modality.scan(hu, body, rng, noise)
     if hard and hard_rng.random() < LOW_DOSE:
         hu = low_dose(hu, hard_rng, scene.noise)
     hu = torch.where(body, hu.clamp(*FEATURE_RANGE_HU), AIR_HU)
@@ -122,8 +126,10 @@ def synthesise(
     return Sample(torch.stack([hu, body.float(), view]), organs.structure_of_code[codes], codes, foreign, points)
 
 
-def _paint(scene: Scene, rng: np.random.Generator, noise: Noise, arm_share: float) -> tuple[Tensor, Tensor]:
-    """Paint HU and body (bool) of a scene on half voxels (2D, 2H, 2W).
+def _paint(
+    scene: Scene, rng: np.random.Generator, noise: Noise, arm_share: float, modality: Modality
+) -> tuple[Tensor, Tensor]:
+    """Paint HU (signals of MR) and body (bool) of a scene on half voxels (2D, 2H, 2W).
 
     Edges are painted on half voxels, so that voxels at an edge mix tissues by volume; smooth fields are computed on
     whole voxels.
@@ -138,12 +144,13 @@ def _paint(scene: Scene, rng: np.random.Generator, noise: Noise, arm_share: floa
     body = (labelled >= 0) | (above_fat < 0)
     if rng.random() < arm_share:
         material, body = _add_arms(organs.source, fine_points, material, body, float(fat.mean()), rng)
-    mean, texture = random_contrast(rng, points.device)
+    mean, texture = modality.contrast(rng, points.device)
     hu = mean[material] + texture[material] * random_texture(shape, noise)
-    hu = fill_lumen(hu, material == MATERIAL_INDEX["lumen"], points, rng, noise)
+    lumen = material == MATERIAL_INDEX["lumen"]
+    hu = fill_lumen(hu, lumen, points, rng, noise, modality.content, modality.gas)
     hu += to_half_voxels(random_lesions(points, rng)) * (body & (material != MATERIAL_INDEX["lung"]))
     rigid = torch.isin(labelled, torch.tensor([MATERIAL_INDEX[name] for name in RIGID_MATERIALS], device=hu.device))
-    hu = paint_findings(scene, hu, body, rigid, mean)
+    hu = paint_findings(scene, hu, body, rigid, mean, modality)
     return torch.where(body, hu, AIR_HU), body
 
 

@@ -20,7 +20,7 @@ ROUND_VIEW_RADIUS = (0.42, 0.6)  # of the larger of a slice's sides, in voxels
 
 def simulate_scanner(hu: Tensor, rng: np.random.Generator, noise: Noise) -> Tensor:
     """Simulate a scanner on HU (D, H, W): slices of up to 9 mm, blur, noise and streaks."""
-    hu = _thick_slices(hu, rng.uniform(*SLICE_THICKNESS_MM), noise.spacing_mm)
+    hu = thick_slices(hu, rng.uniform(*SLICE_THICKNESS_MM), noise.spacing_mm)
     if rng.random() < BLURRED:
         padded = functional.pad(hu[None, None], (1,) * 6, mode="replicate")
         hu = functional.avg_pool3d(padded, 3, 1)[0, 0]
@@ -31,7 +31,7 @@ def simulate_scanner(hu: Tensor, rng: np.random.Generator, noise: Noise) -> Tens
     return hu
 
 
-def _thick_slices(hu: Tensor, thickness_mm: float, spacing_mm: float) -> Tensor:
+def thick_slices(hu: Tensor, thickness_mm: float, spacing_mm: float) -> Tensor:
     """Average HU (D, H, W) over slices of `thickness_mm` and interpolate back; unchanged where those are thinner."""
     if thickness_mm <= spacing_mm:
         return hu

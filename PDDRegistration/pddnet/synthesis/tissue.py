@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -88,21 +90,30 @@ def random_texture(shape: tuple[int, ...], noise: Noise) -> Tensor:
     return fine + to_half_voxels(grains)
 
 
-def fill_lumen(hu: Tensor, lumen: Tensor, points: Tensor, rng: np.random.Generator, noise: Noise) -> Tensor:
+def random_content(rng: np.random.Generator) -> float:
+    """Draw the HU of what fills stomach and bowel besides gas."""
+    return rng.uniform(*CONTRAST_IN_BOWEL_HU) if rng.random() < CONTRAST_IN_BOWEL else rng.uniform(*BOWEL_CONTENT_HU)
+
+
+def fill_lumen(
+    hu: Tensor, lumen: Tensor, points: Tensor, rng: np.random.Generator, noise: Noise,
+    content_value: Callable[[np.random.Generator], float] = random_content, gas_value: float = GAS_HU,
+) -> Tensor:  # fmt: skip
     """Fill stomach and bowel in HU (2D, 2H, 2W): gas in front, fluid behind, stool or contrast medium between.
 
     Args:
         lumen: (2D, 2H, 2W) bool. points: (3, D, H, W) LPS mm.
+        content_value, gas_value: what draws the value of the content, and the value of gas, in HU unless in MR.
     """
     shape = points.shape[1:]
     pattern = noise.smooth(shape, GAS_GRAIN_MM)[0]
     in_front = (points[1].mean() - points[1]) / FRONT_TO_BACK_MM
     gas = pattern + in_front + rng.normal(0, GAS_LEVEL_SHIFT) > rng.uniform(*GAS_LEVEL)
     content = noise.smooth(shape, CONTENT_GRAIN_MM)[0] > rng.uniform(*CONTENT_LEVEL)
-    mean = rng.uniform(*CONTRAST_IN_BOWEL_HU) if rng.random() < CONTRAST_IN_BOWEL else rng.uniform(*BOWEL_CONTENT_HU)
+    mean = content_value(rng)
     content_hu = mean + CONTENT_VARIATION * abs(mean) * pattern + CONTENT_NOISE_HU * noise.white(*shape)
     hu = torch.where(lumen & to_half_voxels(content), to_half_voxels(content_hu), hu)
-    return torch.where(lumen & to_half_voxels(gas), GAS_HU, hu)
+    return torch.where(lumen & to_half_voxels(gas), gas_value, hu)
 
 
 def random_lesions(points: Tensor, rng: np.random.Generator) -> Tensor:

@@ -44,6 +44,7 @@ class Scan:
     box: Grid  # the body's bounding box, with voxels of `grid`
     features_grid: Grid
     body_not_found: bool  # the whole volume counts as body
+    in_hu: bool = True  # whether it is a CT; otherwise its intensities are scaled to -1000..0
     named: StructureMap | None = None  # what the network sees; reported after the run, never compared
 
     @property
@@ -197,13 +198,13 @@ def prepare(
     tick()
     stack = to_tensor(np.stack([values, body.astype(np.float32), view.astype(np.float32)]), device)
     none = stack.new_zeros((0, *coarse.grid.shape))
-    return Scan(stack, none, coarse.grid, box, coarse.grid, body_not_found)
+    return Scan(stack, none, coarse.grid, box, coarse.grid, body_not_found, hu)
 
 
-def prepare_finer(image: Image, spacing: float, scan: Scan, *, hu: bool = True) -> Scan:
+def prepare_finer(image: Image, spacing: float, scan: Scan) -> Scan:
     """Coarsen a volume to a smaller spacing (mm) than that of `scan`, whose body and view hold; no carried features."""
     image = image.canonical()
-    fine = _measured(image, spacing) if hu else _scaled(image, spacing)
+    fine = _measured(image, spacing) if scan.in_hu else _scaled(image, spacing)
     body, view = resample(scan.values[1:], scan.grid, fine.grid)
     values = to_tensor(fine.array, body.device).clamp(*FEATURE_RANGE_HU)
     values = torch.where(dilated(body) > HALF, values, values.new_tensor(FEATURE_RANGE_HU[0]))

@@ -14,6 +14,8 @@ from ..io.text_files import read_json
 from ..networks import registry
 
 NETWORKS = ("semantic", "pdd", *registry.NETWORKS)
+CT, MR = "ct", "mr"
+MODALITIES = (CT, MR)
 LEAST_VIEW_VOXELS = 16  # voxels along each axis, or the network has next to nothing to compare
 LARGEST_SEED = 2**62  # with what is added to it, still 64 bits
 _MOST = {"virtual": 10_000, "width": 1024, "steps": 101, "channels": 1024, "iterations": 10**9, "validate_every": 10**9}
@@ -70,6 +72,7 @@ class TrainingConfig:
         anatomies: label maps (NAME.nii.gz with NAME.json beside it) to synthesise patients from.
         donors: label maps that only lend organs and their arrangement: too few labels to paint a patient.
         virtual: how many of the project's own virtual patients take part as anatomies.
+        modality: "ct", or "mr": patients are painted, and real CT scans recoloured, with the contrasts of MR.
         hard: share of the patients painted from anatomies that are hard to read: with pathology; some are children,
             some scans of low dose, some cut on all sides.
         scans: the folder to train on: CASE/ct.nii.gz with CASE/labels.nii.gz, and labels.json (label number -> name)
@@ -94,6 +97,7 @@ class TrainingConfig:
     anatomies: tuple[Path, ...] = ()
     donors: tuple[Path, ...] = ()
     virtual: int = 0
+    modality: str = CT
     hard: float = 0.0
     scans: Path | None = None
     validation: Path | None = None
@@ -130,6 +134,11 @@ def read_config(path: Path) -> TrainingConfig:
         raise InputError(f"{path}: nothing to learn from; give 'anatomies', 'virtual' or 'scans'")
     if config.unlabelled and config.network != "semantic":
         raise InputError(f"{path}: 'unlabelled' scans teach the network 'semantic' alone; leave them out")
+    if config.modality == MR and (config.network != "semantic" or config.unlabelled or config.validation):
+        raise InputError(
+            f"{path}: the modality 'mr' is for the network 'semantic', without 'unlabelled' and 'validation', "
+            "which are CT scans; leave those out"
+        )
     return config
 
 
@@ -147,6 +156,10 @@ def _value(name: str, value: Any, folder: Path) -> Any:
     if name == "network":
         if value not in NETWORKS:
             raise ValueError(f"'network' must be one of {', '.join(NETWORKS)}, not {value!r}")
+        return value
+    if name == "modality":
+        if value not in MODALITIES:
+            raise ValueError(f"'modality' must be one of {', '.join(MODALITIES)}, not {value!r}")
         return value
     if name == "pairs":
         return _pairs(value)

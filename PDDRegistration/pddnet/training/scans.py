@@ -17,6 +17,7 @@ from ..features.label_table import LEVELS, NUMBER, STRUCTURES, structure_of, tol
 from ..features.semantic_net import SEMANTIC_SPACING_MM, SemanticNet, probabilities
 from ..io.label_names import UNKNOWN
 from ..io.volumes import read_labels, read_volume
+from ..synthesis.magnetic import recoloured, simulate_mr
 from ..synthesis.noise import Noise
 from ..synthesis.patient import Sample
 from ..synthesis.pose import random_pose
@@ -44,6 +45,7 @@ class ScanSource:
     def __init__(self, scan: Scan, structures: np.ndarray, annotated: frozenset[int]) -> None:
         """Store the parts of an `AnnotatedScan`."""
         self.scan = scan
+        self.recolour = False  # whether copies take the contrasts of MR
         self.annotated = annotated
         self._structures = structures
         centres = [np.mean(np.nonzero(structures == n), axis=1)[::-1] for n in np.unique(structures) if n > 0]
@@ -85,6 +87,11 @@ class ScanSource:
         in_body = inside & (body > 0.5)
         k, j, i = torch.minimum(index.round().long().clamp(min=0), size - 1)
         structures = to_tensor(self._structures).long()[k, j, i] * in_body
+        if self.recolour:
+            signal = recoloured(hu, structures, len(STRUCTURES), rng)
+            hu = simulate_mr(torch.where(in_body, signal, 0.0), in_body, rng, noise)
+            hu = torch.where(in_body, hu, AIR_HU)
+            return Sample(torch.stack([hu, (body > 0.5).float(), (view > 0.5).float()]), structures)
         soft = (hu > SOFT_TISSUE_HU[0]) & (hu < SOFT_TISSUE_HU[1])
         hu = hu + soft * (rng.normal(0, SOFT_TISSUE_SHIFT_HU) + self._random_tint(structures, rng))
         hu = simulate_scanner(hu, rng, noise)

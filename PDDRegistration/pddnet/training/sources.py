@@ -15,9 +15,10 @@ from ..errors import InputError
 from ..features.semantic_net import SemanticNet
 from ..phantom import phantom
 from ..synthesis.anatomy import Anatomy, read_anatomy
+from ..synthesis.magnetic import MagneticResonance
 from ..synthesis.patient import PatientSource
 from ..tensor.scan import Scan
-from .config import ScanFiles, TrainingConfig, labelled_scans
+from .config import MR, ScanFiles, TrainingConfig, labelled_scans
 from .datasets import SampleSource
 from .scans import AnnotatedScan, ScanSource, read_labelled, read_unlabelled
 
@@ -79,6 +80,11 @@ def _read_labelled_sources(
     for source in maps:
         source.hard = config.hard
     scans = [] if config.scans is None else [ScanSource.read(case) for case in _usable_cases(config.scans, warn)]
+    if config.modality == MR:
+        for source in maps + virtual:
+            source.modality = MagneticResonance()
+        for scan in scans:
+            scan.recolour = True
     if not (maps or virtual or scans):
         raise InputError("nothing is left to learn from; correct the files named above")
     if not sum(share for share, kind in zip(config.shares, (maps, virtual, scans), strict=False) if kind):

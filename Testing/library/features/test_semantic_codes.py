@@ -34,6 +34,7 @@ from pddnet.features.semantic_net import (
     depth_to_space,
     inputs,
     load,
+    load_for,
     probabilities,
     save,
 )
@@ -54,6 +55,8 @@ def net() -> SemanticNet:
 
 class Threshold(nn.Module):
     """Names liver what is denser than 60 HU, background the rest: what a network would do if it were that simple."""
+
+    hu = True
 
     def forward(self, x: Tensor) -> Tensor:
         assert all(n % semantic_net.BLOCK == 0 for n in x.shape[2:])
@@ -149,6 +152,17 @@ def test_inputs_are_soft_tissue_all_hu_and_the_body_in_view() -> None:
     assert found[2].tolist() == [1, 0, 0, 1]
 
 
+def test_inputs_of_mr_are_its_range_and_that_of_its_roots() -> None:
+    values = torch.tensor([[-1000.0, -750.0, 0.0], [0, 1, 1], [1, 1, 0]]).view(3, 1, 1, 3)
+    found = inputs(values, hu=False).view(3, 3)
+    assert torch.allclose(found[0], torch.tensor([-1.5, -0.75, 1.5]))
+    assert torch.allclose(found[1], torch.tensor([-2.0, -1.0, 0.0]))
+    assert found[2].tolist() == [0, 1, 0]
+    padded = semantic_net.padded_inputs(values, hu=False)
+    assert padded.shape == (3, 2, 2, 4)
+    assert (padded[:, 1] == torch.tensor([-1.5, -2.0, 0.0])[:, None, None]).all()
+
+
 def test_what_is_halved_and_doubled_stays_where_it_was() -> None:
     """Of an odd number of voxels, too: the last one stands for two."""
     ramp = torch.arange(11.0).view(1, 1, 11, 1, 1).expand(1, 1, 11, 7, 4)
@@ -199,6 +213,8 @@ def test_padding_stands_at_the_far_ends_and_is_no_body() -> None:
     seen = []
 
     class Spy(nn.Module):
+        hu = True
+
         def forward(self, x: Tensor) -> Tensor:
             seen.append(x[0])
             return x.new_zeros(1, len(STRUCTURES), *x.shape[2:])
@@ -317,6 +333,24 @@ def test_weights_round_trip(net: SemanticNet, tmp_path: Path) -> None:
     assert torch.allclose(again(x), net(x), atol=0.05)
     stored = {name: value.half().float() for name, value in net.state_dict().items()}
     assert all(torch.equal(value, stored[name]) for name, value in again.state_dict().items())
+
+
+def test_weights_say_what_they_read(net: SemanticNet, tmp_path: Path) -> None:
+    save(net, tmp_path / "ct.npz", {})
+    save(SemanticNet(8, hu=False), tmp_path / "mr.npz", {})
+    assert load(tmp_path / "ct.npz").hu and not load(tmp_path / "mr.npz").hu
+
+
+def test_a_scan_is_read_by_the_network_of_its_kind(net: SemanticNet, tmp_path: Path) -> None:
+    bundled = load_for(True, None, CPU), load_for(False, None, CPU)
+    assert [each.hu for each in bundled] == [True, False]
+    own = tmp_path / "own.npz"
+    save(SemanticNet(8, hu=False), own, {})
+    assert load_for(False, own, CPU).width == 8
+    assert load_for(True, own, CPU) is bundled[0]
+    save(net, own, {})
+    assert load_for(True, own, CPU).width == 8
+    assert load_for(False, own, CPU) is bundled[1]
 
 
 def test_weights_from_before_the_changes_name_the_same(net: SemanticNet, tmp_path: Path) -> None:

@@ -44,6 +44,32 @@ def test_round_trip(path: Path) -> None:
     assert [p.name for p in path.parent.iterdir()] == ["w.npz"]
 
 
+def test_in_8_bits_every_channel_keeps_its_own_scale(tmp_path: Path) -> None:
+    path = tmp_path / "w.npz"
+    rng = np.random.default_rng(1)
+    kernels = rng.normal(size=(4, 3, 2)) * np.array([1000.0, 1.0, 0.001, 0.0])[:, None, None]
+    write_weights(path, {"kernels": kernels, "bias": np.array([0.5, -2.0])}, {"kind": "test"}, in_8_bits=True)
+    arrays, _ = read_weights(path, "test")
+    assert set(arrays) == {"kernels", "bias"}
+    assert arrays["bias"].tolist() == [0.5, -2.0]
+    largest = np.abs(kernels).max((1, 2), keepdims=True)
+    error = np.abs(arrays["kernels"] - kernels)
+    assert (error <= largest / 254 * 1.001).all()
+    assert (error[:3].max((1, 2)) > 0).all()  # rounded, not stored whole
+    with np.load(path) as stored:
+        assert stored["kernels"].dtype == np.int8
+
+
+def test_8_bits_without_their_factors(tmp_path: Path) -> None:
+    path = tmp_path / "w.npz"
+    write_weights(path, {"kernels": np.ones((4, 3))}, {"kind": "test"}, in_8_bits=True)
+    stored = weights.read_arrays(path)
+    for factors in (None, np.ones((3, 1), np.float32)):
+        changed = {name: array for name, array in stored.items() if not name.endswith(" scale")}
+        weights.write_arrays(path, changed if factors is None else {**changed, "kernels scale": factors})
+        _refused(path, "factors of 'kernels'")
+
+
 def test_the_same_weights_give_the_same_bytes(path: Path, tmp_path: Path) -> None:
     write_weights(tmp_path / "again.npz", ARRAYS, {"dice": 0.5, "data": "virtual", "kind": "test"})
     with np.load(path) as one, np.load(tmp_path / "again.npz") as two:

@@ -184,6 +184,9 @@ def test_files_that_cannot_be_used(pair: tuple[Image, Image], weights: Path, tmp
         register(*pair, PLAIN, weights=bad)
     with pytest.raises(InputError, match="of CT, which the preset 'multimodal' is not for"):
         register(*pair, "multimodal", weights=weights)
+    semantic_net.save(semantic_net.SemanticNet(8, hu=False), bad, {})
+    with pytest.raises(InputError, match=r"bad\.npz: this network reads MR, which the preset 'default' is not for"):
+        register(*pair, "default", weights=bad)
 
 
 def test_the_command_refuses_a_foreign_file_before_it_reads_the_scans(weights: Path, tmp_path: Path, capsys) -> None:

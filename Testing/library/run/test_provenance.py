@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from helpers.samples import FIXED, MOVING, ramp
 from pddnet.core.image import Image
 from pddnet.core.presets import PRESETS
-from pddnet.io.weights_file import BUNDLED_SHA256, FOLDER, PDD, SEMANTIC, write_weights
+from pddnet.io.weights_file import BUNDLED_SHA256, FOLDER, PDD, SCALED, SEMANTIC, write_weights
 from pddnet.run.provenance import settings, weights_used
 from pddnet.run.registration import RunInputs
 
@@ -21,7 +21,7 @@ def test_the_bundled_weights_have_the_digests_of_their_files() -> None:
     assert found == {name: hashlib.sha256((FOLDER / name).read_bytes()).hexdigest() for name in found}
     assert set(found) == {"semantic.npz", "expected_error.npz"}
     assert set(weights_used(PRESETS["mind"], None)) == {"expected_error.npz"}
-    assert weights_used(PRESETS["multimodal"], None) == {}
+    assert set(weights_used(PRESETS["multimodal"], None)) == {"semantic.npz", "semantic_mr.npz"}
 
 
 def test_own_weights_replace_those_of_their_kind(tmp_path: Path) -> None:
@@ -31,6 +31,9 @@ def test_own_weights_replace_those_of_their_kind(tmp_path: Path) -> None:
     error = {"expected_error.npz": BUNDLED_SHA256["expected_error.npz"]}
     assert weights_used(PRESETS["default"], own) == mine | error
     assert weights_used(PRESETS["mind"], own) == error  # asks no network
+    assert set(weights_used(PRESETS["multimodal"], own)) == {"mine.npz", "semantic_mr.npz"}
+    write_weights(own, {"a": np.zeros(3)}, {"kind": SEMANTIC, "values": SCALED})
+    assert set(weights_used(PRESETS["multimodal"], own)) == {"mine.npz", "semantic.npz"}
     write_weights(own, {"a": np.zeros(3)}, {"kind": PDD})
     assert set(weights_used(PRESETS["default"], own)) == {"mine.npz", "semantic.npz", "expected_error.npz"}
 

@@ -39,7 +39,7 @@ def test_settings_are_read_and_paths_are_relative_to_the_file(tmp_path: Path) ->
 def test_nothing_lends_and_nothing_is_guessed_unless_told(tmp_path: Path) -> None:
     config = read_config(_write(tmp_path, {"out": "o", "virtual": 1}))
     assert (config.donors, config.unlabelled) == ((), None)
-    assert config.hard == 0
+    assert (config.hard, config.modality) == (0, "ct")
     assert len(config.shares) == len(KINDS) == 4
 
 
@@ -68,6 +68,9 @@ def test_at_most_five_minutes_are_lost_by_default(tmp_path: Path) -> None:
         ({"shares": [1, 1, 1, 1, 1]}, "'shares'.*unlabelled scans"),
         ({"shares": ["a", 1, 1, 1]}, "'shares'"),
         ({"shares": 1}, "'shares'"),
+        ({"modality": "ultrasound"}, "'modality' must be one of ct, mr"),
+        ({"modality": "mr", "network": "pdd"}, "'mr' is for the network 'semantic'"),
+        ({"modality": "mr", "validation": "v"}, "'validation'"),
         ({"hard": 1.01}, "'hard' is a share"),
         ({"hard": "much"}, "'hard'"),
         ({"virtual": -1}, "'virtual'"),

@@ -262,6 +262,21 @@ def test_one_copy_in_three_is_tinted_by_structure(source: ScanSource) -> None:
     assert abs(float(values.std()) - 30) < 3 and abs(float(values.mean())) < 4
 
 
+def test_a_recoloured_copy_lies_where_the_scan_does(source: ScanSource, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Labels and body are the same as of the copy in HU; the values are signals, another for every seed."""
+    plain = [source.draw((12, 16, 16), seed) for seed in (1, 2)]
+    monkeypatch.setattr(source, "recolour", True)
+    coloured = [source.draw((12, 16, 16), seed) for seed in (1, 2)]
+    for hu, mr in zip(plain, coloured, strict=True):
+        assert torch.equal(hu.structures, mr.structures)
+        assert torch.equal(hu.values[2], mr.values[2])
+        inside = mr.values[1] > 0
+        assert (mr.values[0][~inside] == -1000).all()
+        assert float(mr.values[0].min()) >= -1000 and float(mr.values[0].max()) == 0
+        assert float(mr.values[0][inside].std()) > 50
+        assert not torch.allclose(mr.values[0][inside], hu.values[0][inside], atol=50)
+
+
 def _one_hot(labels: np.ndarray) -> Tensor:
     return torch.nn.functional.one_hot(torch.as_tensor(labels), len(STRUCTURES)).movedim(-1, 0).float()
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...errors import InputError
 from ...features.semantic_net import SemanticNet, inputs, load, probabilities, save
-from ..config import TrainingConfig
+from ..config import CT, TrainingConfig
 from ..datasets import SampleSource, TwoScanDataset
 from ..scans import AnnotatedScan, dice_by_structure
 from ..segmentation_loss import segmentation_loss
@@ -28,11 +28,12 @@ class SemanticTask:
 
     def network(self) -> SemanticNet:
         """Make the network; see `Task`."""
-        return SemanticNet(self.config.width)
+        return SemanticNet(self.config.width, hu=self.config.modality == CT)
 
     def load(self, path: Path) -> SemanticNet:
         """Read the weights of a file; see `Task`."""
         net = load(path)
+        net.hu = self.config.modality == CT  # a network of the one modality may start from the other's
         if net.width != self.config.width:
             raise InputError(f"{path}: its width is {net.width}; set 'width' to that")
         return net
@@ -47,7 +48,7 @@ class SemanticTask:
 
     def loss(self, net: SemanticNet, values: Tensor, structures: Tensor, annotated: Tensor) -> tuple[Tensor, float]:
         """Compute the loss: the mean of two scans' segmentation losses, and of their Dice; see `Task`."""
-        logits = net(torch.stack([inputs(scan) for scan in values]))
+        logits = net(torch.stack([inputs(scan, hu=net.hu) for scan in values]))
         with torch.autocast(values.device.type, enabled=False):
             (first, first_dice), (second, second_dice) = (
                 _scan_loss(*scan) for scan in zip(logits, values, structures, annotated, strict=True)
