@@ -85,17 +85,41 @@ SVF: tuple[str, Boxes, Arrows] = (
         ((3, 1), (4, 1)),
     ),
 )
+PWC: tuple[str, Boxes, Arrows] = (
+    "PWC",
+    {
+        (0, 0): ("fixed", "scan"),
+        (0, 1): ("moving, aligned", "scan"),
+        (1, 0): ("U-Net: maps\nof two levels", "learned"),
+        (1, 1): ("U-Net,\nthe same", "learned"),
+        (2, 0.5): ("cost volume,\n5³ displacements", "fixed"),
+        (3, 0.5): ("convolutions:\na coarse field", "learned"),
+        (4, 0.5): ("warp finer maps,\ncost volume, 5³", "fixed"),
+        (5, 0.5): ("convolutions, then\ndilated ones", "learned"),
+        (6, 0.5): ("displacements", "field"),
+    },
+    (
+        ((0, 0), (1, 0)),
+        ((0, 1), (1, 1)),
+        ((1, 0), (2, 0.5)),
+        ((1, 1), (2, 0.5)),
+        ((2, 0.5), (3, 0.5)),
+        ((3, 0.5), (4, 0.5)),
+        ((4, 0.5), (5, 0.5)),
+        ((5, 0.5), (6, 0.5)),
+    ),
+)
 
 
 def main() -> None:
-    """Draw the three kinds below each other."""
-    figure, panels = plt.subplots(3, 1, figsize=(11, 7.5), facecolor="white")
-    for axes, (name, boxes, arrows) in zip(panels, (FLOWNET, GUIDED, SVF), strict=True):
+    """Draw the four kinds below each other."""
+    figure, panels = plt.subplots(4, 1, figsize=(12.7, 10), facecolor="white")
+    for axes, (name, boxes, arrows) in zip(panels, (FLOWNET, GUIDED, SVF, PWC), strict=True):
         draw(axes, name, boxes, arrows)
     handles = [plt.Rectangle((0, 0), 1, 1, facecolor=colour) for colour in COLOURS.values()]
     names = ("scan", "learned", "computed, nothing learned", "what is predicted")
     figure.legend(handles, names, loc="lower center", ncol=4, frameon=False)
-    figure.tight_layout(rect=(0, 0.05, 1, 1))
+    figure.tight_layout(rect=(0, 0.04, 1, 1))
     figure.savefig(OUT, dpi=90)
 
 
@@ -113,7 +137,7 @@ def draw(axes: Axes, name: str, boxes: Boxes, arrows: Arrows) -> None:
         begin, stop = (2.2 * start[0] + WIDTH / 2, -start[1]), (2.2 * end[0] - WIDTH / 2, -end[1])
         axes.annotate("", stop, begin, arrowprops={"arrowstyle": "->", "color": "#333333"})
     axes.set_title(name, loc="left", fontsize=11, fontweight="bold")
-    axes.set_xlim(-1.1, 12.2)
+    axes.set_xlim(-1.1, 14.3)
     axes.set_ylim(-1.6, 0.6)
     axes.axis("off")
 

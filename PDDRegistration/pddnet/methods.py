@@ -18,6 +18,7 @@ TITLES = {
     "ha": "Ha et al.",
     "guided": "guided",
     "guided-skips": "guided with skips",
+    "pwc": "PWC",
     "svf-net": "SVF-Net",
 }
 """Name of each network -> its name in the table; one that is not listed goes by its own."""

@@ -28,8 +28,8 @@ class Sizes:
     """Sizes from which a network is made; they are kept with its weights.
 
     Attributes:
-        control: mm between the control points of the predicted field; of networks with a correlation layer.
-        reach: the largest displacement in mm along each axis that is compared; of the same.
+        control: mm between the control points of the predicted field; of FlowNet-C.
+        reach: the largest displacement in mm along each axis that is compared; of networks with a correlation layer.
         steps: how many displacements there are per axis; of the same.
         channels: features per point; of a U-Net, at its first level.
         spacing: mm between the features that are compared; of a U-Net, between the voxels that it sees.

@@ -26,6 +26,7 @@ NETWORKS: dict[str, str] = {
     "ha": "guided:Ha",
     "guided": "guided:Guided",
     "guided-skips": "guided:GuidedSkips",
+    "pwc": "pwc:PWC",
     "svf-net": "svf_net:SVFNet",
 }
 """Name of each network -> its file in this room, and the class in it. They are looked up late: they import torch."""

@@ -59,6 +59,7 @@ def _net(name: str, seed: int = 1) -> RegistrationNetwork:
         ("guided", 8.0, True),
         ("guided-skips", 8.0, True),
         ("svf-net", 8.0, False),
+        ("pwc", 8.0, True),
     ],
 )
 def test_a_field_on_control_points_over_the_box(name: str, spacing: float, segments: bool) -> None:

@@ -66,7 +66,7 @@ def test_weights_of_other_sizes_are_refused_to_start_from(data: Path) -> None:
         training_run.NETWORK_TASKS["ha"](TrainingConfig(out=data, network="ha", pairs=other)).load(data / "w.npz")
 
 
-@pytest.mark.parametrize("name", ["flownet_c", "ha", "guided", "guided_skips", "svf_net"])
+@pytest.mark.parametrize("name", ["flownet_c", "ha", "guided", "guided_skips", "svf_net", "pwc"])
 def test_the_configurations_of_the_papers_networks_hold_nothing_back_that_is_measured(name: str) -> None:
     config = read_config(CONFIGURATIONS / f"{name}.json")
     assert config.network == name.replace("_", "-")
