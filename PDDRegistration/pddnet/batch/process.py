@@ -25,7 +25,7 @@ from ..worker.server import arguments as worker_arguments
 TASKS = "pddnet.cli.pair_tasks"
 IDLE_SECONDS = 120.0  # without a pair, after which it gives its memory back
 # After so many pairs another process takes over: free memory that is in pieces, of use for nothing, grows by about
-# 2 MB a pair. To start one takes a hundredth of the time of the pairs.
+# 2 MB a pair. To start one, and prepare the fixed scan again, takes two hundredths of the time of the pairs.
 MOST_PAIRS = 20
 LOOK_SECONDS = 0.2  # between two looks at its memory
 _TELLING = 300  # last characters of what a process said before it died
