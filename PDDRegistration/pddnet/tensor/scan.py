@@ -44,8 +44,8 @@ class Scan:
     box: Grid  # the body's bounding box, with voxels of `grid`
     features_grid: Grid
     body_not_found: bool  # the whole volume counts as body
-    in_hu: bool = True  # whether it is a CT; otherwise its intensities are scaled to -1000..0
     named: StructureMap | None = None  # what the network sees; reported after the run, never compared
+    in_hu: bool = True  # whether it is a CT; otherwise its intensities are scaled to -1000..0
 
     @property
     def hu(self) -> Tensor:
@@ -198,7 +198,7 @@ def prepare(
     tick()
     stack = to_tensor(np.stack([values, body.astype(np.float32), view.astype(np.float32)]), device)
     none = stack.new_zeros((0, *coarse.grid.shape))
-    return Scan(stack, none, coarse.grid, box, coarse.grid, body_not_found, hu)
+    return Scan(stack, none, coarse.grid, box, coarse.grid, body_not_found, in_hu=hu)
 
 
 def prepare_finer(image: Image, spacing: float, scan: Scan) -> Scan:
