@@ -16,6 +16,7 @@ from pddnet.synthesis import bowel, fluid, masses, surgery
 from pddnet.synthesis import patient as synthesis
 from pddnet.synthesis.anatomy import Anatomy
 from pddnet.synthesis.hard_views import as_child, box_view, low_dose
+from pddnet.synthesis.modality import COMPUTED_TOMOGRAPHY
 from pddnet.synthesis.noise import Noise
 from pddnet.synthesis.pathology import PAINTERS, draw_pathology, paint_findings, paint_pathology
 from pddnet.synthesis.patient import PatientSource, synthesise
@@ -244,7 +245,9 @@ def test_a_finding_is_painted_over_all_but_bone(scene: Scene) -> None:
     painted = {}
     for over_bone in (False, True):
         full = scene.with_finding(Finding(level, "bile", 0.0, None, over_bone))
-        painted[over_bone] = paint_findings(full, torch.zeros(fine), body, rigid, mean) == MATERIAL_HU["bile"][0]
+        painted[over_bone] = (
+            paint_findings(full, torch.zeros(fine), body, rigid, mean, COMPUTED_TOMOGRAPHY) == MATERIAL_HU["bile"][0]
+        )
     assert float(painted[True].sum()) * (SPACING_MM / 2) ** 3 == pytest.approx(_ball(30.0), rel=0.02)
     assert float(painted[False].sum()) == pytest.approx(float(painted[True].sum()) / 2, rel=0.02)
     assert not bool((painted[False] & rigid).any())
@@ -302,7 +305,7 @@ def test_a_hard_patient_differs_from_the_same_one_without_pathology(
 
 def test_as_many_are_hard_as_asked_for(source: PatientSource, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[bool] = []
-    draw: Callable[..., None] = lambda *_, hard=False: asked.append(hard)  # noqa: E731
+    draw: Callable[..., None] = lambda *_, hard=False, modality: asked.append(hard)  # noqa: E731
     monkeypatch.setattr(synthesis, "synthesise", draw)
     monkeypatch.setattr(source, "hard", 0.25)
     for seed in range(400):
