@@ -19,33 +19,21 @@ WIDTH, HEIGHT = 1.75, 0.72  # of a box, in steps of columns and rows below
 COLOURS = {"scan": "#d9d9d9", "learned": "#9ecae1", "fixed": "#fdd0a2", "field": "#a1d99b"}
 Place = tuple[float, float]
 Boxes = dict[Place, tuple[str, str]]  # by column and row: text, colour
-Arrows = tuple[tuple[Place, Place], ...]
+SCANS: Boxes = {(0, 0): ("fixed", "scan"), (0, 1): ("moving, aligned", "scan")}
 
-FLOWNET: tuple[str, Boxes, Arrows] = (
+FLOWNET: tuple[str, Boxes] = (
     "FlowNet-C",
     {
-        (0, 0): ("fixed", "scan"),
-        (0, 1): ("moving, aligned", "scan"),
         (1, 0): ("OBELISK\nfeatures", "learned"),
         (1, 1): ("OBELISK\nfeatures", "learned"),
         (2, 0.5): ("correlation:\n15³ displacements", "fixed"),
         (3, 0.5): ("five convolutions\non 3375 channels", "learned"),
         (4, 0.5): ("displacements", "field"),
     },
-    (
-        ((0, 0), (1, 0)),
-        ((0, 1), (1, 1)),
-        ((1, 0), (2, 0.5)),
-        ((1, 1), (2, 0.5)),
-        ((2, 0.5), (3, 0.5)),
-        ((3, 0.5), (4, 0.5)),
-    ),
 )
-GUIDED: tuple[str, Boxes, Arrows] = (
+GUIDED: tuple[str, Boxes] = (
     "Ha et al., guided, guided with skips",
     {
-        (0, 0): ("fixed", "scan"),
-        (0, 1): ("moving, aligned", "scan"),
         (1, 0): ("segmentation\nU-Net", "learned"),
         (1, 1): ("segmentation\nU-Net, the same", "learned"),
         (2, 0.5): ("registration\nnetwork 1", "learned"),
@@ -53,21 +41,10 @@ GUIDED: tuple[str, Boxes, Arrows] = (
         (4, 0.5): ("network 2: fixed,\nwarped structures", "learned"),
         (5, 0.5): ("displacements\n1 + 2", "field"),
     },
-    (
-        ((0, 0), (1, 0)),
-        ((0, 1), (1, 1)),
-        ((1, 0), (2, 0.5)),
-        ((1, 1), (2, 0.5)),
-        ((2, 0.5), (3, 0.5)),
-        ((3, 0.5), (4, 0.5)),
-        ((4, 0.5), (5, 0.5)),
-    ),
 )
-SVF: tuple[str, Boxes, Arrows] = (
+SVF: tuple[str, Boxes] = (
     "SVF-Net",
     {
-        (0, 0): ("fixed", "scan"),
-        (0, 1): ("moving, aligned", "scan"),
         (1, 0.5): ("U-Net on\nboth scans", "learned"),
         (2, 0.5): ("stationary\nvelocity v", "field"),
         (3, 0): ("exp(v), scaling\nand squaring", "fixed"),
@@ -75,21 +52,10 @@ SVF: tuple[str, Boxes, Arrows] = (
         (4, 0): ("displacements", "field"),
         (4, 1): ("their inverse", "field"),
     },
-    (
-        ((0, 0), (1, 0.5)),
-        ((0, 1), (1, 0.5)),
-        ((1, 0.5), (2, 0.5)),
-        ((2, 0.5), (3, 0)),
-        ((2, 0.5), (3, 1)),
-        ((3, 0), (4, 0)),
-        ((3, 1), (4, 1)),
-    ),
 )
-PWC: tuple[str, Boxes, Arrows] = (
+PWC: tuple[str, Boxes] = (
     "PWC",
     {
-        (0, 0): ("fixed", "scan"),
-        (0, 1): ("moving, aligned", "scan"),
         (1, 0): ("U-Net: maps\nof two levels", "learned"),
         (1, 1): ("U-Net,\nthe same", "learned"),
         (2, 0.5): ("cost volume,\n5³ displacements", "fixed"),
@@ -98,24 +64,14 @@ PWC: tuple[str, Boxes, Arrows] = (
         (5, 0.5): ("convolutions, then\ndilated ones", "learned"),
         (6, 0.5): ("displacements", "field"),
     },
-    (
-        ((0, 0), (1, 0)),
-        ((0, 1), (1, 1)),
-        ((1, 0), (2, 0.5)),
-        ((1, 1), (2, 0.5)),
-        ((2, 0.5), (3, 0.5)),
-        ((3, 0.5), (4, 0.5)),
-        ((4, 0.5), (5, 0.5)),
-        ((5, 0.5), (6, 0.5)),
-    ),
 )
 
 
 def main() -> None:
     """Draw the four kinds below each other."""
     figure, panels = plt.subplots(4, 1, figsize=(12.7, 10), facecolor="white")
-    for axes, (name, boxes, arrows) in zip(panels, (FLOWNET, GUIDED, SVF, PWC), strict=True):
-        draw(axes, name, boxes, arrows)
+    for axes, (name, boxes) in zip(panels, (FLOWNET, GUIDED, SVF, PWC), strict=True):
+        draw(axes, name, SCANS | boxes)
     handles = [plt.Rectangle((0, 0), 1, 1, facecolor=colour) for colour in COLOURS.values()]
     names = ("scan", "learned", "computed, nothing learned", "what is predicted")
     figure.legend(handles, names, loc="lower center", ncol=4, frameon=False)
@@ -123,8 +79,8 @@ def main() -> None:
     figure.savefig(OUT, dpi=90)
 
 
-def draw(axes: Axes, name: str, boxes: Boxes, arrows: Arrows) -> None:
-    """Draw one network: time runs to the right."""
+def draw(axes: Axes, name: str, boxes: Boxes) -> None:
+    """Draw one network: time runs to the right, from each box to those of the next column less than a row away."""
     for (column, row), (text, colour) in boxes.items():
         x, y = 2.2 * column, -row
         corner = (x - WIDTH / 2, y - HEIGHT / 2)
@@ -133,7 +89,8 @@ def draw(axes: Axes, name: str, boxes: Boxes, arrows: Arrows) -> None:
             FancyBboxPatch(corner, WIDTH, HEIGHT, boxstyle=style, facecolor=COLOURS[colour], edgecolor="#555555")
         )
         axes.text(x, y, text, ha="center", va="center", fontsize=9)
-    for start, end in arrows:
+    near = [(a, b) for a in boxes for b in boxes if b[0] == a[0] + 1 and abs(b[1] - a[1]) < 1]
+    for start, end in near:
         begin, stop = (2.2 * start[0] + WIDTH / 2, -start[1]), (2.2 * end[0] - WIDTH / 2, -end[1])
         axes.annotate("", stop, begin, arrowprops={"arrowstyle": "->", "color": "#333333"})
     axes.set_title(name, loc="left", fontsize=11, fontweight="bold")
