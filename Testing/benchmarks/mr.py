@@ -26,6 +26,7 @@ from benchmarks.validation_tables import SPLITS
 from pddnet.core.field import DisplacementField
 from pddnet.core.grid import Grid
 from pddnet.core.image import Image
+from pddnet.core.linear import DEFORMABLE
 from pddnet.core.presets import PRESETS, Preset, without_stages
 from pddnet.core.result import Registration
 from pddnet.evaluation.metrics import dice
@@ -50,6 +51,7 @@ METHODS: dict[str, Preset] = {
     "MIND alone": _PLAIN,
     "multimodal": _MULTIMODAL,
 }
+REAL_METHODS = {name: (preset, DEFORMABLE) for name, preset in METHODS.items()} | {"rigid": (_MULTIMODAL, "rigid")}
 # Points in voxels (i, j, k) that were placed by eye, fixed (MR) and moving (CT), about 4 mm exact: lower and upper pole
 # of the tumour, and the hindmost point of the ilium beside its middle.
 PELVIS = "sts_018_ct_mr"
@@ -153,9 +155,9 @@ def report_real(folder: Path) -> None:
 def _report_pair(folder: Path, gaps: Callable[[Callable[[np.ndarray], np.ndarray]], np.ndarray]) -> None:
     fixed, moving = (read_volume(folder / f"{kind}.nii.gz")[0] for kind in ("mr", "ct"))
     _report(folder.name, "as they lie", gaps(lambda points: points), "")
-    for method, preset in METHODS.items():
+    for method, (preset, kind) in REAL_METHODS.items():
         progress(f"{folder.name}, {method}")
-        result = register(fixed, moving, preset)
+        result = register(fixed, moving, preset, transform_type=kind)
         field: DisplacementField = result.field
         _report("", method, gaps(field.transform_points), result.verdict.status)
 
