@@ -50,6 +50,9 @@ class Scale(Enum):
     OTHER = "something else"
 
 
+_OF_CT = (Scale.HU, Scale.HU_WITHOUT_AIR)  # of a CT that can be read as it is
+
+
 def scale_of(array: np.ndarray) -> Scale:
     """Recognise the scale of an array of any shape by its finite values, of a million voxels spread over it."""
     values = _sampled(array)
@@ -81,7 +84,7 @@ def shows_air(array: np.ndarray) -> bool:
 
 def is_ct(image: Image) -> bool:
     """Tell whether the image is a CT in HU, with or without air."""
-    return scale_of(image.array) in (Scale.HU, Scale.HU_WITHOUT_AIR)
+    return scale_of(image.array) in _OF_CT
 
 
 def hu_if_ct(image: Image) -> Image | None:
@@ -89,7 +92,7 @@ def hu_if_ct(image: Image) -> Image | None:
     scale = scale_of(image.array)
     if scale is Scale.OFFSET:
         return _without_offset(image)
-    return image if scale in (Scale.HU, Scale.HU_WITHOUT_AIR) else None
+    return image if scale in _OF_CT else None
 
 
 def check_intensity(intensity: str) -> str:
