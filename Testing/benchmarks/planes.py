@@ -1,6 +1,7 @@
 """Dice of organs on axial slices of different people, before and after registration in 2-D, and beside Greedy.
 
 Usage: PYTHONPATH=Testing python -m benchmarks.planes                 real and painted patients, tuned on and held back
+       PYTHONPATH=Testing python -m benchmarks.planes --weights W.npz   with the network of axial slices, besides
        PYTHONPATH=Testing python -m benchmarks.planes --greedy        beside Greedy in 2-D (pip install picsl-greedy)
        PYTHONPATH=Testing python -m benchmarks.planes --picture P.png the last pair, before and after
 """
@@ -13,7 +14,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from pddnet.core.image import Image
 from pddnet.core.plane import Plane
 from pddnet.evaluation.metrics import dice, dice30
 from pddnet.features.label_table import NUMBER
+from pddnet.features.plane_net import PlaneNet, load
 from pddnet.io.volumes import read_volume
 from pddnet.matching.plane import register_planes
 from pddnet.phantom import phantom
@@ -58,6 +60,8 @@ def main() -> None:
     """Register all pairs, and print one table."""
     args = _arguments()
     methods: dict[str, Callable[[Slice, Slice], sitk.Transform]] = {"before": _centres, "pddnet": _pddnet}
+    if args.weights:
+        methods["network"] = partial(_network, load(Path(args.weights)))
     if args.greedy:
         methods |= {"Greedy affine": _greedy_affine, "Greedy": _greedy}
     print("group                 method           pairs  organs   Dice  Dice30  folds %  s a pair")
@@ -80,6 +84,7 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--weights", metavar="W.npz", help="of the network of axial slices, for another row")
     parser.add_argument("--greedy", action="store_true", help="beside Greedy, for comparison")
     parser.add_argument("--most", type=int, default=8, metavar="N", help="pairs of each group (default: %(default)s)")
     parser.add_argument("--picture", metavar="P.png", help="draw the last pair before and after")
@@ -172,6 +177,10 @@ def _centres(fixed: Slice, moving: Slice) -> sitk.Transform:
 
 def _pddnet(fixed: Slice, moving: Slice) -> sitk.Transform:
     return register_planes(fixed.scan, moving.scan).to_sitk()
+
+
+def _network(net: PlaneNet, fixed: Slice, moving: Slice) -> sitk.Transform:
+    return register_planes(fixed.scan, moving.scan, net=net).to_sitk()
 
 
 def _greedy_affine(fixed: Slice, moving: Slice) -> sitk.Transform:

@@ -27,7 +27,7 @@ from ..io.landmark_init import affine_transform, start_from_points
 from ..io.landmarks import match_points
 from ..io.planes import check_both_planes
 from ..io.transforms import load_transform
-from ..io.weights_file import PDD, SEMANTIC, read_weights
+from ..io.weights_file import PDD, PLANE, SEMANTIC, read_weights
 from ..matching.progress import Clock
 from ..networks.registry import NETWORKS, check_run
 from ..page.content import Page
@@ -104,8 +104,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--intensity", default=INTENSITIES[0], metavar="UNIT", help=scale)
     how.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
     how.add_argument(
-        "--weights", metavar="W.npz", help="of your own training, of either network, or the bundled pdd.npz"
-    )
+        "--weights", metavar="W.npz",
+        help="of your own training, of either network, or the bundled pdd.npz; for 2-D images of the network 'plane'",
+    )  # fmt: skip
     how.add_argument(
         "--network", metavar="NAME", help="to predict the deformation: " + ", ".join(NETWORKS) + "; needs --weights"
     )
@@ -133,11 +134,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the subcommand and return its exit code. Raise InputError or Stopped."""
-    check_arguments(args)
+    check_arguments(args, PLANE)
     for side in ("fixed", "moving"):
         volumes.check_readable(getattr(args, side))
     if check_both_planes([args.fixed, args.moving]):
         return register_plane(args, given_options(add_arguments, args, "--fixed", "--moving", "--output-transform"))
+    _check_weights(args)
     if args.spacing or args.moving_spacing:
         raise InputError(
             "--spacing is for 2-D images that have none, such as PNG; volumes have their own, so leave it out"
@@ -230,8 +232,11 @@ def _preset(args: argparse.Namespace) -> Preset:
     )
 
 
-def check_arguments(args: argparse.Namespace) -> None:
-    """Raise InputError where the arguments contradict each other, or name what there is not; before scans are read."""
+def check_arguments(args: argparse.Namespace, *kinds: str) -> None:
+    """Raise InputError where the arguments contradict each other, or name what there is not; before scans are read.
+
+    kinds: of weights that may be given besides those for volumes.
+    """
     _preset(args)
     if args.output_dicom_reg:
         load_pydicom()
@@ -248,12 +253,17 @@ def check_arguments(args: argparse.Namespace) -> None:
         raise InputError("a run starts from points, from a transform or from where the scans lie; give one of them")
     if args.device not in DEVICES:
         check_device(args.device)
+    _check_weights(args, *kinds)
+    _check_labels(args)
+
+
+def _check_weights(args: argparse.Namespace, *kinds: str) -> None:
+    """Raise InputError unless the weights are of a network for volumes, or of one of `kinds`."""
     weights = Path(args.weights) if args.weights else None
     if args.network:
         check_run(args.network, weights, _preset(args), args.transform_type)
     elif weights:
-        read_weights(weights, SEMANTIC, PDD)  # report a wrong file before the scans are read
-    _check_labels(args)
+        read_weights(weights, SEMANTIC, PDD, *kinds)
 
 
 def _check_labels(args: argparse.Namespace) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
 from ..evaluation import report
 from ..io import planes
+from ..io.weights_file import PLANE, read_weights
 from ..matching.progress import Clock
 from ..run.outputs import OUTPUTS, REPORT
 from ..run.plane import PlaneInputs, format_report, register_planes
@@ -19,7 +21,7 @@ from .output_files import output_files
 
 INPUTS = ("fixed", "moving", "fixed_labels", "moving_labels", "initial_transform")
 OUTPUT_KEYS = ("transform", "volume", "labels", "inverse", "jacobian")
-HOW = ("spacing", "moving_spacing", "no_alignment", "device")
+HOW = ("spacing", "moving_spacing", "no_alignment", "device", "weights")
 
 
 def register_plane(args: argparse.Namespace, given: Mapping[str, Any]) -> int:
@@ -85,15 +87,28 @@ def check_spacing(spacing_mm: list[float] | None, option: str) -> None:
         raise InputError(f"{option}: give one or two positive numbers in mm, along x and y")
 
 
+def plane_weights(given: str | None) -> Path | None:
+    """Return the weights file of the network of axial slices, after a look at it; None where none is given.
+
+    Raises:
+        InputError: it is not for this network.
+    """
+    if given is None:
+        return None
+    read_weights(Path(given), PLANE, advice="make them with 'pddnet train Testing/training/plane.json'")
+    return Path(given)
+
+
 def _read(args: argparse.Namespace) -> PlaneInputs:
     check_spacing(args.spacing, "--spacing")
     check_spacing(args.moving_spacing, "--moving-spacing")
     if args.spacing and not any(planes.is_picture(path) for path in (args.fixed, args.moving)):
         raise InputError("--spacing is for PNG, TIFF and JPEG; these files have their own, so leave it out")
+    weights = plane_weights(args.weights)
     of_moving = args.moving_spacing or args.spacing
     fixed, warnings = planes.read_plane(args.fixed, args.spacing)
     moving, more = planes.read_plane(args.moving, of_moving)
-    inputs = PlaneInputs(fixed, moving, align=not args.no_alignment, warnings=warnings + more)
+    inputs = PlaneInputs(fixed, moving, align=not args.no_alignment, weights=weights, warnings=warnings + more)
     if args.fixed_labels:
         inputs.fixed_labels = planes.read_plane_labels(args.fixed_labels, fixed, args.spacing)
     if args.moving_labels:

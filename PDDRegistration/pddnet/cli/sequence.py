@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--align", action="store_true", help="search for the alignment where no neighbour gives it; else as they lie"
     )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
-    parser.add_argument("--weights", metavar="W.npz", help="of your own training, of either network")
+    parser.add_argument("--weights", metavar="W.npz", help="of your own training, as for register")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -14,10 +14,10 @@ from ..run.registration import check_device
 from ..run.sequence_folder import SequenceFolder
 from .console import Console
 from .exit_codes import OK, VERDICT_FAILED
-from .register_plane import check_spacing, refuse_others
+from .register_plane import check_spacing, plane_weights, refuse_others
 from .stops import leaving
 
-KNOWN = {"frames", "reference", "out", "labels", "warped", "spacing", "align", "device"}
+KNOWN = {"frames", "reference", "out", "labels", "warped", "spacing", "align", "device", "weights"}
 
 
 def run(args: argparse.Namespace, given: Mapping[str, Any]) -> int:
@@ -34,8 +34,9 @@ def run(args: argparse.Namespace, given: Mapping[str, Any]) -> int:
         raise InputError(f"--reference {args.reference}: there is no such frame; give 0 to {len(frames) - 1}")
     reference = frames[args.reference]
     labels = planes.read_plane_labels(args.labels, reference, args.spacing) if args.labels else None
+    weights = plane_weights(args.weights)
     folder = SequenceFolder(Path(args.out), len(frames), args.warped)
-    sequence = PlaneSequence(frames, names, args.reference, folder, labels, args.align, warnings)
+    sequence = PlaneSequence(frames, names, args.reference, folder, labels, args.align, weights, warnings)
     folder.make()
     console = Console()
     with leaving(lambda: f"the frames that are whole are in {args.out}"):

@@ -23,9 +23,9 @@ BUNDLED_SHA256: dict[str, str] = {
     "semantic_mr.npz": "050e9dd01700ec736e1ac6d552120591512c925bb8856a8f90c912949b267805",
 }
 FORMAT = 1
-# Kinds of weights: of the networks in features/semantic_net.py, matching/pdd_net.py and matching/expected_error.py. For
-# those in networks/, which predict a field, the name of the network is the kind.
-SEMANTIC, PDD, ERROR = "semantic", "pdd", "expected error"
+# Kinds of weights: of the networks in features/semantic_net.py, matching/pdd_net.py, matching/expected_error.py and
+# features/plane_net.py. For those in networks/, which predict a field, the name of the network is the kind.
+SEMANTIC, PDD, ERROR, PLANE = "semantic", "pdd", "expected error", "plane"
 CT_NETWORK, MR_NETWORK = "semantic.npz", "semantic_mr.npz"  # bundled, of kind SEMANTIC
 HU, SCALED = "HU", "scaled by their range"  # what a network of this kind reads, as "values" of the metadata
 _METADATA = "metadata"
@@ -100,7 +100,7 @@ def read_weights(path: Path, *kinds: str, advice: str = _ADVICE) -> tuple[dict[s
     """Read the arrays (float32) and the metadata of a weights file.
 
     Args:
-        kinds: which networks the weights may belong to, SEMANTIC, PDD, ERROR or a name, as stated in the metadata.
+        kinds: which networks the weights may belong to, SEMANTIC, PDD, ERROR, PLANE or a name; the metadata say it.
         advice: what to do where they are not, for the error.
 
     Raises:

@@ -22,6 +22,7 @@ from ..core.image import Image
 from ..core.plane import Plane, sampled, to_transform
 from ..core.presets import Refinement, Stage
 from ..core.result import Progress, Verdict
+from ..features.plane_net import PlaneNet
 from ..tensor.affine_field import fade, join, margin
 from ..tensor.convert import to_array
 from ..tensor.execution import Work
@@ -75,6 +76,7 @@ def register_planes(
     initial_transform: sitk.Transform | None = None,
     align: bool = True,
     deform: bool = True,
+    net: PlaneNet | None = None,
     progress: Progress | None = None,
 ) -> PlaneRegistration:
     """Register two 2-D images of any modality.
@@ -83,23 +85,24 @@ def register_planes(
         initial_transform: 2-D, fixed to moving points in mm, in place of the search for the start.
         align: whether to search for the start where no transform is given.
         deform: False: the start alone.
+        net: names structures in both, so that they are compared besides.
 
     Raises:
         Cancelled: the progress callback stopped the run.
     """
     with torch.inference_mode():
-        return _Run(fixed, moving, progress).result(initial_transform, align=align, deform=deform)
+        return _Run(fixed, moving, net, progress).result(initial_transform, align=align, deform=deform)
 
 
 class _Run:
     """One registration, with lengths in units of the matching."""
 
-    def __init__(self, fixed: Plane, moving: Plane, progress: Progress | None) -> None:
+    def __init__(self, fixed: Plane, moving: Plane, net: PlaneNet | None, progress: Progress | None) -> None:
         self._ticker = Ticker(progress, SHARES)
         self._work = Work(tick=self._ticker.tick)
         self._units = UNITS_ACROSS / float(fixed.grid.extent[:2].max())
         self._grid = scaled(fixed.grid, self._units)
-        self._scans = PlaneScan.of(fixed.image, self._units, FINEST), PlaneScan.of(moving.image, self._units, FINEST)
+        self._scans = PlaneScan.of(fixed.image, self._units, net), PlaneScan.of(moving.image, self._units, net)
         self._lattice = lattice_over(self._grid, FIELD_SPACING)
 
     def result(self, initial: sitk.Transform | None, *, align: bool, deform: bool) -> PlaneRegistration:

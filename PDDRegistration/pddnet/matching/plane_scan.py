@@ -15,6 +15,7 @@ from ..core.affine import Affine
 from ..core.grid import Grid
 from ..core.image import Image
 from ..features.mind import IN_PLANE, mind
+from ..features.plane_net import PLANE_SPACING, PlaneNet, codes, to_range
 from ..tensor.convert import to_tensor
 from ..tensor.lattice import resample, sample, to_lps
 from ..tensor.pools import block_means
@@ -24,43 +25,61 @@ UNITS_ACROSS = 400.0  # the longer side of the fixed image: in mm that of a CT o
 FINEST, COARSEST = 1.6, 3.2  # units between the nodes that are compared, as fine as the pixels: up to 250 across
 DILATIONS = (2, 3)  # nodes: MIND of both is compared
 NOISE = 0.01  # of the range of values: MIND ignores smaller differences
-LOWEST, HIGHEST = 0.01, 0.99  # quantiles of the values that make up their range
+CODE_STRENGTH = 2.0  # of the learned features beside MIND, whose channels reach from 0 to 1
 
 
 @dataclass(frozen=True)
 class PlaneScan:
-    """2-D image, its values (1, H, W) scaled to their range, on its grid in units."""
+    """2-D image on its grid in units, and its learned features, if there is a network to compute them.
+
+    Attributes:
+        values: (1, H, W), scaled to their range.
+        codes: (E, 1, h, w) on `codes_grid`, times CODE_STRENGTH; E is 0 without a network.
+    """
 
     values: Tensor
     grid: Grid
+    codes: Tensor
+    codes_grid: Grid
 
     @classmethod
-    def of(cls, image: Image, units_per_mm: float, spacing: float) -> PlaneScan:
-        """Scale an image, and average it over pixels of up to `spacing` units."""
-        values = image.array.astype(np.float32)
-        low, high = np.quantile(values, (LOWEST, HIGHEST))
-        if high <= low:
-            low, high = values.min(), values.max()
-        values = np.clip((values - low) / max(high - low, 1e-12), -0.5, 1.5)
-        image = Image(values, scaled(image.grid, units_per_mm)).coarsen(spacing)
-        return cls(to_tensor(image.array), image.grid)
+    def of(cls, image: Image, units_per_mm: float, net: PlaneNet | None = None) -> PlaneScan:
+        """Scale an image, average it over pixels of up to FINEST units, and compute the features of the network."""
+        whole = Image(to_range(image.array), scaled(image.grid, units_per_mm))
+        fine = whole.coarsen(FINEST)
+        values = to_tensor(fine.array)
+        if net is None:
+            return cls(values, fine.grid, values.new_zeros(0, *values.shape), fine.grid)
+        lattice = lattice_over(fine.grid, PLANE_SPACING)
+        coarse = whole.coarsen(PLANE_SPACING)
+        seen = resample(to_tensor(coarse.array)[None], coarse.grid, lattice)[0]
+        return cls(values, fine.grid, CODE_STRENGTH * codes(net, seen), lattice)
 
     @property
     def spacing(self) -> float:
         """Return the distance in units between the nodes at which this image is compared."""
         return min(max(FINEST, float(self.grid.spacing[:2].min())), COARSEST)
 
-    def warped(self, lattice: Grid, affine: Affine, field: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Sample the values at affine(x + u(x)) for the nodes x of a lattice, and what lies in view: (1, H, W) each.
+    def warped(self, lattice: Grid, affine: Affine, field: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Sample the values at affine(x + u(x)) for the nodes x of a lattice, what lies in view, and the codes.
 
         field: (3, 1, H, W) u on the lattice, along its array axes; None for zero. Outside, the border's value holds.
+        Returns (1, H, W), (1, H, W) and (E, 1, H, W).
         """
-        points = lattice.points() + (0 if field is None else to_lps(field, lattice))
-        index = self.grid.point_to_index(affine.points(points))[..., ::-1]
-        where = to_tensor(np.moveaxis(index, -1, 0))
+        points = affine.points(lattice.points() + (0 if field is None else to_lps(field, lattice)))
+        where = _indices(self.grid, points)
         size = where.new_tensor(self.grid.shape).view(3, 1, 1, 1)
         view = ((where >= -0.5) & (where <= size - 0.5))[1:].all(0)
-        return sample(self.values[None], where)[0], view.float()
+        learned = sample(self.codes, _indices(self.codes_grid, points)) if len(self.codes) else self._no_codes(lattice)
+        return sample(self.values[None], where)[0], view.float(), learned
+
+    def _no_codes(self, lattice: Grid) -> Tensor:
+        return self.values.new_zeros(0, *lattice.shape)
+
+
+def _indices(grid: Grid, points: np.ndarray) -> Tensor:
+    """Return the voxel indices (3, 1, H, W), in the order D, H, W, of points (1, H, W, 3)."""
+    return to_tensor(np.moveaxis(grid.point_to_index(points)[..., ::-1], -1, 0))
 
 
 @dataclass(frozen=True)
@@ -91,16 +110,19 @@ class PlanePair:
         return cls(maps, (fixed[0], moving[0]), fixed[1] * moving[1])
 
 
-def _features(values: Tensor, view: Tensor, lattice: Grid, factor: int) -> FeatureMap:
-    """Average values over factor x factor nodes, and compute MIND in the plane: with the factor it sees farther."""
+def _features(values: Tensor, view: Tensor, learned: Tensor, lattice: Grid, factor: int) -> FeatureMap:
+    """Average over factor x factor nodes, and compute MIND in the plane: with the factor it sees farther.
+
+    The learned features follow those of MIND.
+    """
     if factor > 1:
         blocks = [1, factor, factor]
-        values, view = block_means(values, blocks), block_means(view, blocks)
+        values, view, learned = (block_means(each, blocks) for each in (values, view, learned))
         start = lattice.index_to_point([(factor - 1) / 2, (factor - 1) / 2, 0])
         d, h, w = values.shape
         lattice = Grid((d, h, w), lattice.spacing * [factor, factor, 1], start, lattice.direction)
     features = [mind(values, dilation=reach, noise=NOISE, axes=IN_PLANE) for reach in DILATIONS]
-    return FeatureMap(torch.cat(features), view, lattice)
+    return FeatureMap(torch.cat([*features, learned]), view, lattice)
 
 
 def scaled(grid: Grid, factor: float) -> Grid:

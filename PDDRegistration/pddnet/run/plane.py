@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from ..core.result import Progress
 from ..evaluation import report
 from ..evaluation.metrics import dice, jacobian_statistics, mean
 from ..io.atomic_outputs import OutputFiles
+from .provenance import file_sha256
 
 if TYPE_CHECKING:
     from ..matching.plane import PlaneRegistration
@@ -29,6 +31,7 @@ class PlaneInputs:
     moving_labels: Plane | None = None
     initial_transform: sitk.Transform | None = None  # 2-D, fixed to moving points, mm
     align: bool = True  # whether to search for the start where no transform is given
+    weights: Path | None = None  # of the network `plane`, whose features are compared besides
     warnings: list[str] = field(default_factory=list)
 
 
@@ -70,6 +73,7 @@ class PlaneRun:
             },
             "start": found.start,
             "deformed": found.deformed,
+            "weights": file_sha256(self.inputs.weights),
             "seconds": {**found.seconds, **seconds},
             "jacobian": {"region": "fixed image", **jacobian_statistics(found.determinant.array, inside)},
             "labels": self.labels(),
@@ -113,8 +117,10 @@ def register_planes(inputs: PlaneInputs, progress: Progress | None = None) -> Pl
     """Register; torch is loaded only now.
 
     Raises:
+        InputError: the weights do not fit the network.
         Cancelled: the progress callback stopped the run.
     """
+    from ..features import plane_net
     from ..matching import plane
 
     found = plane.register_planes(
@@ -122,6 +128,7 @@ def register_planes(inputs: PlaneInputs, progress: Progress | None = None) -> Pl
         inputs.moving,
         initial_transform=inputs.initial_transform,
         align=inputs.align,
+        net=plane_net.load(inputs.weights) if inputs.weights else None,
         progress=progress,
     )
     return PlaneRun(inputs, found)

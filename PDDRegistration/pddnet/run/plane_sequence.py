@@ -33,6 +33,7 @@ class PlaneSequence:
     folder: SequenceFolder
     labels: Plane | None = None  # of the reference
     align: bool = False  # whether the neighbours of the reference search for their start
+    weights: Path | None = None  # of the network `plane`, see `PlaneInputs`
     warnings: list[str] = field(default_factory=list)
 
     def run(self, progress: Progress) -> Iterator[dict[str, Any]]:
@@ -49,7 +50,7 @@ class PlaneSequence:
         for number in visiting_order(len(self.frames), self.reference):
             failed = [n for n, record in self.records.items() if record["verdict"]["status"] == FAILED]
             start = start_frame(number, self.reference, failed)
-            inputs = PlaneInputs(fixed, self.frames[number], align=self.align and start is None)
+            inputs = PlaneInputs(fixed, self.frames[number], align=self.align and start is None, weights=self.weights)
             inputs.initial_transform = None if start is None else found[start]
             done = register_planes(inputs, _part(progress, len(self.records), len(self.frames), number))
             found[number] = done.found.to_sitk()

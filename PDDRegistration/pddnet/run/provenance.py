@@ -79,4 +79,9 @@ def weights_used(preset: Preset, own: Path | None, network: str | None = None) -
         if not structures:
             return found
         del found[CT_NETWORK if reads_hu(metadata) else MR_NETWORK]
-    return {own.name: hashlib.sha256(own.read_bytes()).hexdigest()} | found
+    return file_sha256(own) | found
+
+
+def file_sha256(weights: Path | None) -> dict[str, str]:
+    """Return the SHA-256 of a weights file by its name; nothing without a file."""
+    return {} if weights is None else {weights.name: hashlib.sha256(weights.read_bytes()).hexdigest()}

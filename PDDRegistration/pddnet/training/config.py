@@ -13,7 +13,7 @@ from ..io.label_names import find_names
 from ..io.text_files import read_json
 from ..networks import registry
 
-NETWORKS = ("semantic", "pdd", *registry.NETWORKS)
+NETWORKS = ("semantic", "plane", "pdd", *registry.NETWORKS)
 CT, MR = "ct", "mr"
 MODALITIES = (CT, MR)
 LEAST_VIEW_VOXELS = 16  # voxels along each axis, or the network has next to nothing to compare
@@ -67,8 +67,9 @@ class TrainingConfig:
 
     Attributes:
         out: the folder of the output files: checkpoint, log, plot, best weights.
-        network: "semantic" segments structures; "pdd", the network of Heinrich 2019, learns features from pairs of
-            scans; those of `networks.registry` predict a displacement field.
+        network: "semantic" segments structures; "plane" does so in axial slices, for registration in 2-D; "pdd", the
+            network of Heinrich 2019, learns features from pairs of scans; those of `networks.registry` predict a
+            displacement field.
         anatomies: label maps (NAME.nii.gz with NAME.json beside it) to synthesise patients from.
         donors: label maps that only lend organs and their arrangement: too few labels to paint a patient.
         virtual: how many of the project's own virtual patients take part as anatomies.
@@ -82,7 +83,7 @@ class TrainingConfig:
             lowered the Dice when the bundled weights were trained (see the model card).
         shares: how often an anatomy, a virtual patient, a labelled and an unlabelled scan are drawn (see KINDS), in
             total for each kind.
-        width: channels of the semantic network's first level.
+        width: channels of the first level of a network that segments.
         pairs: settings of pdd-net and of the networks of `networks.registry`.
         iterations: training steps.
         learning_rate: the learning rate of the optimiser.

@@ -75,12 +75,12 @@ class TwoScanDataset(ScanDataset):
         samples = [source.draw(shape, int(rng.integers(LARGEST_SEED))) for source in sources]
         return (
             torch.stack([sample.values for sample in samples]),
-            torch.stack([_with_foreign(sample) for sample in samples]),
+            torch.stack([with_foreign(sample) for sample in samples]),
             torch.stack([annotation_mask(source.annotated) for source in sources]),
         )
 
 
-def _with_foreign(sample: Sample) -> Tensor:
+def with_foreign(sample: Sample) -> Tensor:
     """Return the structures (D, H, W) of a sample, FOREIGN where there is pathology that is none of them."""
     if sample.foreign is None:
         return sample.structures

@@ -21,6 +21,7 @@ from .log import TrainingLog
 from .scans import AnnotatedScan
 from .tasks.network import NetworkTask
 from .tasks.pdd import PDDTask
+from .tasks.plane import PlaneTask
 from .tasks.semantic import SemanticTask
 from .tasks.task import Task
 from .tasks.velocity import VelocityTask
@@ -29,6 +30,7 @@ NETWORK_TASKS: dict[str, Callable[[TrainingConfig], Task[Any]]] = {
     **dict.fromkeys(registry.NETWORKS, NetworkTask),
     "svf-net": VelocityTask,
     "semantic": SemanticTask,
+    "plane": PlaneTask,
     "pdd": PDDTask,
 }
 

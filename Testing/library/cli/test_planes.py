@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import SimpleITK as sitk
 from helpers.planes import empty, painted, points_of, texture
 from helpers.samples import write_pair
 from pddnet.cli.main import main
+from pddnet.features.plane_net import PlaneNet, save
+from pddnet.features.semantic_net import BUNDLED_WEIGHTS
 
 SHIFT = np.array([6.0, -4.0])
 LIKE = empty((72, 64), 2.0, (-70.0, -66.0), degrees=10)
@@ -114,6 +117,26 @@ def test_what_is_refused_in_one_sentence(tmp_path: Path, pair: tuple[sitk.Image,
     start = tmp_path / "start.tfm"
     sitk.WriteTransform(sitk.Euler3DTransform(), str(start))
     assert "the transform is 3-D" in _says(capsys, *both, "--initial-transform", str(start))
+    assert not Path(t).exists()
+
+
+def test_weights_of_the_network_of_axial_slices(tmp_path: Path, pair: tuple[sitk.Image, ...], capsys) -> None:
+    flat, weights, t, r = (str(tmp_path / n) for n in ("f.nrrd", "plane.npz", "t.h5", "r.json"))
+    sitk.WriteImage(pair[0], flat)
+    save(PlaneNet(8), Path(weights), {})
+    argv = ["--fixed", flat, "--moving", flat, "--output-transform", t]
+    assert main(["register", *argv, "--weights", weights, "--report", r]) == 0
+    report = json.loads(Path(r).read_text("utf-8"))
+    assert report["weights"] == {"plane.npz": hashlib.sha256(Path(weights).read_bytes()).hexdigest()}
+    Path(t).unlink()
+    assert "weights of kind 'semantic' where 'plane'" in _says(capsys, *argv, "--weights", str(BUNDLED_WEIGHTS))
+    volume = write_pair(tmp_path)["F"]
+    volumes = ["--fixed", volume, "--moving", volume, "--output-transform", t, "--weights", weights]
+    assert "weights of kind 'plane' where 'semantic' or 'pdd'" in _says(capsys, *volumes)
+    frames = ["sequence", "--frames", flat, flat, "--reference", "0", "--out", str(tmp_path / "out")]
+    assert main([*frames, "--weights", str(BUNDLED_WEIGHTS)]) == 2
+    assert main([*frames, "--weights", weights]) == 0
+    assert json.loads((tmp_path / "out" / "frame_001.json").read_text("utf-8"))["weights"] == report["weights"]
     assert not Path(t).exists()
 
 
