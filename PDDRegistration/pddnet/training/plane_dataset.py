@@ -10,10 +10,11 @@ from torch import Tensor
 from ..features.plane_net import BLOCK, to_range
 from ..tensor.convert import to_array, to_tensor
 from .datasets import LARGEST_SEED, ScanDataset, annotation_mask, with_foreign
+from .plane_surroundings import with_surroundings
 
 SLICES, APART = 12, 3  # of one scan; voxels from one to the next, because neighbours are nearly the same
 VIEW_SIZES = ((48, 56, 64, 72, 80), (64, 72, 80, 96))  # pixels along H, W
-ZOOM = 0.25  # natural logarithm: a unit of length is what makes the longer side of the image 400 of them
+LOG_ZOOM = (-0.45, 0.25)  # a unit of length is what makes the longer side of the image 400 of them
 WINDOWED = 0.6  # share of the scans whose values are clipped to a window, as pictures of a CT are
 LEVEL_HU, LEVEL_VARIATION_HU = 40.0, 30.0
 HALF_WIDTH_HU = (120.0, 400.0)
@@ -31,8 +32,8 @@ class PlaneDataset(ScanDataset):
         source = self.draw_source(rng)
         h, w = (int(rng.choice(sizes)) for sizes in VIEW_SIZES)
         sample = source.draw((SLICES * APART, h, w), int(rng.integers(LARGEST_SEED)))
-        size = _zoomed_size(h, w, rng)
-        values, structures = _windowed(sample.values, rng)[:, ::APART], with_foreign(sample)[::APART]
+        values, structures = with_surroundings(sample.values[:, ::APART], with_foreign(sample)[::APART], rng)
+        values, size = _windowed(values, rng), _zoomed_size(*structures.shape[1:], rng)
         values = functional.interpolate(values.transpose(0, 1), size=size, mode="bilinear")
         values = values.transpose(0, 1).clone()
         values[0] = to_tensor(np.stack([to_range(each) for each in to_array(values[0])]))
@@ -43,7 +44,7 @@ class PlaneDataset(ScanDataset):
 
 def _zoomed_size(h: int, w: int, rng: np.random.Generator) -> tuple[int, int]:
     """Draw another size of the pixels: return how many there are, multiples of BLOCK."""
-    factor = np.exp(rng.uniform(-ZOOM, ZOOM))
+    factor = np.exp(rng.uniform(*LOG_ZOOM))
     new_h, new_w = (max(BLOCK, BLOCK * round(n * factor / BLOCK)) for n in (h, w))
     return new_h, new_w
 
