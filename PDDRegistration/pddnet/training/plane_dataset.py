@@ -33,7 +33,7 @@ class PlaneDataset(ScanDataset):
         h, w = (int(rng.choice(sizes)) for sizes in VIEW_SIZES)
         sample = source.draw((SLICES * APART, h, w), int(rng.integers(LARGEST_SEED)))
         values, structures = with_surroundings(sample.values[:, ::APART], with_foreign(sample)[::APART], rng)
-        values, size = _windowed(values, rng), _zoomed_size(*structures.shape[1:], rng)
+        values, size = _windowed(values, rng), _zoomed_size(structures.shape[1], structures.shape[2], rng)
         values = functional.interpolate(values.transpose(0, 1), size=size, mode="bilinear")
         values = values.transpose(0, 1).clone()
         values[0] = to_tensor(np.stack([to_range(each) for each in to_array(values[0])]))
