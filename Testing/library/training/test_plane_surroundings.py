@@ -74,7 +74,7 @@ def test_a_blanket_is_a_line_some_pixels_away_with_gaps(monkeypatch: pytest.Monk
     low, high = plane_surroundings.BLANKET_HU
     assert found[0][line].unique().numel() == 1
     assert low <= float(found[0][line][0]) <= high
-    k, j, i = line.nonzero().T
+    _, j, i = line.nonzero().T
     away = torch.stack([10 - j, j - 29, 12 - i, i - 47]).amax(0)  # pixels from the box
     assert away.unique().numel() == 1
     assert 0 < int(away[0]) <= 7
