@@ -51,8 +51,8 @@ class PlaneScan:
         values = to_tensor(fine.array)
         if net is None:
             return cls(values, fine.grid, values.new_zeros(0, *values.shape), fine.grid)
-        lattice = lattice_over(fine.grid, PLANE_SPACING)
-        coarse = whole.coarsen(PLANE_SPACING)
+        coarse = whole.coarsen(PLANE_SPACING).canonical()  # as the network saw slices, however this one is stored
+        lattice = lattice_over(coarse.grid, PLANE_SPACING)
         seen = resample(to_tensor(coarse.array)[None], coarse.grid, lattice)[0]
         return cls(values, fine.grid, CODE_STRENGTH * codes(net, seen), lattice)
 

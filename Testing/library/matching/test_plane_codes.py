@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import SimpleITK as sitk
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ from pddnet.features.semantic_codes import class_embedding
 from pddnet.matching.plane import register_planes
 from pddnet.matching.plane_likeness import likeness
 from pddnet.matching.plane_scan import CODE_STRENGTH, MIND_IN_PLANE, PlanePair, PlaneScan, lattice_over, scaled
-from pddnet.tensor.convert import to_array
+from pddnet.tensor.convert import own_random_numbers, to_array
 
 LIVER = NUMBER["liver"]
 IMAGE = empty((120, 100), 1.7, (-60.0, 80.0), degrees=-23)  # pixels of 1.7 x 1.87 mm
@@ -61,6 +62,24 @@ def test_codes_are_sampled_where_the_map_leads_in_a_turned_image() -> None:
     share = 1 / (1 + np.exp(-4 * (2 * (_waves(at_mm) - low) / (high - low) - 1)))
     expected = CODE_STRENGTH * class_embedding()[LIVER][:, None, None, None] * share
     assert np.abs(to_array(found) - expected).max() < 0.05 * CODE_STRENGTH
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+@pytest.mark.parametrize("flips", [(True, False), (False, True), (True, True)])
+def test_codes_do_not_depend_on_how_the_pixels_are_stored(flips: tuple[bool, bool], order: tuple[int, int]) -> None:
+    with own_random_numbers(1):
+        net = PlaneNet(8).eval()
+    image = _image()
+    stored = sitk.PermuteAxes(sitk.Flip(image, flips, False), order)  # the content stays where it is
+    point = image.TransformIndexToPhysicalPoint((20, 30))
+    assert stored.EvaluateAtPhysicalPoint(point) == pytest.approx(image.EvaluateAtPhysicalPoint(point), abs=1e-6)
+    found = []
+    for each in (image, stored):
+        plane = Plane.from_sitk(each)
+        lattice = lattice_over(scaled(Plane.from_sitk(image).grid, UNITS), 7.0)
+        found.append(PlaneScan.of(plane.image, UNITS, net).warped(lattice, Affine.identity(), None)[2])
+    assert found[0].abs().max() > 0.01
+    assert torch.allclose(*found, atol=1e-3)
 
 
 def test_without_a_network_there_are_no_codes_and_with_one_they_follow_mind() -> None:
