@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 STEP_MM = 5.0  # over which the Jacobian of an initial transform is measured
 UNNAMED = "with the structures that the network names the scans became less similar; they were left out"
+NO_CT = "no CT, and the verdict was fitted on CT; look at the result"
 SMALLER_PIECES = 1 << 22  # values to compute at once on a GPU that ran out of memory
 
 
@@ -128,16 +129,20 @@ def _checked_scans(fixed: Image, moving: Image, preset: Preset, intensity: str) 
         InputError: one of them cannot be registered, or is no CT where the preset is for CT.
     """
     smallest = max((stage.control_spacing_mm for stage in preset.usual_stages), default=preset.field_spacing_mm)
-    scans, warnings = [], list[str]()
+    scans, warnings, others = [], list[str](), list[str]()
     for scan, name in ((fixed, "fixed volume"), (moving, "moving volume")):
         image, said = check_volume(scan, name, smallest=smallest)
         warnings += said
         if preset.hu:
             image, said = to_hu(image, name, intensity)
             warnings += said
+        elif (ct := hu_if_ct(image)) is not None:
+            image = ct
         else:
-            image = hu_if_ct(image) or image
+            others.append(name)
         scans.append(image)
+    if others:
+        warnings.append(f"{' and '.join(others)}: {NO_CT}")
     return scans[0], scans[1], warnings
 
 

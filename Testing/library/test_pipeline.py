@@ -376,6 +376,16 @@ def test_the_multimodal_preset_finds_an_inverted_contrast(pair: tuple[Image, Ima
     assert np.median(error) < 6
 
 
+@pytest.mark.parametrize(("fixed_is_ct", "said"), [(True, "moving volume"), (False, "fixed volume and moving volume")])
+def test_it_is_said_which_scan_is_no_ct_as_the_verdict_was_fitted_on_ct(fixed_is_ct: bool, said: str) -> None:
+    ct, moving = samples.small_pair()
+    normalised = Image((moving.array + 1000) / 2000, moving.grid)
+    fixed = ct if fixed_is_ct else normalised
+    align_alone = dataclasses.replace(PRESETS["mind"], stages=(), refinement=None, one_patient=None, hu=False)
+    assert f"{said}: {pipeline.NO_CT}" in register(fixed, normalised, align_alone).warnings
+    assert not any(pipeline.NO_CT in text for text in register(ct, moving, align_alone).warnings)
+
+
 @pytest.mark.slow
 def test_structures_that_make_scans_of_any_kind_less_similar_are_left_out(
     pair: tuple[Image, Image], monkeypatch: pytest.MonkeyPatch
