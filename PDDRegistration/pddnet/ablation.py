@@ -9,7 +9,7 @@ import itertools
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -141,16 +141,19 @@ class Comparison(NamedTuple):
         measured: the pairs that count, as "fixed / moving".
         rows: by configuration a row for each of these pairs.
         left_out: why a pair, or structures of it, could not be measured.
+        structures: by the name of a structure that was asked for, what `rows` are of all.
     """
 
     measured: list[str]
     rows: dict[str, list[Row]]
     left_out: dict[str, str]
+    structures: dict[str, dict[str, list[Row]]]
 
 
 def compare(
     couples: list[tuple[Case, Case]], presets: Mapping[str, Preset | Method | None],
     report: Callable[[float, str], None], warn: Callable[[str], None], weights: Path | None = None,
+    structures: Sequence[str] = (),
 ) -> Comparison:  # fmt: skip
     """Measure every pair with every configuration. A pair that fails in one of them is left out of all.
 
@@ -160,22 +163,25 @@ def compare(
         report: called with the share that is done, 0..1, the pair and the configuration; it may raise `Cancelled`.
         warn: told of all that is left out.
         weights: of presets, see `register`; "MIND alone" does without those of the network that segments structures.
+        structures: names of those that are measured by themselves besides.
 
     Raises:
-        InputError: no pair could be measured.
+        InputError: no pair could be measured, or no scan has a structure of that name.
     """
-    found = Comparison([], {name: [] for name in presets}, {})
+    _check_structures(couples, structures)
+    found = Comparison([], {name: [] for name in presets}, {}, {each: {n: [] for n in presets} for each in structures})
     for number, (fixed, moving) in enumerate(couples):
         pair = f"{fixed.name} / {moving.name}"
-        rows: dict[str, Row] = {}
+        rows: dict[str, tuple[Row, dict[str, Row]]] = {}
         covered: dict[str, str] = {}
         name = ""
         try:
             for step, (name, preset) in enumerate(presets.items()):
                 report((number + step / len(presets)) / len(couples), f"{pair}: {name}")
-                rows[name], structures = _measured(fixed, moving, preset, weights)
-                if structures:
-                    covered[f"{pair}, {name}"] = f"'{UNKNOWN}' covers {', '.join(structures)}"
+                row, by_structure, unknown = _measured(fixed, moving, preset, weights)
+                rows[name] = row, by_structure
+                if unknown:
+                    covered[f"{pair}, {name}"] = f"'{UNKNOWN}' covers {', '.join(unknown)}"
         except Cancelled:
             raise
         except Exception as error:  # whatever it is, the other pairs stand
@@ -189,8 +195,10 @@ def compare(
             warn(f"{place}: {reason}; not measured there")
         found.left_out.update(covered)
         found.measured.append(pair)
-        for name, row in rows.items():
+        for name, (row, by_structure) in rows.items():
             found.rows[name].append(row)
+            for structure in structures:
+                found.structures[structure][name].append(by_structure.get(structure, _label_row([])))
     if not found.measured:
         raise InputError(f"none of the {len(couples)} pairs could be measured; correct the scans named above")
     return found
@@ -204,19 +212,28 @@ def _reason(error: Exception) -> str:
     return f"internal fault, {type(error).__name__}: {error}"
 
 
-def _measured(fixed: Case, moving: Case, preset: Preset | Method | None, weights: Path | None) -> tuple[Row, list[str]]:
-    """Register a pair and measure it: the row, and the structures that "unknown" covers."""
+def _check_structures(couples: list[tuple[Case, Case]], structures: Sequence[str]) -> None:
+    names = {name for couple in couples for case in couple for name in case.names.values()} - {UNKNOWN}
+    if unknown := [each for each in structures if each not in names]:
+        raise InputError(f"no scan has a structure '{unknown[0]}'; choose from {', '.join(sorted(names))}")
+
+
+def _measured(
+    fixed: Case, moving: Case, preset: Preset | Method | None, weights: Path | None
+) -> tuple[Row, dict[str, Row], list[str]]:
+    """Register a pair and measure it: the row, that of each structure, and the structures that "unknown" covers."""
     begun = time.perf_counter()
     field = None if preset is None else _registered(fixed.image, moving.image, preset, weights)
     seconds = time.perf_counter() - begun
-    labels, covered = _label_row(fixed, moving, field)
+    labels, covered = _label_values(fixed, moving, field)
     row = dict.fromkeys((column.key for column in columns()), math.nan)
-    row |= labels | {"tre": _tre(fixed, moving, field), "lcc": _lcc(fixed, moving, field)}
+    row |= _label_row(list(labels.values()))
+    row |= {"tre": _tre(fixed, moving, field), "lcc": _lcc(fixed, moving, field)}
     if field is not None:
         statistics = metrics.jacobian_statistics(field.jacobian_determinant())
         row |= {"jacobian_std": statistics["std"], "sdlogj": statistics["sdlogj"]}
         row |= {"folding": statistics["folding_percent"], "seconds": seconds}
-    return row, covered
+    return row, {name: _label_row([each]) for name, each in labels.items()}, covered
 
 
 def _registered(fixed: Image, moving: Image, how: Preset | Method, weights: Path | None) -> DisplacementField:
@@ -233,30 +250,39 @@ def _lcc(fixed: Case, moving: Case, field: DisplacementField | None) -> float:
     return local_correlation(fixed_hu, moving_hu, None if field is None else field.to_sitk())
 
 
-def _label_row(fixed: Case, moving: Case, field: DisplacementField | None) -> tuple[Row, list[str]]:
-    """Measure the structures that both scans hold; and name those that "unknown" covers.
+def _label_values(
+    fixed: Case, moving: Case, field: DisplacementField | None
+) -> tuple[dict[str, dict[str, float]], list[str]]:
+    """Measure the structures that both scans hold: return the values by structure and metric, and what is covered.
 
     A structure that was warped out of the view has Dice 0. One of which neither scan shows anything known is not
-    measured.
+    measured, but named as covered by "unknown".
     """
     transform = None if field is None else field.to_sitk()
     fixed_labels = fixed.labels.array
     warped_labels = moving.labels.resample(fixed.image.grid, transform, labels=True).array
     known = ~(np.isin(fixed_labels, _unknown(fixed)) | np.isin(warped_labels, _unknown(moving)))
-    values: dict[str, list[float]] = {metric.key: [] for metric in LABEL_METRICS}
+    found: dict[str, dict[str, float]] = {}
     covered = []
     for fixed_label, moving_label in common_labels(fixed, moving):
+        name = fixed.names.get(fixed_label, f"label {fixed_label}")
         masks = (fixed_labels == fixed_label) & known, (warped_labels == moving_label) & known
         pair = MaskPair(*masks, fixed.image.grid.spacing)
         if pair.is_empty:
-            covered.append(fixed.names.get(fixed_label, f"label {fixed_label}"))
+            covered.append(name)
             continue
-        for metric in LABEL_METRICS:
-            value = metric.measure(pair) if metric.columns else None
-            if value is not None:
-                values[metric.key].append(value)
-    summaries = [(each, values[metric.key]) for metric in LABEL_METRICS for each in metric.columns]
-    return {each.key: each.of(found) for each, found in summaries}, covered
+        values = {metric.key: metric.measure(pair) for metric in LABEL_METRICS if metric.columns}
+        found[name] = {key: value for key, value in values.items() if value is not None}
+    return found, covered
+
+
+def _label_row(structures: list[dict[str, float]]) -> Row:
+    """Summarise the values of structures, each by metric, in the columns of the label metrics."""
+    return {
+        summary.key: summary.of([each[metric.key] for each in structures if metric.key in each])
+        for metric in LABEL_METRICS
+        for summary in metric.columns
+    }
 
 
 def _tre(fixed: Case, moving: Case, field: DisplacementField | None) -> float:
@@ -273,9 +299,20 @@ def _unknown(case: Case) -> list[int]:
     return [label for label, name in case.names.items() if name == UNKNOWN]
 
 
-def table(rows: dict[str, list[Row]], left_out: dict[str, str] | None = None) -> str:
-    """Format means and standard deviations over the pairs, and a line for all that was left out, as Markdown."""
-    heads = columns()
+def structure_table(rows: dict[str, list[Row]]) -> str:
+    """Format the metrics of one structure; without those that summarise several."""
+    keys = {metric.key for metric in LABEL_METRICS}
+    return table(rows, heads=[column for column in columns() if column.key in keys])
+
+
+def table(
+    rows: dict[str, list[Row]], left_out: dict[str, str] | None = None, heads: Sequence[Column] | None = None
+) -> str:
+    """Format means and standard deviations over the pairs, and a line for all that was left out, as Markdown.
+
+    heads: the columns; all by default.
+    """
+    heads = columns() if heads is None else heads
     lines = ["| | " + " | ".join(column.caption for column in heads) + " |", "|---|" + "---|" * len(heads)]
     for name, found in rows.items():
         cells = [_mean_and_deviation([row[column.key] for row in found], column.digits) for column in heads]

@@ -14,7 +14,17 @@ import SimpleITK as sitk
 
 from helpers.trunk import NAMES, write_case
 from pddnet import ablation
-from pddnet.ablation import Case, columns, compare, configurations, find_configurations, pairs, read_cases, table
+from pddnet.ablation import (
+    Case,
+    columns,
+    compare,
+    configurations,
+    find_configurations,
+    pairs,
+    read_cases,
+    structure_table,
+    table,
+)
 from pddnet.core.field import DisplacementField
 from pddnet.core.grid import Grid
 from pddnet.core.image import Image
@@ -146,6 +156,31 @@ def test_what_is_unknown_in_either_scan_is_not_measured() -> None:
     assert row["dice"] == pytest.approx((100 + 50) / 2)
 
 
+def test_one_structure_has_a_table_of_its_own_and_nan_where_a_pair_does_not_show_it() -> None:
+    names = {1: "liver", 2: "spleen"}
+    fixed, moving = replace(_case("f"), names=names), replace(_case("m", (0, 0, 4)), names=names)
+    _box(moving.labels.array, (12, 12, 16), 0)
+    _box(moving.labels.array, (12, 12, 12), 1)  # the liver did not move
+    alone = replace(_case("alone", labels=(2,)), names={2: "liver"})
+    alone.labels.array[alone.labels.array > 0] = 2
+    found = compare(
+        [(fixed, moving), (fixed, alone)], {"before": None}, lambda share, text: None, pytest.fail,
+        structures=["spleen", "liver"],
+    )  # fmt: skip
+    assert list(found.structures) == ["spleen", "liver"]
+    spleen, liver = (found.structures[name]["before"] for name in ("spleen", "liver"))
+    assert (spleen[0]["dice"], liver[0]["dice"]) == pytest.approx((60.0, 100.0))
+    assert spleen[0]["hd95"] == pytest.approx(8.0)
+    assert math.isnan(spleen[1]["dice"])
+    assert liver[1]["dice"] == pytest.approx(100.0)
+    assert found.rows["before"][0]["dice"] == pytest.approx(80.0)
+    lines = structure_table(found.structures["liver"]).splitlines()
+    assert lines[0] == "| | Dice % | HD95 mm | ASD mm |"
+    assert lines[2] == "| before | 100.0 ± 0.0 | 0.0 ± 0.0 | 0.00 ± 0.00 |"
+    with pytest.raises(InputError, match="no scan has a structure 'kidney'; choose from liver, spleen"):
+        compare([(fixed, moving)], {"before": None}, lambda share, text: None, pytest.fail, structures=["kidney"])
+
+
 def test_a_structure_of_which_nothing_is_known_is_named_and_not_measured() -> None:
     """The fixed spleen lies where the moving scan says "unknown", the moving one where the fixed scan does."""
     names = {1: "liver", 2: "spleen", 9: "unknown"}
@@ -234,7 +269,7 @@ def test_progress_names_the_pair_and_the_configuration(moves: Callable) -> None:
     told = []
     both = {"before": None, "full": find_preset("fast")}
     couples = pairs([_case("a"), _case("b")], None)
-    measured, rows, _ = compare(couples, both, lambda share, text: told.append((share, text)), pytest.fail)
+    measured, rows, *_ = compare(couples, both, lambda share, text: told.append((share, text)), pytest.fail)
     assert measured == ["a / b", "b / a"]
     assert told == [(0, "a / b: before"), (0.25, "a / b: full"), (0.5, "b / a: before"), (0.75, "b / a: full")]
     assert [len(found) for found in rows.values()] == [2, 2]
@@ -252,7 +287,7 @@ def test_a_pair_that_cannot_be_registered_is_named_and_left_out(monkeypatch: pyt
     monkeypatch.setattr(ablation, "register", register)
     both = {"before": None, "full": find_preset("fast")}
     told: list[str] = []
-    measured, rows, left_out = compare(pairs(cases, 4), both, lambda share, text: None, told.append)
+    measured, rows, left_out, _ = compare(pairs(cases, 4), both, lambda share, text: None, told.append)
     assert told == ["b / c: the scans do not overlap; the pair is left out"]
     assert measured == ["a / b", "c / a", "a / c"]
     assert left_out == {"b / c": "full: the scans do not overlap"}

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ..ablation import compare, find_configurations, pairs, read_cases, table
+from ..ablation import compare, find_configurations, pairs, read_cases, structure_table, table
 from ..core.presets import Preset
 from ..errors import InputError
 from ..evaluation.report import to_json
@@ -26,6 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--configuration", action="append", metavar="NAME", help="only these; may be repeated")
     parser.add_argument(
         "--methods", metavar="RUNS", help="the papers' methods in place of the parts; RUNS/NAME/best.npz: the networks"
+    )
+    parser.add_argument(
+        "--structure", action="append", default=[], metavar="NAME", help="another table, of it alone; may be repeated"
     )
     parser.add_argument("--pairs", type=int, metavar="N", help="only the first N pairs")
     parser.add_argument(
@@ -62,13 +65,16 @@ def run(args: argparse.Namespace) -> int:
     with output_files({"json": (args.json, REPORTS)}) as outputs:
         cases = read_cases(Path(args.cases))
         chosen = pairs(cases, args.pairs)
-        measured, rows, left_out = compare(chosen, presets, console, warn, weights)
+        measured, rows, left_out, structures = compare(chosen, presets, console, warn, weights, args.structure)
         missing = len(chosen) - len(measured)
         note = f"; {missing} left out, see the warnings" if missing else ""
         console.line(f"{len(measured)} pairs of {len(cases)} scans{note}; mean ± standard deviation over the pairs")
         console.line()
         console.line(table(rows, left_out))
+        for name, of_structure in structures.items():
+            console.line(f"\n{name}\n\n{structure_table(of_structure)}")
         if args.json:
-            outputs.write_text("json", to_json({"pairs": measured, "rows": rows, "left_out": left_out}))
+            numbers = {"pairs": measured, "rows": rows, "left_out": left_out, "structures": structures}
+            outputs.write_text("json", to_json(numbers))
         outputs.commit()
     return OK
