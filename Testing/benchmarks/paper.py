@@ -33,6 +33,7 @@ TABLES: Mapping[str, Sequence[str]] = {
     "reference": ("benchmarks.reference",),
     "mr": ("benchmarks.mr",),
     "planes": ("benchmarks.planes",),
+    "planes_deformed": ("benchmarks.planes_deformed",),
     "batch": ("benchmarks.batch",),
     "speed": ("benchmarks.bench",),
 }

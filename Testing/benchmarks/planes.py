@@ -1,7 +1,6 @@
 """Dice of organs on axial slices of different people, before and after registration in 2-D, and beside Greedy.
 
 Usage: PYTHONPATH=Testing python -m benchmarks.planes                 real and painted patients, tuned on and held back
-       PYTHONPATH=Testing python -m benchmarks.planes --weights W.npz   with the network of axial slices, besides
        PYTHONPATH=Testing python -m benchmarks.planes --greedy        beside Greedy in 2-D (pip install picsl-greedy)
        PYTHONPATH=Testing python -m benchmarks.planes --picture P.png the last pair, before and after
 """
@@ -26,7 +25,7 @@ from pddnet.core.image import Image
 from pddnet.core.plane import Plane
 from pddnet.evaluation.metrics import dice, dice30
 from pddnet.features.label_table import NUMBER
-from pddnet.features.plane_net import PlaneNet, load
+from pddnet.features.plane_net import BUNDLED_WEIGHTS, PlaneNet, load
 from pddnet.io.volumes import read_volume
 from pddnet.matching.plane import register_planes
 from pddnet.phantom import phantom
@@ -59,12 +58,14 @@ class Scores:
 def main() -> None:
     """Register all pairs, and print one table."""
     args = _arguments()
-    methods: dict[str, Callable[[Slice, Slice], sitk.Transform]] = {"before": _centres, "pddnet": _pddnet}
-    if args.weights:
-        methods["network"] = partial(_network, load(Path(args.weights)))
+    methods: dict[str, Callable[[Slice, Slice], sitk.Transform]] = {
+        "before": _centres,
+        "MIND alone": partial(_registered, None),
+        "with the network": partial(_registered, load(Path(args.weights))),
+    }
     if args.greedy:
         methods |= {"Greedy affine": _greedy_affine, "Greedy": _greedy}
-    print("group                 method           pairs  organs   Dice  Dice30  folds %  s a pair")
+    print("group                 method            pairs  organs   Dice  Dice30  folds %  s a pair")
     for group, pairs in _groups().items():
         scores = Scores()
         for fixed, moving in itertools.islice(pairs, args.most):
@@ -74,7 +75,7 @@ def main() -> None:
         for name in methods if scores.pairs else ():
             values = scores.dice[name]
             print(
-                f"{group:22s}{name:16s}{scores.pairs:6d}{len(values):8d}{np.mean(values):7.3f}{dice30(values):8.3f}"
+                f"{group:22s}{name:17s}{scores.pairs:6d}{len(values):8d}{np.mean(values):7.3f}{dice30(values):8.3f}"
                 f"{np.mean(scores.folding[name]):9.3f}{scores.seconds[name] / scores.pairs:10.1f}",
                 flush=True,
             )
@@ -84,7 +85,8 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--weights", metavar="W.npz", help="of the network of axial slices, for another row")
+    weights = "of the network of axial slices (default: the bundled ones)"
+    parser.add_argument("--weights", default=str(BUNDLED_WEIGHTS), metavar="W.npz", help=weights)
     parser.add_argument("--greedy", action="store_true", help="beside Greedy, for comparison")
     parser.add_argument("--most", type=int, default=8, metavar="N", help="pairs of each group (default: %(default)s)")
     parser.add_argument("--picture", metavar="P.png", help="draw the last pair before and after")
@@ -93,15 +95,18 @@ def _arguments() -> argparse.Namespace:
 
 def _groups() -> dict[str, Iterator[tuple[Slice, Slice]]]:
     """Return the pairs of every group; of real scans only where they are here."""
-    groups = {name: _pairs(seeds, _painted) for name, seeds in PAINTED.items()}
+    return {**real_pairs(), **{name: _pairs(seeds, _painted) for name, seeds in PAINTED.items()}}
+
+
+def real_pairs() -> dict[str, Iterator[tuple[Slice, Slice]]]:
+    """Return the pairs of both groups of real scans; none, and say so, where the scans are not here."""
     if data_folder() is None:
-        print("the real scans are not here (set PDDNET_DATA to their folder): only painted patients are registered")
-        return groups
+        print("the real scans are not here (set PDDNET_DATA to their folder)")
+        return {}
     names = json.loads(SPLITS.read_text("utf-8"))["ct"]
     return {
         "real, tuned on": _pairs((*names["validation"], *names["tune"]), _real),
         "real, held back": _pairs(tuple(names["held_back"]), _real),
-        **groups,
     }
 
 
@@ -175,11 +180,7 @@ def _centres(fixed: Slice, moving: Slice) -> sitk.Transform:
     return sitk.TranslationTransform(2, (moving.scan.grid.centre - fixed.scan.grid.centre)[:2].tolist())
 
 
-def _pddnet(fixed: Slice, moving: Slice) -> sitk.Transform:
-    return register_planes(fixed.scan, moving.scan).to_sitk()
-
-
-def _network(net: PlaneNet, fixed: Slice, moving: Slice) -> sitk.Transform:
+def _registered(net: PlaneNet | None, fixed: Slice, moving: Slice) -> sitk.Transform:
     return register_planes(fixed.scan, moving.scan, net=net).to_sitk()
 
 
@@ -227,7 +228,7 @@ def _draw(fixed: Slice, moving: Slice, path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    maps = {"before": _centres(fixed, moving), "after": _pddnet(fixed, moving)}
+    maps = {"before": _centres(fixed, moving), "after": _registered(load(), fixed, moving)}
     figure, axes = pyplot.subplots(2, 2, figsize=(10, 8), facecolor="black")
     background = fixed.scan.image.array[0]
     for row, (name, transform) in zip(axes, maps.items(), strict=True):

@@ -1,4 +1,4 @@
-"""Store weights of the semantic network in 8 bits, in half the space, and add what is known of them.
+"""Store weights of a network that names structures in 8 bits, in half the space, and add what is known of them.
 
 Usage: PYTHONPATH=Testing python -m training.shrink WEIGHTS.npz OUT.npz [--metadata MORE.json]
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pddnet.io.text_files import read_json
-from pddnet.io.weights_file import SEMANTIC, read_weights, write_weights
+from pddnet.io.weights_file import PLANE, SEMANTIC, read_weights, write_weights
 
 
 def main() -> int:
@@ -28,7 +28,7 @@ def main() -> int:
 
 def shrink(weights: Path, out: Path, metadata: dict[str, Any]) -> None:
     """Write the weights in 8 bits, with more metadata."""
-    arrays, known = read_weights(weights, SEMANTIC)
+    arrays, known = read_weights(weights, SEMANTIC, PLANE)
     write_weights(out, arrays, {**known, **metadata}, in_8_bits=True)
 
 

@@ -6,6 +6,7 @@ slices, H, W pixels.
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..io.weights_file import PLANE, read_weights, write_weights
+from ..io.weights_file import FOLDER, PLANE, PLANE_NETWORK, read_weights, write_weights
 from ..tensor.convert import own_random_numbers, to_array, to_tensor
 from .label_table import STRUCTURES
 from .semantic_codes import class_embedding
@@ -26,6 +27,7 @@ LOWEST, HIGHEST = 0.01, 0.99  # quantiles of a slice's values that become 0 and 
 CLIPPED = (-0.5, 1.5)  # of the scaled values
 LEVELS_OF_GREY = 1000.0  # between 0 and 1: pixels that differ by less have the same rank
 BLOCK = 8  # input sizes are padded to multiples of it
+BUNDLED_WEIGHTS = FOLDER / PLANE_NETWORK
 _ADVICE = "make them with 'pddnet train Testing/training/plane.json'"
 
 
@@ -100,12 +102,21 @@ def codes(net: PlaneNet, values: Tensor) -> Tensor:
     return torch.einsum("se,sbhw->ebhw", table, probabilities(net, values))
 
 
-def load(path: Path) -> PlaneNet:
+def load(path: Path = BUNDLED_WEIGHTS) -> PlaneNet:
     """Load the network with its weights from a file, in evaluation mode and without gradients.
 
     Raises:
         InputError: the file is missing, damaged, or made for another network or other structures.
     """
+    return _bundled() if path == BUNDLED_WEIGHTS else _read(path)
+
+
+@cache
+def _bundled() -> PlaneNet:
+    return _read(BUNDLED_WEIGHTS)
+
+
+def _read(path: Path) -> PlaneNet:
     arrays, metadata = read_weights(path, PLANE, advice=_ADVICE)
     if metadata.get("structures") != list(STRUCTURES):
         raise InputError(f"{path}: weights for another table of structures; train again")

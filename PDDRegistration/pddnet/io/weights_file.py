@@ -19,6 +19,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "weights"
 BUNDLED_SHA256: dict[str, str] = {
     "expected_error.npz": "27f8ddc1cc5ce1cdcf4bc7dfa4591bc1dea3e2a102405daff54c61d936b35634",
     "pdd.npz": "0c29890951d5d82956e2466e8acd76338dd0f17844502ab88d39e53371964978",
+    "plane.npz": "e9d93e6230ec495f92d527865744e5b81c0e81f753cc48e725fb40eec3ef240e",
     "semantic.npz": "94909770142f59de0d2335dc929931f5dbc2742ac9adde1a3c9b67cff6e0ec39",
     "semantic_mr.npz": "050e9dd01700ec736e1ac6d552120591512c925bb8856a8f90c912949b267805",
 }
@@ -27,6 +28,7 @@ FORMAT = 1
 # features/plane_net.py. For those in networks/, which predict a field, the name of the network is the kind.
 SEMANTIC, PDD, ERROR, PLANE = "semantic", "pdd", "expected error", "plane"
 CT_NETWORK, MR_NETWORK = "semantic.npz", "semantic_mr.npz"  # bundled, of kind SEMANTIC
+PLANE_NETWORK = "plane.npz"  # bundled, of kind PLANE
 HU, SCALED = "HU", "scaled by their range"  # what a network of this kind reads, as "values" of the metadata
 _METADATA = "metadata"
 _SCALE = " scale"  # ends the name of the factors of an array that is stored in 8 bits

@@ -15,6 +15,7 @@ from ..core.result import Progress
 from ..evaluation import report
 from ..evaluation.metrics import dice, jacobian_statistics, mean
 from ..io.atomic_outputs import OutputFiles
+from .plane_network import network_weights
 from .provenance import file_sha256
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class PlaneInputs:
     moving_labels: Plane | None = None
     initial_transform: sitk.Transform | None = None  # 2-D, fixed to moving points, mm
     align: bool = True  # whether to search for the start where no transform is given
-    weights: Path | None = None  # of the network `plane`, whose features are compared besides
+    weights: Path | None = None  # of the user's own network of axial slices; see `plane_network.network_weights`
     warnings: list[str] = field(default_factory=list)
 
 
@@ -41,6 +42,7 @@ class PlaneRun:
 
     inputs: PlaneInputs
     found: PlaneRegistration
+    weights: Path | None  # of the network whose features were compared besides
 
     def write(self, files: OutputFiles) -> None:
         """Write all outputs that are wanted, but the report.
@@ -73,7 +75,7 @@ class PlaneRun:
             },
             "start": found.start,
             "deformed": found.deformed,
-            "weights": file_sha256(self.inputs.weights),
+            "weights": file_sha256(self.weights),
             "seconds": {**found.seconds, **seconds},
             "jacobian": {"region": "fixed image", **jacobian_statistics(found.determinant.array, inside)},
             "labels": self.labels(),
@@ -123,15 +125,16 @@ def register_planes(inputs: PlaneInputs, progress: Progress | None = None) -> Pl
     from ..features import plane_net
     from ..matching import plane
 
+    weights = network_weights(inputs.fixed, inputs.moving, inputs.weights)
     found = plane.register_planes(
         inputs.fixed,
         inputs.moving,
         initial_transform=inputs.initial_transform,
         align=inputs.align,
-        net=plane_net.load(inputs.weights) if inputs.weights else None,
+        net=plane_net.load(weights) if weights else None,
         progress=progress,
     )
-    return PlaneRun(inputs, found)
+    return PlaneRun(inputs, found, weights)
 
 
 def format_report(summary: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,8 @@ from ..core.slice_frame import SliceFrame, is_slice
 from ..errors import InputError
 from ..io.planes import check_plane
 from ..matching.progress import Clock
+from .plane_network import network_weights
+from .provenance import file_sha256
 from .registration import FinishedRun, RunInputs
 
 if TYPE_CHECKING:
@@ -61,6 +64,7 @@ class FinishedSlices(FinishedRun):
 
     frames: SliceFrames = dataclasses.field(kw_only=True)
     found: PlaneRegistration = dataclasses.field(kw_only=True)
+    network_file: Path | None = dataclasses.field(kw_only=True)  # weights of the network that named structures
 
     @cached_property
     def _inverse(self) -> tuple[DisplacementField, float]:
@@ -79,7 +83,8 @@ class FinishedSlices(FinishedRun):
     def report(self, clock: Clock, **more: Any) -> dict[str, Any]:
         """Make the report of the run, see `FinishedRun.report`; `dimension` is 2."""
         found = super().report(clock, **more)
-        return found | {"dimension": 2, "start": self.found.start, "deformed": self.found.deformed}
+        used = {"weights": file_sha256(self.network_file)}
+        return found | used | {"dimension": 2, "start": self.found.start, "deformed": self.found.deformed}
 
 
 def are_slices(fixed: Image, moving: Image) -> bool:
@@ -129,17 +134,21 @@ def register_slices(inputs: RunInputs, *, clock: Clock, progress: Progress | Non
         for frame, image in ((frames.fixed, inputs.fixed), (frames.moving, inputs.moving))
     )
     start = inputs.initial_transform
+    from ..features import plane_net
     from ..matching import plane
 
+    network_file = network_weights(fixed, moving)
     found = plane.register_planes(
         fixed,
         moving,
         initial_transform=None if start is None else _in_the_plane(start, fixed.grid, frames),
         align=inputs.align,
+        net=plane_net.load(network_file) if network_file else None,
         progress=progress,
     )
     clock.add(found.seconds)
-    return FinishedSlices(_in_space(found, inputs, frames), inputs, _SETTINGS, frames=frames, found=found)
+    registration = _in_space(found, inputs, frames)
+    return FinishedSlices(registration, inputs, _SETTINGS, frames=frames, found=found, network_file=network_file)
 
 
 def _in_space(found: PlaneRegistration, inputs: RunInputs, frames: SliceFrames) -> Registration:
