@@ -297,7 +297,7 @@ def test_settings_of_pairs_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "word"),
     [
-        ({"network": "u-net"}, "'network' must be one of semantic, pdd"),
+        ({"network": "u-net"}, "'network' must be one of semantic, plane, pdd"),
         ({"network": ["pdd"]}, "'network'"),
         ({"network": "pdd", "unlabelled": "more"}, "'unlabelled'"),
         ({"pairs": 3}, "'pairs'"),
