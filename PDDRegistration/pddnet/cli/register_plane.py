@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import InputError
 from ..evaluation import report
 from ..io import planes
-from ..io.weights_file import PLANE, read_weights
+from ..io.weights_file import PLANE, PLANE_ADVICE, read_weights
 from ..matching.progress import Clock
 from ..run.outputs import OUTPUTS, REPORT
 from ..run.plane import PlaneInputs, format_report, register_planes
@@ -95,7 +95,7 @@ def plane_weights(given: str | None) -> Path | None:
     """
     if given is None:
         return None
-    read_weights(Path(given), PLANE, advice="make them with 'pddnet train Testing/training/plane.json'")
+    read_weights(Path(given), PLANE, advice=PLANE_ADVICE)
     return Path(given)
 
 

@@ -17,7 +17,7 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..io.weights_file import FOLDER, PLANE, PLANE_NETWORK, read_weights, write_weights
+from ..io.weights_file import FOLDER, PLANE, PLANE_ADVICE, PLANE_NETWORK, read_weights, write_weights
 from ..tensor.convert import own_random_numbers, to_array, to_tensor
 from .label_table import STRUCTURES
 from .semantic_codes import class_embedding
@@ -28,7 +28,6 @@ CLIPPED = (-0.5, 1.5)  # of the scaled values
 LEVELS_OF_GREY = 1000.0  # between 0 and 1: pixels that differ by less have the same rank
 BLOCK = 8  # input sizes are padded to multiples of it
 BUNDLED_WEIGHTS = FOLDER / PLANE_NETWORK
-_ADVICE = "make them with 'pddnet train Testing/training/plane.json'"
 
 
 class PlaneNet(nn.Module):
@@ -117,7 +116,7 @@ def _bundled() -> PlaneNet:
 
 
 def _read(path: Path) -> PlaneNet:
-    arrays, metadata = read_weights(path, PLANE, advice=_ADVICE)
+    arrays, metadata = read_weights(path, PLANE, advice=PLANE_ADVICE)
     if metadata.get("structures") != list(STRUCTURES):
         raise InputError(f"{path}: weights for another table of structures; train again")
     try:

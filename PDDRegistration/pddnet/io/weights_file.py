@@ -33,6 +33,7 @@ HU, SCALED = "HU", "scaled by their range"  # what a network of this kind reads,
 _METADATA = "metadata"
 _SCALE = " scale"  # ends the name of the factors of an array that is stored in 8 bits
 _LARGEST = 127  # of 8 bits
+PLANE_ADVICE = "install the program again, or leave --weights out"
 _ADVICE = "install the program again, or register with the preset 'mind', which needs none"
 
 

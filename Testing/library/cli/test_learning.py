@@ -29,7 +29,7 @@ def _fails(capsys: pytest.CaptureFixture, argv: list[str], *words: str) -> None:
     ("command", "words"),
     [
         ("phantom", ["--out", "--count", "--seed", "--anatomy", "--spacing"]),
-        ("compare", ["FOLDER", "--preset", "--configuration", "--methods", "--pairs", "--json"]),
+        ("compare", ["FOLDER", "--preset", "--configuration", "--methods", "--structure", "--pairs", "--json"]),
         ("train", ["CONFIG.json", "--init", "--minutes", "--device"]),
     ],
 )
@@ -138,6 +138,17 @@ def test_compare_prints_the_table_and_writes_strict_json(cases: Path, tmp_path: 
     alike = {"dice": 100, "dice30": 100, "hd95": 0, "asd": 0, "lcc": pytest.approx(0.828, abs=1e-3)}
     assert found["rows"]["before"][0] == alike | nothing
     assert found["rows"]["full"][1]["dice"] < 90  # the stand-in always finds the same shift
+
+
+def test_compare_prints_a_table_of_one_structure(cases: Path, tmp_path: Path, capsys) -> None:
+    names = json.loads(next(cases.rglob("labels.json")).read_text("utf-8")).values()
+    name = next(iter(names))
+    argv = ["compare", str(cases), "--configuration", "before", "--structure", name]
+    assert main([*argv, "--json", str(tmp_path / "r.json")]) == 0
+    assert f"\n{name}\n\n| | Dice % | HD95 mm | ASD mm |\n" in capsys.readouterr().out
+    found = json.loads((tmp_path / "r.json").read_text("utf-8"))["structures"]
+    assert [row["dice"] for row in found[name]["before"]] == [100, 100]
+    _fails(capsys, [*argv, "--structure", "tail"], "no scan has a structure 'tail'", name)
 
 
 def test_compare_refuses_foreign_weights(cases: Path, tmp_path: Path, capsys) -> None:
