@@ -10,24 +10,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...errors import InputError
 from ...features.plane_net import PlaneNet, inputs, load, probabilities, save, to_range
 from ...tensor.convert import to_array, to_tensor
-from ..config import TrainingConfig
 from ..datasets import SampleSource
 from ..plane_dataset import PlaneDataset
 from ..scans import AnnotatedScan, dice_by_structure
 from ..segmentation_loss import segmentation_loss
-
-WEIGHT_DECAY = 1e-4
+from .segmentation import SegmentationTask
 
 
 @dataclass(frozen=True)
-class PlaneTask:
+class PlaneTask(SegmentationTask):
     """`Task` that trains `PlaneNet`."""
-
-    config: TrainingConfig
-    half = True  # a segmentation: its logits need no more digits
 
     def network(self) -> PlaneNet:
         """Make the network; see `Task`."""
@@ -36,13 +30,8 @@ class PlaneTask:
     def load(self, path: Path) -> PlaneNet:
         """Read the weights of a file; see `Task`."""
         net = load(path)
-        if net.width != self.config.width:
-            raise InputError(f"{path}: its width is {net.width}; set 'width' to that")
+        self.check_width(net.width, path)
         return net
-
-    def parameter_groups(self, net: PlaneNet) -> list[dict[str, Any]]:
-        """List the network's parameters for the optimiser; see `Task`."""
-        return [{"params": net.parameters(), "lr": 1.0, "weight_decay": WEIGHT_DECAY}]
 
     def dataset(self, sources: list[SampleSource], shares: list[float], first: int) -> PlaneDataset:
         """Make the data set of endless batches; see `Task`."""

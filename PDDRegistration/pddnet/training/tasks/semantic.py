@@ -9,22 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...errors import InputError
 from ...features.semantic_net import SemanticNet, inputs, load, probabilities, save
-from ..config import CT, TrainingConfig
+from ..config import CT
 from ..datasets import SampleSource, TwoScanDataset
 from ..scans import AnnotatedScan, dice_by_structure
 from ..segmentation_loss import segmentation_loss
-
-WEIGHT_DECAY = 1e-4
+from .segmentation import SegmentationTask
 
 
 @dataclass(frozen=True)
-class SemanticTask:
+class SemanticTask(SegmentationTask):
     """`Task` that trains `SemanticNet`."""
-
-    config: TrainingConfig
-    half = True  # a segmentation: its logits need no more digits
 
     def network(self) -> SemanticNet:
         """Make the network; see `Task`."""
@@ -34,13 +29,8 @@ class SemanticTask:
         """Read the weights of a file; see `Task`."""
         net = load(path)
         net.hu = self.config.modality == CT  # a network of the one modality may start from the other's
-        if net.width != self.config.width:
-            raise InputError(f"{path}: its width is {net.width}; set 'width' to that")
+        self.check_width(net.width, path)
         return net
-
-    def parameter_groups(self, net: SemanticNet) -> list[dict[str, Any]]:
-        """List the network's parameters for the optimiser; see `Task`."""
-        return [{"params": net.parameters(), "lr": 1.0, "weight_decay": WEIGHT_DECAY}]
 
     def dataset(self, sources: list[SampleSource], shares: list[float], first: int) -> TwoScanDataset:
         """Make the data set of endless batches; see `Task`."""
