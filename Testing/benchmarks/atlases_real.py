@@ -19,9 +19,9 @@ import numpy as np
 import SimpleITK as sitk
 
 from benchmarks.console import line, progress, table, title
+from benchmarks.splits import splits
 from benchmarks.validation_labels import ORGANS, UNKNOWN, dice, outlines
 from benchmarks.validation_pairs import data_folder, real_folder
-from benchmarks.validation_tables import SPLITS
 from pddnet.core.image import Image
 from pddnet.core.presets import find_preset
 from pddnet.features.label_table import NUMBER
@@ -69,9 +69,9 @@ def main() -> int:
 
 def _outlined(*, held_back: bool) -> list[str]:
     """List the scans with outlined organs that may be targets (held back) or atlases."""
-    splits = json.loads(SPLITS.read_text("utf-8"))["ct"]
+    scans = splits("ct")
     groups = ("held_back",) if held_back else ("validation", "choose", "train", "tune")
-    return [name for group in groups for name in splits[group] if _has_organs(name)]
+    return [name for group in groups for name in scans[group] if _has_organs(name)]
 
 
 def _has_organs(name: str) -> bool:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -21,8 +20,8 @@ import numpy as np
 from benchmarks.bone_marrow import gaps_of_shafts, load_shafts
 from benchmarks.console import line, progress, table, title
 from benchmarks.naming_scores import scores, with_interval
+from benchmarks.splits import splits
 from benchmarks.validation_pairs import data_folder
-from benchmarks.validation_tables import SPLITS
 from pddnet.core.field import DisplacementField
 from pddnet.core.grid import Grid
 from pddnet.core.image import Image
@@ -69,7 +68,7 @@ def main() -> int:
     if data is None:
         print("the real scans are not here: set PDDNET_DATA to their folder")
         return 1
-    names = json.loads(SPLITS.read_text(encoding="utf-8"))["anatomy"][args.maps][:2]
+    names = splits("anatomy")[args.maps][:2]
     sources = [PatientSource(read_anatomy(data / "anatomy" / f"{name}.nii.gz")) for name in names]
     print(f"painted from {' and '.join(names)}")
     if args.only in (None, "naming"):

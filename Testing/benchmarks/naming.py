@@ -20,9 +20,9 @@ import numpy as np
 
 from benchmarks.console import progress, table, title
 from benchmarks.naming_scores import paired_differences, scores, with_interval
+from benchmarks.splits import splits
 from benchmarks.validation_labels import label_files
 from benchmarks.validation_pairs import data_folder
-from benchmarks.validation_tables import SPLITS
 from pddnet.features.semantic_net import BUNDLED_WEIGHTS, load
 from pddnet.io.label_names import read_names
 from pddnet.synthesis.anatomy import read_anatomy
@@ -66,11 +66,10 @@ def _scans(patients: int, groups: Sequence[str]) -> Iterator[tuple[str, str, Any
     """Read and paint the scans of the groups: group, name, and what `scores` takes."""
     data = data_folder()
     assert data is not None  # `main` has looked
-    splits = json.loads(SPLITS.read_text(encoding="utf-8"))
     for group, kinds in REAL.items():
         if group not in groups:
             continue
-        for name in (name for kind in kinds for name in splits["ct"][kind]):
+        for name in (name for kind in kinds for name in splits("ct")[kind]):
             if files := label_files(data / "ct" / name):
                 case = ScanFiles(data / "ct" / name / "ct.nii.gz", files[0], read_names(files[1]))
                 scan, structures, _ = read_labelled(case)
@@ -78,7 +77,7 @@ def _scans(patients: int, groups: Sequence[str]) -> Iterator[tuple[str, str, Any
     if not {"painted", "painted, hard"} & set(groups):
         return
     sources = [
-        PatientSource(read_anatomy(data / "anatomy" / f"{name}.nii.gz")) for name in splits["anatomy"]["held_back"]
+        PatientSource(read_anatomy(data / "anatomy" / f"{name}.nii.gz")) for name in splits("anatomy")["held_back"]
     ]
     for source in sources:
         for seed in range(FIRST_SEED, FIRST_SEED + patients):

@@ -3,7 +3,8 @@
 Usage: PYTHONPATH=Testing python -m benchmarks.paper [--out FOLDER] [--only NAME ...]
 
 Each table is printed by a command of its own, with the seeds that its file names, and kept in FOLDER with the commit
-and the command. What is there already of this commit is not measured again. All together takes hours.
+and the command. The commit is the last one that changed what is measured: later ones of documents or tests alone do
+not count. What is there already of that commit is not measured again. All together takes hours.
 """
 
 from __future__ import annotations
@@ -18,13 +19,40 @@ from benchmarks.console import progress
 from benchmarks.validation_pairs import REPOSITORY
 from pddnet.errors import InputError
 
-OUT = REPOSITORY / ".data" / "paper"
+OUT = REPOSITORY / "docs" / "results" / "measured"
+CODE = (
+    "PDDRegistration/pddnet",
+    "Testing/benchmarks",
+    "Testing/demo",
+    "Testing/helpers",
+    "Testing/labels",
+    "Testing/training",
+    ":(exclude,glob)**/*.md",
+    ":(exclude,glob)**/test_*.py",
+)
+"""What the tables depend on, as git's pathspecs."""
 TABLES: Mapping[str, Sequence[str]] = {
     "sample_pair": ("demo.demo",),
     "validate": ("benchmarks.validate", "--out", "{out}/validate_{commit}.jsonl"),
     "validate_mind": ("benchmarks.validate", "--preset", "mind", "--out", "{out}/validate_mind_{commit}.jsonl"),
     "same_patient": ("benchmarks.same_patient", "--out", "{out}/same_patient_{commit}.jsonl"),
+    "same_patient_breathing": (
+        "benchmarks.same_patient",
+        "--preset",
+        "breathing",
+        "--out",
+        "{out}/same_patient_breathing_{commit}.jsonl",
+    ),
+    "same_patient_mind": (
+        "benchmarks.same_patient",
+        "--preset",
+        "mind",
+        "--out",
+        "{out}/same_patient_mind_{commit}.jsonl",
+    ),
     "alignment": ("benchmarks.alignment_crops",),
+    "ablation_real": ("benchmarks.ablation", "real"),
+    "ablation_painted": ("benchmarks.ablation", "painted"),
     "structures": ("benchmarks.structures",),
     "naming": ("benchmarks.naming",),
     "atlases": ("benchmarks.atlases",),
@@ -32,7 +60,7 @@ TABLES: Mapping[str, Sequence[str]] = {
     "template": ("benchmarks.template",),
     "reference": ("benchmarks.reference",),
     "mr": ("benchmarks.mr",),
-    "planes": ("benchmarks.planes",),
+    "planes": ("benchmarks.planes", "--greedy"),
     "planes_deformed": ("benchmarks.planes_deformed",),
     "batch": ("benchmarks.batch",),
     "speed": ("benchmarks.bench",),
@@ -58,15 +86,18 @@ def main() -> int:
 
 
 def commit_of(repository: Path) -> str:
-    """Return the commit that is checked out, abbreviated.
+    """Return the last commit, abbreviated, that changed what is measured.
 
     Raises:
-        InputError: files differ from it: what is measured would belong to no commit.
+        InputError: files differ from it: what is measured would belong to no commit; or no commit has such files.
     """
-    changed = _git(repository, "status", "--porcelain", "--untracked-files=no")
+    changed = _git(repository, "status", "--porcelain", "--", *CODE)
     if changed:
         raise InputError(f"{repository}: {changed.splitlines()[0].strip()} is not committed; commit it, then measure")
-    return _git(repository, "rev-parse", "--short=10", "HEAD")
+    commit = _git(repository, "log", "-1", "--format=%h", "--abbrev=10", "--", *CODE)
+    if not commit:
+        raise InputError(f"{repository}: no commit has what is measured; measure in a whole clone of the repository")
+    return commit
 
 
 def measure(tables: Mapping[str, Sequence[str]], out: Path, commit: str) -> list[str]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from benchmarks.splits import splits
 from benchmarks.validation_labels import ORGANS, outlines
 from benchmarks.validation_pairs import data_folder, real_folder
 from pddnet.core.image import Image
@@ -30,7 +30,6 @@ from pddnet.io.volumes import read_volume
 from pddnet.matching.plane import register_planes
 from pddnet.phantom import phantom
 
-SPLITS = Path(__file__).with_name("splits.json")
 PAINTED = {"painted, tuned on": (11, 12, 13), "painted, held back": (101, 102, 103)}  # seeds
 AT = ("liver", "kidney", "pancreas")  # a pair of slices lies where one of these is largest in either scan
 LEAST_MM2 = 150.0  # of an organ in a slice, to be measured
@@ -103,7 +102,7 @@ def real_pairs() -> dict[str, Iterator[tuple[Slice, Slice]]]:
     if data_folder() is None:
         print("the real scans are not here (set PDDNET_DATA to their folder)")
         return {}
-    names = json.loads(SPLITS.read_text("utf-8"))["ct"]
+    names = splits("ct")
     return {
         "real, tuned on": _pairs((*names["validation"], *names["tune"]), _real),
         "real, held back": _pairs(tuple(names["held_back"]), _real),

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
+
+from benchmarks.splits import splits
 
 Box = tuple[tuple[float, float], tuple[float, float], tuple[float, float]]
 
-SPLITS = Path(__file__).with_name("splits.json")
 WHOLE, LUNG = "whole", "lung"
 IDENTICAL = "identical"
 EVERYTHING: Box = ((0.0, 1.0), (0.0, 1.0), (0.0, 1.0))
@@ -72,7 +71,7 @@ class SamePatient:
 
 def held_back_scans() -> set[str]:
     """Return the scans that choose nothing for pairs of one patient."""
-    return set(json.loads(SPLITS.read_text(encoding="utf-8"))["same_patient"]["held_back"])
+    return set(splits("same_patient")["held_back"])
 
 
 _P = SamePatient

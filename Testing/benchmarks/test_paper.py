@@ -43,16 +43,57 @@ def test_what_fails_is_named_and_leaves_no_table(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.glob("*.txt")) == ["one.txt"]
 
 
-def test_a_changed_file_is_refused(tmp_path: Path) -> None:
-    def git(*arguments: str) -> None:
-        who = ("-c", "user.name=n", "-c", "user.email=e")
-        subprocess.run(["git", "-C", str(tmp_path), *who, *arguments], check=True, capture_output=True)
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    git(tmp_path, "init")
+    for name in ("PDDRegistration/pddnet/a.py", "Testing/benchmarks/test_a.py", "docs/a.md"):
+        write(tmp_path / name, "1")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-m", "one")
+    return tmp_path
 
-    git("init")
-    (tmp_path / "a").write_text("1", "utf-8")
-    git("add", "a")
-    git("commit", "-m", "one")
-    assert len(paper.commit_of(tmp_path)) == 10
-    (tmp_path / "a").write_text("2", "utf-8")
-    with pytest.raises(InputError, match="M a is not committed"):
+
+def git(repository: Path, *arguments: str) -> str:
+    who = ("-c", "user.name=n", "-c", "user.email=e")
+    command = ["git", "-C", str(repository), *who, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, "utf-8")
+
+
+def head(repository: Path) -> str:
+    return git(repository, "rev-parse", "--short=10", "HEAD")
+
+
+def test_documents_and_tests_leave_the_commit_as_it_is(repository: Path) -> None:
+    first = head(repository)
+    write(repository / "docs/a.md", "2")
+    write(repository / "Testing/benchmarks/test_a.py", "2")
+    assert paper.commit_of(repository) == first
+    git(repository, "commit", "-am", "two")
+    assert paper.commit_of(repository) == first
+    write(repository / "PDDRegistration/pddnet/a.py", "2")
+    git(repository, "commit", "-am", "three")
+    assert paper.commit_of(repository) == head(repository) != first
+
+
+def test_code_that_is_not_committed_is_refused(repository: Path) -> None:
+    write(repository / "PDDRegistration/pddnet/a.py", "2")
+    with pytest.raises(InputError, match=r"M PDDRegistration/pddnet/a\.py is not committed"):
+        paper.commit_of(repository)
+    git(repository, "checkout", ".")
+    write(repository / "Testing/benchmarks/b.py", "1")
+    with pytest.raises(InputError, match=r"Testing/benchmarks/b\.py is not committed"):
+        paper.commit_of(repository)
+
+
+def test_a_repository_without_the_code_is_refused(tmp_path: Path) -> None:
+    git(tmp_path, "init")
+    write(tmp_path / "a", "1")
+    git(tmp_path, "add", "a")
+    git(tmp_path, "commit", "-m", "one")
+    with pytest.raises(InputError, match="no commit has what is measured"):
         paper.commit_of(tmp_path)

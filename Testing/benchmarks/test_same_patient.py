@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +10,9 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from benchmarks import same_patient_scans
-from benchmarks.same_patient_pairs import LUNG, PAIRS, SPLITS, SamePatient, held_back_scans
+from benchmarks.same_patient_pairs import LUNG, PAIRS, SamePatient, held_back_scans
 from benchmarks.same_patient_scans import VIEW_MARGIN, Truth, make
+from benchmarks.splits import splits
 from pddnet.core.grid import Grid
 from pddnet.core.image import Image
 from pddnet.phantom.phantom import full_view, virtual_patient
@@ -47,7 +47,7 @@ def _alike(fixed: Image, moving: Image, truth: Truth, shift: np.ndarray | float 
 
 
 def test_the_splits_are_disjoint_and_complete() -> None:
-    split = json.loads(SPLITS.read_text("utf-8"))["same_patient"]
+    split = splits("same_patient")
     tune, held_back = set(split["tune"]), set(split["held_back"])
     assert not tune & held_back
     assert tune | held_back == {pair.scan for pair in PAIRS}

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.splits import SPLITS
 from benchmarks.validation_pairs import REPOSITORY, data_folder
-from benchmarks.validation_tables import SPLITS
 
 ALL = json.loads(SPLITS.read_text(encoding="utf-8"))
 LEARNED = ("validation", "train", "tune", "unlabelled")  # what a network may learn from

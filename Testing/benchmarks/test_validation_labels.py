@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 
+from benchmarks.splits import splits
 from benchmarks.validation_labels import ORGANS, OUTLINES, UNKNOWN, organ_dice, outlines
 from benchmarks.validation_pairs import data_folder
-from benchmarks.validation_tables import SPLITS
 from pddnet.core.field import DisplacementField
 from pddnet.core.grid import Grid
 from pddnet.core.image import Image
@@ -61,10 +59,10 @@ def test_only_organs_that_both_hold_count() -> None:
 
 
 def test_every_outlined_scan_has_a_place_in_the_splits() -> None:
-    splits = json.loads(SPLITS.read_text(encoding="utf-8"))["ct"]
+    scans = splits("ct")
     drawn = {path.parent.name for path in OUTLINES.glob("*/labels.nii.gz")}
-    assert drawn - {*splits["tune"]} == {"actc_3105759107", "cptac_C3L-00189", "lungx_CT004"}
-    assert drawn <= {*splits["tune"], *splits["held_back"]}
+    assert drawn - {*scans["tune"]} == {"actc_3105759107", "cptac_C3L-00189", "lungx_CT004"}
+    assert drawn <= {*scans["tune"], *scans["held_back"]}
 
 
 @pytest.mark.slow

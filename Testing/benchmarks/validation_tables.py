@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,11 +10,11 @@ import numpy as np
 from benchmarks.console import line, table, title
 from benchmarks.logistic import fit, left_out
 from benchmarks.scores import auroc, auroc_interval, interval, spearman
+from benchmarks.splits import splits
 from benchmarks.validation_pairs import KINDS
 from pddnet.core.result import Verdict
 from pddnet.matching.verdict import STRUCTURES_ASTRAY, judge, log_error
 
-SPLITS = Path(__file__).with_name("splits.json")
 WRONG_MM = 20.0  # limit of the median error at the landmarks
 Row = dict[str, Any]  # one pair: see `measure` in validate.py
 LOWER_IS_WORSE = {"overlap", "similarity", "similarity_before", "gain", "agreement"}
@@ -84,7 +82,7 @@ def _held_back(rows: list[Row]) -> None:
     if not rows:
         return
     title("real pairs: TRE in mm with 95 % bootstrap intervals over the pairs (they share scans: too narrow)")
-    unseen = set(json.loads(SPLITS.read_text())["ct"]["held_back"])
+    unseen = set(splits("ct")["held_back"])
     body = []
     for name, wanted in (("with a held-back scan", True), ("the others", False)):
         part = [row for row in rows if bool(unseen & set(row["scans"])) == wanted]
@@ -101,7 +99,7 @@ def _organs(rows: list[Row]) -> None:
     if not rows:
         return
     title("real pairs: Dice of the outlined organs, mean of the pairs' means with 95 % bootstrap intervals")
-    unseen = set(json.loads(SPLITS.read_text())["ct"]["held_back"])
+    unseen = set(splits("ct")["held_back"])
     body, organs = [], {}
     groups = (("with a held-back scan", (1, 2)), ("both held back", (2,)), ("the others: trained on", (0,)))
     for name, wanted in groups:

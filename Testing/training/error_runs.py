@@ -6,7 +6,6 @@ painter maps both from one template; two people correspond at landmarks.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -14,7 +13,8 @@ import numpy as np
 import SimpleITK as sitk
 
 from benchmarks.same_patient import load
-from benchmarks.same_patient_pairs import PAIRS, SPLITS, held_back_scans
+from benchmarks.same_patient_pairs import PAIRS, held_back_scans
+from benchmarks.splits import splits
 from benchmarks.validation_pairs import common, real, some_view, virtual
 from pddnet.core.image import Image
 from pddnet.core.presets import PRESETS, Preset
@@ -114,7 +114,7 @@ def _real(names: str) -> Known:
     people = tuple(names.split(","))
     fixed, moving = (real(name) for name in people)
     _, points, truth = common(fixed, moving)
-    held_back = json.loads(SPLITS.read_text(encoding="utf-8"))["ct"]["held_back"]
+    held_back = splits("ct")["held_back"]
     return Known(fixed.image, moving.image, points, truth, people, any(name in held_back for name in people))
 
 

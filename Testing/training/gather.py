@@ -10,13 +10,12 @@ outlines of Testing/labels; test are the held-back ones, for `pddnet compare` al
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
+from benchmarks.splits import splits
 from benchmarks.validation_labels import OUTLINES, label_files
 from benchmarks.validation_pairs import REPOSITORY, data_folder
-from benchmarks.validation_tables import SPLITS
 
 
 def main() -> int:
@@ -25,25 +24,29 @@ def main() -> int:
     if data is None:
         print("the real scans are not here: set PDDNET_DATA to their folder")
         return 1
-    target = REPOSITORY / ".data"
+    lay_out(data, REPOSITORY / ".data")
+    return 0
+
+
+def lay_out(data: Path, target: Path) -> None:
+    """Link the real scans and label maps, with their outlines, into folders by the split that they belong to."""
     for path in sorted((data / "anatomy").iterdir()):
         _link(path, target / "anatomy" / path.name)
-    splits = json.loads(SPLITS.read_text(encoding="utf-8"))["ct"]
-    for name in splits["validation"]:
+    scans = splits("ct")
+    for name in scans["validation"]:
         _case(data, name, target / "validation" / name)
-    for name in (*splits["validation"], *splits["tune"]):
+    for name in (*scans["validation"], *scans["tune"]):
         _case(data, name, target / "outlined" / "train" / name)
-    for name in splits["held_back"]:
+    for name in scans["held_back"]:
         if (OUTLINES / name).exists():
             _case(data, name, target / "outlined" / "test" / name)
-    for name in splits["choose"]:
+    for name in scans["choose"]:
         _case(data, name, target / "choose" / name)
-    for name in (*splits["validation"], *splits["tune"], *splits["train"]):
+    for name in (*scans["validation"], *scans["tune"], *scans["train"]):
         _case(data, name, target / "labelled" / "train" / name)
-    for name in splits["held_back"]:
+    for name in scans["held_back"]:
         if label_files(data / "ct" / name):
             _case(data, name, target / "labelled" / "test" / name)
-    return 0
 
 
 def _case(data: Path, name: str, folder: Path) -> None:
