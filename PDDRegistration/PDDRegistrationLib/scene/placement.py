@@ -54,6 +54,19 @@ def registrationParent(
     return None
 
 
+def resultOver(
+    node: slicer.vtkMRMLTransformableNode,
+    transform: slicer.vtkMRMLTransformNode,
+    movingNode: slicer.vtkMRMLNode | None = None,
+) -> slicer.vtkMRMLTransformNode | None:
+    """Return the transform to leave out to find a moving node where it was before its registration, which `transform`
+    is a result of: that one if the node lies under it, else another result, which replaced it.
+
+    movingNode: as for `registrationParent`.
+    """
+    return transform if isUnder(node, transform) else registrationParent(node, movingNode)
+
+
 def placeUnder(
     node: slicer.vtkMRMLTransformableNode,
     transformNode: slicer.vtkMRMLTransformNode,
