@@ -303,7 +303,7 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _onSceneStartClose(self, caller: object, event: object) -> None:
         self._comparing = False
-        self._panel.cancel()
+        self._panel.leaveScene()
         self._measurePanel.cancel()
         self._sequencePanel.cancel()
         self._batchPanel.close()
