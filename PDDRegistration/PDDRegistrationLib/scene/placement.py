@@ -100,6 +100,30 @@ def placeUnder(
         node.SetAndObserveTransformNodeID(duplicate.GetID())
 
 
+def placeOverFixed(transformNode: slicer.vtkMRMLTransformNode) -> None:
+    """Lay a result that was found where its fixed volume lies without an earlier result over where that is displayed.
+
+    It goes under that earlier result. Where this one rests on the moving volume in its turn, as of a pair that was
+    registered both ways, all that it displays elsewhere goes back together, as both cannot be shown at once.
+    """
+    fixed, moving = registeredVolumes(transformNode)
+    earlier = registrationParent(fixed) if fixed is not None else None
+    if earlier is not None and _restsOn(earlier, transformNode, moving):
+        for node in nodesOfClass(earlier.GetScene(), "vtkMRMLTransformableNode"):
+            if isSame(node.GetParentTransformNode(), earlier):
+                node.SetAndObserveTransformNodeID(None)
+        earlier = None
+    transformNode.SetAndObserveTransformNodeID(earlier.GetID() if earlier is not None else None)
+
+
+def _restsOn(
+    result: slicer.vtkMRMLTransformNode, transform: slicer.vtkMRMLTransformNode, volume: slicer.vtkMRMLNode | None
+) -> bool:
+    """Return whether a result lies under the transform, or displays something over the volume, directly or not."""
+    chain = [result, *parentChain(result)]
+    return any(isSame(each, transform) or isSame(registeredVolumes(each)[0], volume) for each in chain)
+
+
 def _isOwnCopy(transformNode: slicer.vtkMRMLTransformNode, node: slicer.vtkMRMLTransformableNode) -> bool:
     """Return whether the transform was made by `placeUnder`, and nothing but this node lies under it."""
     if not transformNode.GetAttribute(WORLD_COPY):
