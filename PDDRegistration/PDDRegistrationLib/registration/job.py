@@ -15,7 +15,7 @@ from pddnet.run.provenance import origin
 
 from ..scene.output_nodes import placeBeside
 from ..scene.placement import placeUnder
-from ..scene.provenance import setProvenance
+from ..scene.provenance import setMadeWith, setProvenance
 from ..scene.rollback import unchangedOnError
 from ..scene.segmentations import SegmentLabels, labelsFromSegmentation
 from ..scene.volumes import imageFromVolume
@@ -140,6 +140,9 @@ class RegistrationJob(SceneJob[Result]):
             if output.field in nodes:
                 output.fill(nodes[output.field], answer, self._moving)
                 setProvenance(nodes[output.field], origin(answer["report"], names))
+        for node in self.selection.outputs.values():
+            if node is not transform:
+                setMadeWith(node, transform)
 
     def _place(self, transform: slicer.vtkMRMLTransformNode) -> None:
         """Display the moving nodes in fixed space, unless resampled copies on the fixed grid were requested."""

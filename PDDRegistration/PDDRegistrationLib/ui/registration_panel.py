@@ -20,6 +20,7 @@ from ..registration.parameters import RegistrationParameters
 from ..registration.run_times import rememberRun
 from ..registration.selection import NODES, OutputTaken, Selection
 from ..scene.file_places import besideFiles
+from ..scene.provenance import isMadeWith
 from ..worker.failure import Failure, noMemory
 from ..worker.torch_setup import offerTorch
 from .binding import Binding
@@ -249,8 +250,8 @@ class RegistrationPanel:
             parameters.fixedSegmentation,
             parameters.movingSegmentation,
             uncertainty,
-            _filled(parameters.outputVolume),
-            _filled(parameters.outputSegmentation),
+            _madeWith(transform, parameters.outputVolume),
+            _madeWith(transform, parameters.outputSegmentation),
             expectedError,
         )
         try:
@@ -303,13 +304,6 @@ def selectionOf(parameters: RegistrationParameters) -> Selection:
     )
 
 
-def _filled(output: Any) -> Any:
-    """Return the output node; None before a run has filled it."""
-    if output is None:
-        return None
-    empty = output.GetImageData() is None if output.IsA("vtkMRMLVolumeNode") else not _segments(output)
-    return None if empty else output
-
-
-def _segments(segmentation: slicer.vtkMRMLSegmentationNode) -> int:
-    return segmentation.GetSegmentation().GetNumberOfSegments()
+def _madeWith(transform: slicer.vtkMRMLTransformNode | None, output: Any) -> Any:
+    """Return an output node where it shows the result of this transform; else None."""
+    return output if isMadeWith(output, transform) else None
