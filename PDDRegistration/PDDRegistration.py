@@ -304,7 +304,7 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _onSceneStartClose(self, caller: object, event: object) -> None:
         self._comparing = False
         self._panel.leaveScene()
-        self._measurePanel.cancel()
+        self._measurePanel.close()
         self._sequencePanel.cancel()
         self._batchPanel.close()
         self._atlasPanel.close()
