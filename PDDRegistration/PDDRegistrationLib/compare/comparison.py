@@ -136,7 +136,7 @@ class Comparison:
 
     def suspend(self) -> None:
         """Show in the views what `close` would leave there, until `resume`; the layout stays."""
-        if not self._running:
+        if not self._running or self._suspendedPoses:  # suspended already: the poses to resume are not in the views
             return
         self.link.suspend()
         self._changes.suspend()
