@@ -21,7 +21,7 @@ from ..scene.segmentations import SegmentLabels, labelsFromSegmentation
 from ..scene.volumes import imageFromVolume
 from ..worker.client import Worker
 from ..worker.failure import Failure
-from ..worker.scene_job import NodesOfRun, SceneJob
+from ..worker.scene_job import NodesOfRun, PlacesOfRun, SceneJob
 from .matched_segments import MatchedLabelMaps
 from .outputs import OUTPUTS, TRANSFORM, MovingScan, nodeClassOf, outputName
 from .run_inputs import guidingLabels, masksOf, startOf
@@ -59,6 +59,10 @@ class RegistrationJob(SceneJob[Result]):
         """Start the registration; raise InputError, with nothing started, where the nodes cannot be registered."""
         selection.check()
         self.selection, self._nodes = selection, NodesOfRun(selection.nodes.values())
+        self._places = (
+            PlacesOfRun([selection.fixedVolume, selection.fixedSegmentation], lambda node: None),
+            PlacesOfRun([selection.movingVolume, selection.movingSegmentation], selection.ignored),
+        )
         self._organs = MatchedLabelMaps()
         super().__init__(worker, self._request(), onProgress, onFinished, onFailed)
 
@@ -106,6 +110,8 @@ class RegistrationJob(SceneJob[Result]):
         """Put the answer into the scene, completely or not at all."""
         chosen = self.selection
         self._nodes.check()
+        for places in self._places:
+            places.check()
         chosen.check()  # nodes may have got other parents meanwhile
         report = answer["report"] | self._reportOfScene(answer)
         scene = chosen.fixedVolume.GetScene()
