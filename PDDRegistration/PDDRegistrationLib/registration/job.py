@@ -45,8 +45,8 @@ class Result:
 
 
 class RegistrationJob(SceneJob[Result]):
-    """Run one registration. The nodes are read at the start; they may change during the run, and are checked again at
-    its end."""
+    """Run one registration. The nodes are read at the start; they may change during the run. At its end it is checked
+    that they are still there, in their places, and that the outputs move none of them."""
 
     def __init__(
         self,
@@ -78,6 +78,7 @@ class RegistrationJob(SceneJob[Result]):
         if chosen.adjust:
             request["adjust"] = dict(chosen.adjust)
         start = startOf(chosen, fixed.grid)
+        self._started = start is not None
         if start is not None:
             request["initial_transform"] = start
         labels = self._movingLabels()
@@ -112,7 +113,7 @@ class RegistrationJob(SceneJob[Result]):
         self._nodes.check()
         for places in self._places:
             places.check()
-        chosen.check()  # nodes may have got other parents meanwhile
+        chosen.checkParents()
         report = answer["report"] | self._reportOfScene(answer)
         scene = chosen.fixedVolume.GetScene()
         with unchangedOnError(scene, chosen.outputs.values()):
@@ -127,11 +128,10 @@ class RegistrationJob(SceneJob[Result]):
 
     def _reportOfScene(self, answer: dict[str, Any]) -> dict[str, Any]:
         """Return the report fields that need the scene: names of segments, and what guided or initialised the run."""
-        chosen = self.selection
         return {
             "organs": self._organs.table(answer["evaluation"]),
-            "guided": chosen.guide,
-            "started": chosen.initialTransform is not None or chosen.startsFromPoints,
+            "guided": self.selection.guide,
+            "started": self._started,
         }
 
     def _newTransform(self, scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLTransformNode:

@@ -104,6 +104,13 @@ class Selection(OutputNodes):
         if self.guide and (self.fixedSegmentation is None or self.movingSegmentation is None):
             raise InputError(_("Choose a fixed and a moving segmentation to guide with, or do not guide."))
         self._checkClasses()
+        self.checkParents()
+
+    def checkParents(self) -> None:
+        """Raise InputError where a node lies under an output that would move it; OutputTaken because of the transform.
+
+        That alone can change during a run; all else was read at its start.
+        """
         self._checkInverse()
         self._checkTransform()
 

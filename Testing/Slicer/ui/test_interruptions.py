@@ -219,6 +219,23 @@ def test_a_scan_taken_out_of_its_former_result_during_a_run_is_not_moved(host: H
     assert bench.error_at_the_centre() < 6.0
 
 
+@pytest.mark.parametrize("sides", [["fixed"], ["fixed", "moving"]], ids=["one list", "both lists"])
+def test_points_placed_during_a_run_are_for_the_next_one(host: Host, bench: runs.Bench, sides: list[str]) -> None:
+    import slicer
+
+    from PDDRegistrationLib.registration.job import reportOf
+
+    kind = "vtkMRMLMarkupsFiducialNode"
+    points = {f"{side}Points": slicer.mrmlScene.AddNewNodeByClass(kind, side) for side in ("fixed", "moving")}
+    bench.choose(**points)
+    bench.run(at("align", lambda: [points[f"{side}Points"].AddControlPoint(1.0, 2.0, 3.0) for side in sides]))
+    assert bench.status == ""
+    report = reportOf(bench.parameters.outputTransform)
+    assert report is not None
+    assert report["started"] is False
+    assert bench.error_at_the_centre() < 6.0
+
+
 def test_the_module_is_left_and_entered_again(host: Host, bench: runs.Bench) -> None:
     """The run goes on, and what came of it is in the parameters; the panel shows it when it is looked at again."""
 
