@@ -137,6 +137,9 @@ class Selection(OutputNodes):
         if self.outputSegmentation is not None and self.movingSegmentation is None:
             text = _("Choose the moving segmentation that goes into {name}, or no output segmentation.")
             raise InputError(text.format(name=self.outputSegmentation.GetName()))
+        if self.outputError is not None and not find_preset(self.preset).hu:
+            text = _("The expected error is known of CT only: choose another preset, or nothing instead of {name}.")
+            raise InputError(text.format(name=self.outputError.GetName()))
 
     def _checkStart(self) -> None:
         fixed, moving = self.fixedPoints, self.movingPoints
