@@ -303,8 +303,8 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _onSceneStartClose(self, caller: object, event: object) -> None:
         self._comparing = False
-        self._panel.cancel()
-        self._measurePanel.cancel()
+        self._panel.leaveScene()
+        self._measurePanel.close()
         self._sequencePanel.cancel()
         self._batchPanel.close()
         self._atlasPanel.close()

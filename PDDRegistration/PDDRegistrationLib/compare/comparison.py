@@ -12,8 +12,8 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..scene.geometry import matrixFromArray
-from ..scene.nodes import isUnder
-from ..scene.proxies import proxyFor, proxyUnder, showLike
+from ..scene.placement import resultOver
+from ..scene.proxies import isShownSo, proxyFor, proxyUnder, showLike
 from ..scene.scene_changes import SceneChanges
 from ..scene.slice_views import turnToVolume
 from ..scene.volumes import isSingleSlice
@@ -136,7 +136,7 @@ class Comparison:
 
     def suspend(self) -> None:
         """Show in the views what `close` would leave there, until `resume`; the layout stays."""
-        if not self._running:
+        if not self._running or self._suspendedPoses:  # suspended already: the poses to resume are not in the views
             return
         self.link.suspend()
         self._changes.suspend()
@@ -348,7 +348,7 @@ class Comparison:
             return self._warped[name]
         node, key = getattr(self, name), (name, how)
         known = self._proxies.get(key)
-        needsProxy = how == ALIGNED or isUnder(node, self.transform) != (how == REGISTERED)
+        needsProxy = how == ALIGNED or not isShownSo(node, self.transform, how == REGISTERED, self.movingVolume)
         if known is None or (known is not node) != needsProxy:  # the user has moved it meanwhile
             self._proxies[key] = self._proxy(node, how)
         shown = self._proxies[key]
@@ -358,9 +358,10 @@ class Comparison:
 
     def _proxy(self, node: slicer.vtkMRMLTransformableNode, how: str) -> slicer.vtkMRMLTransformableNode:
         if how != ALIGNED:
-            return proxyFor(self._changes, node, self.transform, how == REGISTERED)
+            return proxyFor(self._changes, node, self.transform, how == REGISTERED, self.movingVolume)
         name = _("{name}, rigid").format(name=node.GetName())
-        return proxyUnder(self._changes, node, self.transform, self._alignment, name)
+        result = resultOver(node, self.transform, self.movingVolume)
+        return proxyUnder(self._changes, node, result, self._alignment, name)
 
     def _drawSegmentations(self) -> None:
         if self.fixedSegmentation is not None:

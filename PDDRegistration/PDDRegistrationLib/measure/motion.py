@@ -61,10 +61,14 @@ def showArrows(transform: slicer.vtkMRMLTransformNode, table: slicer.vtkMRMLTabl
 
 
 def removeArrows(transform: slicer.vtkMRMLTransformNode) -> None:
-    """Remove the arrows of a transform, if there are any."""
+    """Remove the arrows of a transform, if there are any, and how they look, which would stay behind."""
     model = arrowsOf(transform)
-    if model is not None:
-        transform.GetScene().RemoveNode(model)
+    if model is None:
+        return
+    displays = [model.GetNthDisplayNode(number) for number in range(model.GetNumberOfDisplayNodes())]
+    for node in (model, *displays):
+        if node is not None:
+            transform.GetScene().RemoveNode(node)
 
 
 def _column(table: slicer.vtkMRMLTableNode, name: str) -> np.ndarray:

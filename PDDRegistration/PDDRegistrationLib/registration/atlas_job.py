@@ -18,11 +18,12 @@ from pddnet.fusion.fuse import METHODS
 from pddnet.io.atlas_folder import find_atlases
 from pddnet.io.paths import is_utf8
 
+from ..scene.placement import registrationParent
 from ..scene.scan_files import ScanFiles
 from ..scene.volumes import isSingleSlice
 from ..worker.client import Worker
 from ..worker.failure import Failure
-from ..worker.scene_job import NodesOfRun, SceneJob
+from ..worker.scene_job import NodesOfRun, PlacesOfRun, SceneJob
 from .atlas_result import AtlasResult, loadAtlasResult
 from .scene_atlases import SceneAtlas, writeAtlases
 
@@ -110,6 +111,7 @@ class AtlasJob(SceneJob[AtlasResult]):
         selection.check()
         self.selection = selection
         self._nodes = NodesOfRun([selection.fixedVolume])
+        self._places = PlacesOfRun([selection.fixedVolume], registrationParent)
         self._files = ScanFiles(slicer.app.temporaryPath)
         try:
             super().__init__(worker, self._request(), onProgress, onFinished, onFailed)
@@ -129,6 +131,7 @@ class AtlasJob(SceneJob[AtlasResult]):
     def _apply(self, answer: dict[str, Any]) -> AtlasResult:
         try:
             self._nodes.check()
+            self._places.check()
             labels, disagreement = (self._files.path(name) for name in (LABELS, DISAGREEMENT))
             return loadAtlasResult(labels, disagreement, answer, self.selection.fixedVolume)
         finally:

@@ -23,7 +23,7 @@ from pddnet.run.provenance import origin
 
 from ..scene.nodes import nodesOfClass
 from ..scene.output_nodes import placeBeside
-from ..scene.placement import placeUnder, registrationParent, setRegistrationReferences
+from ..scene.placement import placeOverFixed, placeUnder, registrationParent, setRegistrationReferences
 from ..scene.provenance import setProvenance
 from ..scene.rollback import unchangedOnError
 from ..scene.transforms import gridTransformFromField, linearTransformFromMatrix
@@ -39,7 +39,8 @@ FILE = "PDDRegistration.File"
 
 @dataclass(frozen=True)
 class LoadedPair:
-    """Pair of a batch in the scene; the moving volume lies under the transform."""
+    """Pair of a batch in the scene; the moving volume lies under the transform, and that where the fixed volume does:
+    a batch reads scans without the results that they lie under."""
 
     fixedVolume: slicer.vtkMRMLScalarVolumeNode
     movingVolume: slicer.vtkMRMLScalarVolumeNode
@@ -67,6 +68,7 @@ def loadPair(row: BatchRow, folder: Path, scene: slicer.vtkMRMLScene) -> LoadedP
         setRegistrationReferences(transform, fixed, moving)
         transform.SetAttribute(REPORT, json.dumps(report))
         setProvenance(transform, _originOf(report, fixed, moving))
+        placeOverFixed(transform)
         placeUnder(moving, transform, registrationParent(moving))
         placeBeside([transform], moving)
     return LoadedPair(fixed, moving, transform)

@@ -15,13 +15,13 @@ from pddnet.run.provenance import origin
 
 from ..scene.output_nodes import placeBeside
 from ..scene.placement import placeUnder
-from ..scene.provenance import setProvenance
+from ..scene.provenance import setMadeWith, setProvenance
 from ..scene.rollback import unchangedOnError
 from ..scene.segmentations import SegmentLabels, labelsFromSegmentation
 from ..scene.volumes import imageFromVolume
 from ..worker.client import Worker
 from ..worker.failure import Failure
-from ..worker.scene_job import NodesOfRun, SceneJob
+from ..worker.scene_job import NodesOfRun, PlacesOfRun, SceneJob
 from .matched_segments import MatchedLabelMaps
 from .outputs import OUTPUTS, TRANSFORM, MovingScan, nodeClassOf, outputName
 from .run_inputs import guidingLabels, masksOf, startOf
@@ -45,8 +45,8 @@ class Result:
 
 
 class RegistrationJob(SceneJob[Result]):
-    """Run one registration. The nodes are read at the start; they may change during the run, and are checked again at
-    its end."""
+    """Run one registration. The nodes are read at the start; they may change during the run. At its end it is checked
+    that they are still there, in their places, and that the outputs move none of them."""
 
     def __init__(
         self,
@@ -59,6 +59,10 @@ class RegistrationJob(SceneJob[Result]):
         """Start the registration; raise InputError, with nothing started, where the nodes cannot be registered."""
         selection.check()
         self.selection, self._nodes = selection, NodesOfRun(selection.nodes.values())
+        self._places = (
+            PlacesOfRun([selection.fixedVolume, selection.fixedSegmentation], lambda node: None),
+            PlacesOfRun([selection.movingVolume, selection.movingSegmentation], selection.ignored),
+        )
         self._organs = MatchedLabelMaps()
         super().__init__(worker, self._request(), onProgress, onFinished, onFailed)
 
@@ -74,6 +78,7 @@ class RegistrationJob(SceneJob[Result]):
         if chosen.adjust:
             request["adjust"] = dict(chosen.adjust)
         start = startOf(chosen, fixed.grid)
+        self._started = start is not None
         if start is not None:
             request["initial_transform"] = start
         labels = self._movingLabels()
@@ -106,7 +111,9 @@ class RegistrationJob(SceneJob[Result]):
         """Put the answer into the scene, completely or not at all."""
         chosen = self.selection
         self._nodes.check()
-        chosen.check()  # nodes may have got other parents meanwhile
+        for places in self._places:
+            places.check()
+        chosen.checkParents()
         report = answer["report"] | self._reportOfScene(answer)
         scene = chosen.fixedVolume.GetScene()
         with unchangedOnError(scene, chosen.outputs.values()):
@@ -121,11 +128,10 @@ class RegistrationJob(SceneJob[Result]):
 
     def _reportOfScene(self, answer: dict[str, Any]) -> dict[str, Any]:
         """Return the report fields that need the scene: names of segments, and what guided or initialised the run."""
-        chosen = self.selection
         return {
             "organs": self._organs.table(answer["evaluation"]),
-            "guided": chosen.guide,
-            "started": chosen.initialTransform is not None or chosen.startsFromPoints,
+            "guided": self.selection.guide,
+            "started": self._started,
         }
 
     def _newTransform(self, scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLTransformNode:
@@ -140,6 +146,9 @@ class RegistrationJob(SceneJob[Result]):
             if output.field in nodes:
                 output.fill(nodes[output.field], answer, self._moving)
                 setProvenance(nodes[output.field], origin(answer["report"], names))
+        for node in self.selection.outputs.values():
+            if node is not transform:
+                setMadeWith(node, transform)
 
     def _place(self, transform: slicer.vtkMRMLTransformNode) -> None:
         """Display the moving nodes in fixed space, unless resampled copies on the fixed grid were requested."""

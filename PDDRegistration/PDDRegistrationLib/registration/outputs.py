@@ -16,7 +16,6 @@ from slicer.i18n import tr as _
 
 from pddnet.core.image import Image
 from pddnet.core.linear import DEFORMABLE
-from pddnet.errors import InputError
 
 from ..scene.output_nodes import fillMap
 from ..scene.placement import setRegistrationReferences
@@ -128,8 +127,6 @@ def _fillUncertainty(node: slicer.vtkMRMLScalarVolumeNode, answer: dict[str, Any
 
 
 def _fillExpectedError(node: slicer.vtkMRMLScalarVolumeNode, answer: dict[str, Any], moving: MovingScan) -> None:
-    if answer["error"] is None:
-        raise InputError(_("The expected error is known of CT only: choose no volume for it, or another preset"))
     fillMap(node, answer["error"], window=20.0, level=10.0)
 
 

@@ -14,8 +14,7 @@ from pddnet.errors import InputError
 from pddnet.evaluation.report import label_section
 
 from ..base.result_texts import isPlane
-from ..scene.nodes import isUnder
-from ..scene.placement import registeredVolumes, registrationParent
+from ..scene.placement import registeredVolumes, resultOver
 from ..scene.transforms import itkTransformFromNode
 from ..scene.volumes import imageFromVolume
 from ..worker.client import Worker
@@ -47,13 +46,12 @@ class PageSubject:
         if report is None:
             raise InputError(_("{name} carries no report; register again.").format(name=self.transform.GetName()))
         moving = self.movingVolume
-        under = isUnder(moving, self.transform)
         fixed = imageFromVolume(self.fixedVolume)
         return {
             "do": "page",
             "report": _withOrgans(report),
             "fixed": fixed,
-            "moving": imageFromVolume(moving, self.transform if under else registrationParent(moving, moving)),
+            "moving": imageFromVolume(moving, resultOver(moving, self.transform)),
             "transform": itkTransformFromNode(self.transform, fixed.grid),
             "spread": self.uncertainty,
             "error": self.expectedError,

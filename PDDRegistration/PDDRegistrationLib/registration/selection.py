@@ -104,6 +104,13 @@ class Selection(OutputNodes):
         if self.guide and (self.fixedSegmentation is None or self.movingSegmentation is None):
             raise InputError(_("Choose a fixed and a moving segmentation to guide with, or do not guide."))
         self._checkClasses()
+        self.checkParents()
+
+    def checkParents(self) -> None:
+        """Raise InputError where a node lies under an output that would move it; OutputTaken because of the transform.
+
+        That alone can change during a run; all else was read at its start.
+        """
         self._checkInverse()
         self._checkTransform()
 
@@ -130,6 +137,9 @@ class Selection(OutputNodes):
         if self.outputSegmentation is not None and self.movingSegmentation is None:
             text = _("Choose the moving segmentation that goes into {name}, or no output segmentation.")
             raise InputError(text.format(name=self.outputSegmentation.GetName()))
+        if self.outputError is not None and not find_preset(self.preset).hu:
+            text = _("The expected error is known of CT only: choose another preset, or nothing instead of {name}.")
+            raise InputError(text.format(name=self.outputError.GetName()))
 
     def _checkStart(self) -> None:
         fixed, moving = self.fixedPoints, self.movingPoints

@@ -8,8 +8,13 @@ import slicer
 
 
 def isSame(a: slicer.vtkMRMLNode | None, b: slicer.vtkMRMLNode | None) -> bool:
-    """Return whether both are the same node of the same scene, or both None."""
-    return a is b or (a is not None and b is not None and a.GetID() == b.GetID())
+    """Return whether both are the same node of the same scene, or both None.
+
+    A node that was removed is none of those that got its ID later.
+    """
+    if a is b or a is None or b is None:
+        return a is b
+    return a.GetScene() is not None and a.GetScene() is b.GetScene() and a.GetID() == b.GetID()
 
 
 def nodesOfClass(scene: slicer.vtkMRMLScene, className: str = "vtkMRMLNode") -> list[slicer.vtkMRMLNode]:

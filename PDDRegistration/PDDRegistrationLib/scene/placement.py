@@ -54,6 +54,19 @@ def registrationParent(
     return None
 
 
+def resultOver(
+    node: slicer.vtkMRMLTransformableNode,
+    transform: slicer.vtkMRMLTransformNode,
+    movingNode: slicer.vtkMRMLNode | None = None,
+) -> slicer.vtkMRMLTransformNode | None:
+    """Return the transform to leave out to find a moving node where it was before its registration, which `transform`
+    is a result of: that one if the node lies under it, else another result, which replaced it.
+
+    movingNode: as for `registrationParent`.
+    """
+    return transform if isUnder(node, transform) else registrationParent(node, movingNode)
+
+
 def placeUnder(
     node: slicer.vtkMRMLTransformableNode,
     transformNode: slicer.vtkMRMLTransformNode,
@@ -85,6 +98,30 @@ def placeUnder(
         duplicate = _worldCopy(node, former)
         duplicate.SetAndObserveTransformNodeID(transformNode.GetID())
         node.SetAndObserveTransformNodeID(duplicate.GetID())
+
+
+def placeOverFixed(transformNode: slicer.vtkMRMLTransformNode) -> None:
+    """Lay a result that was found where its fixed volume lies without an earlier result over where that is displayed.
+
+    It goes under that earlier result. Where this one rests on the moving volume in its turn, as of a pair that was
+    registered both ways, all that it displays elsewhere goes back together, as both cannot be shown at once.
+    """
+    fixed, moving = registeredVolumes(transformNode)
+    earlier = registrationParent(fixed) if fixed is not None else None
+    if earlier is not None and _restsOn(earlier, transformNode, moving):
+        for node in nodesOfClass(earlier.GetScene(), "vtkMRMLTransformableNode"):
+            if isSame(node.GetParentTransformNode(), earlier):
+                node.SetAndObserveTransformNodeID(None)
+        earlier = None
+    transformNode.SetAndObserveTransformNodeID(earlier.GetID() if earlier is not None else None)
+
+
+def _restsOn(
+    result: slicer.vtkMRMLTransformNode, transform: slicer.vtkMRMLTransformNode, volume: slicer.vtkMRMLNode | None
+) -> bool:
+    """Return whether a result lies under the transform, or displays something over the volume, directly or not."""
+    chain = [result, *parentChain(result)]
+    return any(isSame(each, transform) or isSame(registeredVolumes(each)[0], volume) for each in chain)
 
 
 def _isOwnCopy(transformNode: slicer.vtkMRMLTransformNode, node: slicer.vtkMRMLTransformableNode) -> bool:

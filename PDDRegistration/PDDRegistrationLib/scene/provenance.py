@@ -1,4 +1,4 @@
-"""Keep with every output how it came about, as node attributes that the scene saves: the table `ATTRIBUTES`."""
+"""Keep with every output how it came about, as what the scene saves: the attributes `ATTRIBUTES`, and its transform."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from typing import Any
 
 import slicer
 
+from .nodes import isSame
+
+MADE_WITH = "PDDRegistration.MadeWith"
+"""Reference role of an output: the transform that the same run found. Stored in scenes, so it must stay."""
 ATTRIBUTES = {
     "version": "PDDRegistration.Version",
     "preset": "PDDRegistration.Preset",
@@ -30,6 +34,16 @@ def setProvenance(node: slicer.vtkMRMLNode, origin: Mapping[str, Any]) -> None:
 def isOutput(node: slicer.vtkMRMLNode) -> bool:
     """Return whether a registration of this module made the node's content."""
     return node.GetAttribute(ATTRIBUTES["version"]) is not None
+
+
+def setMadeWith(node: slicer.vtkMRMLNode, transform: slicer.vtkMRMLTransformNode) -> None:
+    """Store which transform the run found that filled an output."""
+    node.SetNodeReferenceID(MADE_WITH, transform.GetID())
+
+
+def isMadeWith(node: slicer.vtkMRMLNode | None, transform: slicer.vtkMRMLTransformNode | None) -> bool:
+    """Return whether the run that filled an output found this transform; False where no run has filled it yet."""
+    return node is not None and transform is not None and isSame(node.GetNodeReference(MADE_WITH), transform)
 
 
 def copyProvenance(source: slicer.vtkMRMLNode, target: slicer.vtkMRMLNode) -> None:

@@ -9,6 +9,7 @@ from slicer.i18n import tr as _
 
 from .geometry import ijkToRasOf, independentCopy, linearMatrix, matrixFromArray, transformToWorld
 from .nodes import isUnder
+from .placement import resultOver
 from .scene_changes import SceneChanges
 from .volumes import copyDisplay
 
@@ -18,29 +19,45 @@ def proxyFor(
     node: slicer.vtkMRMLTransformableNode,
     transform: slicer.vtkMRMLTransformNode,
     registered: bool,
+    movingVolume: slicer.vtkMRMLScalarVolumeNode,
 ) -> slicer.vtkMRMLTransformableNode:
     """Return a node that shows a scalar volume or a segmentation with the transform (`registered`) or without it.
 
-    It is the node itself where that is displayed so already, else a hidden proxy, which shares the voxels of a volume
-    but copies those of a segmentation; the node's other parents apply.
+    It is the node itself where that `isShownSo` already, else a hidden proxy, which shares the voxels of a volume
+    but copies those of a segmentation. The node's other parents apply, but no other result for the moving volume.
     """
-    if isUnder(node, transform) == registered:
+    if isShownSo(node, transform, registered, movingVolume):
         return node
     name = (_("{name}, registered") if registered else _("{name}, before")).format(name=node.GetName())
-    return proxyUnder(changes, node, transform, transform if registered else None, name)
+    return proxyUnder(changes, node, resultOver(node, transform, movingVolume), transform if registered else None, name)
+
+
+def isShownSo(
+    node: slicer.vtkMRMLTransformableNode,
+    transform: slicer.vtkMRMLTransformNode,
+    registered: bool,
+    movingVolume: slicer.vtkMRMLScalarVolumeNode,
+) -> bool:
+    """Return whether a moving node itself lies under the transform (`registered`), or else under no result."""
+    if registered:
+        return isUnder(node, transform)
+    return resultOver(node, transform, movingVolume) is None
 
 
 def proxyUnder(
     changes: SceneChanges,
     node: slicer.vtkMRMLTransformableNode,
-    transform: slicer.vtkMRMLTransformNode,
+    result: slicer.vtkMRMLTransformNode | None,
     parent: slicer.vtkMRMLTransformNode | None,
     name: str,
 ) -> slicer.vtkMRMLTransformableNode:
-    """Add a hidden proxy, called `name`, that shows the node as it stands without the transform, under `parent`."""
+    """Add a hidden proxy, called `name`, that shows the node as it stands without a result, under `parent`.
+
+    result: a transform in the node's chain of parents, see `placement.resultOver`; None: all of its parents apply.
+    """
     copy = _hiddenCopy(changes, node)
     copy.SetName(name)
-    toWorld = transformToWorld(node, transform)
+    toWorld = transformToWorld(node, result)
     if not (toWorld.IsA("vtkLinearTransform") and np.array_equal(linearMatrix(toWorld), np.eye(4))):
         name = _("{name} to world").format(name=node.GetName())
         between = changes.add(node.GetScene(), "vtkMRMLTransformNode", name)

@@ -9,7 +9,6 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from pddnet.core.image import Image
 from pddnet.errors import InputError
 
 from ..base.qt_text import showText
@@ -21,12 +20,14 @@ from ..registration.parameters import RegistrationParameters
 from ..registration.run_times import rememberRun
 from ..registration.selection import NODES, OutputTaken, Selection
 from ..scene.file_places import besideFiles
+from ..scene.provenance import isMadeWith
 from ..worker.failure import Failure, noMemory
 from ..worker.torch_setup import offerTorch
 from .binding import Binding
 from .compare_panel import ComparePanel
 from .double_click import DoubleClick
 from .guides_panel import GuidesPanel
+from .last_maps import LastMaps
 from .masks_and_landmarks_panel import MasksAndLandmarksPanel
 from .page_panel import PagePanel
 from .run_log import MOST_LINES, RunLog
@@ -43,7 +44,7 @@ class RegistrationPanel:
         """Connect the widgets `ui`, by name; logic: PDDRegistrationLogic; compare: shows results; afterRun: called
         after each run."""
         self.ui, self.logic, self._compare, self._afterRun = ui, logic, compare, afterRun
-        self._maps: tuple[str, Image, Image | None] | None = None  # last transform's ID, uncertainty, expected error
+        self._maps = LastMaps(self._onResultChanged)
         self._parameters: RegistrationParameters | None = None
         self._binding: Binding | None = None
         self._job: RegistrationJob | None = None
@@ -82,8 +83,13 @@ class RegistrationPanel:
 
     def close(self) -> None:
         """Cancel a run and release the parameter node."""
-        self.cancel()
+        self.leaveScene()
         self.show(None)
+
+    def leaveScene(self) -> None:
+        """Cancel a run, and forget the result of the last one: its scene closes."""
+        self.cancel()
+        self._maps.forget()
 
     def cancel(self) -> None:
         """Cancel a run, if there is one."""
@@ -196,7 +202,7 @@ class RegistrationPanel:
         self._log.stage(stage)
 
     def _onFinished(self, result: Result) -> None:
-        self._maps = result.transform.GetID(), result.uncertainty, result.expectedError
+        self._maps.remember(result)
         if self._jobParameters is not None:
             self._jobParameters.outputTransform = result.transform
         self._log.finish(result.report, self.logic.worker.log)
@@ -236,7 +242,7 @@ class RegistrationPanel:
     def _showResult(self, parameters: RegistrationParameters) -> None:
         """Offer the tools to look at the chosen transform, and show the verdict that it carries."""
         transform = parameters.outputTransform
-        uncertainty, expectedError = self._mapsOf(transform)
+        uncertainty, expectedError = self._maps.of(transform)
         self._compare.show(
             transform,
             parameters.fixedVolume,
@@ -244,8 +250,8 @@ class RegistrationPanel:
             parameters.fixedSegmentation,
             parameters.movingSegmentation,
             uncertainty,
-            _filled(parameters.outputVolume),
-            _filled(parameters.outputSegmentation),
+            _madeWith(transform, parameters.outputVolume),
+            _madeWith(transform, parameters.outputSegmentation),
             expectedError,
         )
         try:
@@ -254,18 +260,21 @@ class RegistrationPanel:
             self._showReport(None)
         self._page.show(pageSubject(transform, uncertainty, expectedError))
 
+    def _onResultChanged(self) -> None:
+        """Offer the maps of the last result as long as its transform holds that."""
+        if self._parameters is None or self._job is not None:
+            return
+        comparing = self._compare.isRunning
+        self._showResult(self._parameters)
+        if comparing and not self._compare.isRunning:
+            self._compare.start()
+
     def _showReport(self, report: dict[str, Any] | None) -> None:
         """Show the verdict and the structures of a report; None for nothing."""
         showText(self.ui.verdictLabel, summaryText(report) if report else "")
         self._structures.show(report)
         if report is None:
             self._page.show(None)
-
-    def _mapsOf(self, transform: slicer.vtkMRMLTransformNode | None) -> tuple[Image | None, Image | None]:
-        """Return uncertainty and expected error of the last result; None of others, which do not store them."""
-        if self._maps is None or transform is None or transform.GetID() != self._maps[0]:
-            return None, None
-        return self._maps[1:]
 
     def _onCopyLogClicked(self, checked: bool = False) -> None:
         slicer.app.clipboard().setText(self.ui.logText.toPlainText())
@@ -295,13 +304,6 @@ def selectionOf(parameters: RegistrationParameters) -> Selection:
     )
 
 
-def _filled(output: Any) -> Any:
-    """Return the output node; None before a run has filled it."""
-    if output is None:
-        return None
-    empty = output.GetImageData() is None if output.IsA("vtkMRMLVolumeNode") else not _segments(output)
-    return None if empty else output
-
-
-def _segments(segmentation: slicer.vtkMRMLSegmentationNode) -> int:
-    return segmentation.GetSegmentation().GetNumberOfSegments()
+def _madeWith(transform: slicer.vtkMRMLTransformNode | None, output: Any) -> Any:
+    """Return an output node where it shows the result of this transform; else None."""
+    return output if isMadeWith(output, transform) else None

@@ -6,16 +6,20 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
+import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
 from pddnet.errors import InputError
 
+from ..scene.geometry import movedPoints, transformToWorld
 from ..scene.nodes import isSame
 from .client import Worker
 from .failure import Failure, noMemory
 
 Outcome = TypeVar("Outcome")
+SAME_PLACE = 1e-3  # mm
+PROBES = 3  # points along each axis of a node, by which it is seen whether it was moved
 
 
 class SceneJob(Generic[Outcome]):
@@ -96,3 +100,37 @@ class NodesOfRun:
             if not isInScene or not isSame(scene.GetNodeByID(identifier), node):
                 text = _("{name} was removed during the run; nothing was changed. Choose again.")
                 raise InputError(text.format(name=name))
+
+
+class PlacesOfRun:
+    """Where nodes stood in the world when they were read; a result is right only for these places."""
+
+    def __init__(
+        self,
+        nodes: Iterable[slicer.vtkMRMLDisplayableNode | None],
+        ignored: Callable[[slicer.vtkMRMLTransformableNode], slicer.vtkMRMLTransformNode | None],
+    ) -> None:
+        """Take volumes and segmentations; ignored: the parent that is left out of a node when it is read."""
+        self._ignored = ignored
+        probes = [(node, _probes(node)) for node in nodes if node is not None]
+        self._places = [(node, points, self._place(node, points)) for node, points in probes]
+
+    def check(self) -> None:
+        """Raise InputError where one of them stands elsewhere now; the nodes must be in the scene."""
+        for node, points, place in self._places:
+            if not np.allclose(self._place(node, points), place, rtol=0, atol=SAME_PLACE):
+                text = _(
+                    "{name} was moved during the run, so the result does not fit; nothing was changed. Start again."
+                )
+                raise InputError(text.format(name=node.GetName()))
+
+    def _place(self, node: slicer.vtkMRMLDisplayableNode, points: np.ndarray) -> np.ndarray:
+        return movedPoints(transformToWorld(node, self._ignored(node)), points)
+
+
+def _probes(node: slicer.vtkMRMLDisplayableNode) -> np.ndarray:
+    """List points (N, 3) all over a node, RAS mm of its own coordinates."""
+    bounds = [0.0] * 6
+    node.GetBounds(bounds)
+    axes = [np.linspace(low, max(low, high), PROBES) for low, high in zip(bounds[::2], bounds[1::2], strict=True)]
+    return np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 3)

@@ -12,7 +12,19 @@ import numpy as np
 import pytest
 
 from helpers.clicks import MODULE, click
-from helpers.compare_scene import CENTRE, FIXED, MOVING, SHIFT, SIZE, Pair, helpers, load_panel, make_pair, pixel
+from helpers.compare_scene import (
+    CENTRE,
+    FIXED,
+    MOVING,
+    SHIFT,
+    SIZE,
+    Pair,
+    grid_transform,
+    helpers,
+    load_panel,
+    make_pair,
+    pixel,
+)
 
 if TYPE_CHECKING:
     from host.host import Host
@@ -141,6 +153,47 @@ def test_a_volume_that_was_moved_meanwhile_is_still_shown_right(pair: Pair, comp
     pair.moving.SetAndObserveTransformNodeID(None)
     comparison.setBlend(0.99)
     assert sum(edge_along_r(pair)) / 2 == pytest.approx(0, abs=0.6)
+
+
+@pytest.fixture
+def older(host: Host):
+    """A comparison of an older result, which takes 4 of the 9 mm along R; the moving nodes lie under a newer one."""
+    from PDDRegistrationLib.compare.comparison import Comparison
+    from PDDRegistrationLib.scene.placement import setRegistrationReferences
+
+    pair = make_pair(host)
+    transform = grid_transform(lambda points: 0 * points + [4.0, SHIFT[1], 0.0], "older result")
+    for result in (transform, pair.transform):
+        setRegistrationReferences(result, pair.fixed, pair.moving)
+    comparison = Comparison(*pair.nodes[:4], transform)
+    yield pair, comparison
+    comparison.close()
+
+
+def test_an_older_result_shows_the_volume_without_the_newer_one(older):
+    pair, comparison = older
+    pair.hideSegmentations()
+    comparison.setBlend(1.0)
+    assert sum(edge_along_r(pair)) / 2 == pytest.approx(SHIFT[0] - 4, abs=0.6)
+    comparison.setRegistered(False)
+    assert sum(edge_along_r(pair)) / 2 == pytest.approx(SHIFT[0], abs=0.6)
+    matrix = np.eye(4)
+    matrix[:3, 3] = SHIFT - [2.0, 0.0, 0.0]
+    comparison.setAligned(matrix)
+    assert sum(edge_along_r(pair)) / 2 == pytest.approx(2, abs=0.6)
+    comparison.setLinked(True)
+    pair.host.processEvents(0.1)
+    assert pair.at(*SHIFT[:2], view="Yellow") == pytest.approx([MOVING] * 3, abs=2)
+    assert pair.at(SHIFT[0] - 12, SHIFT[1], view="Yellow") == pytest.approx([BLACK] * 3, abs=2)
+
+
+def test_an_older_result_shows_the_organs_without_the_newer_one(older):
+    pair, comparison = older
+    comparison.setBlend(0.0)
+    assert 60 < pair.at(13, 0)[2] < 120  # registered, from -5 to 15 mm
+    assert pair.at(17, 0) == pytest.approx([BLACK] * 3, abs=2)
+    comparison.setRegistered(False)
+    assert 60 < pair.at(17, 0)[2] < 120  # before, from -1 to 19 mm
 
 
 def test_the_checkerboard_alternates(pair: Pair, comparison):

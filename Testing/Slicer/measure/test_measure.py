@@ -457,6 +457,17 @@ def test_a_chart_that_is_removed_leaves_the_view_as_it_was(host, plotted):
     assert plotted.view.chart().GetNumberOfPlots() == 0
 
 
+def test_a_chart_of_the_next_scene_has_no_names_of_the_last_one(host, plotted):
+    """Nodes of the next scene get the same IDs."""
+    used = plotted.chart.GetID()
+    host.closeScene()
+    other = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotChartNode", "other")
+    plotted.view.mrmlPlotViewNode().SetPlotChartNodeID(other.GetID())
+    plotted.view.image()
+    assert other.GetID() == used
+    assert not {"liver", "spleen"} & set(tick_labels(plotted.view))
+
+
 def test_the_names_follow_a_second_measurement(plotted):
     from PDDRegistrationLib.measure.columns import SEGMENT_COLUMNS
     from PDDRegistrationLib.measure.tables import fillTable

@@ -103,6 +103,8 @@ def test_arrows_lead_from_the_fixed_to_the_moving_place(scene, transform, worker
     from PDDRegistrationLib.measure.motion import arrowsOf, removeArrows, showArrows
 
     table = measure(worker, scene.selection(transform, *CHOSEN)).tables.motion
+    kinds = [f"vtkMRMLModel{kind}Node" for kind in ("", "Display", "Storage")]
+    nodes = [slicer.mrmlScene.GetNumberOfNodesByClass(kind) for kind in kinds]
     model = showArrows(transform, table)
     assert showArrows(transform, table) is model is arrowsOf(transform)
     points = vtk_to_numpy(model.GetPolyData().GetPoints().GetData())
@@ -116,6 +118,7 @@ def test_arrows_lead_from_the_fixed_to_the_moving_place(scene, transform, worker
     assert model.GetParentTransformNode() is None
     removeArrows(transform)
     assert arrowsOf(transform) is None
+    assert [slicer.mrmlScene.GetNumberOfNodesByClass(kind) for kind in kinds] == nodes
 
 
 def test_the_button_shows_arrows_that_follow_the_next_measurement(host, scene, transform, worker) -> None:

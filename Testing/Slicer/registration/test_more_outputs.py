@@ -145,6 +145,16 @@ def test_one_node_is_not_two_outputs_nor_an_input(bench: Bench, output: str):
     assert not bench.ui.newTransformButton.visible
 
 
+def test_the_expected_error_is_refused_before_a_run_that_does_not_know_it(bench: Bench):
+    make(bench, "outputError")
+    bench.choose(preset="multimodal")
+    name = "Moving^Patient to Fixed^Patient expected error"
+    expected = f"The expected error is known of CT only: choose another preset, or nothing instead of {name}."
+    assert (bench.ui.applyButton.enabled, bench.ui.reasonLabel.text) == (False, expected)
+    bench.choose(preset="fast")
+    assert (bench.ui.applyButton.enabled, bench.ui.reasonLabel.text) == (True, "")
+
+
 def test_the_inverse_replaces_no_transform_that_an_input_hangs_on(bench: Bench):
     (inverse,) = make(bench, "outputInverse")
     bench.nodes["fixedVolume"].SetAndObserveTransformNodeID(inverse.GetID())

@@ -180,6 +180,21 @@ def test_a_scan_that_is_gone_is_named_and_nothing_is_added(section: AtlasSection
     assert nodes() == before
 
 
+def test_a_scan_that_is_moved_is_named_and_nothing_is_added(section: AtlasSection, scan: Any, tmp_path: Path) -> None:
+    write_atlas(tmp_path / "atlases", "a")
+    section.choose(tmp_path / "atlases")
+    click(section.ui.atlasButton)
+    bed = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "bed")
+    turn = vtk.vtkTransform()
+    turn.RotateZ(180.0)
+    bed.SetMatrixTransformToParent(turn.GetMatrix())
+    scan.SetAndObserveTransformNodeID(bed.GetID())
+    before = nodes()
+    section.worker.answer()
+    assert section.status.startswith("CT was moved during the run, so the result does not fit")
+    assert nodes() == before
+
+
 def test_what_cannot_be_put_into_the_scene_leaves_nothing(
     section: AtlasSection, scan: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -147,6 +147,83 @@ def test_a_click_loads_the_row_alone(section: BatchSection, tmp_path: Path) -> N
     assert section.status == "p2 is loaded; its verdict stands above."
 
 
+def distance_of_bodies(pair: Any) -> float:
+    """How far apart, in mm, corresponding places of a pair's scans are displayed; `samples.SHIFT` was found."""
+    from PDDRegistrationLib.scene.geometry import transformBetween
+
+    place = samples.FIXED.centre + [3.0, -8.0, 11.0]
+    shown = [
+        transformBetween(volume.GetParentTransformNode(), None).TransformPoint((point * RAS).tolist())
+        for volume, point in ((pair.fixedVolume, place), (pair.movingVolume, place + samples.SHIFT))
+    ]
+    return float(np.linalg.norm(np.subtract(*shown)))
+
+
+def parents(node: Any) -> list[str]:
+    from PDDRegistrationLib.scene.nodes import parentChain
+
+    return [parent.GetName() for parent in parentChain(node)]
+
+
+def test_a_pair_registered_both_ways_lies_together_whichever_is_shown(section: BatchSection, tmp_path: Path) -> None:
+    samples.write_pair(tmp_path)
+    path = tmp_path / "pairs.csv"
+    path.write_text("fixed,moving,id\nF.nii.gz,M.nii.gz,there\nM.nii.gz,F.nii.gz,back\n", "utf-8")
+    section.choose_table(path)
+    click(section.ui.batchButton)
+    for _ in range(2):
+        section.worker.answer()
+    for row in (0, 1, 0):
+        section.click_row(row)
+        pair = section.shown[-1]
+        assert pair.fixedVolume.GetName() == "FM"[row]
+        assert distance_of_bodies(pair) < 1e-3
+        assert parents(pair.fixedVolume) == []
+        assert parents(pair.movingVolume) == [pair.transform.GetName()]
+
+
+def test_pairs_in_a_row_are_shown_over_the_first_fixed_scan(section: BatchSection, tmp_path: Path) -> None:
+    (tmp_path / "N.nii.gz").write_bytes(Path(samples.write_pair(tmp_path)["M"]).read_bytes())
+    path = tmp_path / "pairs.csv"
+    path.write_text("fixed,moving,id\nF.nii.gz,M.nii.gz,1\nM.nii.gz,N.nii.gz,2\nN.nii.gz,F.nii.gz,3\n", "utf-8")
+    section.choose_table(path)
+    click(section.ui.batchButton)
+    for _ in range(3):
+        section.worker.answer()
+    section.click_row(0)
+    section.click_row(1)
+    first, second = section.shown
+    assert parents(second.movingVolume) == ["N to M", "M to F"]
+    assert (distance_of_bodies(first), distance_of_bodies(second)) == pytest.approx((0, 0), abs=1e-3)
+    section.click_row(2)  # what rests on F goes back to its own places
+    assert parents(second.movingVolume) == []
+    assert distance_of_bodies(section.shown[-1]) < 1e-3
+    section.click_row(0)
+    assert distance_of_bodies(section.shown[-1]) < 1e-3
+
+
+def test_a_fixed_scan_that_lies_under_an_earlier_result_stays_there_with_the_pair(section: BatchSection) -> None:
+    from PDDRegistrationLib.scene.placement import placeUnder, setRegistrationReferences
+
+    names = {"Fixed": samples.FIXED, "Moving": samples.MOVING, "Reference": samples.MOVING}
+    fixed, _moving, reference = (add_volume(samples.ramp(grid), name) for name, grid in names.items())
+    earlier = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "earlier")
+    matrix = np.eye(4)
+    matrix[0, 3] = 100.0
+    earlier.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(matrix))
+    setRegistrationReferences(earlier, reference, fixed)
+    placeUnder(fixed, earlier)
+    section.parameters.fixedVolume = fixed
+    section.ui.batchFolderPathLineEdit.currentPath = str(section.folder)
+    section.tick(0)
+    click(section.ui.batchButton)
+    section.worker.answer()
+    section.click_row(0)
+    (pair,) = section.shown
+    assert parents(fixed) == ["earlier"]
+    assert distance_of_bodies(pair) < 1e-3
+
+
 def test_a_row_that_fails_names_its_reason_and_the_others_go_on(section: BatchSection, tmp_path: Path) -> None:
     from PDDRegistrationLib.worker.failure import Failure
 

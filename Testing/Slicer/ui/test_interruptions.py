@@ -6,8 +6,9 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import psutil
 import pytest
 
@@ -177,6 +178,62 @@ def test_a_node_is_deleted_during_a_run(host: Host, bench: runs.Bench) -> None:
         assert bench.ui.applyButton.enabled is (name not in ("fixedVolume", "movingVolume", "movingSegmentation"))
         assert runs.arrays(host) == []
     bench.check_usable()
+
+
+def shifted() -> Any:
+    """A transform that moves what lies under it by 50 mm."""
+    import slicer
+
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "bed")
+    matrix = np.eye(4)
+    matrix[0, 3] = 50.0
+    node.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(matrix))
+    return node
+
+
+def test_a_scan_or_its_organs_are_moved_during_a_run(host: Host, bench: runs.Bench) -> None:
+    for name, node in bench.nodes.items():
+        bed = shifted()
+        bench.run(at("align", lambda node=node, bed=bed: node.SetAndObserveTransformNodeID(bed.GetID())))
+        assert bench.status == (
+            f"{node.GetName()} was moved during the run, so the result does not fit; nothing was changed. Start again."
+        )
+        assert transforms() == []
+        assert node.GetParentTransformNode() is bed
+        node.SetAndObserveTransformNodeID(None)
+        bench.check_inputs_untouched()
+        assert getattr(bench.parameters, name) is node
+    bench.nodes["fixedVolume"].SetAndObserveTransformNodeID(bed.GetID())
+    bench.run(at("align", lambda: bed.Inverse()))
+    assert bench.status.startswith("Fixed^Patient was moved during the run")
+
+
+def test_a_scan_taken_out_of_its_former_result_during_a_run_is_not_moved(host: Host, bench: runs.Bench) -> None:
+    """A run reads it without that result, and so it lies where it was read."""
+    bench.check_usable()
+    moving = bench.nodes["movingVolume"]
+    bench.choose(outputTransform=None)
+    bench.run(at("align", lambda: moving.SetAndObserveTransformNodeID(None)))
+    assert bench.status == ""
+    assert moving.GetParentTransformNode() is bench.parameters.outputTransform
+    assert bench.error_at_the_centre() < 6.0
+
+
+@pytest.mark.parametrize("sides", [["fixed"], ["fixed", "moving"]], ids=["one list", "both lists"])
+def test_points_placed_during_a_run_are_for_the_next_one(host: Host, bench: runs.Bench, sides: list[str]) -> None:
+    import slicer
+
+    from PDDRegistrationLib.registration.job import reportOf
+
+    kind = "vtkMRMLMarkupsFiducialNode"
+    points = {f"{side}Points": slicer.mrmlScene.AddNewNodeByClass(kind, side) for side in ("fixed", "moving")}
+    bench.choose(**points)
+    bench.run(at("align", lambda: [points[f"{side}Points"].AddControlPoint(1.0, 2.0, 3.0) for side in sides]))
+    assert bench.status == ""
+    report = reportOf(bench.parameters.outputTransform)
+    assert report is not None
+    assert report["started"] is False
+    assert bench.error_at_the_centre() < 6.0
 
 
 def test_the_module_is_left_and_entered_again(host: Host, bench: runs.Bench) -> None:

@@ -113,6 +113,14 @@ def test_the_chart_is_pressed_for_a_layout_of_its_own(host: Host, widget: Any, p
     assert (button.checked, host.layout.layout) == (False, FOUR_UP)
 
 
+def test_a_closed_scene_ends_the_chart(host: Host, widget: Any, plots: list[Any], measured: Any):
+    clicks.click(measured.measurePlotButton)
+    bars = widget._measurePanel._bars
+    assert len(bars._observers) >= 2  # of the chart and its table
+    host.closeScene()
+    assert (bars._observers, widget._measurePanel._bars) == ([], None)
+
+
 def test_a_layout_chosen_after_the_chart_stays(host: Host, widget: Any, plots: list[Any], measured: Any):
     button = measured.measurePlotButton
     host.layout.setLayout(WITH_PLOT)

@@ -484,6 +484,21 @@ def test_the_views_show_the_output_volume_where_there_is_one(scene: Scene):
     assert (composite.GetForegroundVolumeID(), composite.GetForegroundOpacity()) == (volume.GetID(), 0.5)
 
 
+@pytest.mark.slow
+def test_another_results_output_volume_is_not_shown_for_a_transform(scene: Scene):
+    first = scene.register()
+    volume, organs = (scene.add(f"vtkMRML{kind}Node", "Warped") for kind in ("ScalarVolume", "Segmentation"))
+    chosen = {"movingSegmentation": scene.movingOrgans, "outputVolume": volume, "outputSegmentation": organs}
+    second = scene.register(outputTransform=None, **chosen)
+    composite = slicer.app.layoutManager().sliceWidget("Red").sliceLogic().GetSliceCompositeNode()
+    shown = []
+    for transform in (second, first):
+        scene.select(outputTransform=transform)
+        scene.widget._comparePanel.start()
+        shown.append((composite.GetForegroundVolumeID(), scene.widget._comparePanel._session.nodes.warpedSegmentation))
+    assert shown == [(volume.GetID(), organs), (scene.moving.GetID(), None)]
+
+
 def test_the_panel_refuses_what_the_process_refuses(scene: Scene):
     """A volume of one value passes the panel's check; the process says what is wrong, in a sentence."""
     slicer.util.arrayFromVolume(scene.moving)[:] = 7

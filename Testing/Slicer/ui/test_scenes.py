@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from helpers import runs
+from helpers import runs, samples
 
 if TYPE_CHECKING:
     from host.host import Host
@@ -140,6 +140,48 @@ def test_a_result_that_is_damaged_is_shown_as_none(host: Host, bench: runs.Bench
         node.SetAttribute("PDDRegistration.Report", text)
         host.runInEventLoop(lambda node=node: bench.choose(outputTransform=node))
         assert bench.ui.verdictLabel.text == ""
+
+
+def maps_offered(bench: runs.Bench) -> list[str]:
+    box = bench.widget.compareUi.overlayComboBox
+    return [text for text in map(box.itemText, range(box.count)) if text in ("Spread (mm)", "Expected error (mm)")]
+
+
+def other_content(transform: Any) -> None:
+    """Put the displacements of another registration into the node."""
+    from PDDRegistrationLib.scene.transforms import gridTransformFromField
+
+    gridTransformFromField(samples.fake_register()(samples.ramp(samples.FIXED), None).field, transform)
+
+
+def test_the_next_patient_is_not_shown_the_maps_of_the_last_one(host: Host, bench: runs.Bench) -> None:
+    import slicer
+
+    bench.run()
+    used = bench.parameters.outputTransform.GetID()
+    assert maps_offered(bench) == ["Spread (mm)", "Expected error (mm)"]
+    bench.renew()
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLGridTransformNode", "from a file")
+    other_content(transform)
+    bench.choose(outputTransform=transform)
+    assert transform.GetID() == used
+    assert maps_offered(bench) == []
+
+
+def test_the_maps_of_a_result_go_when_its_transform_is_filled_anew_and_not_when_it_is_moved(
+    host: Host, bench: runs.Bench
+) -> None:
+    import slicer
+
+    bench.run()
+    transform = bench.parameters.outputTransform
+    parent = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    host.runInEventLoop(lambda: transform.SetAndObserveTransformNodeID(parent.GetID()))
+    assert maps_offered(bench) == ["Spread (mm)", "Expected error (mm)"]
+    host.runInEventLoop(lambda: other_content(transform))
+    host.processEvents(0.05)
+    assert maps_offered(bench) == []
+    assert bench.widget._comparePanel.isRunning
 
 
 def test_the_scene_is_closed_and_new_nodes_are_loaded(host: Host, bench: runs.Bench) -> None:
