@@ -44,8 +44,8 @@ class BatchPanel:
         self._observers = SceneObservers(self._onSceneChanged)
         self._rows: tuple[BatchRow, ...] = ()
         self._problem = ""  # why there are no rows
-        self._ticks: dict[str, bool] = {}  # by the rows' keys
-        self._outcomes: dict[str, Outcome] = {}  # likewise
+        self._ticks: dict[str, bool] = {}  # by the rows' tick keys
+        self._outcomes: dict[str, Outcome] = {}  # by the rows' keys
         self._job: BatchJob | None = None
         self._timeLeft, self._doubleClick = TimeLeft(), DoubleClick()
         self._table = TickTable(ui.batchPairsTable, COLUMNS, self._onTicked, self._onChosen)
@@ -158,7 +158,7 @@ class BatchPanel:
     def _fill(self) -> None:
         ticked = self._source == TABLE  # of a scene the user says which volumes
         rows = [tickRow(row, self._outcomes.get(row.key)) for row in self._rows]
-        self._table.show(rows, [self._ticks.get(row.key, ticked) for row in self._rows])
+        self._table.show(rows, [self._ticks.get(row.tickKey, ticked) for row in self._rows])
         self.ui.batchPairsTable.visible = bool(self._rows)
 
     def _showSource(self) -> None:
@@ -196,7 +196,7 @@ class BatchPanel:
 
     def _onTicked(self) -> None:
         ticked = set(self._table.ticked)
-        self._ticks = {row.key: number in ticked for number, row in enumerate(self._rows)}
+        self._ticks = {row.tickKey: number in ticked for number, row in enumerate(self._rows)}
         self._update()
 
     def _onClicked(self, checked: bool = False) -> None:
@@ -224,8 +224,9 @@ class BatchPanel:
             self._update()
 
     def _start(self, selection: BatchSelection) -> None:
-        self._outcomes, self._timeLeft = {}, TimeLeft()
+        self._timeLeft = TimeLeft()
         for row in selection.rows:
+            self._outcomes.pop(row.key, None)
             self._tell(row, _("waiting"))
         showText(self.ui.batchStatusLabel, _("Starting"))
         with slicer.util.WaitCursor():
@@ -315,4 +316,4 @@ class BatchPanel:
 
 def _identity(row: BatchRow) -> tuple[object, ...]:
     """Return what must change for the table to be filled anew."""
-    return row.key, row.pair, row.fixedVolume.GetID() if row.fixedVolume is not None else None
+    return row.key, row.pair

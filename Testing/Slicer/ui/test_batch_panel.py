@@ -229,7 +229,7 @@ def test_volumes_of_the_scene_are_laid_over_the_fixed_one(
     section: BatchSection, scene: dict[str, Any], host: Host
 ) -> None:
     assert section.ui.batchFixedNameLabel.text == "Fixed"
-    assert section.cells == [("CT", "", ""), ("CT-2", "", "")]
+    assert section.cells == [("CT_to_Fixed", "", ""), ("CT-2_to_Fixed", "", "")]
     click(section.ui.batchButton)
     (folder,) = leftovers(host)
     assert {path.name for path in folder.iterdir()} >= {"Fixed.nrrd", "CT.nrrd"}
@@ -245,22 +245,79 @@ def test_volumes_of_the_scene_are_laid_over_the_fixed_one(
     assert scene["a"].GetParentTransformNode() is None
 
 
+def verdict_of(pair: Any) -> str:
+    from PDDRegistrationLib.registration.job import reportOf
+
+    return reportOf(pair.transform)["verdict"]["status"]
+
+
+@pytest.mark.parametrize("names", [("A", "B"), ("Same", "Same")], ids=["two names", "one name"])
+def test_another_fixed_volume_has_results_of_its_own(
+    section: BatchSection, names: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (add_volume(samples.ramp(samples.FIXED), name) for name in names)
+    add_volume(samples.ramp(samples.MOVING), "CT")
+    section.ui.batchFolderPathLineEdit.currentPath = str(section.folder)
+    section.parameters.fixedVolume = first
+    section.tick(1)
+    click(section.ui.batchButton)
+    section.worker.answer()
+    assert section.cells[1][1] == "ok"
+    section.parameters.fixedVolume = second
+    assert section.cells[1][1] == "", "nothing is known of the other pair"
+    section.click_row(1)
+    assert section.shown == []
+    monkeypatch.setattr("pddnet.pipeline.register", samples.fake_register("failed"))
+    section.panel._doubleClick._ends = 0.0
+    click(section.ui.batchButton)  # the volume is still ticked
+    section.worker.answer()
+    assert section.cells[1][1] == "failed"
+    section.parameters.fixedVolume = first
+    assert section.cells[1][1] == "ok"
+    section.click_row(1)
+    section.parameters.fixedVolume = second
+    section.click_row(1)
+    assert [pair.fixedVolume for pair in section.shown] == [first, second]
+    assert [verdict_of(pair) for pair in section.shown] == ["ok", "failed"]
+    assert len({pair.transform.GetID() for pair in section.shown}) == 2
+    assert len(list(section.folder.glob("*/report.json"))) == 2
+
+
+def test_pairs_of_long_names_have_folders(section: BatchSection) -> None:
+    """The name of a folder has at most 100 characters, and the volumes' are told apart."""
+    section.parameters.fixedVolume = add_volume(samples.ramp(samples.FIXED), "f" * 90)
+    for _ in range(2):
+        add_volume(samples.ramp(samples.MOVING), "m" * 90)
+    names = ["m" * 40, "m" * 40 + "-2"]
+    assert [cells[0] for cells in section.cells] == [f"{name}_to_{'f' * 40}" for name in names]
+
+
 def test_what_a_run_will_fill_is_not_offered(section: BatchSection, scene: dict[str, Any]) -> None:
     output = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Jacobian")
     section.parameters.outputJacobian = output
-    assert [cells[0] for cells in section.cells] == ["CT", "CT-2"]
+    assert [cells[0] for cells in section.cells] == ["CT_to_Fixed", "CT-2_to_Fixed"]
     section.parameters.outputJacobian = None
-    assert [cells[0] for cells in section.cells] == ["CT", "CT-2", "Jacobian"]
+    assert [cells[0] for cells in section.cells] == ["CT_to_Fixed", "CT-2_to_Fixed", "Jacobian_to_Fixed"]
 
 
 def test_a_volume_that_is_gone_is_named(section: BatchSection, scene: dict[str, Any]) -> None:
     click(section.ui.batchButton)
     slicer.mrmlScene.RemoveNode(scene["b"])
     section.worker.answer()
-    assert "Not registered: CT-2" in section.status
-    assert [cells[:2] for cells in section.cells] == [("CT", "ok")], "the list is that of the scene again"
+    assert "Not registered: CT-2_to_Fixed" in section.status
+    assert [cells[:2] for cells in section.cells] == [("CT_to_Fixed", "ok")], "the list is that of the scene again"
     slicer.mrmlScene.RemoveNode(scene["a"])
     assert section.cells == []
+
+
+def test_a_volume_that_takes_over_a_name_has_not_its_results(section: BatchSection, scene: dict[str, Any]) -> None:
+    click(section.ui.batchButton)
+    for _ in range(2):
+        section.worker.answer()
+    slicer.mrmlScene.RemoveNode(scene["a"])
+    assert section.cells == [("CT_to_Fixed", "", "")]
+    section.click_row(0)
+    assert section.shown == []
 
 
 def test_closing_the_scene_leaves_nothing_but_the_files(
@@ -272,8 +329,8 @@ def test_closing_the_scene_leaves_nothing_but_the_files(
     slicer.mrmlScene.Clear()
     assert leftovers(host) == []
     assert section.cells == []
-    assert (section.folder / "CT" / "report.json").is_file()
-    assert not (section.folder / "CT-2").exists()
+    assert (section.folder / "CT_to_Fixed" / "report.json").is_file()
+    assert not (section.folder / "CT-2_to_Fixed").exists()
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScriptedModuleNode", "Parameters")
     section.panel.show(type(section.parameters)(node))
     assert section.ui.batchButton.text == BUTTON
