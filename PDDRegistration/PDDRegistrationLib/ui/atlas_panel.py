@@ -22,6 +22,7 @@ from .atlas_texts import METHOD_NAMES, detailText, foundText, progressText, resu
 from .double_click import DoubleClick
 from .scene_observers import SceneObservers
 from .settings_panel import adjustOf
+from .starts import BUSY
 from .time_left import TimeLeft
 
 FOLDER, SCENE = "folder", "scene"
@@ -162,7 +163,7 @@ class AtlasPanel:
                 self.cancel()
             return
         if self.logic.longWorker.isBusy:
-            self._tell(_("Something else is being computed; start when it has ended."))
+            self._tell(BUSY)
             return
         self.ui.atlasButton.enabled = False  # installing PyTorch takes minutes, in which the window may work
         try:

@@ -26,6 +26,7 @@ from .batch_texts import COLUMNS, outcomesText, tickRow
 from .double_click import DoubleClick
 from .scene_observers import SceneObservers
 from .settings_panel import adjustOf
+from .starts import BUSY
 from .tick_table import TickTable
 from .time_left import TimeLeft
 
@@ -206,7 +207,7 @@ class BatchPanel:
                 self.cancel()
             return
         if self.logic.longWorker.isBusy:
-            showText(self.ui.batchStatusLabel, _("Something else is being computed; start when it has ended."))
+            showText(self.ui.batchStatusLabel, BUSY)
             return
         self.ui.batchButton.enabled = False  # installing PyTorch takes minutes, in which the window may work
         try:

@@ -32,6 +32,7 @@ from .page_panel import PagePanel
 from .run_log import MOST_LINES, RunLog
 from .run_report import privateNames, runReport, saveRunReport
 from .settings_panel import SettingsPanel, adjustOf
+from .starts import BUSY
 from .structures_panel import StructuresPanel
 from .time_left import TimeLeft
 
@@ -158,6 +159,9 @@ class RegistrationPanel:
 
     def _begin(self, torchBroken: str = "") -> None:
         """Start a run; torchBroken: why the last run could not load PyTorch."""
+        if self.logic.worker.isBusy:
+            showText(self.ui.statusLabel, BUSY)
+            return
         self.ui.applyButton.enabled = False  # installing PyTorch takes minutes, in which the window may work
         try:
             offerTorch(self.logic.stop, torchBroken)

@@ -28,6 +28,7 @@ from ..worker.failure import Failure, noMemory
 from ..worker.torch_setup import offerTorch
 from .double_click import DoubleClick
 from .settings_panel import adjustOf
+from .starts import BUSY
 
 OPACITY = 0.5  # of the frame that is played, over the one that stays
 
@@ -132,7 +133,7 @@ class SequencePanel:
                 self.cancel()
             return
         if self.logic.worker.isBusy:
-            showText(self.ui.sequenceStatusLabel, _("Something else is being computed; start when it has ended."))
+            showText(self.ui.sequenceStatusLabel, BUSY)
             return
         self.ui.sequenceButton.enabled = False  # installing PyTorch takes minutes, in which the window may work
         try:
