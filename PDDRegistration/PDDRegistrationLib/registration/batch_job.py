@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ from pddnet.io.paths import is_utf8
 
 from ..scene.scan_files import ScanFiles
 from ..worker.client import Worker
-from ..worker.failure import Failure
+from ..worker.failure import Failure, noMemory
 from .batch_rows import BatchRow
 
 ENDING = ("cancelled", "torch_missing", "mismatch")
@@ -145,16 +146,27 @@ class BatchJob:
         if self._advancing:  # called again by a request that failed at once
             return
         self._advancing = True
-        while self._left and not self._busy and self.failure is None:
-            row = self._left.pop(0)
-            self._busy = True
-            try:
-                self._number = self._send(row)
-            except InputError as error:
-                self._tell(row, Outcome(row.pair.id, reason=str(error)))
-        self._advancing = False
+        try:
+            while self._left and not self._busy and self.failure is None:
+                self._try(self._left.pop(0))
+        finally:
+            self._advancing = False
         if not self._busy:
             self._end()
+
+    def _try(self, row: BatchRow) -> None:
+        """Send a pair to the worker, or tell why that cannot be; the others go on."""
+        self._busy = True
+        try:
+            self._number = self._send(row)
+        except InputError as error:
+            self._tell(row, Outcome(row.pair.id, reason=str(error)))
+        except MemoryError:
+            self._tell(row, Outcome(row.pair.id, reason=noMemory()))
+        except Exception:
+            logging.exception("a pair of the batch could not be sent")
+            text = _("The pair could not be read; the Python console says why.")
+            self._tell(row, Outcome(row.pair.id, reason=text))
 
     def _send(self, row: BatchRow) -> int:
         pair = Pair(row.pair.id, self._filesOf(row), row.pair.series)
@@ -188,8 +200,11 @@ class BatchJob:
         self._busy = False
         self._clean(row)
         self._batch.outcomes[outcome.id] = outcome
-        if self._onRow is not None:
-            self._onRow(row, outcome)
+        try:
+            if self._onRow is not None:
+                self._onRow(row, outcome)
+        except Exception:  # the next pair has its turn all the same
+            logging.exception("a callback of the batch failed")
 
     def _clean(self, row: BatchRow) -> None:
         """Delete what nobody needs any more of a pair: the file of its moving volume, and a folder without results."""
@@ -205,6 +220,9 @@ class BatchJob:
                 self._batch.write_summaries(page=False)
             except InputError as error:
                 self.summaryFailure = str(error)
+            except Exception:
+                logging.exception("the summary of the batch could not be written")
+                self.summaryFailure = _("The summary could not be written; the Python console says why.")
         if self.failure is None and self._onFinished is not None:
             self._onFinished()
         if self.failure is not None and self._onFailed is not None:

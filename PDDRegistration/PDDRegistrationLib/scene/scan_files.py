@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import SimpleITK as sitk
@@ -67,9 +68,10 @@ class ScanFiles:
             raise InputError(text.format(folder=path.parent)) from error
 
     def forget(self, name: str) -> None:
-        """Delete one file, if it is there."""
+        """Delete one file, if it is there; where that fails, `remove` tries again."""
         if self._folder is not None:
-            (self._folder.path / name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                (self._folder.path / name).unlink()
 
     def remove(self) -> None:
         """Delete the folder."""

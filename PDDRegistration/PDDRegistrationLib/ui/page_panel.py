@@ -73,6 +73,7 @@ class PagePanel:
             showText(self.ui.statusLabel, _("Drawing the page"))
 
     def _onFinished(self, content: bytes) -> None:
+        self._job = None  # whatever the rest raises
         failure = _("{path}: the page cannot be written ({reason}); choose another folder")
         text = _("The page is written: {path}").format(path=self._path)
         try:

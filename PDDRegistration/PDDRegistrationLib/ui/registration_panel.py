@@ -200,13 +200,14 @@ class RegistrationPanel:
         self._log.stage(stage)
 
     def _onFinished(self, result: Result) -> None:
+        parameters = self._jobParameters
+        self._end("")  # first, whatever the rest raises
         self._maps = result.transform.GetID(), result.uncertainty, result.expectedError
-        if self._jobParameters is not None:
-            self._jobParameters.outputTransform = result.transform
+        if parameters is not None:
+            parameters.outputTransform = result.transform
         self._log.finish(result.report, self.logic.worker.log)
         self._settings.showGpu(result.gpu)
         rememberRun(result.report)
-        self._end("")
         if self._parameters is not None:
             self._settings.refresh()
             self._showResult(self._parameters)

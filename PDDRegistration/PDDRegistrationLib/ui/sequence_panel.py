@@ -165,6 +165,7 @@ class SequencePanel:
         showText(self.ui.sequenceStatusLabel, f"{frame.capitalize()}: {stageText(part)}")
 
     def _onFinished(self, result: SequenceResult) -> None:
+        self._job = None  # whatever the rest raises
         if any(result.motion.values()):  # of single slices no structures are named
             fillSequenceMotion(result)
         self._end(sequenceText(result))

@@ -320,6 +320,61 @@ def test_a_volume_that_takes_over_a_name_has_not_its_results(section: BatchSecti
     assert section.shown == []
 
 
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (MemoryError(), "The memory of this machine does not suffice; close other programs, or crop the volumes."),
+        (ZeroDivisionError("planted"), "The pair could not be read; the Python console says why."),
+    ],
+)
+@pytest.mark.parametrize("first", [True, False], ids=["the first pair", "the second pair"])
+def test_a_volume_that_cannot_be_read_costs_one_pair(
+    section: BatchSection,
+    scene: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    reason: str,
+    first: bool,
+) -> None:
+    from PDDRegistrationLib.scene import scan_files
+
+    original, broken = scan_files.imageFromVolume, scene["a" if first else "b"]
+
+    def faulty(node: Any, *arguments: Any) -> Any:
+        if node is broken:
+            raise error
+        return original(node, *arguments)
+
+    monkeypatch.setattr(scan_files, "imageFromVolume", faulty)
+    monkeypatch.setattr("logging.exception", lambda *_: None)
+    click(section.ui.batchButton)
+    section.worker.answer()
+    assert section.worker.open is None
+    assert section.ui.batchButton.text == BUTTON
+    verdicts = ["not registered", "ok"] if first else ["ok", "not registered"]
+    assert [cells[1] for cells in section.cells] == verdicts
+    assert section.status.startswith("1 of 2 pairs are registered.")
+    section.click_row(0 if first else 1)
+    assert section.status == f"{section.cells[0 if first else 1][0]}: {reason}"
+
+
+def test_a_fault_in_a_callback_ends_neither_the_batch_nor_the_summary(
+    section: BatchSection, scene: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("planted")
+
+    monkeypatch.setattr("logging.exception", lambda *_: None)
+    monkeypatch.setattr(section.panel, "_onRow", fail)
+    monkeypatch.setattr("pddnet.batch.run.Batch.write_summaries", fail)
+    click(section.ui.batchButton)
+    for _ in range(2):
+        section.worker.answer()
+    assert section.ui.batchButton.text == BUTTON
+    assert section.status.startswith("2 of 2 pairs are registered.")
+    assert section.status.endswith("The summary could not be written; the Python console says why.")
+
+
 def test_closing_the_scene_leaves_nothing_but_the_files(
     section: BatchSection, scene: dict[str, Any], host: Host
 ) -> None:
