@@ -14,6 +14,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from pddnet.batch.claim import forget
+from pddnet.batch.jobs import Job
 from pddnet.batch.pairs import Pair
 from pddnet.batch.records import Outcome
 from pddnet.batch.run import Batch
@@ -35,10 +36,15 @@ ENDING = ("cancelled", "torch_missing", "mismatch")
 
 @dataclass(frozen=True)
 class BatchSelection:
-    """Choice for a batch. folder: for the results; the other fields are those of `Selection`, for all pairs."""
+    """Choice for a batch.
+
+    folder: for the results. earlier: pairs of earlier runs in that folder and what became of them, which the summary
+    names, too. The other fields are those of `Selection`, for all pairs.
+    """
 
     rows: tuple[BatchRow, ...]
     folder: str
+    earlier: tuple[tuple[Job, Outcome], ...] = ()
     preset: str = "default"
     device: str = "auto"
     transformType: str = DEFORMABLE
@@ -103,7 +109,7 @@ class BatchJob:
         selection.check()
         self.selection, self._worker = selection, worker
         self._onRow, self._onProgress, self._onFinished, self._onFailed = onRow, onProgress, onFinished, onFailed
-        self._batch = Batch(selection.out, [row.job(selection.out) for row in selection.rows])
+        self._batch = _batchOf(selection)
         self._batch.make_folder()
         self._files = ScanFiles(slicer.app.temporaryPath)
         # the process keeps what belongs to a fixed scan until another one comes
@@ -122,7 +128,8 @@ class BatchJob:
     @property
     def outcomes(self) -> dict[str, Outcome]:
         """Return what became of the pairs so far, by their ids."""
-        return dict(self._batch.outcomes)
+        known = self._batch.outcomes
+        return {row.pair.id: known[row.pair.id] for row in self.selection.rows if row.pair.id in known}
 
     def cancel(self) -> None:
         """Cancel the job; what is done stays, and onFailed is called with kind 'cancelled', within seconds."""
@@ -215,7 +222,7 @@ class BatchJob:
     def _end(self) -> None:
         self._ended = True
         self._files.remove()
-        if self._batch.outcomes:
+        if self.outcomes:
             try:
                 self._batch.write_summaries(page=False)
             except InputError as error:
@@ -227,3 +234,12 @@ class BatchJob:
             self._onFinished()
         if self.failure is not None and self._onFailed is not None:
             self._onFailed(self.failure)
+
+
+def _batchOf(selection: BatchSelection) -> Batch:
+    """Return the pairs to register, of which nothing is known yet, after those of earlier runs."""
+    jobs = [row.job(selection.out) for row in selection.rows]
+    ids = {job.id for job in jobs}
+    earlier = [(job, outcome) for job, outcome in selection.earlier if job.id not in ids]
+    outcomes = {job.id: outcome for job, outcome in earlier}
+    return Batch(selection.out, [*(job for job, _outcome in earlier), *jobs], outcomes=outcomes)

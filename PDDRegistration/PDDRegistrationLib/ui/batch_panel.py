@@ -11,6 +11,7 @@ import ctk
 import slicer
 from slicer.i18n import tr as _
 
+from pddnet.batch.jobs import Job
 from pddnet.batch.records import Outcome
 from pddnet.errors import InputError
 
@@ -46,7 +47,7 @@ class BatchPanel:
         self._rows: tuple[BatchRow, ...] = ()
         self._problem = ""  # why there are no rows
         self._ticks: dict[str, bool] = {}  # by the rows' tick keys
-        self._outcomes: dict[str, Outcome] = {}  # by the rows' keys
+        self._known: dict[str, tuple[Job, Outcome]] = {}  # in the folder, by the rows' keys; no volume is held by it
         self._job: BatchJob | None = None
         self._timeLeft, self._doubleClick = TimeLeft(), DoubleClick()
         self._table = TickTable(ui.batchPairsTable, COLUMNS, self._onTicked, self._onChosen)
@@ -82,7 +83,7 @@ class BatchPanel:
 
     def forget(self) -> None:
         """Let go of the scene, and of what is known of its volumes."""
-        self._outcomes, self._ticks = {}, {}
+        self._known, self._ticks = {}, {}
         self.show(None)
 
     @property
@@ -93,12 +94,18 @@ class BatchPanel:
     def _folder(self) -> str:
         return str(self.ui.batchFolderPathLineEdit.currentPath).strip()
 
+    @property
+    def _out(self) -> Path:
+        """Return the folder of the results as an absolute path."""
+        return Path(os.path.abspath(self._folder))
+
     def _selection(self) -> BatchSelection:
         parameters, rows = self._parameters, self._rows
         assert parameters is not None
         return BatchSelection(
             tuple(rows[number] for number in self._table.ticked),
             self._folder,
+            tuple(self._known.values()),
             preset=parameters.preset,
             device=parameters.device,
             transformType=parameters.transformType,
@@ -153,12 +160,17 @@ class BatchPanel:
     def _lookUpEarlier(self) -> None:
         """Look which pairs of a table are in the folder; why others could not be registered is remembered."""
         if self._source == TABLE and self._folder:
-            found = earlierOutcomes(self._rows, Path(os.path.abspath(self._folder)))
-            self._outcomes = {key: known for key, known in self._outcomes.items() if not known.done} | found
+            found = earlierOutcomes(self._rows, self._out)
+            self._known = {key: (job, known) for key, (job, known) in self._known.items() if not known.done}
+            self._known |= {row.key: (row.job(self._out), found[row.key]) for row in self._rows if row.key in found}
+
+    def _outcomeOf(self, row: BatchRow) -> Outcome | None:
+        """Return what became of a pair; None where that is not known."""
+        return self._known[row.key][1] if row.key in self._known else None
 
     def _fill(self) -> None:
         ticked = self._source == TABLE  # of a scene the user says which volumes
-        rows = [tickRow(row, self._outcomes.get(row.key)) for row in self._rows]
+        rows = [tickRow(row, self._outcomeOf(row)) for row in self._rows]
         self._table.show(rows, [self._ticks.get(row.tickKey, ticked) for row in self._rows])
         self.ui.batchPairsTable.visible = bool(self._rows)
 
@@ -184,14 +196,14 @@ class BatchPanel:
             self._refill(reread=False)
 
     def _onSourceChosen(self, index: int) -> None:
-        self._outcomes, self._ticks = {}, {}
+        self._known, self._ticks = {}, {}
         self._showSource()
         showText(self.ui.batchStatusLabel, "")
         self._refill()
 
     def _onPathChosen(self, path: str) -> None:
         """Take another table or folder: what is known of the pairs is looked up anew."""
-        self._outcomes, self._rows = {}, ()
+        self._known, self._rows = {}, ()
         showText(self.ui.batchStatusLabel, "")
         self._refill()
 
@@ -226,8 +238,9 @@ class BatchPanel:
 
     def _start(self, selection: BatchSelection) -> None:
         self._timeLeft = TimeLeft()
+        again = {row.pair.id for row in selection.rows}
+        self._known = {key: (job, outcome) for key, (job, outcome) in self._known.items() if job.id not in again}
         for row in selection.rows:
-            self._outcomes.pop(row.key, None)
             self._tell(row, _("waiting"))
         showText(self.ui.batchStatusLabel, _("Starting"))
         with slicer.util.WaitCursor():
@@ -245,11 +258,11 @@ class BatchPanel:
         numbers = [number for number, other in enumerate(self._rows) if other is row]
         if not numbers:
             return None
-        self._table.tell(numbers[0], tickRow(row, self._outcomes.get(row.key), state))
+        self._table.tell(numbers[0], tickRow(row, self._outcomeOf(row), state))
         return numbers[0]
 
     def _onRow(self, row: BatchRow, outcome: Outcome) -> None:
-        self._outcomes[row.key] = outcome
+        self._known[row.key] = row.job(self._out), outcome
         self._tell(row)
 
     def _onProgress(self, row: BatchRow, fraction: float, stage: str) -> None:
@@ -288,7 +301,7 @@ class BatchPanel:
     def _onChosen(self, number: int) -> None:
         """Load the pair of a row, or say why that cannot be."""
         row = self._rows[number]
-        outcome = self._outcomes.get(row.key)
+        outcome = self._outcomeOf(row)
         if outcome is None:
             return
         if not outcome.done:
@@ -299,10 +312,9 @@ class BatchPanel:
             self._load(row)
 
     def _load(self, row: BatchRow) -> None:
-        folder = self._job.selection.out if self._job is not None else Path(os.path.abspath(self._folder))
         try:
             with slicer.util.WaitCursor():
-                pair = loadPair(row, folder, slicer.mrmlScene)
+                pair = loadPair(row, self._out, slicer.mrmlScene)
                 self._showPair(pair)
         except InputError as error:
             showText(self.ui.batchStatusLabel, str(error))

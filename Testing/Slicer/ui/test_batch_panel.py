@@ -99,9 +99,38 @@ def test_a_table_is_registered_row_by_row_and_only_paths_travel(section: BatchSe
         "series": {},
     }
     assert (first["settings"]["preset"], first["settings"]["adjust"]) == ("fast", {"capture_range": 30.0})
-    lines = (section.folder / "summary.csv").read_text("utf-8").splitlines()
-    assert [line.split(",")[:3] for line in lines[1:]] == [["p1", "done", "ok"], ["p3", "done", "ok"]]
+    assert summary(section) == [["p1", "done", "ok"], ["p3", "done", "ok"]]
     assert not (section.folder / "summary.html").exists()
+
+
+def summary(section: BatchSection) -> list[list[str]]:
+    """Name, state and verdict of each line of summary.csv."""
+    lines = (section.folder / "summary.csv").read_text("utf-8").splitlines()
+    return [line.split(",")[:3] for line in lines[1:]]
+
+
+def test_a_second_run_keeps_what_is_known_of_the_first(section: BatchSection, tmp_path: Path) -> None:
+    section.choose_table(table_of(tmp_path, "p1", "p2", "p3", "p4", broken="p2"))
+    for row in (2, 3):
+        section.tick(row, False)
+    click(section.ui.batchButton)
+    section.worker.answer()
+    section.worker.answer()
+    for row in range(4):
+        section.tick(row, row == 2)
+    section.panel._doubleClick._ends = 0.0
+    click(section.ui.batchButton)
+    section.worker.progress(0.5, "match 1")
+    assert section.ui.batchProgressBar.value == 50
+    assert section.status == "1 of 1, p3: Matching, stage 1"
+    section.worker.answer()
+    assert section.status == "1 of 1 pairs are registered. Click a row to load its result."
+    assert [cells[1] for cells in section.cells] == ["ok", "not registered", "ok", ""]
+    assert summary(section) == [["p2", "not done", ""], ["p1", "done", "ok"], ["p3", "done", "ok"]]
+    section.click_row(0)
+    assert len(section.shown) == 1
+    section.click_row(1)
+    assert section.status.startswith("p2: ")
 
 
 def test_only_the_user_ticks(section: BatchSection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -281,6 +310,7 @@ def test_another_fixed_volume_has_results_of_its_own(
     assert [verdict_of(pair) for pair in section.shown] == ["ok", "failed"]
     assert len({pair.transform.GetID() for pair in section.shown}) == 2
     assert len(list(section.folder.glob("*/report.json"))) == 2
+    assert [line[1:] for line in summary(section)] == [["done", "failed"], ["done", "ok"]]
 
 
 def test_pairs_of_long_names_have_folders(section: BatchSection) -> None:
