@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,13 @@ from ..registration.batch_job import BatchJob, BatchSelection
 from ..registration.batch_result import LoadedPair, loadPair
 from ..registration.batch_rows import BatchRow, earlierOutcomes, rowsOfScene, rowsOfTable
 from ..registration.parameters import RegistrationParameters
-from ..worker.failure import Failure, noMemory
+from ..worker.failure import Failure
 from ..worker.torch_setup import offerTorch
 from .batch_texts import COLUMNS, outcomesText, tickRow
 from .double_click import DoubleClick
 from .scene_observers import SceneObservers
 from .settings_panel import adjustOf
-from .starts import BUSY
+from .starts import BUSY, sayingWhyNot, starting
 from .tick_table import TickTable
 from .time_left import TimeLeft
 
@@ -221,20 +222,16 @@ class BatchPanel:
         if self.logic.longWorker.isBusy:
             showText(self.ui.batchStatusLabel, BUSY)
             return
-        self.ui.batchButton.enabled = False  # installing PyTorch takes minutes, in which the window may work
-        try:
+        failed = _("The batch could not be started; the Python console says why.")
+        with starting(self.ui.batchButton, self._doubleClick, self._update, self._refuse, failed):
             offerTorch(self.logic.stop)
             if self._parameters is not None:
                 self._start(self._selection())
-        except InputError as error:
-            self._fill()
-            showText(self.ui.batchStatusLabel, str(error))
-        except MemoryError:
-            self._fill()
-            showText(self.ui.batchStatusLabel, noMemory())
-        finally:
-            self._doubleClick.begin()
-            self._update()
+
+    def _refuse(self, text: str) -> None:
+        """Say why nothing was started; no row waits any more."""
+        self._fill()
+        showText(self.ui.batchStatusLabel, text)
 
     def _start(self, selection: BatchSelection) -> None:
         self._timeLeft = TimeLeft()
@@ -312,19 +309,12 @@ class BatchPanel:
             self._load(row)
 
     def _load(self, row: BatchRow) -> None:
-        try:
+        say = partial(showText, self.ui.batchStatusLabel)
+        with sayingWhyNot(say, _("The pair could not be loaded; the Python console says why.")):
             with slicer.util.WaitCursor():
-                pair = loadPair(row, self._out, slicer.mrmlScene)
-                self._showPair(pair)
-        except InputError as error:
-            showText(self.ui.batchStatusLabel, str(error))
-        except MemoryError:
-            showText(self.ui.batchStatusLabel, noMemory())
-        else:
+                self._showPair(loadPair(row, self._out, slicer.mrmlScene))
             if self._job is None:
-                showText(
-                    self.ui.batchStatusLabel, _("{pair} is loaded; its verdict stands above.").format(pair=row.pair.id)
-                )
+                say(_("{pair} is loaded; its verdict stands above.").format(pair=row.pair.id))
 
 
 def _identity(row: BatchRow) -> tuple[object, ...]:

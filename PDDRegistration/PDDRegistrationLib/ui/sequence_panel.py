@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Any
 
 import qt
@@ -24,11 +25,11 @@ from ..scene.nodes import isSame, nodesOfClass
 from ..scene.sequences import SequenceResult
 from ..scene.slice_views import turnToVolume
 from ..scene.volumes import isSingleSlice
-from ..worker.failure import Failure, noMemory
+from ..worker.failure import Failure
 from ..worker.torch_setup import offerTorch
 from .double_click import DoubleClick
 from .settings_panel import adjustOf
-from .starts import BUSY
+from .starts import BUSY, starting
 
 OPACITY = 0.5  # of the frame that is played, over the one that stays
 
@@ -135,18 +136,12 @@ class SequencePanel:
         if self.logic.worker.isBusy:
             showText(self.ui.sequenceStatusLabel, BUSY)
             return
-        self.ui.sequenceButton.enabled = False  # installing PyTorch takes minutes, in which the window may work
-        try:
+        say = partial(showText, self.ui.sequenceStatusLabel)
+        failed = _("The registration could not be started; the Python console says why.")
+        with starting(self.ui.sequenceButton, self._doubleClick, self._update, say, failed):
             offerTorch(self.logic.stop)
             if self._parameters is not None:
                 self._start(self._selection())
-        except InputError as error:
-            showText(self.ui.sequenceStatusLabel, str(error))
-        except MemoryError:
-            showText(self.ui.sequenceStatusLabel, noMemory())
-        finally:
-            self._doubleClick.begin()
-            self._update()
 
     def _start(self, selection: SequenceSelection) -> None:
         with slicer.util.WaitCursor():

@@ -265,6 +265,21 @@ def test_a_process_that_dies_and_one_that_is_busy_are_told(
     assert nodes() == before and leftovers(host) == []
 
 
+def test_an_unexpected_fault_at_the_start_is_told(
+    section: AtlasSection, scan: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("planted")
+
+    write_atlas(tmp_path / "atlases", "a")
+    section.choose(tmp_path / "atlases")
+    monkeypatch.setattr("PDDRegistrationLib.registration.atlas_job.AtlasJob._request", fail)
+    with pytest.raises(ZeroDivisionError, match="planted"):  # for the Python console
+        section.panel._onClicked()
+    assert section.status == "The segmentation could not be started; the Python console says why."
+    assert (section.ui.atlasButton.text, section.ui.atlasButton.enabled) == (BUTTON, True)
+
+
 def test_closing_the_scene_ends_a_run(section: AtlasSection, scan: Any, tmp_path: Path, host: Host) -> None:
     write_atlas(tmp_path / "atlases", "a")
     section.choose(tmp_path / "atlases")

@@ -405,6 +405,35 @@ def test_a_fault_in_a_callback_ends_neither_the_batch_nor_the_summary(
     assert section.status.endswith("The summary could not be written; the Python console says why.")
 
 
+def test_an_unexpected_fault_at_the_start_is_told(
+    section: BatchSection, scene: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("planted")
+
+    monkeypatch.setattr(section.panel.logic, "startBatch", fail)
+    with pytest.raises(ZeroDivisionError, match="planted"):  # for the Python console
+        section.panel._onClicked()
+    assert section.status == "The batch could not be started; the Python console says why."
+    assert (section.ui.batchButton.text, section.ui.batchButton.enabled) == (BUTTON, True)
+    assert [cells[1] for cells in section.cells] == ["", ""]
+
+
+def test_an_unexpected_fault_while_a_pair_is_loaded_is_told(
+    section: BatchSection, scene: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("planted")
+
+    click(section.ui.batchButton)
+    for _ in range(2):
+        section.worker.answer()
+    monkeypatch.setattr("PDDRegistrationLib.ui.batch_panel.loadPair", fail)
+    with pytest.raises(ZeroDivisionError, match="planted"):
+        section.panel._onChosen(0)
+    assert section.status == "The pair could not be loaded; the Python console says why."
+
+
 def test_closing_the_scene_leaves_nothing_but_the_files(
     section: BatchSection, scene: dict[str, Any], host: Host
 ) -> None:

@@ -198,6 +198,18 @@ def test_a_table_that_cannot_be_filled_does_not_keep_the_section_busy(section: S
     assert section.ui.sequenceButton.text == "Register the sequence"
 
 
+def test_an_unexpected_fault_at_the_start_is_told(section: Section, monkeypatch) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("planted")
+
+    section.choose(browser_of(range(moving_body.COUNT)))
+    monkeypatch.setattr("PDDRegistrationLib.registration.sequence_job.imageFromVolume", fail)
+    with pytest.raises(ZeroDivisionError, match="planted"):  # for the Python console
+        section.panel._onClicked()
+    assert section.ui.sequenceStatusLabel.text == "The registration could not be started; the Python console says why."
+    assert (section.ui.sequenceButton.text, section.ui.sequenceButton.enabled) == ("Register the sequence", True)
+
+
 def test_it_leaves_no_observer(section: Section) -> None:
     browser = browser_of(range(moving_body.COUNT))
     section.choose(browser)
