@@ -114,6 +114,22 @@ def registered_volumes(bench: runs.Bench) -> tuple[Any, Any]:
     return bench.nodes["fixedVolume"], bench.nodes["movingVolume"]
 
 
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (InputError("a folder: cannot be used"), "a folder: cannot be used"),
+        (MemoryError(), "The memory of this machine does not suffice; close other programs, or crop the volumes."),
+    ],
+)
+def test_a_page_that_cannot_be_begun_says_why(registered: runs.Bench, tmp_path: Path, monkeypatch, error, text) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("PDDRegistrationLib.registration.page_job.imageFromVolume", fail)
+    registered.widget._panel._page.save(str(tmp_path / "page.html"))
+    assert (registered.status, registered.ui.savePageButton.enabled) == (text, True)
+
+
 def test_it_waits_while_something_else_is_computed(registered: runs.Bench, monkeypatch) -> None:
     panel = registered.widget._panel._page
     monkeypatch.setattr(panel, "logic", SimpleNamespace(worker=SimpleNamespace(isBusy=True)))
