@@ -280,6 +280,29 @@ def test_an_unexpected_fault_at_the_start_is_told(
     assert (section.ui.atlasButton.text, section.ui.atlasButton.enabled) == (BUTTON, True)
 
 
+def test_folders_that_cannot_be_read_are_told_or_passed_over(
+    section: AtlasSection, scan: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk has folders that are the system's; and a disk may be gone."""
+    folder = tmp_path / "atlases"
+    write_atlas(folder, "a")
+    (folder / "System Volume Information").mkdir()
+    original, closed = Path.iterdir, ["System Volume Information"]
+
+    def iterdir(path: Path) -> Iterator[Path]:
+        if path.name in closed:
+            raise PermissionError(13, "Permission denied", str(path))
+        return original(path)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)  # permissions do not stop root
+    section.choose(folder)
+    assert section.found == "Atlases (1): a"
+    closed.append("atlases")
+    section.panel.show(section.parameters)
+    assert section.found == f"{folder}: the folder cannot be read (Permission denied); choose another one."
+    assert not section.ui.atlasButton.enabled
+
+
 def test_closing_the_scene_ends_a_run(section: AtlasSection, scan: Any, tmp_path: Path, host: Host) -> None:
     write_atlas(tmp_path / "atlases", "a")
     section.choose(tmp_path / "atlases")
