@@ -188,7 +188,8 @@ class AtlasPanel:
 
     def _onFinished(self, result: AtlasResult) -> None:
         self._end()
-        showResult(result)
+        if self._parameters is not None:  # else another module has the views
+            showResult(result)
         self._tell(resultText(result.report), detailText(result.report))
 
     def _onFailed(self, failure: Failure) -> None:

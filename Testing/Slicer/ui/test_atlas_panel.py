@@ -303,6 +303,22 @@ def test_folders_that_cannot_be_read_are_told_or_passed_over(
     assert not section.ui.atlasButton.enabled
 
 
+def test_a_result_after_the_module_was_left_does_not_change_the_views(
+    section: AtlasSection, scan: Any, tmp_path: Path
+) -> None:
+    write_atlas(tmp_path / "atlases", "a")
+    section.choose(tmp_path / "atlases")
+    click(section.ui.atlasButton)
+    section.panel.show(None)  # as the module does when another one is opened
+    slicer.util.setSliceViewerLayers(background=None, foreground=None)
+    section.worker.answer()
+    composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+    assert {(node.GetBackgroundVolumeID(), node.GetForegroundVolumeID()) for node in composites} == {(None, None)}
+    assert result()[0].GetName() == "CT segmented by atlases"
+    section.panel.show(section.parameters)
+    assert (section.status, section.ui.atlasButton.text) == ("1 of 1 atlases.", BUTTON)
+
+
 def test_closing_the_scene_ends_a_run(section: AtlasSection, scan: Any, tmp_path: Path, host: Host) -> None:
     write_atlas(tmp_path / "atlases", "a")
     section.choose(tmp_path / "atlases")
