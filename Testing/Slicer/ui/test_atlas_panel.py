@@ -319,6 +319,18 @@ def test_a_result_after_the_module_was_left_does_not_change_the_views(
     assert (section.status, section.ui.atlasButton.text) == ("1 of 1 atlases.", BUTTON)
 
 
+def test_segmentations_that_come_in_a_batch_of_changes_are_listed(section: AtlasSection, scan: Any) -> None:
+    section.choose_scene()
+    scene = slicer.mrmlScene
+    scene.StartState(scene.BatchProcessState)
+    volume = add_volume(samples.ramp(samples.MOVING), "Old CT")
+    own = add_segmentation(samples.labels(samples.MOVING, samples.FIXED.centre), "organs")
+    own.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    assert section.found.startswith("No other volume of the scene has a segmentation")
+    scene.EndState(scene.BatchProcessState)
+    assert section.found == "Atlases (1): Old CT"
+
+
 def test_closing_the_scene_ends_a_run(section: AtlasSection, scan: Any, tmp_path: Path, host: Host) -> None:
     write_atlas(tmp_path / "atlases", "a")
     section.choose(tmp_path / "atlases")

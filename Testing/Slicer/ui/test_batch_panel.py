@@ -450,10 +450,22 @@ def test_closing_the_scene_leaves_nothing_but_the_files(
     assert section.ui.batchButton.text == BUTTON
 
 
+def test_volumes_that_come_in_a_batch_of_changes_are_listed(section: BatchSection) -> None:
+    """As those of a DICOM import do."""
+    section.parameters.fixedVolume = add_volume(samples.ramp(samples.FIXED), "Fixed")
+    scene = slicer.mrmlScene
+    scene.StartState(scene.BatchProcessState)
+    add_volume(samples.ramp(samples.MOVING), "CT")
+    assert section.cells == []
+    scene.EndState(scene.BatchProcessState)
+    assert section.cells == [("CT_to_Fixed", "", "")]
+    assert section.ui.batchReasonLabel.text == "Tick the pairs to register."
+
+
 def test_it_leaves_no_observer(section: BatchSection, scene: dict[str, Any]) -> None:
     for _ in range(3):
         section.panel.show(section.parameters)
-    assert section.panel._observers.count == 3
+    assert section.panel._observers.count == 4
     section.panel.show(None)
     assert section.panel._observers.count == 0
     add_volume(samples.ramp(samples.MOVING), "another")
