@@ -19,7 +19,7 @@ from ..worker.failure import Failure
 from .starts import sayingWhyNot
 
 REQUIREMENT = "matplotlib>=3.8"
-HTML, PDF = ".html", ".pdf"  # endings; the one that is typed or chosen decides
+HTML, PDF = ".html", ".pdf"  # endings; that of the name decides
 
 
 class PagePanel:
@@ -52,7 +52,7 @@ class PagePanel:
         if not _matplotlibInstalled():
             return
         name = re.sub(r'[\\/:*?"<>|]+', "_", self._subject.transform.GetName()) + HTML
-        kinds = _("Page (*.html);;Page for paper (*.pdf)")
+        kinds = _("Page, or with .pdf for paper (*.html *.pdf)")  # one: not every dialog changes the name with the kind
         path = qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), _("Save the page"), name, kinds)
         if path:
             self.save(path)

@@ -69,6 +69,17 @@ def test_the_page_for_paper(registered: runs.Bench, tmp_path: Path, monkeypatch)
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
 
 
+def test_the_dialog_offers_one_kind_so_that_the_name_alone_decides(registered: runs.Bench, monkeypatch) -> None:
+    """A kind of its own for PDF wrote HTML where the dialog left the suggested ending as it was."""
+    import qt
+
+    asked: list[tuple] = []
+    monkeypatch.setattr(qt.QFileDialog, "getSaveFileName", staticmethod(lambda *arguments: asked.append(arguments)))
+    runs.click(registered.ui.savePageButton)
+    ((_window, _title, name, kinds),) = asked
+    assert (name.endswith(".html"), kinds) == (True, "Page, or with .pdf for paper (*.html *.pdf)")
+
+
 def test_a_page_that_cannot_be_written_says_why(registered: runs.Bench, tmp_path: Path, monkeypatch) -> None:
     save(registered, tmp_path / "missing" / "page.html", monkeypatch)
     assert "the page cannot be written" in registered.status
