@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import qt
@@ -18,6 +17,7 @@ from slicer.parameterNodeWrapper import parameterNodeWrapper
 
 from pddnet.errors import InputError
 
+from ..base.files import fileName
 from ..base.parameter_node import ParameterNodeClass
 from ..measure.csv_export import exportCsv
 from ..measure.measurement import MeasureJob, MeasureResult
@@ -238,7 +238,7 @@ class MeasurePanel:
         tables = self._tables()
         if tables is None or self._parameters is None:
             return
-        name = re.sub(r'[\\/:*?"<>|]+', "_", tables.summary.GetName()) + ".csv"
+        name = fileName(tables.summary.GetName()) + ".csv"
         place = besideFiles(name, *_selectionOf(self._parameters).nodes.values())
         title = _("Export the measurement")
         path = qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), title, place, "CSV (*.csv)")

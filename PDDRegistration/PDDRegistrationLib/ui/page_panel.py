@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import re
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
@@ -12,7 +11,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from ..base.files import writeWhole
+from ..base.files import fileName, writeWhole
 from ..base.qt_text import showText
 from ..registration.page_job import PageJob, PageSubject
 from ..worker.failure import Failure
@@ -51,7 +50,7 @@ class PagePanel:
             return
         if not _matplotlibInstalled():
             return
-        name = re.sub(r'[\\/:*?"<>|]+', "_", self._subject.transform.GetName()) + HTML
+        name = fileName(self._subject.transform.GetName()) + HTML
         kinds = _("Page, or with .pdf for paper (*.html *.pdf)")  # one: not every dialog changes the name with the kind
         path = qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), _("Save the page"), name, kinds)
         if path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from functools import partial
 from typing import Any
 
@@ -14,7 +13,7 @@ from slicer.i18n import tr as _
 from pddnet.core.presets import PRESETS
 from pddnet.errors import InputError
 
-from ..base.files import writeWhole
+from ..base.files import fileName, writeWhole
 from ..base.qt_text import showText
 from ..base.result_texts import stageText
 from ..measure.sequence_motion import fillSequenceMotion, sequenceMotionOf
@@ -198,7 +197,7 @@ class SequencePanel:
         result = sequenceResultOf(self._browser())
         if result is None:
             return
-        name = re.sub(r'[\\/:*?"<>|]+', "_", result.sequence.GetName()) + " motion.csv"
+        name = fileName(result.sequence.GetName()) + " motion.csv"
         title = _("Save the motion")
         path = qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), title, name, "CSV (*.csv)")
         failure = _("{path}: the table cannot be written ({reason}); choose another folder")

@@ -23,11 +23,11 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-from pddnet.errors import InputError
-from pddnet.worker.folder import WorkerFolder, sweep
+from pddnet.worker.folder import WorkerFolder
 from pddnet.worker.messages import discard, pack, unpack
 from pddnet.worker.server import IDLE, TASKS, arguments
 
+from ..base.files import privateFolder
 from .failure import Failure, cancelled, noMemory
 from .handshake import mismatch
 
@@ -200,14 +200,7 @@ class Worker:
         """Make a private folder for a new process."""
         if self.isRunning:  # the former process is about to end
             self.stop()
-        try:
-            sweep(self._temporary)
-            self._folder = self._folder or WorkerFolder(self._temporary)
-        except OSError as error:
-            raise InputError(
-                _("{folder}: the folder for temporary files cannot be used ({reason}); free space or choose another")
-                .format(folder=self._temporary, reason=error.strerror)
-            ) from error  # fmt: skip
+        self._folder = self._folder or privateFolder(self._temporary)
 
     def _listen(self, on: bool) -> None:
         """Connect the signals while a process runs, and no longer: connected, they would hold this client for ever."""
