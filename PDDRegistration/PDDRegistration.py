@@ -152,7 +152,7 @@ def _nodeOf(itemID: int) -> slicer.vtkMRMLNode | None:
 
 
 class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """Build the panel of the module: four parts, each with a .ui file and a class in `PDDRegistrationLib.ui`."""
+    """Build the panel of the module: sections, each with a .ui file and a class in `PDDRegistrationLib.ui`."""
 
     def __init__(self, parent: Any = None) -> None:
         ScriptedLoadableModuleWidget.__init__(self, parent)
@@ -231,7 +231,7 @@ class PDDRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Choose the moving volume, and the fixed one where no other is left; else the user is asked for it."""
         from PDDRegistrationLib.registration.defaults import chooseMoving
 
-        if self._parameterNode is None:  # while the scene closes
+        if self._parameterNode is None:  # before `setup`
             return
         chooseMoving(self._parameterNode, volume, slicer.mrmlScene)
         if self._parameterNode.fixedVolume is None:

@@ -114,7 +114,7 @@ FITS = (  # of the stand-in: one of each verdict
     ),
     StructureFit("bladder", "not compared", "not seen in the moving scan", None, 90.0, 0.0, None, None, None, 0.9),
     StructureFit(
-        "left kidney", "astray", "lies 3 cm away from its fellow", (31.0, 42.0, -280.0),
+        "left kidney", "astray", "lies 3 cm away from its counterpart", (31.0, 42.0, -280.0),
         160.0, 170.0, 0.41, (6.0, -13.0, 26.0), 9.5, 0.88, 14.5,
     ),
     StructureFit(

@@ -84,12 +84,18 @@ def atlasNames(folder: str) -> list[str]:
     """List the atlases of a folder by name.
 
     Raises:
-        InputError: there is none, or it is not clear which scan a label map has; see `pddnet.io.atlas_folder`.
+        InputError: it cannot be read, there is none, or it is not clear which scan a label map has; see
+            `pddnet.io.atlas_folder`.
     """
     if not is_utf8(Path(folder)):
         text = _("{path}: the folder's name is not in UTF-8; choose another one.")
         raise InputError(text.format(path=ascii(folder)))
-    return [atlas.name for atlas in find_atlases(Path(folder).absolute())[0]]
+    try:
+        found, _warnings = find_atlases(Path(folder).absolute())
+    except OSError as error:
+        text = _("{path}: the folder cannot be read ({reason}); choose another one.")
+        raise InputError(text.format(path=error.filename or folder, reason=error.strerror)) from error
+    return [atlas.name for atlas in found]
 
 
 class AtlasJob(SceneJob[AtlasResult]):

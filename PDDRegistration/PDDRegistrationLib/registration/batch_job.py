@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from pddnet.batch.claim import forget
+from pddnet.batch.jobs import Job
 from pddnet.batch.pairs import Pair
 from pddnet.batch.records import Outcome
 from pddnet.batch.run import Batch
@@ -25,7 +27,7 @@ from pddnet.io.paths import is_utf8
 
 from ..scene.scan_files import ScanFiles
 from ..worker.client import Worker
-from ..worker.failure import Failure
+from ..worker.failure import Failure, noMemory
 from .batch_rows import BatchRow
 
 ENDING = ("cancelled", "torch_missing", "mismatch")
@@ -34,10 +36,15 @@ ENDING = ("cancelled", "torch_missing", "mismatch")
 
 @dataclass(frozen=True)
 class BatchSelection:
-    """Choice for a batch. folder: for the results; the other fields are those of `Selection`, for all pairs."""
+    """Choice for a batch.
+
+    folder: for the results. earlier: pairs of earlier runs in that folder and what became of them, which the summary
+    names, too. The other fields are those of `Selection`, for all pairs.
+    """
 
     rows: tuple[BatchRow, ...]
     folder: str
+    earlier: tuple[tuple[Job, Outcome], ...] = ()
     preset: str = "default"
     device: str = "auto"
     transformType: str = DEFORMABLE
@@ -102,7 +109,7 @@ class BatchJob:
         selection.check()
         self.selection, self._worker = selection, worker
         self._onRow, self._onProgress, self._onFinished, self._onFailed = onRow, onProgress, onFinished, onFailed
-        self._batch = Batch(selection.out, [row.job(selection.out) for row in selection.rows])
+        self._batch = _batchOf(selection)
         self._batch.make_folder()
         self._files = ScanFiles(slicer.app.temporaryPath)
         # the process keeps what belongs to a fixed scan until another one comes
@@ -121,7 +128,8 @@ class BatchJob:
     @property
     def outcomes(self) -> dict[str, Outcome]:
         """Return what became of the pairs so far, by their ids."""
-        return dict(self._batch.outcomes)
+        known = self._batch.outcomes
+        return {row.pair.id: known[row.pair.id] for row in self.selection.rows if row.pair.id in known}
 
     def cancel(self) -> None:
         """Cancel the job; what is done stays, and onFailed is called with kind 'cancelled', within seconds."""
@@ -145,16 +153,27 @@ class BatchJob:
         if self._advancing:  # called again by a request that failed at once
             return
         self._advancing = True
-        while self._left and not self._busy and self.failure is None:
-            row = self._left.pop(0)
-            self._busy = True
-            try:
-                self._number = self._send(row)
-            except InputError as error:
-                self._tell(row, Outcome(row.pair.id, reason=str(error)))
-        self._advancing = False
+        try:
+            while self._left and not self._busy and self.failure is None:
+                self._try(self._left.pop(0))
+        finally:
+            self._advancing = False
         if not self._busy:
             self._end()
+
+    def _try(self, row: BatchRow) -> None:
+        """Send a pair to the worker, or tell why that cannot be; the others go on."""
+        self._busy = True
+        try:
+            self._number = self._send(row)
+        except InputError as error:
+            self._tell(row, Outcome(row.pair.id, reason=str(error)))
+        except MemoryError:
+            self._tell(row, Outcome(row.pair.id, reason=noMemory()))
+        except Exception:
+            logging.exception("a pair of the batch could not be sent")
+            text = _("The pair could not be read; the Python console says why.")
+            self._tell(row, Outcome(row.pair.id, reason=text))
 
     def _send(self, row: BatchRow) -> int:
         pair = Pair(row.pair.id, self._filesOf(row), row.pair.series)
@@ -188,8 +207,11 @@ class BatchJob:
         self._busy = False
         self._clean(row)
         self._batch.outcomes[outcome.id] = outcome
-        if self._onRow is not None:
-            self._onRow(row, outcome)
+        try:
+            if self._onRow is not None:
+                self._onRow(row, outcome)
+        except Exception:  # the next pair has its turn all the same
+            logging.exception("a callback of the batch failed")
 
     def _clean(self, row: BatchRow) -> None:
         """Delete what nobody needs any more of a pair: the file of its moving volume, and a folder without results."""
@@ -200,12 +222,24 @@ class BatchJob:
     def _end(self) -> None:
         self._ended = True
         self._files.remove()
-        if self._batch.outcomes:
+        if self.outcomes:
             try:
                 self._batch.write_summaries(page=False)
             except InputError as error:
                 self.summaryFailure = str(error)
+            except Exception:
+                logging.exception("the summary of the batch could not be written")
+                self.summaryFailure = _("The summary could not be written; the Python console says why.")
         if self.failure is None and self._onFinished is not None:
             self._onFinished()
         if self.failure is not None and self._onFailed is not None:
             self._onFailed(self.failure)
+
+
+def _batchOf(selection: BatchSelection) -> Batch:
+    """Return the pairs to register, of which nothing is known yet, after those of earlier runs."""
+    jobs = [row.job(selection.out) for row in selection.rows]
+    ids = {job.id for job in jobs}
+    earlier = [(job, outcome) for job, outcome in selection.earlier if job.id not in ids]
+    outcomes = {job.id: outcome for job, outcome in earlier}
+    return Batch(selection.out, [*(job for job, _outcome in earlier), *jobs], outcomes=outcomes)

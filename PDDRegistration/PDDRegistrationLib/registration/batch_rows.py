@@ -10,7 +10,7 @@ from pathlib import Path
 import slicer
 
 from pddnet.batch.jobs import Job, Outputs, outputs_of
-from pddnet.batch.pairs import SCANS, Pair, from_table, named, short_names
+from pddnet.batch.pairs import SCANS, Pair, from_table, short_names, stem
 from pddnet.batch.records import Outcome, whole
 
 from ..scene.nodes import isSame
@@ -20,6 +20,7 @@ from .outputs import OUTPUT_FIELDS
 from .parameters import RegistrationParameters
 
 ENDING = ".nrrd"  # of the files of volumes
+LONGEST = 40  # characters of a volume's name in that of its file: a pair is called after two, and may have 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +36,13 @@ class BatchRow:
 
     @property
     def key(self) -> str:
-        """Return what tells the row from others of its list, also after the list has changed."""
+        """Return what tells the pair from others, also when the list has changed or another volume is the fixed one."""
+        nodes = [node for node in (self.movingVolume, self.fixedVolume) if node is not None]
+        return " ".join([self.pair.id, *(node.GetID() for node in nodes)])
+
+    @property
+    def tickKey(self) -> str:
+        """Return what is ticked: a row of a table, or a volume of the scene, whichever is the fixed one."""
         return self.pair.id if self.movingVolume is None else self.movingVolume.GetID()
 
     @property
@@ -55,16 +62,26 @@ class BatchRow:
 
 
 def rowsOfScene(parameters: RegistrationParameters, scene: slicer.vtkMRMLScene) -> tuple[BatchRow, ...]:
-    """List all volumes of the scene but the fixed one and what registrations made or will make; none without it."""
+    """List all volumes of the scene but the fixed one and what registrations made or will make; none without it.
+
+    Pairs are called after both volumes, and volumes have the same names whichever is the fixed one: results of several
+    fixed volumes lie in one folder.
+    """
     fixed = parameters.fixedVolume
     others = [fixed, *(getattr(parameters, name) for name in OUTPUT_FIELDS)]
     volumes = [node for node in shown(scene, "vtkMRMLScalarVolumeNode") if not isOutput(node)]
     moving = [node for node in volumes if not any(isSame(node, other) for other in others)]
     if fixed is None or not moving:
         return ()
-    first, *names = fileNames([fixed, *moving])
-    pairs = named([Pair("", {"fixed": first, "moving": name}, {}) for name in names])
-    return tuple(BatchRow(pair, fixed, volume) for pair, volume in zip(pairs, moving, strict=True))
+    if not any(isSame(node, fixed) for node in volumes):
+        volumes.append(fixed)
+    names = dict(zip((node.GetID() for node in volumes), fileNames(volumes), strict=True))
+    return tuple(BatchRow(_pairOf(names[fixed.GetID()], names[node.GetID()]), fixed, node) for node in moving)
+
+
+def _pairOf(fixed: str, moving: str) -> Pair:
+    """Return the pair of two files of volumes."""
+    return Pair(f"{stem(moving)}_to_{stem(fixed)}", {"fixed": fixed, "moving": moving}, {})
 
 
 def rowsOfTable(path: str | Path) -> tuple[BatchRow, ...]:
@@ -90,7 +107,7 @@ def fileNames(volumes: Sequence[slicer.vtkMRMLScalarVolumeNode]) -> list[str]:
     """Name a file for each volume, all different, also where capitals do not count."""
     names: list[str] = []
     for volume in volumes:
-        base = re.sub(r"[^A-Za-z0-9._-]+", "-", volume.GetName()).strip("._-")[:60] or "scan"
+        base = re.sub(r"[^A-Za-z0-9._-]+", "-", volume.GetName()).strip("._-")[:LONGEST] or "scan"
         taken = [name.lower() for name in names]
         tries = (f"{base}{ending}{ENDING}" for ending in ("", *(f"-{number}" for number in range(2, len(volumes) + 2))))
         names.append(next(name for name in tries if name.lower() not in taken))

@@ -25,7 +25,7 @@ from ..scene.transforms import gridTransformFromField, linearTransformFromMatrix
 from ..scene.volumes import imageFromVolume
 from ..worker.client import Worker
 from ..worker.failure import Failure
-from ..worker.scene_job import NodesOfRun, SceneJob
+from ..worker.scene_job import EndingJob, NodesOfRun, SceneJob
 from .job import REPORT, reportOf
 from .slices import refuseForSlices
 
@@ -82,7 +82,7 @@ class _FrameJob(SceneJob[dict[str, Any]]):
         return answer
 
 
-class SequenceJob:
+class SequenceJob(EndingJob[SequenceResult]):
     """Register all frames of a sequence. The scene changes once, when the last frame is registered."""
 
     def __init__(
@@ -95,38 +95,20 @@ class SequenceJob:
     ) -> None:
         """Start with the frame next to the reference; raise InputError, with nothing started, where that cannot be."""
         selection.check()
-        self.selection, self._worker = selection, worker
-        self._onProgress, self._onFinished, self._onFailed = onProgress, onFinished, onFailed
+        super().__init__(onFinished, onFailed)
+        self.selection, self._worker, self._onProgress = selection, worker, onProgress
         self._nodes = NodesOfRun([selection.browser, selection.sequence])
         self._count = selection.sequence.GetNumberOfDataNodes()
         self._left = visiting_order(self._count, selection.reference)
         self._answers: dict[int, dict[str, Any]] = {}
-        self._outcome: SequenceResult | None = None
-        self._failure: Failure | None = None
-        self._error: Exception | None = None
         self._frame = self._begin()
-
-    @property
-    def isRunning(self) -> bool:
-        """Return whether the job has not ended yet."""
-        return self._outcome is None and self._failure is None
 
     def cancel(self) -> None:
         """Cancel the job; the scene is not changed, and onFailed is called with kind 'cancelled', within seconds."""
         self._frame.cancel()
 
-    def wait(self) -> SequenceResult:
-        """Block until the job ends, and return its result.
-
-        Raises:
-            InputError, Cancelled, MemoryError, WorkerError: the reason why there is none.
-        """
-        while self.isRunning:
-            self._frame.wait()
-        if self._failure is not None:
-            raise self._error or self._failure.asException()
-        assert self._outcome is not None, "a job ends with an outcome or a failure"
-        return self._outcome
+    def _waitForRequest(self) -> None:
+        self._frame.wait()
 
     def _begin(self) -> _FrameJob:
         """Send the next frame to the worker."""
@@ -160,23 +142,20 @@ class SequenceJob:
         )
 
     def _onFrame(self, number: int, answer: dict[str, Any]) -> None:
-        """Keep the answer, and go on with the next frame, or fill the scene after the last one."""
+        self._take(partial(self._goOn, number, answer), _("The sequence could not be registered."))
+
+    def _goOn(self, number: int, answer: dict[str, Any]) -> SequenceResult | None:
+        """Keep the answer, and send the next frame, or fill the scene after the last one."""
         self._answers[number] = answer
         self._left.pop(0)
-        try:
-            self._nodes.check()
-            if self.selection.sequence.GetNumberOfDataNodes() != self._count:
-                text = _("{name}: its frames changed during the run; nothing was changed. Start again.")
-                raise InputError(text.format(name=self.selection.sequence.GetName()))
-            if self._left:
-                self._frame = self._begin()
-                return
-            self._outcome = self._fill()
-        except InputError as error:
-            self._fail(Failure("input", str(error)), error)
-            return
-        if self._onFinished is not None:
-            self._onFinished(self._outcome)
+        self._nodes.check()
+        if self.selection.sequence.GetNumberOfDataNodes() != self._count:
+            text = _("{name}: its frames changed during the run; nothing was changed. Start again.")
+            raise InputError(text.format(name=self.selection.sequence.GetName()))
+        if not self._left:
+            return self._fill()
+        self._frame = self._begin()
+        return None
 
     def _fill(self) -> SequenceResult:
         transforms = {number: _nodeOf(answer) for number, answer in self._answers.items()}
@@ -184,11 +163,6 @@ class SequenceJob:
         like = transforms[next(iter(transforms))]
         transforms[self.selection.reference] = like.CreateNodeInstance()  # the identity
         return addTransformSequence(self.selection.browser, self.selection.reference, transforms, reports)
-
-    def _fail(self, failure: Failure, error: Exception | None = None) -> None:
-        self._failure, self._error = failure, error
-        if self._onFailed is not None:
-            self._onFailed(failure)
 
 
 def sequenceResultOf(browser: slicer.vtkMRMLSequenceBrowserNode | None) -> SequenceResult | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import SimpleITK as sitk
@@ -12,6 +13,7 @@ from pddnet.errors import InputError
 from pddnet.io.paths import itk_name
 from pddnet.worker.folder import WorkerFolder
 
+from ..base.files import privateFolder
 from .placement import registrationParent
 from .volumes import imageFromVolume
 
@@ -46,11 +48,7 @@ class ScanFiles:
         Raises:
             InputError: the folder cannot be made.
         """
-        try:
-            self._folder = self._folder or WorkerFolder(self._temporary)
-        except OSError as error:
-            text = _("{folder}: the folder for temporary files cannot be used ({reason}); free space or choose another")
-            raise InputError(text.format(folder=self._temporary, reason=error.strerror)) from error
+        self._folder = self._folder or privateFolder(self._temporary)
         return self._folder.path / name
 
     def write(self, image: sitk.Image, path: Path) -> None:
@@ -67,9 +65,10 @@ class ScanFiles:
             raise InputError(text.format(folder=path.parent)) from error
 
     def forget(self, name: str) -> None:
-        """Delete one file, if it is there."""
+        """Delete one file, if it is there; where that fails, `remove` tries again."""
         if self._folder is not None:
-            (self._folder.path / name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                (self._folder.path / name).unlink()
 
     def remove(self) -> None:
         """Delete the folder."""

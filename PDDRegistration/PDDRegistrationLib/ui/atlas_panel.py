@@ -16,12 +16,13 @@ from ..registration.atlas_job import AtlasJob, AtlasSelection, atlasNames
 from ..registration.atlas_result import AtlasResult
 from ..registration.parameters import RegistrationParameters
 from ..registration.scene_atlases import SceneAtlas, sceneAtlases
-from ..worker.failure import Failure, noMemory
+from ..worker.failure import Failure
 from ..worker.torch_setup import offerTorch
 from .atlas_texts import METHOD_NAMES, detailText, foundText, progressText, resultText
 from .double_click import DoubleClick
 from .scene_observers import SceneObservers
 from .settings_panel import adjustOf
+from .starts import BUSY, starting
 from .time_left import TimeLeft
 
 FOLDER, SCENE = "folder", "scene"
@@ -162,20 +163,13 @@ class AtlasPanel:
                 self.cancel()
             return
         if self.logic.longWorker.isBusy:
-            self._tell(_("Something else is being computed; start when it has ended."))
+            self._tell(BUSY)
             return
-        self.ui.atlasButton.enabled = False  # installing PyTorch takes minutes, in which the window may work
-        try:
+        failed = _("The segmentation could not be started; the Python console says why.")
+        with starting(self.ui.atlasButton, self._doubleClick, self._update, self._tell, failed):
             offerTorch(self.logic.stop)
             if self._parameters is not None:
                 self._start(self._selection())
-        except InputError as error:
-            self._tell(str(error))
-        except MemoryError:
-            self._tell(noMemory())
-        finally:
-            self._doubleClick.begin()
-            self._update()
 
     def _start(self, selection: AtlasSelection) -> None:
         self._tell(_("Starting"))
@@ -194,7 +188,8 @@ class AtlasPanel:
 
     def _onFinished(self, result: AtlasResult) -> None:
         self._end()
-        showResult(result)
+        if self._parameters is not None:  # else another module has the views
+            showResult(result)
         self._tell(resultText(result.report), detailText(result.report))
 
     def _onFailed(self, failure: Failure) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import ctk
 import slicer
 from slicer.i18n import tr as _
 
+from pddnet.batch.jobs import Job
 from pddnet.batch.records import Outcome
 from pddnet.errors import InputError
 
@@ -20,12 +22,13 @@ from ..registration.batch_job import BatchJob, BatchSelection
 from ..registration.batch_result import LoadedPair, loadPair
 from ..registration.batch_rows import BatchRow, earlierOutcomes, rowsOfScene, rowsOfTable
 from ..registration.parameters import RegistrationParameters
-from ..worker.failure import Failure, noMemory
+from ..worker.failure import Failure
 from ..worker.torch_setup import offerTorch
 from .batch_texts import COLUMNS, outcomesText, tickRow
 from .double_click import DoubleClick
 from .scene_observers import SceneObservers
 from .settings_panel import adjustOf
+from .starts import BUSY, sayingWhyNot, starting
 from .tick_table import TickTable
 from .time_left import TimeLeft
 
@@ -44,8 +47,8 @@ class BatchPanel:
         self._observers = SceneObservers(self._onSceneChanged)
         self._rows: tuple[BatchRow, ...] = ()
         self._problem = ""  # why there are no rows
-        self._ticks: dict[str, bool] = {}  # by the rows' keys
-        self._outcomes: dict[str, Outcome] = {}  # likewise
+        self._ticks: dict[str, bool] = {}  # by the rows' tick keys
+        self._known: dict[str, tuple[Job, Outcome]] = {}  # in the folder, by the rows' keys; no volume is held by it
         self._job: BatchJob | None = None
         self._timeLeft, self._doubleClick = TimeLeft(), DoubleClick()
         self._table = TickTable(ui.batchPairsTable, COLUMNS, self._onTicked, self._onChosen)
@@ -81,7 +84,7 @@ class BatchPanel:
 
     def forget(self) -> None:
         """Let go of the scene, and of what is known of its volumes."""
-        self._outcomes, self._ticks = {}, {}
+        self._known, self._ticks = {}, {}
         self.show(None)
 
     @property
@@ -92,12 +95,18 @@ class BatchPanel:
     def _folder(self) -> str:
         return str(self.ui.batchFolderPathLineEdit.currentPath).strip()
 
+    @property
+    def _out(self) -> Path:
+        """Return the folder of the results as an absolute path."""
+        return Path(os.path.abspath(self._folder))
+
     def _selection(self) -> BatchSelection:
         parameters, rows = self._parameters, self._rows
         assert parameters is not None
         return BatchSelection(
             tuple(rows[number] for number in self._table.ticked),
             self._folder,
+            tuple(self._known.values()),
             preset=parameters.preset,
             device=parameters.device,
             transformType=parameters.transformType,
@@ -152,13 +161,18 @@ class BatchPanel:
     def _lookUpEarlier(self) -> None:
         """Look which pairs of a table are in the folder; why others could not be registered is remembered."""
         if self._source == TABLE and self._folder:
-            found = earlierOutcomes(self._rows, Path(os.path.abspath(self._folder)))
-            self._outcomes = {key: known for key, known in self._outcomes.items() if not known.done} | found
+            found = earlierOutcomes(self._rows, self._out)
+            self._known = {key: (job, known) for key, (job, known) in self._known.items() if not known.done}
+            self._known |= {row.key: (row.job(self._out), found[row.key]) for row in self._rows if row.key in found}
+
+    def _outcomeOf(self, row: BatchRow) -> Outcome | None:
+        """Return what became of a pair; None where that is not known."""
+        return self._known[row.key][1] if row.key in self._known else None
 
     def _fill(self) -> None:
         ticked = self._source == TABLE  # of a scene the user says which volumes
-        rows = [tickRow(row, self._outcomes.get(row.key)) for row in self._rows]
-        self._table.show(rows, [self._ticks.get(row.key, ticked) for row in self._rows])
+        rows = [tickRow(row, self._outcomeOf(row)) for row in self._rows]
+        self._table.show(rows, [self._ticks.get(row.tickKey, ticked) for row in self._rows])
         self.ui.batchPairsTable.visible = bool(self._rows)
 
     def _showSource(self) -> None:
@@ -183,20 +197,20 @@ class BatchPanel:
             self._refill(reread=False)
 
     def _onSourceChosen(self, index: int) -> None:
-        self._outcomes, self._ticks = {}, {}
+        self._known, self._ticks = {}, {}
         self._showSource()
         showText(self.ui.batchStatusLabel, "")
         self._refill()
 
     def _onPathChosen(self, path: str) -> None:
         """Take another table or folder: what is known of the pairs is looked up anew."""
-        self._outcomes, self._rows = {}, ()
+        self._known, self._rows = {}, ()
         showText(self.ui.batchStatusLabel, "")
         self._refill()
 
     def _onTicked(self) -> None:
         ticked = set(self._table.ticked)
-        self._ticks = {row.key: number in ticked for number, row in enumerate(self._rows)}
+        self._ticks = {row.tickKey: number in ticked for number, row in enumerate(self._rows)}
         self._update()
 
     def _onClicked(self, checked: bool = False) -> None:
@@ -206,25 +220,23 @@ class BatchPanel:
                 self.cancel()
             return
         if self.logic.longWorker.isBusy:
-            showText(self.ui.batchStatusLabel, _("Something else is being computed; start when it has ended."))
+            showText(self.ui.batchStatusLabel, BUSY)
             return
-        self.ui.batchButton.enabled = False  # installing PyTorch takes minutes, in which the window may work
-        try:
+        failed = _("The batch could not be started; the Python console says why.")
+        with starting(self.ui.batchButton, self._doubleClick, self._update, self._refuse, failed):
             offerTorch(self.logic.stop)
             if self._parameters is not None:
                 self._start(self._selection())
-        except InputError as error:
-            self._fill()
-            showText(self.ui.batchStatusLabel, str(error))
-        except MemoryError:
-            self._fill()
-            showText(self.ui.batchStatusLabel, noMemory())
-        finally:
-            self._doubleClick.begin()
-            self._update()
+
+    def _refuse(self, text: str) -> None:
+        """Say why nothing was started; no row waits any more."""
+        self._fill()
+        showText(self.ui.batchStatusLabel, text)
 
     def _start(self, selection: BatchSelection) -> None:
-        self._outcomes, self._timeLeft = {}, TimeLeft()
+        self._timeLeft = TimeLeft()
+        again = {row.pair.id for row in selection.rows}
+        self._known = {key: (job, outcome) for key, (job, outcome) in self._known.items() if job.id not in again}
         for row in selection.rows:
             self._tell(row, _("waiting"))
         showText(self.ui.batchStatusLabel, _("Starting"))
@@ -243,11 +255,11 @@ class BatchPanel:
         numbers = [number for number, other in enumerate(self._rows) if other is row]
         if not numbers:
             return None
-        self._table.tell(numbers[0], tickRow(row, self._outcomes.get(row.key), state))
+        self._table.tell(numbers[0], tickRow(row, self._outcomeOf(row), state))
         return numbers[0]
 
     def _onRow(self, row: BatchRow, outcome: Outcome) -> None:
-        self._outcomes[row.key] = outcome
+        self._known[row.key] = row.job(self._out), outcome
         self._tell(row)
 
     def _onProgress(self, row: BatchRow, fraction: float, stage: str) -> None:
@@ -286,7 +298,7 @@ class BatchPanel:
     def _onChosen(self, number: int) -> None:
         """Load the pair of a row, or say why that cannot be."""
         row = self._rows[number]
-        outcome = self._outcomes.get(row.key)
+        outcome = self._outcomeOf(row)
         if outcome is None:
             return
         if not outcome.done:
@@ -297,22 +309,14 @@ class BatchPanel:
             self._load(row)
 
     def _load(self, row: BatchRow) -> None:
-        folder = self._job.selection.out if self._job is not None else Path(os.path.abspath(self._folder))
-        try:
+        say = partial(showText, self.ui.batchStatusLabel)
+        with sayingWhyNot(say, _("The pair could not be loaded; the Python console says why.")):
             with slicer.util.WaitCursor():
-                pair = loadPair(row, folder, slicer.mrmlScene)
-                self._showPair(pair)
-        except InputError as error:
-            showText(self.ui.batchStatusLabel, str(error))
-        except MemoryError:
-            showText(self.ui.batchStatusLabel, noMemory())
-        else:
+                self._showPair(loadPair(row, self._out, slicer.mrmlScene))
             if self._job is None:
-                showText(
-                    self.ui.batchStatusLabel, _("{pair} is loaded; its verdict stands above.").format(pair=row.pair.id)
-                )
+                say(_("{pair} is loaded; its verdict stands above.").format(pair=row.pair.id))
 
 
 def _identity(row: BatchRow) -> tuple[object, ...]:
     """Return what must change for the table to be filled anew."""
-    return row.key, row.pair, row.fixedVolume.GetID() if row.fixedVolume is not None else None
+    return row.key, row.pair

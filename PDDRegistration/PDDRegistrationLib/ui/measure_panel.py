@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import qt
@@ -18,6 +17,7 @@ from slicer.parameterNodeWrapper import parameterNodeWrapper
 
 from pddnet.errors import InputError
 
+from ..base.files import fileName
 from ..base.parameter_node import ParameterNodeClass
 from ..measure.csv_export import exportCsv
 from ..measure.measurement import MeasureJob, MeasureResult
@@ -31,10 +31,11 @@ from ..measure.tables import MeasureTables, jacobianOf, measureTablesOf
 from ..registration.parameters import RegistrationParameters
 from ..scene.file_places import besideFiles
 from ..scene.placement import registeredVolumes
-from ..worker.failure import Failure, noMemory
+from ..worker.failure import Failure
 from .binding import Binding
 from .double_click import DoubleClick
 from .plot_button import PlotButton
+from .starts import starting
 
 SINGLETON = "PDDRegistrationQA"
 """Tag, module name and name of the parameter node; scenes are saved with it, so it must stay."""
@@ -152,20 +153,13 @@ class MeasurePanel:
         if self.logic.worker.isBusy:
             self.ui.measureStatusLabel.text = _("A registration is running; measure when it has ended.")
             return
-        self.ui.measureButton.enabled = False  # reading the nodes takes a while, in which the window may work
-        try:
+        failed = _("The measurement could not be started; the Python console says why.")
+        with starting(self.ui.measureButton, self._doubleClick, self._updateMeasure, self._say, failed):
             if self._parameters is not None:
                 self._start(_selectionOf(self._parameters))
-        except InputError as error:
-            self.ui.measureStatusLabel.text = str(error)
-        except MemoryError:
-            self.ui.measureStatusLabel.text = noMemory()
-        except Exception:
-            self.ui.measureStatusLabel.text = _("The measurement could not be started; the Python console says why.")
-            raise
-        finally:
-            self._doubleClick.begin()
-            self._updateMeasure()
+
+    def _say(self, text: str) -> None:
+        self.ui.measureStatusLabel.text = text
 
     def _start(self, selection: MeasureSelection) -> None:
         with slicer.util.WaitCursor():
@@ -244,7 +238,7 @@ class MeasurePanel:
         tables = self._tables()
         if tables is None or self._parameters is None:
             return
-        name = re.sub(r'[\\/:*?"<>|]+', "_", tables.summary.GetName()) + ".csv"
+        name = fileName(tables.summary.GetName()) + ".csv"
         place = besideFiles(name, *_selectionOf(self._parameters).nodes.values())
         title = _("Export the measurement")
         path = qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), title, place, "CSV (*.csv)")

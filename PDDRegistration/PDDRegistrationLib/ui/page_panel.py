@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import importlib.util
-import re
+from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 import qt
 import slicer
 from slicer.i18n import tr as _
 
-from pddnet.errors import InputError
-
-from ..base.files import writeWhole
+from ..base.files import fileName, writeWhole
 from ..base.qt_text import showText
 from ..registration.page_job import PageJob, PageSubject
 from ..worker.failure import Failure
+from .starts import sayingWhyNot
 
 REQUIREMENT = "matplotlib>=3.8"
-HTML, PDF = ".html", ".pdf"  # endings; the one that is typed or chosen decides
+HTML, PDF = ".html", ".pdf"  # endings; that of the name decides
 
 
 class PagePanel:
@@ -50,8 +50,8 @@ class PagePanel:
             return
         if not _matplotlibInstalled():
             return
-        name = re.sub(r'[\\/:*?"<>|]+', "_", self._subject.transform.GetName()) + HTML
-        kinds = _("Page (*.html);;Page for paper (*.pdf)")
+        name = fileName(self._subject.transform.GetName()) + HTML
+        kinds = _("Page, or with .pdf for paper (*.html *.pdf)")  # one: not every dialog changes the name with the kind
         path = qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), _("Save the page"), name, kinds)
         if path:
             self.save(path)
@@ -60,26 +60,27 @@ class PagePanel:
         """Draw the page of the offered result, and write it then: as PDF where the name ends so."""
         assert self._subject is not None
         self._path = path
-        try:
-            with slicer.util.WaitCursor():
-                pdf = path.lower().endswith(PDF)
-                job = PageJob(self.logic.worker, self._subject, self._onFinished, self._onFailed, pdf=pdf)
-        except InputError as error:
-            showText(self.ui.statusLabel, str(error))
-            return
+        with self._sayingWhyNot():
+            self._start(self._subject, pdf=path.lower().endswith(PDF))
+
+    def _start(self, subject: PageSubject, *, pdf: bool) -> None:
+        with slicer.util.WaitCursor():
+            job = PageJob(self.logic.worker, subject, self._onFinished, self._onFailed, pdf=pdf)
         if job.isRunning:
             self._job = job
             self.ui.savePageButton.enabled = False
             showText(self.ui.statusLabel, _("Drawing the page"))
 
     def _onFinished(self, content: bytes) -> None:
+        self._end("")  # first, whatever the rest raises
         failure = _("{path}: the page cannot be written ({reason}); choose another folder")
-        text = _("The page is written: {path}").format(path=self._path)
-        try:
+        with self._sayingWhyNot():
             writeWhole(self._path, content, failure)
-        except InputError as error:
-            text = str(error)
-        self._end(text)
+            showText(self.ui.statusLabel, _("The page is written: {path}").format(path=self._path))
+
+    def _sayingWhyNot(self) -> AbstractContextManager[None]:
+        say = partial(showText, self.ui.statusLabel)
+        return sayingWhyNot(say, _("The page could not be made; the Python console says why."))
 
     def _onFailed(self, failure: Failure) -> None:
         self._end(failure.message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import qt
@@ -21,7 +22,7 @@ from ..registration.run_times import rememberRun
 from ..registration.selection import NODES, OutputTaken, Selection
 from ..scene.file_places import besideFiles
 from ..scene.provenance import isMadeWith
-from ..worker.failure import Failure, noMemory
+from ..worker.failure import Failure
 from ..worker.torch_setup import offerTorch
 from .binding import Binding
 from .compare_panel import ComparePanel
@@ -33,6 +34,7 @@ from .page_panel import PagePanel
 from .run_log import MOST_LINES, RunLog
 from .run_report import privateNames, runReport, saveRunReport
 from .settings_panel import SettingsPanel, adjustOf
+from .starts import BUSY, starting
 from .structures_panel import StructuresPanel
 from .time_left import TimeLeft
 
@@ -135,6 +137,8 @@ class RegistrationPanel:
         return None
 
     def _updateApply(self) -> None:
+        if self._parameters is None:
+            return
         button = self.ui.applyButton
         if self._job is not None:
             button.text, button.enabled = _("Cancel"), True
@@ -164,22 +168,15 @@ class RegistrationPanel:
 
     def _begin(self, torchBroken: str = "") -> None:
         """Start a run; torchBroken: why the last run could not load PyTorch."""
-        self.ui.applyButton.enabled = False  # installing PyTorch takes minutes, in which the window may work
-        try:
+        if self.logic.worker.isBusy:
+            showText(self.ui.statusLabel, BUSY)
+            return
+        say = partial(showText, self.ui.statusLabel)
+        failed = _("The registration could not be started; the Python console says why.")
+        with starting(self.ui.applyButton, self._doubleClick, self._updateApply, say, failed):
             offerTorch(self.logic.stop, torchBroken)
             if self._parameters is not None:
                 self._startRun(self._parameters)
-        except InputError as error:
-            showText(self.ui.statusLabel, str(error))
-        except MemoryError:
-            showText(self.ui.statusLabel, noMemory())
-        except Exception:
-            showText(self.ui.statusLabel, _("The registration could not be started; the Python console says why."))
-            raise
-        finally:
-            self._doubleClick.begin()
-            if self._parameters is not None:
-                self._updateApply()
 
     def _startRun(self, parameters: RegistrationParameters) -> None:
         self._failedRun = None
@@ -202,13 +199,14 @@ class RegistrationPanel:
         self._log.stage(stage)
 
     def _onFinished(self, result: Result) -> None:
+        parameters = self._jobParameters
+        self._end("")  # first, whatever the rest raises
         self._maps.remember(result)
-        if self._jobParameters is not None:
-            self._jobParameters.outputTransform = result.transform
+        if parameters is not None:
+            parameters.outputTransform = result.transform
         self._log.finish(result.report, self.logic.worker.log)
         self._settings.showGpu(result.gpu)
         rememberRun(result.report)
-        self._end("")
         if self._parameters is not None:
             self._settings.refresh()
             self._showResult(self._parameters)
@@ -236,8 +234,7 @@ class RegistrationPanel:
         self._job = self._jobParameters = None
         self.ui.progressBar.visible = False
         showText(self.ui.statusLabel, text)
-        if self._parameters is not None:
-            self._updateApply()
+        self._updateApply()
 
     def _showResult(self, parameters: RegistrationParameters) -> None:
         """Offer the tools to look at the chosen transform, and show the verdict that it carries."""

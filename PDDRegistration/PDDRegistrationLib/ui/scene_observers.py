@@ -12,7 +12,10 @@ from ..registration.parameters import RegistrationParameters
 
 
 class SceneObservers:
-    """Call a section back whenever a node comes or goes, or a setting changes, while there are settings to follow."""
+    """Call a section back whenever a node comes or goes, or a setting changes, while there are settings to follow.
+
+    Sections need not look while the scene processes a batch of changes: they are called back at its end, too.
+    """
 
     def __init__(self, onChanged: Callable[..., None]) -> None:
         self._onChanged = onChanged
@@ -31,6 +34,8 @@ class SceneObservers:
         if parameters is None:
             return
         scene = slicer.mrmlScene
-        events = [(scene, scene.NodeAddedEvent), (scene, scene.NodeRemovedEvent)]
+        events = [
+            (scene, event) for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndBatchProcessEvent)
+        ]
         events.append((parameters.parameterNode, vtk.vtkCommand.ModifiedEvent))
         self._observed = [(place, place.AddObserver(event, self._onChanged)) for place, event in events]

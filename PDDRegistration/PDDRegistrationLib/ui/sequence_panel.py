@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from functools import partial
 from typing import Any
 
 import qt
@@ -13,7 +13,7 @@ from slicer.i18n import tr as _
 from pddnet.core.presets import PRESETS
 from pddnet.errors import InputError
 
-from ..base.files import writeWhole
+from ..base.files import fileName, writeWhole
 from ..base.qt_text import showText
 from ..base.result_texts import stageText
 from ..measure.sequence_motion import fillSequenceMotion, sequenceMotionOf
@@ -24,10 +24,11 @@ from ..scene.nodes import isSame, nodesOfClass
 from ..scene.sequences import SequenceResult
 from ..scene.slice_views import turnToVolume
 from ..scene.volumes import isSingleSlice
-from ..worker.failure import Failure, noMemory
+from ..worker.failure import Failure
 from ..worker.torch_setup import offerTorch
 from .double_click import DoubleClick
 from .settings_panel import adjustOf
+from .starts import BUSY, starting
 
 OPACITY = 0.5  # of the frame that is played, over the one that stays
 
@@ -132,20 +133,14 @@ class SequencePanel:
                 self.cancel()
             return
         if self.logic.worker.isBusy:
-            showText(self.ui.sequenceStatusLabel, _("Something else is being computed; start when it has ended."))
+            showText(self.ui.sequenceStatusLabel, BUSY)
             return
-        self.ui.sequenceButton.enabled = False  # installing PyTorch takes minutes, in which the window may work
-        try:
+        say = partial(showText, self.ui.sequenceStatusLabel)
+        failed = _("The registration could not be started; the Python console says why.")
+        with starting(self.ui.sequenceButton, self._doubleClick, self._update, say, failed):
             offerTorch(self.logic.stop)
             if self._parameters is not None:
                 self._start(self._selection())
-        except InputError as error:
-            showText(self.ui.sequenceStatusLabel, str(error))
-        except MemoryError:
-            showText(self.ui.sequenceStatusLabel, noMemory())
-        finally:
-            self._doubleClick.begin()
-            self._update()
 
     def _start(self, selection: SequenceSelection) -> None:
         with slicer.util.WaitCursor():
@@ -164,6 +159,7 @@ class SequencePanel:
         showText(self.ui.sequenceStatusLabel, f"{frame.capitalize()}: {stageText(part)}")
 
     def _onFinished(self, result: SequenceResult) -> None:
+        self._job = None  # whatever the rest raises
         if any(result.motion.values()):  # of single slices no structures are named
             fillSequenceMotion(result)
         self._end(sequenceText(result))
@@ -201,7 +197,7 @@ class SequencePanel:
         result = sequenceResultOf(self._browser())
         if result is None:
             return
-        name = re.sub(r'[\\/:*?"<>|]+', "_", result.sequence.GetName()) + " motion.csv"
+        name = fileName(result.sequence.GetName()) + " motion.csv"
         title = _("Save the motion")
         path = qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), title, name, "CSV (*.csv)")
         failure = _("{path}: the table cannot be written ({reason}); choose another folder")

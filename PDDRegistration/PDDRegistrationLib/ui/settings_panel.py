@@ -18,6 +18,7 @@ from ..registration.parameters import RegistrationParameters
 from ..registration.run_times import lastRun
 from ..scene.volumes import isSingleSlice
 from ..worker.failure import Failure
+from .starts import sayingWhyNot
 
 DEVICE_NAMES = {"auto": _("automatic"), "cpu": _("CPU"), "cuda": _("GPU (CUDA)")}
 TRANSFORM_NAMES = {
@@ -145,16 +146,19 @@ class SettingsPanel:
     def _onCheckClicked(self, checked: bool = False) -> None:
         """Ask the registration process for the GPU; it loads PyTorch for that."""
         self.ui.deviceCheckButton.enabled = False
-        worker = self._worker()
-        worker.submit({"do": "warm"}, None, self._onWarm, self._onCheckFailed)
+        with sayingWhyNot(self._endCheck, _("The GPU could not be looked for; the Python console says why.")):
+            self._worker().submit({"do": "warm"}, None, self._onWarm, self._onCheckFailed)
 
     def _onWarm(self, answer: dict[str, Any]) -> None:
         self.ui.deviceCheckButton.enabled = True
         self.showGpu(answer["cuda"])
 
     def _onCheckFailed(self, failure: Failure) -> None:
+        self._endCheck(failure.message)
+
+    def _endCheck(self, text: str) -> None:
         self.ui.deviceCheckButton.enabled = True
-        showText(self.ui.statusLabel, failure.message)
+        showText(self.ui.statusLabel, text)
 
 
 def presetTexts(preset: Preset) -> tuple[str, str]:

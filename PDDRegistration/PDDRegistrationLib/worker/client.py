@@ -23,11 +23,11 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-from pddnet.errors import InputError
-from pddnet.worker.folder import WorkerFolder, sweep
+from pddnet.worker.folder import WorkerFolder
 from pddnet.worker.messages import discard, pack, unpack
 from pddnet.worker.server import IDLE, TASKS, arguments
 
+from ..base.files import privateFolder
 from .failure import Failure, cancelled, noMemory
 from .handshake import mismatch
 
@@ -51,8 +51,8 @@ class _Job:
 class Worker:
     """Start the process when it is needed and pass requests to it, one after the other.
 
-    Every submitted request ends with exactly one call of its onDone or onFailed, from the event loop, `waitFor` or
-    `stop`. The process ends by itself after some idle minutes and when this application does.
+    Every submitted request ends with exactly one call of its onDone or onFailed, from the event loop, `waitFor`,
+    `cancel` or `stop`. The process ends by itself after some idle minutes and when this application does.
     """
 
     def __init__(
@@ -147,9 +147,13 @@ class Worker:
         return number
 
     def cancel(self, number: int) -> None:
-        """Cancel a request; where that takes too long, the process is killed."""
+        """Cancel a request; where that takes too long, the process is killed, unless it works on another one."""
         job = self._jobs.get(number)
         if job is None or job.deadline is not None:
+            return
+        if number != next(iter(self._jobs)):  # it waits for its turn, in which the process will skip it
+            self._send({"do": "cancel", "id": number})
+            self._fail(number, cancelled())
             return
         job.deadline = time.monotonic() + CANCEL_SECONDS
         self._send({"do": "cancel", "id": number})
@@ -196,14 +200,7 @@ class Worker:
         """Make a private folder for a new process."""
         if self.isRunning:  # the former process is about to end
             self.stop()
-        try:
-            sweep(self._temporary)
-            self._folder = self._folder or WorkerFolder(self._temporary)
-        except OSError as error:
-            raise InputError(
-                _("{folder}: the folder for temporary files cannot be used ({reason}); free space or choose another")
-                .format(folder=self._temporary, reason=error.strerror)
-            ) from error  # fmt: skip
+        self._folder = self._folder or privateFolder(self._temporary)
 
     def _listen(self, on: bool) -> None:
         """Connect the signals while a process runs, and no longer: connected, they would hold this client for ever."""
@@ -267,12 +264,14 @@ class Worker:
             self._onProgress(number, message["progress"], message["stage"])
         elif "done" in message and number in self._jobs:
             self._onDone(number, message["done"])
+        elif "done" in message:  # of a request that was cancelled while it waited
+            discard(message["done"], self._arraysFolder)
         elif "failed" in message:
             failed = message["failed"]
             failure = Failure(failed["kind"], failed["message"], failed.get("traceback", ""))
             if number in self._jobs:
                 self._fail(number, failure)
-            else:
+            elif failure.kind != "cancelled":
                 self._log.append(failure.message)
 
     def _welcome(self, hello: dict[str, Any]) -> None:

@@ -1,4 +1,7 @@
-"""Send a request to the worker and put its answer into the scene, completely or not at all (`SceneJob`)."""
+"""Send a request to the worker and put its answer into the scene, completely or not at all (`SceneJob`).
+
+`EndingJob` is the end of any job: an outcome or a failure, told once.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +25,68 @@ SAME_PLACE = 1e-3  # mm
 PROBES = 3  # points along each axis of a node, by which it is seen whether it was moved
 
 
-class SceneJob(Generic[Outcome]):
-    """Job that starts when made, and ends with one call of onFinished or onFailed, unless the caller waits for it."""
+class EndingJob(Generic[Outcome]):
+    """Job that ends with one call of onFinished or onFailed, unless the caller waits for it."""
+
+    def __init__(
+        self,
+        onFinished: Callable[[Outcome], None] | None = None,
+        onFailed: Callable[[Failure], None] | None = None,
+    ) -> None:
+        self._onFinished, self._onFailed = onFinished, onFailed
+        self._outcome: Outcome | None = None
+        self._failure: Failure | None = None
+        self._error: Exception | None = None
+
+    @property
+    def isRunning(self) -> bool:
+        """Return whether the job has not ended yet."""
+        return self._outcome is None and self._failure is None
+
+    def wait(self) -> Outcome:
+        """Block until the job ends, and return its outcome.
+
+        Raises:
+            InputError, Cancelled, MemoryError, WorkerError: the reason why there is no result.
+        """
+        while self.isRunning:
+            self._waitForRequest()
+        if self._failure is not None:
+            raise self._error or self._failure.asException()
+        assert self._outcome is not None, "a job ends with an outcome or a failure"
+        return self._outcome
+
+    def _waitForRequest(self) -> None:
+        """Block until the request that is open has ended."""
+        raise NotImplementedError
+
+    def _take(self, step: Callable[[], Outcome | None], failed: str) -> None:
+        """Take a step: its outcome ends the job, None does not, and whatever it raises ends the job as a failure.
+
+        failed: the message for the user where the step raises what nobody expected.
+        """
+        try:
+            outcome = step()
+        except InputError as error:
+            return self._fail(Failure("input", str(error)), error)
+        except MemoryError as error:
+            return self._fail(Failure("memory", noMemory()), error)
+        except Exception as error:
+            logging.exception(failed)
+            return self._fail(Failure("internal", failed, repr(error)), error)
+        self._outcome = outcome
+        if outcome is not None and self._onFinished is not None:
+            self._onFinished(outcome)
+        return None
+
+    def _fail(self, failure: Failure, error: Exception | None = None) -> None:
+        self._failure, self._error = failure, error
+        if self._onFailed is not None:
+            self._onFailed(failure)
+
+
+class SceneJob(EndingJob[Outcome]):
+    """Job of one request, which starts when made."""
 
     def __init__(
         self,
@@ -34,57 +97,23 @@ class SceneJob(Generic[Outcome]):
         onFailed: Callable[[Failure], None] | None = None,
     ) -> None:
         """Send the request; raise InputError, with nothing started, where it cannot be sent."""
+        super().__init__(onFinished, onFailed)
         self.request, self._worker = request, worker
-        self._onFinished, self._onFailed = onFinished, onFailed
-        self._outcome: Outcome | None = None
-        self._failure: Failure | None = None
-        self._error: Exception | None = None
         self._number = worker.submit(request, onProgress, self._onDone, self._fail)
-
-    @property
-    def isRunning(self) -> bool:
-        """Return whether the job has not ended yet."""
-        return self._outcome is None and self._failure is None
 
     def cancel(self) -> None:
         """Cancel the job; onFailed is called with kind 'cancelled', within seconds."""
         self._worker.cancel(self._number)
 
-    def wait(self) -> Outcome:
-        """Block until the job ends, and return its outcome.
-
-        Raises:
-            InputError, Cancelled, MemoryError, WorkerError: the reason why there is no result.
-        """
+    def _waitForRequest(self) -> None:
         self._worker.waitFor(self._number)
-        if self._failure is not None:
-            raise self._error or self._failure.asException()
-        assert self._outcome is not None, "a request ends with an outcome or a failure"
-        return self._outcome
 
     def _apply(self, answer: dict[str, Any]) -> Outcome:
         """Put the answer's fields into the scene. Raise InputError where that cannot be done."""
         raise NotImplementedError
 
     def _onDone(self, answer: dict[str, Any]) -> None:
-        try:
-            outcome = self._apply(answer)
-        except InputError as error:
-            return self._fail(Failure("input", str(error)), error)
-        except MemoryError as error:
-            return self._fail(Failure("memory", noMemory()), error)
-        except Exception as error:
-            logging.exception("the result could not be put into the scene")
-            return self._fail(Failure("internal", _("The result could not be put into the scene."), repr(error)), error)
-        self._outcome = outcome
-        if self._onFinished is not None:
-            self._onFinished(outcome)
-        return None
-
-    def _fail(self, failure: Failure, error: Exception | None = None) -> None:
-        self._failure, self._error = failure, error
-        if self._onFailed is not None:
-            self._onFailed(failure)
+        self._take(lambda: self._apply(answer), _("The result could not be put into the scene."))
 
 
 class NodesOfRun:

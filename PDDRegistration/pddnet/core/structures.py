@@ -57,7 +57,7 @@ class Motion:
 
 @dataclass(frozen=True)
 class StructureFit:
-    """How well one structure of the moving scan, warped, lies on its fellow in the fixed scan.
+    """How well one structure of the moving scan, warped, lies on its counterpart in the fixed scan.
 
     Overlap and distances compare the segmentations of the network, within what both scans show; None where the
     structure is not compared.

@@ -27,23 +27,28 @@ class AtlasFiles:
 def find_atlases(folder: Path) -> tuple[list[AtlasFiles], list[str]]:
     """Find the atlases of a folder in the order of their names; return them with warnings, see RULE.
 
+    A folder in it that cannot be read, such as lost+found of a disk, is no atlas.
+
     Raises:
         InputError: it is no folder, has none, a label map has no scan, or it is not clear which one it has.
+        OSError: it cannot be read.
     """
     if not check_path(folder).is_dir():
         raise InputError(f"{folder}: this is a file; give a folder of atlases: {RULE}")
     found, lonely = _side_by_side(folder)
+    warnings = [f"{path}: has no label map, and is no atlas" for path in lonely]
     for inner in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
-        found += _in_its_own_folder(inner)
+        try:
+            found += _in_its_own_folder(inner)
+        except OSError as error:
+            warnings.append(f"{inner}: this folder cannot be read ({error.strerror}), and is no atlas")
     if not found:
         raise InputError(f"{folder}: there is no atlas in this folder; it needs {RULE}")
     names = [atlas.name for atlas in found]
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"{folder}: two label maps belong to '{name}'; keep one of them")
-    return sorted(found, key=lambda atlas: atlas.name), [
-        f"{path}: has no label map, and is no atlas" for path in lonely
-    ]
+    return sorted(found, key=lambda atlas: atlas.name), warnings
 
 
 def _side_by_side(folder: Path) -> tuple[list[AtlasFiles], list[Path]]:

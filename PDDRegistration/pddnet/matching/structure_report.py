@@ -230,7 +230,7 @@ def _judged(number: int, dice: float, without_shift: float, shift_mm: float, sur
     if moved_away and number in _VERTEBRAE:
         return DOUBTFUL, "a level off, or the network counts the levels differently"
     if moved_away:
-        return ASTRAY, f"lies {shift_mm / 10:.0f} cm away from its fellow"
+        return ASTRAY, f"lies {shift_mm / 10:.0f} cm away from its counterpart"
     if surface_mm >= DOUBTFUL_SURFACE_MM:
         return DOUBTFUL, "its outlines differ"
     return OK, ""

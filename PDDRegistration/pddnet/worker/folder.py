@@ -45,10 +45,23 @@ class WorkerFolder:
 def remove(folder: Path) -> None:
     """Delete a folder, even if another thread still writes into it; what cannot be deleted is left to `sweep`."""
     for _ in range(_ATTEMPTS):
-        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            _delete(folder)
         if not folder.exists():
             return
         time.sleep(_PAUSE_SECONDS)
+
+
+def _delete(folder: Path) -> None:
+    """Delete a folder as far as that goes; its lock last, without which no `sweep` would know what stays for ours."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name != _LOCK:
+            with contextlib.suppress(OSError):  # on Windows another program may have it open
+                path.unlink()
+    if all(path.name == _LOCK for path in folder.iterdir()):
+        shutil.rmtree(folder)
 
 
 def sweep(parent: str | Path) -> None:
@@ -62,7 +75,7 @@ def sweep(parent: str | Path) -> None:
 def _is_abandoned(lock: Path) -> bool:
     """Return whether nobody holds the lock; raise OSError where it is held, or missing (not such a folder)."""
     if fcntl is None:
-        lock.unlink()
+        lock.rename(lock)  # Windows refuses that for an open file
         return True
     with lock.open("rb+") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -120,6 +120,42 @@ def test_a_sequence_that_changes_during_the_run_is_refused(browser) -> None:
     assert count() == nodes
 
 
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        (
+            MemoryError(),
+            "memory",
+            "The memory of this machine does not suffice; close other programs, or crop the volumes.",
+        ),
+        (ZeroDivisionError("planted"), "internal", "The sequence could not be registered."),
+    ],
+)
+@pytest.mark.parametrize(("place", "call"), [("imageFromVolume", 5), ("addTransformSequence", 1)])
+def test_whatever_goes_wrong_between_two_frames_ends_the_job(
+    browser, monkeypatch: pytest.MonkeyPatch, error: Exception, kind: str, message: str, place: str, call: int
+) -> None:
+    """The third frame cannot be read, or the result does not fit into the scene."""
+    from PDDRegistrationLib.registration import sequence_job
+
+    original, calls, failures = getattr(sequence_job, place), [], []
+
+    def faulty(*arguments: Any) -> Any:
+        calls.append(1)
+        if len(calls) == call:
+            raise error
+        return original(*arguments)
+
+    monkeypatch.setattr(sequence_job, place, faulty)
+    monkeypatch.setattr("logging.exception", lambda *_: None)
+    nodes, worker = count(), InstantWorker()
+    job = started(worker, browser, None, None, failures.append)
+    with pytest.raises(type(error)):
+        job.wait()
+    assert [(failure.kind, failure.message) for failure in failures] == [(kind, message)]
+    assert (job.isRunning, count(), worker.waiting) == (False, nodes, {})
+
+
 def test_what_is_no_sequence_of_volumes_is_one_sentence(browser, logic) -> None:
     with pytest.raises(InputError, match="CT: there is no frame 4; choose 0 to 3"):
         logic.registerSequence(browser, 4)

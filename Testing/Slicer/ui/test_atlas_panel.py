@@ -280,6 +280,72 @@ def test_a_process_that_dies_and_one_that_is_busy_are_told(
     assert nodes() == before and leftovers(host) == []
 
 
+def test_an_unexpected_fault_at_the_start_is_told(
+    section: AtlasSection, scan: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("planted")
+
+    write_atlas(tmp_path / "atlases", "a")
+    section.choose(tmp_path / "atlases")
+    monkeypatch.setattr("PDDRegistrationLib.registration.atlas_job.AtlasJob._request", fail)
+    with pytest.raises(ZeroDivisionError, match="planted"):  # for the Python console
+        section.panel._onClicked()
+    assert section.status == "The segmentation could not be started; the Python console says why."
+    assert (section.ui.atlasButton.text, section.ui.atlasButton.enabled) == (BUTTON, True)
+
+
+def test_folders_that_cannot_be_read_are_told_or_passed_over(
+    section: AtlasSection, scan: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk has folders that are the system's; and a disk may be gone."""
+    folder = tmp_path / "atlases"
+    write_atlas(folder, "a")
+    (folder / "System Volume Information").mkdir()
+    original, closed = Path.iterdir, ["System Volume Information"]
+
+    def iterdir(path: Path) -> Iterator[Path]:
+        if path.name in closed:
+            raise PermissionError(13, "Permission denied", str(path))
+        return original(path)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)  # permissions do not stop root
+    section.choose(folder)
+    assert section.found == "Atlases (1): a"
+    closed.append("atlases")
+    section.panel.show(section.parameters)
+    assert section.found == f"{folder}: the folder cannot be read (Permission denied); choose another one."
+    assert not section.ui.atlasButton.enabled
+
+
+def test_a_result_after_the_module_was_left_does_not_change_the_views(
+    section: AtlasSection, scan: Any, tmp_path: Path
+) -> None:
+    write_atlas(tmp_path / "atlases", "a")
+    section.choose(tmp_path / "atlases")
+    click(section.ui.atlasButton)
+    section.panel.show(None)  # as the module does when another one is opened
+    slicer.util.setSliceViewerLayers(background=None, foreground=None)
+    section.worker.answer()
+    composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+    assert {(node.GetBackgroundVolumeID(), node.GetForegroundVolumeID()) for node in composites} == {(None, None)}
+    assert result()[0].GetName() == "CT segmented by atlases"
+    section.panel.show(section.parameters)
+    assert (section.status, section.ui.atlasButton.text) == ("1 of 1 atlases.", BUTTON)
+
+
+def test_segmentations_that_come_in_a_batch_of_changes_are_listed(section: AtlasSection, scan: Any) -> None:
+    section.choose_scene()
+    scene = slicer.mrmlScene
+    scene.StartState(scene.BatchProcessState)
+    volume = add_volume(samples.ramp(samples.MOVING), "Old CT")
+    own = add_segmentation(samples.labels(samples.MOVING, samples.FIXED.centre), "organs")
+    own.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    assert section.found.startswith("No other volume of the scene has a segmentation")
+    scene.EndState(scene.BatchProcessState)
+    assert section.found == "Atlases (1): Old CT"
+
+
 def test_closing_the_scene_ends_a_run(section: AtlasSection, scan: Any, tmp_path: Path, host: Host) -> None:
     write_atlas(tmp_path / "atlases", "a")
     section.choose(tmp_path / "atlases")

@@ -99,9 +99,38 @@ def test_a_table_is_registered_row_by_row_and_only_paths_travel(section: BatchSe
         "series": {},
     }
     assert (first["settings"]["preset"], first["settings"]["adjust"]) == ("fast", {"capture_range": 30.0})
-    lines = (section.folder / "summary.csv").read_text("utf-8").splitlines()
-    assert [line.split(",")[:3] for line in lines[1:]] == [["p1", "done", "ok"], ["p3", "done", "ok"]]
+    assert summary(section) == [["p1", "done", "ok"], ["p3", "done", "ok"]]
     assert not (section.folder / "summary.html").exists()
+
+
+def summary(section: BatchSection) -> list[list[str]]:
+    """Name, state and verdict of each line of summary.csv."""
+    lines = (section.folder / "summary.csv").read_text("utf-8").splitlines()
+    return [line.split(",")[:3] for line in lines[1:]]
+
+
+def test_a_second_run_keeps_what_is_known_of_the_first(section: BatchSection, tmp_path: Path) -> None:
+    section.choose_table(table_of(tmp_path, "p1", "p2", "p3", "p4", broken="p2"))
+    for row in (2, 3):
+        section.tick(row, False)
+    click(section.ui.batchButton)
+    section.worker.answer()
+    section.worker.answer()
+    for row in range(4):
+        section.tick(row, row == 2)
+    section.panel._doubleClick._ends = 0.0
+    click(section.ui.batchButton)
+    section.worker.progress(0.5, "match 1")
+    assert section.ui.batchProgressBar.value == 50
+    assert section.status == "1 of 1, p3: Matching, stage 1"
+    section.worker.answer()
+    assert section.status == "1 of 1 pairs are registered. Click a row to load its result."
+    assert [cells[1] for cells in section.cells] == ["ok", "not registered", "ok", ""]
+    assert summary(section) == [["p2", "not done", ""], ["p1", "done", "ok"], ["p3", "done", "ok"]]
+    section.click_row(0)
+    assert len(section.shown) == 1
+    section.click_row(1)
+    assert section.status.startswith("p2: ")
 
 
 def test_only_the_user_ticks(section: BatchSection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -306,7 +335,7 @@ def test_volumes_of_the_scene_are_laid_over_the_fixed_one(
     section: BatchSection, scene: dict[str, Any], host: Host
 ) -> None:
     assert section.ui.batchFixedNameLabel.text == "Fixed"
-    assert section.cells == [("CT", "", ""), ("CT-2", "", "")]
+    assert section.cells == [("CT_to_Fixed", "", ""), ("CT-2_to_Fixed", "", "")]
     click(section.ui.batchButton)
     (folder,) = leftovers(host)
     assert {path.name for path in folder.iterdir()} >= {"Fixed.nrrd", "CT.nrrd"}
@@ -322,22 +351,164 @@ def test_volumes_of_the_scene_are_laid_over_the_fixed_one(
     assert scene["a"].GetParentTransformNode() is None
 
 
+def verdict_of(pair: Any) -> str:
+    from PDDRegistrationLib.registration.job import reportOf
+
+    return reportOf(pair.transform)["verdict"]["status"]
+
+
+@pytest.mark.parametrize("names", [("A", "B"), ("Same", "Same")], ids=["two names", "one name"])
+def test_another_fixed_volume_has_results_of_its_own(
+    section: BatchSection, names: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (add_volume(samples.ramp(samples.FIXED), name) for name in names)
+    add_volume(samples.ramp(samples.MOVING), "CT")
+    section.ui.batchFolderPathLineEdit.currentPath = str(section.folder)
+    section.parameters.fixedVolume = first
+    section.tick(1)
+    click(section.ui.batchButton)
+    section.worker.answer()
+    assert section.cells[1][1] == "ok"
+    section.parameters.fixedVolume = second
+    assert section.cells[1][1] == "", "nothing is known of the other pair"
+    section.click_row(1)
+    assert section.shown == []
+    monkeypatch.setattr("pddnet.pipeline.register", samples.fake_register("failed"))
+    section.panel._doubleClick._ends = 0.0
+    click(section.ui.batchButton)  # the volume is still ticked
+    section.worker.answer()
+    assert section.cells[1][1] == "failed"
+    section.parameters.fixedVolume = first
+    assert section.cells[1][1] == "ok"
+    section.click_row(1)
+    section.parameters.fixedVolume = second
+    section.click_row(1)
+    assert [pair.fixedVolume for pair in section.shown] == [first, second]
+    assert [verdict_of(pair) for pair in section.shown] == ["ok", "failed"]
+    assert len({pair.transform.GetID() for pair in section.shown}) == 2
+    assert len(list(section.folder.glob("*/report.json"))) == 2
+    assert [line[1:] for line in summary(section)] == [["done", "failed"], ["done", "ok"]]
+
+
+def test_pairs_of_long_names_have_folders(section: BatchSection) -> None:
+    """The name of a folder has at most 100 characters, and the volumes' are told apart."""
+    section.parameters.fixedVolume = add_volume(samples.ramp(samples.FIXED), "f" * 90)
+    for _ in range(2):
+        add_volume(samples.ramp(samples.MOVING), "m" * 90)
+    names = ["m" * 40, "m" * 40 + "-2"]
+    assert [cells[0] for cells in section.cells] == [f"{name}_to_{'f' * 40}" for name in names]
+
+
 def test_what_a_run_will_fill_is_not_offered(section: BatchSection, scene: dict[str, Any]) -> None:
     output = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Jacobian")
     section.parameters.outputJacobian = output
-    assert [cells[0] for cells in section.cells] == ["CT", "CT-2"]
+    assert [cells[0] for cells in section.cells] == ["CT_to_Fixed", "CT-2_to_Fixed"]
     section.parameters.outputJacobian = None
-    assert [cells[0] for cells in section.cells] == ["CT", "CT-2", "Jacobian"]
+    assert [cells[0] for cells in section.cells] == ["CT_to_Fixed", "CT-2_to_Fixed", "Jacobian_to_Fixed"]
 
 
 def test_a_volume_that_is_gone_is_named(section: BatchSection, scene: dict[str, Any]) -> None:
     click(section.ui.batchButton)
     slicer.mrmlScene.RemoveNode(scene["b"])
     section.worker.answer()
-    assert "Not registered: CT-2" in section.status
-    assert [cells[:2] for cells in section.cells] == [("CT", "ok")], "the list is that of the scene again"
+    assert "Not registered: CT-2_to_Fixed" in section.status
+    assert [cells[:2] for cells in section.cells] == [("CT_to_Fixed", "ok")], "the list is that of the scene again"
     slicer.mrmlScene.RemoveNode(scene["a"])
     assert section.cells == []
+
+
+def test_a_volume_that_takes_over_a_name_has_not_its_results(section: BatchSection, scene: dict[str, Any]) -> None:
+    click(section.ui.batchButton)
+    for _ in range(2):
+        section.worker.answer()
+    slicer.mrmlScene.RemoveNode(scene["a"])
+    assert section.cells == [("CT_to_Fixed", "", "")]
+    section.click_row(0)
+    assert section.shown == []
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (MemoryError(), "The memory of this machine does not suffice; close other programs, or crop the volumes."),
+        (ZeroDivisionError("planted"), "The pair could not be read; the Python console says why."),
+    ],
+)
+@pytest.mark.parametrize("first", [True, False], ids=["the first pair", "the second pair"])
+def test_a_volume_that_cannot_be_read_costs_one_pair(
+    section: BatchSection,
+    scene: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    reason: str,
+    first: bool,
+) -> None:
+    from PDDRegistrationLib.scene import scan_files
+
+    original, broken = scan_files.imageFromVolume, scene["a" if first else "b"]
+
+    def faulty(node: Any, *arguments: Any) -> Any:
+        if node is broken:
+            raise error
+        return original(node, *arguments)
+
+    monkeypatch.setattr(scan_files, "imageFromVolume", faulty)
+    monkeypatch.setattr("logging.exception", lambda *_: None)
+    click(section.ui.batchButton)
+    section.worker.answer()
+    assert section.worker.open is None
+    assert section.ui.batchButton.text == BUTTON
+    verdicts = ["not registered", "ok"] if first else ["ok", "not registered"]
+    assert [cells[1] for cells in section.cells] == verdicts
+    assert section.status.startswith("1 of 2 pairs are registered.")
+    section.click_row(0 if first else 1)
+    assert section.status == f"{section.cells[0 if first else 1][0]}: {reason}"
+
+
+def test_a_fault_in_a_callback_ends_neither_the_batch_nor_the_summary(
+    section: BatchSection, scene: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("planted")
+
+    monkeypatch.setattr("logging.exception", lambda *_: None)
+    monkeypatch.setattr(section.panel, "_onRow", fail)
+    monkeypatch.setattr("pddnet.batch.run.Batch.write_summaries", fail)
+    click(section.ui.batchButton)
+    for _ in range(2):
+        section.worker.answer()
+    assert section.ui.batchButton.text == BUTTON
+    assert section.status.startswith("2 of 2 pairs are registered.")
+    assert section.status.endswith("The summary could not be written; the Python console says why.")
+
+
+def test_an_unexpected_fault_at_the_start_is_told(
+    section: BatchSection, scene: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("planted")
+
+    monkeypatch.setattr(section.panel.logic, "startBatch", fail)
+    with pytest.raises(ZeroDivisionError, match="planted"):  # for the Python console
+        section.panel._onClicked()
+    assert section.status == "The batch could not be started; the Python console says why."
+    assert (section.ui.batchButton.text, section.ui.batchButton.enabled) == (BUTTON, True)
+    assert [cells[1] for cells in section.cells] == ["", ""]
+
+
+def test_an_unexpected_fault_while_a_pair_is_loaded_is_told(
+    section: BatchSection, scene: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("planted")
+
+    click(section.ui.batchButton)
+    for _ in range(2):
+        section.worker.answer()
+    monkeypatch.setattr("PDDRegistrationLib.ui.batch_panel.loadPair", fail)
+    with pytest.raises(ZeroDivisionError, match="planted"):
+        section.panel._onChosen(0)
+    assert section.status == "The pair could not be loaded; the Python console says why."
 
 
 def test_closing_the_scene_leaves_nothing_but_the_files(
@@ -349,17 +520,29 @@ def test_closing_the_scene_leaves_nothing_but_the_files(
     slicer.mrmlScene.Clear()
     assert leftovers(host) == []
     assert section.cells == []
-    assert (section.folder / "CT" / "report.json").is_file()
-    assert not (section.folder / "CT-2").exists()
+    assert (section.folder / "CT_to_Fixed" / "report.json").is_file()
+    assert not (section.folder / "CT-2_to_Fixed").exists()
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScriptedModuleNode", "Parameters")
     section.panel.show(type(section.parameters)(node))
     assert section.ui.batchButton.text == BUTTON
 
 
+def test_volumes_that_come_in_a_batch_of_changes_are_listed(section: BatchSection) -> None:
+    """As those of a DICOM import do."""
+    section.parameters.fixedVolume = add_volume(samples.ramp(samples.FIXED), "Fixed")
+    scene = slicer.mrmlScene
+    scene.StartState(scene.BatchProcessState)
+    add_volume(samples.ramp(samples.MOVING), "CT")
+    assert section.cells == []
+    scene.EndState(scene.BatchProcessState)
+    assert section.cells == [("CT_to_Fixed", "", "")]
+    assert section.ui.batchReasonLabel.text == "Tick the pairs to register."
+
+
 def test_it_leaves_no_observer(section: BatchSection, scene: dict[str, Any]) -> None:
     for _ in range(3):
         section.panel.show(section.parameters)
-    assert section.panel._observers.count == 3
+    assert section.panel._observers.count == 4
     section.panel.show(None)
     assert section.panel._observers.count == 0
     add_volume(samples.ramp(samples.MOVING), "another")

@@ -87,7 +87,7 @@ def test_closing_the_scene_ends_a_batch_and_keeps_what_is_done(bench: runs.Bench
     assert batch.verdicts == []
     assert bench.host.waitUntil(lambda: runs.arrays(bench.host) == [], 5)
     done = {path.parent.name for path in batch.folder.rglob("report.json")}
-    assert {"Moving-Patient"} <= done <= {"Moving-Patient", "Second"}
+    assert {"Moving-Patient_to_Fixed-Patient"} <= done <= {"Moving-Patient_to_Fixed-Patient", "Second_to_Fixed-Patient"}
     assert list(batch.folder.rglob(".pddnet-*")) == []
 
 

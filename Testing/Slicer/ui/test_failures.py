@@ -280,6 +280,18 @@ def test_an_unexpected_fault_at_the_start(bench: runs.Bench, monkeypatch: pytest
     bench.check_usable()
 
 
+def test_a_fault_after_the_result_is_in_the_scene(bench: runs.Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    from PDDRegistrationLib.ui import registration_panel
+
+    with monkeypatch.context() as context:
+        fault = then_raise(registration_panel.rememberRun, ZeroDivisionError("planted"))
+        context.setattr(registration_panel, "rememberRun", fault)
+        context.setattr("logging.exception", lambda *_: None)
+        bench.run()  # until the button says Apply again
+    assert bench.parameters.outputTransform is not None
+    bench.check_usable()
+
+
 def test_a_launcher_that_is_not_there(bench: runs.Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     launcher = Path(shutil.which("PythonSlicer"))
     bench.widget.logic.stop()

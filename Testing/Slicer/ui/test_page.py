@@ -69,6 +69,17 @@ def test_the_page_for_paper(registered: runs.Bench, tmp_path: Path, monkeypatch)
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
 
 
+def test_the_dialog_offers_one_kind_so_that_the_name_alone_decides(registered: runs.Bench, monkeypatch) -> None:
+    """A kind of its own for PDF wrote HTML where the dialog left the suggested ending as it was."""
+    import qt
+
+    asked: list[tuple] = []
+    monkeypatch.setattr(qt.QFileDialog, "getSaveFileName", staticmethod(lambda *arguments: asked.append(arguments)))
+    runs.click(registered.ui.savePageButton)
+    ((_window, _title, name, kinds),) = asked
+    assert (name.endswith(".html"), kinds) == (True, "Page, or with .pdf for paper (*.html *.pdf)")
+
+
 def test_a_page_that_cannot_be_written_says_why(registered: runs.Bench, tmp_path: Path, monkeypatch) -> None:
     save(registered, tmp_path / "missing" / "page.html", monkeypatch)
     assert "the page cannot be written" in registered.status
@@ -112,6 +123,22 @@ def test_a_report_of_another_version_offers_no_page(registered: runs.Bench) -> N
 
 def registered_volumes(bench: runs.Bench) -> tuple[Any, Any]:
     return bench.nodes["fixedVolume"], bench.nodes["movingVolume"]
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (InputError("a folder: cannot be used"), "a folder: cannot be used"),
+        (MemoryError(), "The memory of this machine does not suffice; close other programs, or crop the volumes."),
+    ],
+)
+def test_a_page_that_cannot_be_begun_says_why(registered: runs.Bench, tmp_path: Path, monkeypatch, error, text) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("PDDRegistrationLib.registration.page_job.imageFromVolume", fail)
+    registered.widget._panel._page.save(str(tmp_path / "page.html"))
+    assert (registered.status, registered.ui.savePageButton.enabled) == (text, True)
 
 
 def test_it_waits_while_something_else_is_computed(registered: runs.Bench, monkeypatch) -> None:

@@ -197,6 +197,20 @@ def test_apply_is_enabled_as_soon_as_both_volumes_are_chosen(scene: Scene):
     assert (scene.ui.applyButton.enabled, scene.ui.applyButton.toolTip) == (False, "Choose a moving volume.")
 
 
+def test_apply_waits_while_a_sequence_or_a_measurement_runs(scene: Scene, monkeypatch: pytest.MonkeyPatch):
+    """In the process that would register; a request behind theirs would stand at "Starting"."""
+    from PDDRegistrationLib.worker.client import Worker
+
+    scene.select(fixedVolume=scene.fixed, movingVolume=scene.moving)
+    sent: list[object] = []
+    monkeypatch.setattr(Worker, "isBusy", property(lambda worker: True))
+    monkeypatch.setattr(Worker, "submit", lambda *arguments: sent.append(arguments))
+    clicks.click(scene.ui.applyButton)
+    assert scene.ui.statusLabel.text == "Something else is being computed; start when it has ended."
+    assert (scene.ui.applyButton.text, scene.ui.applyButton.enabled, sent) == ("Apply", True, [])
+    scene.ui.statusLabel.text = ""
+
+
 def test_a_deleted_node_is_no_longer_chosen_and_nothing_takes_its_place(scene: Scene):
     """Slicer's selectors would choose the next node of the list: the fixed volume as moving, an older transform to
     overwrite, other segmentations."""

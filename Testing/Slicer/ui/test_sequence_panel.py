@@ -186,6 +186,30 @@ def test_cancel_leaves_the_scene_as_it_was(section: Section) -> None:
     assert slicer.mrmlScene.GetNumberOfNodes() == before
 
 
+def test_a_table_that_cannot_be_filled_does_not_keep_the_section_busy(section: Section, monkeypatch) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    section.choose(browser_of(range(moving_body.COUNT)))
+    monkeypatch.setattr("PDDRegistrationLib.ui.sequence_panel.fillSequenceMotion", fail)
+    with pytest.raises(MemoryError):  # the process's client logs it
+        section.run()
+    section.panel._update()
+    assert section.ui.sequenceButton.text == "Register the sequence"
+
+
+def test_an_unexpected_fault_at_the_start_is_told(section: Section, monkeypatch) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("planted")
+
+    section.choose(browser_of(range(moving_body.COUNT)))
+    monkeypatch.setattr("PDDRegistrationLib.registration.sequence_job.imageFromVolume", fail)
+    with pytest.raises(ZeroDivisionError, match="planted"):  # for the Python console
+        section.panel._onClicked()
+    assert section.ui.sequenceStatusLabel.text == "The registration could not be started; the Python console says why."
+    assert (section.ui.sequenceButton.text, section.ui.sequenceButton.enabled) == ("Register the sequence", True)
+
+
 def test_it_leaves_no_observer(section: Section) -> None:
     browser = browser_of(range(moving_body.COUNT))
     section.choose(browser)

@@ -10,6 +10,7 @@ from helpers import clicks, runs, samples
 from helpers.mrml_geometry import slicer
 from helpers.runs import Bench
 from pddnet.core.presets import PRESETS
+from pddnet.errors import InputError
 
 pytestmark = pytest.mark.slow
 
@@ -159,6 +160,22 @@ def test_the_preset_tells_how_long_its_last_run_took_here(bench: Bench):
     assert slicer.app.userSettings().value("PDDRegistration/LastRun/fast (changed)") is None
     bench.choose(preset="default")
     assert bench.ui.presetNote.text == PRESETS["default"].purpose
+
+
+NO_FOLDER = "/nowhere: the folder for temporary files cannot be used (gone); free space or choose another"
+NO_MEMORY = "The memory of this machine does not suffice; close other programs, or crop the volumes."
+
+
+@pytest.mark.parametrize(("error", "text"), [(InputError(NO_FOLDER), NO_FOLDER), (MemoryError(), NO_MEMORY)])
+def test_a_gpu_check_that_cannot_be_sent_says_why_and_can_be_asked_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, error: Exception, text: str
+):
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(type(bench.worker), "submit", fail)
+    bench.widget._panel._settings._onCheckClicked()
+    assert (bench.ui.deviceCheckButton.enabled, bench.status) == (True, text)
 
 
 def test_the_device_list_names_the_gpu_and_its_memory(bench: Bench):

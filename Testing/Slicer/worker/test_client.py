@@ -224,6 +224,37 @@ def test_a_process_that_does_not_hear_is_killed(host, make, waiting: Path, block
     assert answer_to(worker, {"do": "wait", "seconds": 0.1})["pid"] != pid
 
 
+def test_a_request_that_waits_is_cancelled_at_once_and_the_process_goes_on(make, waiting: Path) -> None:
+    worker = make(waiting)
+    first, second, third = Calls(), Calls(), Calls()
+    requests = ({"do": "wait", "seconds": 3.0}, {"do": "wait"}, {"do": "wait", "seconds": 0.1})
+    numbers = [
+        worker.submit(request, *calls.callbacks)
+        for request, calls in zip(requests, (first, second, third), strict=True)
+    ]
+    while not first.stages:
+        worker._process.waitForReadyRead(100)
+        worker._readOutput()
+    worker.cancel(numbers[1])
+    assert [failure.kind for failure in second.failed] == ["cancelled"]
+    worker.cancel(numbers[1])
+    worker.waitFor(numbers[2])  # longer than a request may take to end
+    assert first.done == third.done == [{"pid": worker.hello["pid"]}]
+    assert (len(second.failed), second.done, first.failed, third.failed) == (1, [], [], [])
+    assert "cancelled" not in worker.log
+
+
+def test_arrays_of_a_request_that_was_cancelled_while_it_waited_are_deleted(make, waiting: Path) -> None:
+    from pddnet.worker.messages import pack
+
+    worker = make(waiting)
+    answer_to(worker, {"do": "wait", "seconds": 0.1})
+    done = pack({"field": np.zeros(3)}, worker._arraysFolder, "99-out")
+    assert len(worker_files(worker)) == 1
+    worker._receive(json.dumps({"id": 99, "done": done}).encode())
+    assert worker_files(worker) == []
+
+
 class Unwanted(Exception):
     """Raised by a progress callback."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,24 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
     _touch(tmp_path, "a.nrrd")
     with pytest.raises(InputError, match="this is a file"):
         find_atlases(tmp_path / "a.nrrd")
+
+
+def test_a_folder_in_it_that_cannot_be_read_is_told_and_no_atlas(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _touch(tmp_path, "a.nrrd", "a.seg.nrrd", "lost+found/ct.nii.gz", "patient/ct.nii.gz", "patient/labels.nii.gz")
+    original = Path.iterdir
+
+    def iterdir(path: Path) -> Iterator[Path]:
+        if path.name == "lost+found":
+            raise PermissionError(13, "Permission denied", str(path))
+        return original(path)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)  # permissions do not stop root
+    found, warnings = find_atlases(tmp_path)
+    assert [atlas.name for atlas in found] == ["a", "patient"]
+    place = tmp_path / "lost+found"
+    assert warnings == [f"{place}: this folder cannot be read (Permission denied), and is no atlas"]
 
 
 def _segments(path: Path, values: dict[int, Segment]) -> Path:

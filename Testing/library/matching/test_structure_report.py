@@ -102,7 +102,7 @@ def test_one_organ_astray_is_named_alone_with_its_shift_in_the_fixed_patients_ax
     assert kidney.shift_lps_mm is not None
     assert np.allclose(kidney.shift_lps_mm, shift, atol=1.5)
     assert kidney.shift_mm == pytest.approx(np.linalg.norm(kidney.shift_lps_mm))
-    assert kidney.reason == "lies 3 cm away from its fellow"
+    assert kidney.reason == "lies 3 cm away from its counterpart"
     assert np.allclose(kidney.centre_lps_mm, MIDDLE + ORGANS["left kidney"][1], atol=2.0)
 
 

@@ -75,7 +75,7 @@ def test_the_page_is_one_file_with_all_pictures() -> None:
 
 def test_the_tables_hold_the_reports_numbers() -> None:
     rows = Reader(html_page(summary(), PICTURES, now=NOW)).rows
-    assert ["left kidney", "astray: lies 3 cm away from its fellow", "0.41", "9.5", "29.7", "14.5"] in rows
+    assert ["left kidney", "astray: lies 3 cm away from its counterpart", "0.41", "9.5", "29.7", "14.5"] in rows
     turn, growth = "\u2013", f"{MINUS}20"
     assert ["label 6", "1.0", f"{MINUS}2.2", "3.0", turn, "10.0", "8.0", growth, "4.0", "5.0"] in rows
     assert ["6", "0.500", "0.500", "0.5", "0.5", "0.50", "0.50"] in rows

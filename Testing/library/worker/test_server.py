@@ -39,6 +39,7 @@ from pddnet.core.field import DisplacementField
 from pddnet.core.grid import Grid
 from pddnet.core.image import Image
 from pddnet.errors import InputError
+from pddnet.worker import folder as folder_module
 from pddnet.worker import tasks as worker_tasks
 from pddnet.worker.folder import WorkerFolder, sweep
 from pddnet.worker.messages import pack, unpack
@@ -462,6 +463,34 @@ def test_folders_of_the_dead_are_swept_and_those_of_the_living_are_not(tmp_path:
         assert mine.path.stat().st_mode & 0o777 == 0o700
     mine.remove()
     assert set(tmp_path.iterdir()) == {other}
+
+
+@pytest.mark.parametrize("locks", [True, False], ids=["with locks", "as on Windows"])
+def test_what_could_not_be_deleted_is_swept_later(tmp_path: Path, monkeypatch, locks: bool) -> None:
+    """A virus scanner has an array open while its folder is removed, and also while it is swept for the first time."""
+    if not locks:
+        monkeypatch.setattr(folder_module, "fcntl", None)
+    folder = WorkerFolder(tmp_path)
+    (folder.path / "atlases").mkdir()
+    for name in ("1-0.npy", "2-0.npy", "atlases/a.nrrd"):
+        (folder.path / name).write_bytes(b"patient")
+    held = ["1-0.npy", "a.nrrd"]
+    for function in ("unlink", "remove"):  # of pathlib, and of shutil.rmtree
+        original = getattr(os, function)
+
+        def refuse(path, *arguments, original=original, **options) -> None:
+            if Path(path).name in held:
+                raise PermissionError(13, "in use", str(path))
+            original(path, *arguments, **options)
+
+        monkeypatch.setattr(os, function, refuse)
+    folder.remove()
+    assert {path.name for path in folder.path.rglob("*")} == {".owner", "1-0.npy", "atlases", "a.nrrd"}
+    for _ in range(2):
+        os.utime(folder.path, (time.time() - 100,) * 2)
+        sweep(tmp_path)
+        held.clear()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_moving_volume_with_missing_voxels_is_warped_without_them(pair: tuple[Image, Image], monkeypatch) -> None:
