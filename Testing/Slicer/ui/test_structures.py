@@ -88,7 +88,9 @@ def test_it_lists_the_worst_first_and_says_why(widget: Any, table: Any) -> None:
         ["liver", "0.93", "3", "-", "ok"],
         ["bladder", "-", "-", "-", "not compared"],
     ]
-    why = "lies 3 cm away from its counterpart; 160 ml in the fixed scan, 170 ml in the moving one; surfaces 9.5 mm apart"
+    why = (
+        "lies 3 cm away from its counterpart; 160 ml in the fixed scan, 170 ml in the moving one; surfaces 9.5 mm apart"
+    )
     assert table.item(0, 4).toolTip() == why
     assert "not seen in the moving scan" in table.item(3, 0).toolTip()
     assert "Structures: left kidney astray by 3 cm; colon doubtful; 1 of 3 ok" in widget.ui.verdictLabel.text
