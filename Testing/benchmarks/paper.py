@@ -35,6 +35,7 @@ TABLES: Mapping[str, Sequence[str]] = {
     "sample_pair": ("demo.demo",),
     "validate": ("benchmarks.validate", "--out", "{out}/validate_{commit}.jsonl"),
     "validate_mind": ("benchmarks.validate", "--preset", "mind", "--out", "{out}/validate_mind_{commit}.jsonl"),
+    "verdict_fit": ("benchmarks.validate", "--fit", "{out}/validate_{commit}.jsonl"),
     "same_patient": ("benchmarks.same_patient", "--out", "{out}/same_patient_{commit}.jsonl"),
     "same_patient_breathing": (
         "benchmarks.same_patient",
@@ -65,7 +66,8 @@ TABLES: Mapping[str, Sequence[str]] = {
     "batch": ("benchmarks.batch",),
     "speed": ("benchmarks.bench",),
 }
-"""Module and arguments of each table's command, by its name; {out} is the folder, {commit} the commit."""
+"""Module and arguments of each table's command, by its name; {out} is the folder, {commit} the commit. One may read
+what an earlier one wrote."""
 
 
 def main() -> int:
