@@ -134,8 +134,13 @@ class OutputFiles:
         return self._targets[name].name.lower().endswith(IMAGE_ENDINGS)
 
     def write_text(self, name: str, text: str) -> None:
-        """Write a text file in UTF-8, if wanted. Raises InputError where it cannot be written whole."""
-        self._write(name, lambda path: path.write_text(text, encoding="utf-8"), lambda path: None)
+        """Write a text file in UTF-8, if wanted; a byte of a path that is no UTF-8 is written as an escape, `\\udce9`.
+
+        Raises:
+            InputError: it cannot be written whole.
+        """
+        content = text.encode("utf-8", errors="backslashreplace")
+        self._write(name, lambda path: path.write_bytes(content), lambda path: _check_size(path, len(content)))
 
     def write_bytes(self, name: str, content: bytes) -> None:
         """Write a file of these bytes, if wanted. Raises InputError where it cannot be written whole."""
@@ -159,7 +164,7 @@ class OutputFiles:
             return
         target = self._targets[name]
         real = _resolve(target)
-        ending = next((e for e in TRANSFORMS + REPORTS if real.name.lower().endswith(e)), real.suffix)
+        ending = next((e for e in TRANSFORMS + REPORTS if target.name.lower().endswith(e)), target.suffix)
         temporary = real.parent / f".pddnet-{_HOST:x}-{os.getpid()}-{next(_COUNT)}-{name}{ending}"
         self._temporaries[name] = temporary
         try:

@@ -22,6 +22,7 @@ _PHASES = {  # what tells two scans under one series UID apart, the plainest fir
     "0008|0033": "content time",
 }
 _SAME_POSITION_MM = 1e-3
+_SAME_SPACING_MM = 1e-3
 _FARTHEST_MM = 1e6
 _SAME_PLANE = 1e-2  # difference of a component of the directions
 Header = Callable[[Path], sitk.ImageFileReader]
@@ -43,17 +44,19 @@ def prefer_ct(folder: Path, series: list[list[Path]], header: Header) -> tuple[l
 
 
 def called(folder: Path, series: list[list[Path]], name: str, header: Header) -> list[list[Path]]:
-    """Keep the series of a number, a UID, or whose description has `name` in it, whatever its case.
+    """Keep the series of a number or a UID; where there is none, those with `name` in the description, in any case.
 
     Raises:
         InputError: there is none; all are named.
     """
 
-    def is_called(files: list[Path]) -> bool:
-        number, uid, text = (_text(header(files[0]), tag) for tag in (_NUMBER, _UID, _DESCRIPTION))
-        return name in (number, uid) or name.casefold() in text.casefold()
+    def is_numbered(files: list[Path]) -> bool:
+        return name in (_text(header(files[0]), tag) for tag in (_NUMBER, _UID))
 
-    found = [files for files in series if is_called(files)]
+    def is_described(files: list[Path]) -> bool:
+        return name.casefold() in _text(header(files[0]), _DESCRIPTION).casefold()
+
+    found = list(filter(is_numbered, series)) or list(filter(is_described, series))
     if not found and series:
         readers = [header(files[0]) for files in series]
         there = [f"{_text(each, _NUMBER) or '-'}: '{_text(each, _DESCRIPTION)}'" for each in readers]
@@ -62,12 +65,14 @@ def called(folder: Path, series: list[list[Path]], name: str, header: Header) ->
 
 
 def check_alike(folder: Path, files: list[Path], readers: list[sitk.ImageFileReader]) -> None:
-    """Check that the slices of a series have one size and one plane, and lie at different positions.
+    """Check that the slices of a series have one size, one pixel spacing and one plane, and lie at different positions.
 
     Raises:
         InputError: a slice differs, or two lie at one position; the files are named, and what tells them apart.
     """
     _check_majority(folder, files, [tuple(reader.GetSize()[:2]) for reader in readers], _size, "of another size")
+    spacings = [tuple(np.round(np.array(reader.GetSpacing()[:2]) / _SAME_SPACING_MM).astype(int)) for reader in readers]
+    _check_majority(folder, files, spacings, None, "of another pixel spacing")
     if not all(reader.HasMetaDataKey(_POSITION) and reader.HasMetaDataKey(_ORIENTATION) for reader in readers):
         return
     directions = [_numbers(path, reader, _ORIENTATION, 6) for path, reader in zip(files, readers, strict=True)]

@@ -21,10 +21,10 @@ def _write(folder: Path, *, prefix: str = "s", uid: str = "1.2.3", count: int = 
     writer = sitk.ImageFileWriter()
     writer.KeepOriginalImageUIDOn()
     array = ramp(GRID).array
-    columns = changes.pop("columns", 16)
+    columns, spacing_mm = changes.pop("columns", 16), changes.pop("spacing_mm", GRID.spacing.tolist())
     for k in range(count):
         one = sitk.GetImageFromArray(array[k : k + 1, :, :columns])
-        one.SetSpacing(GRID.spacing.tolist())
+        one.SetSpacing(spacing_mm)
         tags = {
             "0008|0060": "CT",
             "0008|103e": "abdomen",
@@ -67,6 +67,15 @@ def test_a_series_is_taken_by_its_number_uid_or_description(tmp_path: Path, name
     assert warnings == []
 
 
+@pytest.mark.parametrize(("name", "slices"), [("2", 7), ("1.2.4", 9), ("2.0", 9)])
+def test_a_number_is_no_part_of_a_description(tmp_path: Path, name: str, slices: int) -> None:
+    _write(tmp_path, count=7, **{"0020|0011": "2", "0008|103e": "thorax 5.0"})
+    _write(tmp_path, count=9, uid="1.2.4", prefix="v", **{"0020|0011": "3", "0008|103e": "abdomen 2.0"})
+    image, warnings = read_volume(tmp_path, series=name)
+    assert image.array.shape[0] == slices
+    assert warnings == []
+
+
 def test_a_series_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) -> None:
     _write(tmp_path, count=9, uid="1.2.5", prefix="v", **{"0008|103e": "venous", "0020|0011": "4"})
     with pytest.raises(InputError, match="no DICOM series is called 'arterial'; there are 4: 'venous'"):
@@ -81,6 +90,15 @@ def test_a_slice_of_another_size_is_named(tmp_path: Path) -> None:
     assert _refusal(tmp_path) == (
         "the DICOM series has slices that do not belong together, s00.dcm is of another size, 10 x 14 where the others "
         "have 16 x 14; move them out of the folder"
+    )
+
+
+def test_slices_of_another_pixel_spacing_are_named(tmp_path: Path) -> None:
+    _write(tmp_path)
+    _write(tmp_path, count=2, spacing_mm=[2.0, 3.0, 4.0])  # in place of the first two
+    assert _refusal(tmp_path) == (
+        "the DICOM series has slices that do not belong together, s00.dcm and 1 more are of another pixel spacing; "
+        "move them out of the folder"
     )
 
 
