@@ -51,7 +51,9 @@ def register(arguments: list[str]) -> dict[str, Any]:
     made = fake_registrar.made_by_the_command(arguments)
     fake_registrar.write(Path(given["output-preview"]), "preview")
     files = {"fixed": identity(fixed), "moving": identity(moving)}
-    fake_registrar.write(Path(given["sidecar"]), json.dumps({**made, "files": files}))
+    fake_registrar.write(
+        Path(given["sidecar"]), json.dumps({**made, **fake_registrar.verdict_of(report), "files": files})
+    )
     fake_registrar.write(Path(given["report"]), json.dumps(report))
     return report
 

@@ -60,7 +60,7 @@ def register(arguments: list[str]) -> dict[str, Any]:
     outputs = {
         "output-transform": json.dumps(told),
         "output-preview": "preview",
-        "sidecar": json.dumps({**made, "files": files}),
+        "sidecar": json.dumps({**made, **verdict_of(report), "files": files}),
         "report": json.dumps(report),
     }
     for number, (name, text) in enumerate(outputs.items()):
@@ -68,6 +68,11 @@ def register(arguments: list[str]) -> dict[str, Any]:
             raise OSError(errno.ENOSPC, "No space left on device", given[name])
         write(Path(given[name]), text)
     return report
+
+
+def verdict_of(report: dict[str, Any]) -> dict[str, Any]:
+    """Return what a sidecar holds of the verdict."""
+    return {name: report["verdict"][name] for name in ("status", "risk", "reasons")}
 
 
 def act(told: dict[str, Any]) -> None:

@@ -46,6 +46,8 @@ def whole(job: Job, *, at_once: bool) -> Row | None:
             return None
         if not all(same(path, files[name]) for name, path in job.files.items()):
             return None
+        if any(sidecar[name] != report["verdict"][name] for name in ("status", "risk", "reasons")):
+            return None  # a later run of the pair's id, of other scans, has replaced the report
         return row_of(report) if all(job.path(name).is_file() for name in job.outputs) else None
     except (InputError, OSError, KeyError, TypeError, AttributeError):  # missing, or not ours
         return None

@@ -38,6 +38,7 @@ class Console:
         """Show the fraction (0..1) of the work that is done, and the stage that runs now."""
         seconds = time.perf_counter() - self._start
         percent = round(100 * min(max(fraction, 0.0), 1.0))
+        stage = printable(stage)  # it may name a file
         if self._terminal:
             self._write(f"\r{_bar(percent)} {percent:3d} %  {stage[:_STAGE_WIDTH]:{_STAGE_WIDTH}s}{seconds:6.1f} s")
             self._bar_stands = True

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
+
 AIR_HU = -1000.0
 """Value of air, by definition of the unit."""
 
@@ -25,3 +28,11 @@ SURROUNDING_AIR_HU = -950.0
 
 NOISY_AIR_HU = -900.0
 """Upper limit of air: measured air stays below it despite the noise."""
+
+
+def outside_value(values: npt.NDArray[np.generic]) -> float:
+    """Return what to write outside an image of these values: PADDING_HU, or their lowest where that is higher (MR).
+
+    NaN does not count.
+    """
+    return max(PADDING_HU, float(np.fmin.reduce(values, axis=None)))

@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from .affine import Affine
 from .field import IMAGE_ENDINGS, DisplacementField
 from .grid import Grid
-from .hounsfield import PADDING_HU
+from .hounsfield import outside_value
 from .image import Image
 from .linear import DEFORMABLE, LinearTransform
 from .structures import StructureFit
@@ -106,7 +106,7 @@ class Registration:
         fill: the value outside the moving volume; by default air (the lowest value in MR), and label 0.
         """
         if fill is None:
-            fill = 0 if labels else max(PADDING_HU, float(image.array.min()))
+            fill = 0 if labels else outside_value(image.array)
         return image.resample(self.fixed_grid, self.to_sitk(), fill=fill, labels=labels)
 
     def inverse(self, moving_grid: Grid | None = None) -> tuple[DisplacementField, float]:

@@ -16,7 +16,7 @@ import SimpleITK as sitk
 
 from ..core.field import DisplacementField
 from ..core.grid import Grid
-from ..core.hounsfield import PADDING_HU
+from ..core.hounsfield import outside_value
 from ..core.image import Image
 from ..core.intensity import AUTO, check_intensity
 from ..core.linear import DEFORMABLE, check_transform_type
@@ -376,7 +376,7 @@ def _warped(
     warped, warped_labels = {}, {}
     for name, image in images.items():
         progress(_WARP_STARTS, "warp")
-        warped[name] = image.resample(grid, transform, fill=max(PADDING_HU, float(image.array.min())))
+        warped[name] = image.resample(grid, transform, fill=outside_value(image.array))
     for name, image in labels.items():
         progress(_WARP_STARTS, "warp")
         warped_labels[name] = image.resample(grid, transform, labels=True)

@@ -60,6 +60,17 @@ def test_a_scan_that_was_only_touched_is_compared_by_what_it_holds(job: Job, sid
     assert whole(job, at_once=False) is None
 
 
+def test_it_is_not_where_the_report_is_of_other_scans_of_its_id(job: Job, tmp_path: Path) -> None:
+    batches.write_scans(tmp_path, {"other": {"verdict": "ok", "error": 2.0}})
+    other = batches.make_job(tmp_path, "other")
+    Path(other.folder).mkdir()
+    fake_registrar.register([*(a for a in other.arguments if "--report=" not in a), f"--report={job.path('report')}"])
+    assert whole(job, at_once=False) is None
+    fake_registrar.register(job.arguments)
+    found = whole(job, at_once=False)
+    assert found is not None and found["verdict"] == "doubtful"
+
+
 def test_it_is_not_with_one_input_more(job: Job, tmp_path: Path) -> None:
     job.files["fixed_mask"] = str(tmp_path / "fixed.nii.gz")
     assert whole(job, at_once=False) is None

@@ -178,6 +178,8 @@ def test_control_characters_do_not_reach_the_terminal(tmp_path: Path, capfd) -> 
     assert printable("a\x1b[2J\x07b\nc\x9b\x7f µ") == "a\\x1b[2J\\x07b\nc\\x9b\\x7f µ"
     Console().line("liver\x1b]0;owned\x07")
     assert capfd.readouterr().out == "liver\\x1b]0;owned\\x07\n"
+    Console()(0.5, "atlas \x1b[2J")
+    assert capfd.readouterr().out.endswith("  50 %  atlas \\x1b[2J\n")
     line = _line(capfd, _arguments({"F": f"{tmp_path}/\x1b[31mf.nii", "M": "m.nii"}, tmp_path / "T.h5"))
     assert line == f"{tmp_path}/\\x1b[31mf.nii: no such file or folder; correct the path"
 
