@@ -16,7 +16,6 @@ from .rounds import MEAN, Made, Round, digest, round_folder
 COMMAND, REPORT = "template", "report.json"
 _LABELS = {"labels": "template_labels.nii.gz", "names": "labels.json", "probability": "maps/label_probability.nii.gz"}
 _OF_SCAN = {"transform": "transform.h5", "log_jacobian": "log_jacobian.nii.gz"}
-_NOT_ALWAYS = (*_LABELS.values(), *(f"scans/*/{name}" for name in _OF_SCAN.values()))
 MAPS = ("intensity_std", "log_jacobian_mean", "log_jacobian_std", "count")
 Targets = dict[str, tuple[Path, tuple[str, ...]]]
 
@@ -72,14 +71,17 @@ class TemplateTask:
         return {**found, "report": (self.out / REPORT, REPORTS)}
 
     def left_over(self) -> list[Path]:
-        """List files of an earlier template in the same folder that this one does not replace: its mean is another."""
+        """List the files that an earlier template wrote in the same folder and this one does not replace: its mean is
+        another. What its report does not vouch for, such as labels drawn on it since, is somebody else's."""
         try:
-            if read_json(self.out / REPORT)["command"] != COMMAND:
+            earlier = read_json(self.out / REPORT)
+            if earlier["command"] != COMMAND:
                 return []
+            written = _not_always(earlier)
         except (InputError, KeyError, TypeError):  # there is none, or it is not ours
             return []
         ours = {path for path, _ in self.targets().values()}
-        return [path for pattern in _NOT_ALWAYS for path in self.out.glob(pattern) if path not in ours]
+        return [path for path in (self.out / name for name in written) if path not in ours and path.is_file()]
 
     def whole(self) -> dict[str, Any] | None:
         """Return the report if all files are there and were made from the same, or None."""
@@ -91,3 +93,10 @@ class TemplateTask:
         except (InputError, KeyError, TypeError):  # missing, or not ours
             return None
         return report if same and all(path.is_file() for path, _ in targets.values()) else None
+
+
+def _not_always(report: dict[str, Any]) -> list[str]:
+    """Name the files of a template, by its report, that another one might not have: of its labels and its scans."""
+    ids = [each["id"] for each in report["scans"]]
+    of_scans = [f"scans/{each}/{name}" for each in ids if each == Path(each).name for name in _OF_SCAN.values()]
+    return [*(_LABELS.values() if report["made"]["labels"] else ()), *of_scans]

@@ -259,6 +259,17 @@ def test_files_of_another_template_do_not_stay(tmp_path: Path, started: list[str
     assert not gone & left and "scans/s2/log_jacobian.nii.gz" not in left
 
 
+def test_labels_that_were_drawn_on_a_template_stay(tmp_path: Path, started: list[str]) -> None:
+    scans = anatomy.write_scans(tmp_path)
+    assert _template(tmp_path, scans, labels=False) == 0
+    drawn = [tmp_path / "T" / name for name in ("template_labels.nii.gz", "labels.json", "scans/mine/transform.h5")]
+    for path in drawn:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("mine")
+    assert _template(tmp_path, scans[:2], labels=False) == 0
+    assert [path.read_text() for path in drawn] == ["mine"] * 3
+
+
 def test_a_folder_of_another_kind_loses_nothing(tmp_path: Path, started: list[str]) -> None:
     scans = anatomy.write_scans(tmp_path)
     (tmp_path / "T").mkdir()
