@@ -17,14 +17,16 @@ def write_forms(
     *,
     qform: tuple[int, np.ndarray, np.ndarray] | None = None,
     sform: tuple[int, np.ndarray, np.ndarray] | None = None,
+    units: int = 2,
 ) -> Path:
-    """Write int16 voxels (D, H, W). A form: code, steps (3, 3) as columns and origin (3,), both LPS mm."""
+    """Write int16 voxels (D, H, W). A form: code, steps (3, 3) as columns and origin (3,), both LPS in the unit: mm, or
+    the one of another code."""
     header = bytearray(352)
     struct.pack_into("<i", header, 0, 348)
     struct.pack_into("<8h", header, 40, 3, *array.shape[::-1], 1, 1, 1, 1)
     struct.pack_into("<2h", header, 70, 4, 16)
     struct.pack_into("<f", header, 108, 352.0)
-    header[123] = 2  # mm
+    header[123] = units
     handedness = 1.0
     if qform is not None:
         code, steps, origin = qform

@@ -116,7 +116,8 @@ def decide_polarity(path: Path, first: Path, image: Image) -> tuple[Image, list[
     reader = _header(first)
 
     def number(tag: str, usual: float) -> float:
-        return _numbers(reader, tag)[0] if reader.HasMetaDataKey(tag) else usual
+        is_given = reader.HasMetaDataKey(tag) and reader.GetMetaData(tag).strip()
+        return _numbers(reader, tag)[0] if is_given else usual
 
     photometric = reader.GetMetaData(_PHOTOMETRIC).strip() if reader.HasMetaDataKey(_PHOTOMETRIC) else ""
     if photometric != "MONOCHROME1":

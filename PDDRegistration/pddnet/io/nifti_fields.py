@@ -22,6 +22,7 @@ _PLACES = {  # struct's format and first byte, in NIfTI-1, whose fields Analyze 
     "bits": (("h", 72), ("h", 14)),
     "pixdim": (("8f", 76), ("8d", 104)),
     "vox_offset": (("f", 108), ("q", 168)),
+    "units": (("B", 123), ("i", 500)),
     "scale": (("2f", 112), ("2d", 176)),
     "forms": (("2h", 252), ("2i", 344)),
     "quaternion": (("3f", 256), ("3d", 352)),
@@ -33,6 +34,7 @@ _PLACES = {  # struct's format and first byte, in NIfTI-1, whose fields Analyze 
 }  # fmt: skip
 _MAGICS = (b"n+1", b"ni1", b"n+2", b"ni2")
 _BITS = {2: 8, 4: 16, 8: 32, 16: 32, 64: 64, 256: 8, 512: 16, 768: 32, 1024: 64, 1280: 64}  # where a file says others
+_MM = {1: 1000.0, 3: 0.001}  # of NIfTI's other units of length, metre and micron, in the lowest three bits of `units`
 _FLOAT_TYPES = {16: "f4", 64: "f8"}  # NIfTI's code of a voxel type: numpy's name
 
 
@@ -47,12 +49,15 @@ class NiftiFields:
     dim: tuple[int, ...]  # number of axes used, then voxels along each of seven
     data_type: int  # code
     bits: int  # of a voxel
-    pixdim: tuple[float, ...]  # the sign of the qform's third axis, then mm along the three spatial axes, and others
+    pixdim: tuple[
+        float, ...
+    ]  # the sign of the qform's third axis, then the step along the three spatial axes, and others
     vox_offset: float  # byte at which the voxels start
+    units: int  # of space and time
     scale: tuple[float, ...]  # slope and intercept
     forms: tuple[int, ...]  # codes of qform and sform; 0 for none
     quaternion: tuple[float, ...]  # of the qform: b, c, d
-    offset: tuple[float, ...]  # of the qform, mm
+    offset: tuple[float, ...]  # of the qform
     rows: tuple[float, ...]  # of the sform, three of four
     intent: int  # code of what the values mean
     intent_parameter: float  # the first of three
@@ -69,9 +74,14 @@ class NiftiFields:
         return self.magic != b"n+%d" % self.version
 
     @property
+    def mm_per_unit(self) -> float:
+        """Return the length in mm of the unit of spacing and forms; mm where the header names none."""
+        return _MM.get(self.units & 7, 1.0) if self.is_nifti else 1.0
+
+    @property
     def spacing_mm(self) -> tuple[float, ...]:
         """Return the spacing along the three spatial axes."""
-        return self.pixdim[1:4]
+        return tuple(step * self.mm_per_unit for step in self.pixdim[1:4])
 
     @property
     def first_voxel(self) -> int:

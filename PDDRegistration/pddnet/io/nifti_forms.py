@@ -80,13 +80,13 @@ def read_forms(path: Path) -> list[Form]:
     qform_code, sform_code = fields.forms
     forms = []
     if sform_code > 0:
-        affine = np.array(fields.rows).reshape(3, 4)
+        affine = np.array(fields.rows).reshape(3, 4) * fields.mm_per_unit
         if affine[:, :3].any():  # ITK, too, ignores one that is all zero
             forms.append(Form("sform", sform_code, _LPS @ affine[:, :3], _LPS @ affine[:, 3]))
     if qform_code > 0:
         handedness = -1.0 if fields.pixdim[0] < 0 else 1.0
         steps = _rotation(*fields.quaternion) * np.array(fields.spacing_mm) * [1.0, 1.0, handedness]
-        forms.append(Form("qform", qform_code, _LPS @ steps, _LPS @ np.array(fields.offset)))
+        forms.append(Form("qform", qform_code, _LPS @ steps, _LPS @ np.array(fields.offset) * fields.mm_per_unit))
     return [form for form in forms if np.isfinite(form.steps).all() and np.isfinite(form.origin).all()]
 
 

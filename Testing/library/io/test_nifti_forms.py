@@ -133,3 +133,13 @@ def test_an_sform_of_zeros_does_not_count(tmp_path: Path) -> None:
     image, warnings = read_volume(path)
     assert warnings == []
     assert _is_at(image.grid, _plain())
+
+
+@pytest.mark.parametrize(("units", "mm"), [(1, 1000.0), (3, 0.001), (0, 1.0), (2 + 8, 1.0)])  # 8: seconds
+def test_forms_in_another_unit_of_length(tmp_path: Path, units: int, mm: float) -> None:
+    form = (1, MOVING.axes / mm, MOVING.origin / mm)
+    spacing = tuple(step / mm for step in SPACING)
+    path = write_forms(tmp_path / "a.nii", ramp(MOVING).array, spacing, qform=form, sform=form, units=units)
+    image, warnings = read_volume(path)
+    assert _is_at(image.grid, _plain())
+    assert warnings == []
