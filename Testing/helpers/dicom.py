@@ -55,16 +55,20 @@ def write_slices(
     spacing: tuple[float, float],
     *,
     photometric: str = "MONOCHROME2",
-    rescale: tuple[float, float] | None = (1.0, -1024.0),
+    rescale: tuple[float, ...] | None = (1.0, -1024.0),
 ) -> Path:
-    """Write a file for each slice of stored values (D, H, W), see `write_enhanced`; rescale: slope, intercept."""
+    """Write a file for each slice of stored values (D, H, W), see `write_enhanced`.
+
+    rescale: slope, intercept; nothing for empty fields, None for no fields.
+    """
     folder.mkdir(exist_ok=True)
     for k, place in enumerate(positions):
         items = _common(CT, *array.shape[1:], photometric, f"1.2.3.4.{k + 1}")
         items += [(0x00200013, b"IS", str(k + 1)), (0x00200032, b"DS", _numbers(place))]
         items += [(0x00200037, b"DS", _numbers(orientation)), (0x00280030, b"DS", _numbers(np.array(spacing)[::-1]))]
         if rescale is not None:
-            items += [(0x00281052, b"DS", f"{rescale[1]:g}"), (0x00281053, b"DS", f"{rescale[0]:g}")]
+            slope, intercept = (f"{value:g}" for value in rescale) if rescale else ("", "")
+            items += [(0x00281052, b"DS", intercept), (0x00281053, b"DS", slope)]
         _write(folder / f"{k:03d}.dcm", CT, [*items, (0x7FE00010, b"OW", array[k].astype("<u2").tobytes())])
     return folder
 

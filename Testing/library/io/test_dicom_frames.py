@@ -124,6 +124,16 @@ def test_monochrome1_becomes_hu_whether_its_values_are_inverted_or_not(tmp_path,
     assert warnings == [f"{path}: MONOCHROME1 (the lowest value is white); the values were taken {how}"]
 
 
+def test_monochrome1_with_an_empty_rescale_is_read_as_without_one(tmp_path: Path) -> None:
+    read = []
+    for folder, rescale in ((tmp_path / "s", ()), (tmp_path / "t", None)):
+        write_slices(folder, STORED, PLACES, PLANE, SPACING, photometric="MONOCHROME1", rescale=rescale)
+        image, warnings = read_volume(folder)
+        read.append((image.array, [text.removeprefix(f"{folder}") for text in warnings]))
+    assert np.array_equal(read[0][0], read[1][0])
+    assert read[0][1] == read[1][1]
+
+
 def test_slices_without_a_rescale_are_hu_1024_too_high(tmp_path: Path) -> None:
     image, warnings = read_volume(write_slices(tmp_path / "s", STORED, PLACES, PLANE, SPACING, rescale=None))
     assert np.array_equal(image.array, STORED)
