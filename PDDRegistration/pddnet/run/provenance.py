@@ -16,14 +16,15 @@ if TYPE_CHECKING:
 
 
 def settings(inputs: RunInputs, preset: Preset, network: str | None = None) -> dict[str, Any]:
-    """Return what the user chose beside the preset's name: start, masks, guides, and the stages that follow from it; or
-    the network that takes their place."""
+    """Return what the user chose beside the preset's name: start, masks, guides, intensity, and the stages that follow
+    from it; or the network that takes their place."""
     stages = preset.usual_stages if inputs.transform_type == DEFORMABLE and network is None else ()
     masks = {"fixed": inputs.fixed_mask, "moving": inputs.moving_mask}
     return {
         "start": _start(inputs),
         "masks": [side for side, mask in masks.items() if mask is not None],
         "guided": inputs.guided,
+        "intensity": inputs.intensity,
         "stages": [_stage(stage) for stage in stages],
         **({"network": network} if network else {}),
     }

@@ -44,6 +44,7 @@ class RunInputs:
     warnings: list[str] = field(default_factory=list)
     fixed_hu: Image | None = None  # the scans in HU as they are registered, see `bring_to_hu`; outputs keep the values
     moving_hu: Image | None = None
+    intensity: str = AUTO  # what the user said of the values
 
     def bring_to_hu(
         self, preset: Preset, intensity: str = AUTO, names: tuple[str, str] = ("fixed volume", "moving volume"),
@@ -57,7 +58,7 @@ class RunInputs:
         Raises:
             InputError: a scan is not in HU, and it is not certain how to repair it.
         """
-        check_intensity(intensity)
+        self.intensity = check_intensity(intensity)
         if preset.hu:
             fixed, kept = self.fixed, kept or Memo()
             self.fixed_hu, warnings = kept(

@@ -266,7 +266,7 @@ def drawn_page(
     field = transform if isinstance(transform, DisplacementField) else transform_quality.sampled(itk, fixed.grid)
     preset = PRESETS.get(report["preset"].removesuffix(" (changed)"))
     if preset is not None:
-        inputs.bring_to_hu(preset)
+        inputs.bring_to_hu(preset, report.get("settings", {}).get("intensity", AUTO))
     scans = inputs.fixed_hu or inputs.fixed, inputs.moving_hu or inputs.moving
     pictures = draw(Subject(*scans, itk, field, error, spread, hu=preset is None or preset.hu))
     return page_of(report, pictures, title=title, now=datetime.now())

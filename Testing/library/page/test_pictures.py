@@ -120,3 +120,29 @@ def test_the_worker_makes_the_page_of_any_transform() -> None:
     assert stages == ["draw"]
     answer = tasks.page(lambda *_: None, report=told, fixed=fixed, moving=moving, transform=matrix, pdf=True)
     assert answer["file"].tobytes().startswith(b"%PDF-")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("intensity", ["auto", "hu"])
+def test_the_page_takes_the_values_for_what_the_run_did(intensity: str) -> None:
+    from pddnet.core.presets import find_preset
+    from pddnet.evaluation import report
+    from pddnet.run.provenance import settings
+    from pddnet.run.registration import RunInputs
+    from pddnet.worker import tasks
+
+    fixed, moving = samples.small_pair()
+    found = samples.fake_register()(fixed, moving)
+    values = np.random.default_rng(0).normal(600, 300, fixed.array.shape).clip(0, 3000)
+    odd = Image(values.astype(np.float32), fixed.grid)  # of which nobody knows whether it is HU
+    inputs = RunInputs(odd, odd)
+    inputs.bring_to_hu(find_preset("default"), "hu")
+    told = report.registration_report(
+        found, odd, odd.grid, np.ones(found.field.grid.shape), seconds={"total": 1.0},
+        settings=settings(inputs, find_preset("default")) | ({} if intensity == "hu" else {"intensity": intensity}),
+    )  # fmt: skip
+    if intensity == "hu":
+        tasks.drawn_page(told, odd, odd, found.field)
+    else:
+        with pytest.raises(InputError, match="intensity 'hu'"):
+            tasks.drawn_page(told, odd, odd, found.field)
