@@ -26,6 +26,7 @@ from pddnet.core.plane import Plane
 from pddnet.evaluation.metrics import dice, dice30
 from pddnet.features.label_table import NUMBER
 from pddnet.features.plane_net import BUNDLED_WEIGHTS, PlaneNet, load
+from pddnet.io.quiet import quiet
 from pddnet.io.volumes import read_volume
 from pddnet.matching.plane import register_planes
 from pddnet.phantom import phantom
@@ -189,9 +190,10 @@ def _greedy_affine(fixed: Slice, moving: Slice) -> sitk.Transform:
 
     greedy = Greedy2D()
     images = {"fixed": _floats(fixed), "moving": _floats(moving), "affine": None}
-    greedy.execute(
-        "-V 0 -threads 1 -a -dof 12 -ia-image-centers -n 100x50x20 -m NCC 4x4 -i fixed moving -o affine", **images
-    )
+    with quiet():  # its optimiser prints on standard output, where the table goes
+        greedy.execute(
+            "-V 0 -threads 1 -a -dof 12 -ia-image-centers -n 100x50x20 -m NCC 4x4 -i fixed moving -o affine", **images
+        )
     matrix = np.array(greedy["affine"])  # of RAS coordinates, in which x and y have the other sign
     turned = np.diag([-1.0, -1.0, 1.0]) @ matrix @ np.diag([-1.0, -1.0, 1.0])
     found = sitk.AffineTransform(2)
