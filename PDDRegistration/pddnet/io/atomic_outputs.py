@@ -139,8 +139,7 @@ class OutputFiles:
         Raises:
             InputError: it cannot be written whole.
         """
-        content = text.encode("utf-8", errors="backslashreplace")
-        self._write(name, lambda path: path.write_bytes(content), lambda path: _check_size(path, len(content)))
+        self.write_bytes(name, text.encode("utf-8", errors="backslashreplace"))
 
     def write_bytes(self, name: str, content: bytes) -> None:
         """Write a file of these bytes, if wanted. Raises InputError where it cannot be written whole."""

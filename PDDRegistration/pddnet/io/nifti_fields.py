@@ -49,9 +49,7 @@ class NiftiFields:
     dim: tuple[int, ...]  # number of axes used, then voxels along each of seven
     data_type: int  # code
     bits: int  # of a voxel
-    pixdim: tuple[
-        float, ...
-    ]  # the sign of the qform's third axis, then the step along the three spatial axes, and others
+    pixdim: tuple[float, ...]  # the sign of the qform's third axis, then the steps along the spatial axes, and others
     vox_offset: float  # byte at which the voxels start
     units: int  # of space and time
     scale: tuple[float, ...]  # slope and intercept
