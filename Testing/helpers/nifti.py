@@ -19,11 +19,13 @@ def write_forms(
     sform: tuple[int, np.ndarray, np.ndarray] | None = None,
     units: int = 2,
 ) -> Path:
-    """Write int16 voxels (D, H, W). A form: code, steps (3, 3) as columns and origin (3,), both LPS in the unit: mm, or
-    the one of another code."""
+    """Write int16 voxels (D, H, W) or (T, D, H, W).
+
+    A form: code, steps (3, 3) as columns and origin (3,), both LPS in the unit: mm, or the one of another code.
+    """
     header = bytearray(352)
     struct.pack_into("<i", header, 0, 348)
-    struct.pack_into("<8h", header, 40, 3, *array.shape[::-1], 1, 1, 1, 1)
+    struct.pack_into("<8h", header, 40, array.ndim, *array.shape[::-1], *[1] * (7 - array.ndim))
     struct.pack_into("<2h", header, 70, 4, 16)
     struct.pack_into("<f", header, 108, 352.0)
     header[123] = units
@@ -39,7 +41,7 @@ def write_forms(
         code, steps, origin = sform
         struct.pack_into("<h", header, 254, code)
         struct.pack_into("<12f", header, 280, *np.c_[LPS @ steps, LPS @ origin].ravel())
-    struct.pack_into("<4f", header, 76, handedness, *spacing)
+    struct.pack_into("<5f", header, 76, handedness, *spacing, 1.0)
     header[344:348] = b"n+1\0"
     path.write_bytes(bytes(header) + array.astype("<i2").tobytes())
     return path

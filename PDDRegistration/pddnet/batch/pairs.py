@@ -7,6 +7,8 @@ import glob
 import io
 import os
 import re
+import zlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +23,8 @@ FILES = (
 )  # fmt: skip
 SERIES = ("fixed_series", "moving_series")
 COLUMNS = (*FILES, *SERIES, "id")
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_LONGEST = 100  # letters of an id
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _ENDING = re.compile(r"(\.nii|\.nrrd|\.nhdr|\.mha|\.mhd|\.dcm|\.img|\.hdr)?(\.gz)?$", re.IGNORECASE)
 
 
@@ -113,12 +116,14 @@ def named(pairs: Sequence[Pair], given: Iterable[str] = ()) -> list[Pair]:
     chosen = short_names([pair.files["moving"] for pair in pairs])
     if len(set(map(str.lower, chosen))) < len(chosen):  # a moving scan that is registered to several
         fixed = short_names([pair.files["fixed"] for pair in pairs])
-        chosen = [f"{moving}_to_{base}" for moving, base in zip(chosen, fixed, strict=True)]
+        chosen = [_fitted(f"{moving}_to_{base}") for moving, base in zip(chosen, fixed, strict=True)]
     names = [name or other for name, other in zip(names, chosen, strict=True)]
     taken: set[str] = set()
     for name in names:
-        if not _ID.fullmatch(name):
-            raise InputError(f"'{name}': a pair's id is its folder's name; use up to 100 letters, digits and . _ -")
+        if not _ID.fullmatch(name) or len(name) > _LONGEST:
+            raise InputError(
+                f"'{name}': a pair's id is its folder's name; use up to {_LONGEST} letters, digits and . _ -"
+            )
         if name.lower() in taken:
             raise InputError(f"'{name}': two pairs have this id; give each its own in a column 'id'")
         taken.add(name.lower())
@@ -142,16 +147,30 @@ def _is_same(path: str | Path, other: str | Path) -> bool:
 def short_names(paths: Sequence[str]) -> list[str]:
     """Name scans by their files, with as many of their folders before as it takes to tell them apart.
 
-    Names have letters, digits and . _ - only.
+    Names have letters, digits and . _ - only. Those that would be the same for all that, as of 心.nii and 肝.nii or of
+    a.nii and A.nii, end with a checksum of the path.
     """
-    different = len({path.lower() for path in paths})
-    names: list[str] = []
+    different = len(set(paths))
+    found: list[str] = []
     for depth in range(1, max((len(Path(path).parts) for path in paths), default=1) + 1):
         names = [_clean("_".join((*Path(path).parts[-depth:-1], stem(path)))) for path in paths]
-        if len({name.lower() for name in names}) == different:
-            break
-    return names
+        if len(set(map(str.lower, names))) > len(set(map(str.lower, found))):
+            found = names
+        if len(set(map(str.lower, found))) == different:
+            return found
+    shared = Counter(name.lower() for name, _ in set(zip(found, paths, strict=True)))
+    pairs = zip(found, paths, strict=True)
+    return [_with_checksum(name, path) if shared[name.lower()] > 1 else name for name, path in pairs]
 
 
 def _clean(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("._-")[-100:].strip("._-") or "scan"
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("._-")[-_LONGEST:].strip("._-") or "scan"
+
+
+def _fitted(name: str) -> str:
+    return name if len(name) <= _LONGEST else _with_checksum(name, name)
+
+
+def _with_checksum(name: str, of: str) -> str:
+    checksum = f"-{zlib.crc32(os.fsencode(of)):08x}"
+    return name[: _LONGEST - len(checksum)] + checksum

@@ -173,6 +173,7 @@ def carry_out(
         clock.lap("start")
         progress(0.0, "reading")
         series = _series(args) if DICOM_REGISTRATION.key in outputs else None
+        files = _identities(paths, kept) if SIDECAR in outputs else {}  # now: whatever changes later is another file
         inputs = _read(args, kept)
         clock.lap("read")
         weights = Path(args.weights) if args.weights else None
@@ -197,7 +198,7 @@ def carry_out(
         if PREVIEW.key in outputs:
             outputs.write_bytes(PREVIEW.key, preview(done.subject))
         if SIDECAR in outputs:
-            made = {"options": options(args), "files": _identities(paths, kept)}
+            made = {"options": options(args), "files": files}
             outputs.write_text(SIDECAR, report.to_json(origin(summary, paths) | made))
         outputs.write_text(REPORT.key, report.to_json(summary))
         outputs.commit()

@@ -10,6 +10,8 @@ from typing import Any
 from ..errors import InputError
 from ..evaluation import report
 from ..io import planes
+from ..io.plane_labels import read_plane_labels
+from ..io.transforms import load_transform
 from ..io.weights_file import PLANE, PLANE_ADVICE, read_weights
 from ..matching.progress import Clock
 from ..run.outputs import OUTPUTS, REPORT
@@ -110,9 +112,12 @@ def _read(args: argparse.Namespace) -> PlaneInputs:
     moving, more = planes.read_plane(args.moving, of_moving)
     inputs = PlaneInputs(fixed, moving, align=not args.no_alignment, weights=weights, warnings=warnings + more)
     if args.fixed_labels:
-        inputs.fixed_labels = planes.read_plane_labels(args.fixed_labels, fixed, args.spacing)
+        inputs.fixed_labels, more = read_plane_labels(args.fixed_labels, fixed, args.spacing)
+        inputs.warnings += more
     if args.moving_labels:
-        inputs.moving_labels = planes.read_plane_labels(args.moving_labels, moving, of_moving)
+        inputs.moving_labels, more = read_plane_labels(args.moving_labels, moving, of_moving)
+        inputs.warnings += more
     if args.initial_transform:
-        inputs.initial_transform = planes.read_plane_transform(args.initial_transform)
+        inputs.initial_transform, more = load_transform(args.initial_transform, 2)
+        inputs.warnings += more
     return inputs

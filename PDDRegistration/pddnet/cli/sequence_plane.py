@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..io import planes
+from ..io.plane_labels import read_plane_labels
 from ..run.plane_sequence import FAILED, PlaneSequence
 from ..run.registration import check_device
 from ..run.sequence_folder import SequenceFolder
@@ -33,7 +34,8 @@ def run(args: argparse.Namespace, given: Mapping[str, Any]) -> int:
     if not 0 <= args.reference < len(frames):
         raise InputError(f"--reference {args.reference}: there is no such frame; give 0 to {len(frames) - 1}")
     reference = frames[args.reference]
-    labels = planes.read_plane_labels(args.labels, reference, args.spacing) if args.labels else None
+    labels, more = read_plane_labels(args.labels, reference, args.spacing) if args.labels else (None, [])
+    warnings += more
     weights = plane_weights(args.weights)
     folder = SequenceFolder(Path(args.out), len(frames), args.warped)
     sequence = PlaneSequence(frames, names, args.reference, folder, labels, args.align, weights, warnings)

@@ -138,7 +138,7 @@ def _members(args: argparse.Namespace) -> list[Member]:
         raise InputError(f"{len(labels)} label maps and {len(scans)} scans; give --labels one for each, in their order")
     return [
         Member(name, scan, Path(os.path.abspath(check_readable(path))) if path else None)
-        for name, scan, path in zip(_names(scans), scans, labels, strict=True)
+        for name, scan, path in zip(short_names([str(scan) for scan in scans]), scans, labels, strict=True)
     ]
 
 
@@ -153,17 +153,6 @@ def _check_settings(args: argparse.Namespace) -> None:
         raise InputError(f"--tolerance {args.tolerance:g}: give a length above 0 mm")
     if not LEAST_SPACING_MM <= args.spacing <= MOST_SPACING_MM:
         raise InputError(f"--spacing {args.spacing:g}: give {LEAST_SPACING_MM:g} to {MOST_SPACING_MM:g} mm")
-
-
-def _names(scans: Sequence[Path]) -> list[str]:
-    """Name the scans, each by another name: it is that of its folder. Raises InputError where that cannot be."""
-    names = short_names([str(scan) for scan in scans])
-    first: dict[str, Path] = {}
-    for name, scan in zip(names, scans, strict=True):
-        other = first.setdefault(name.lower(), scan)
-        if other is not scan:
-            raise InputError(f"{other} and {scan}: both would be named '{name}'; rename one of them")
-    return names
 
 
 def _folder(given: str, members: Sequence[Member]) -> Path:

@@ -20,6 +20,7 @@ from ..core.field import IMAGE_ENDINGS, DisplacementField
 from ..core.image import Image
 from ..core.linear import LinearTransform
 from ..errors import InputError
+from .dicom_objects import is_dicom
 from .nifti_headers import refuse_shadowed
 from .paths import itk_name, reason_of, shown
 from .quiet import quiet
@@ -257,7 +258,7 @@ def _check_distinct(outputs: list[Path], inputs: list[Path]) -> None:
             raise InputError(f"{path}: of x.nii and x.nii.gz side by side ITK reads only the first; give other names")
         earlier.append(real)
         for given in inputs:
-            inside = given.is_dir() and path.exists() and _resolve(given) in _resolve(path).parents
+            inside = given.is_dir() and path.is_file() and _resolve(given) in _resolve(path).parents and is_dicom(path)
             same = path.exists() and given.exists() and os.path.samefile(path, given)
             if inside or same or _resolve(path) == _resolve(given):
                 raise InputError(f"{path}: this output would overwrite the input {given}; choose another path")

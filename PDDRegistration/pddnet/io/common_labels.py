@@ -10,7 +10,7 @@ import numpy as np
 from ..core.grid import Grid
 from ..core.image import Image
 from ..errors import InputError
-from .label_layers import read_label_layers, renumbered
+from .label_layers import free_number, read_label_layers, renumbered
 from .label_names import find_names
 from .segment_headers import Segment
 
@@ -55,7 +55,7 @@ class CommonLabels:
         change: dict[int, int] = {}
         for number, segment in segments.items():
             key = _key(segment.name)
-            common = known.get(key) or self._free(number)
+            common = known.get(key) or self._free(number, path)
             if common in change.values():
                 raise InputError(f"{path}: two segments have the name '{segment.name}'; rename one of them")
             change[number] = known[key] = common
@@ -64,8 +64,8 @@ class CommonLabels:
                 self.segments[common] = dataclasses.replace(seen, colour=segment.colour, tags=seen.tags or segment.tags)
         return change
 
-    def _free(self, number: int) -> int:
-        return number if number not in self.segments else max(self.segments) + 1
+    def _free(self, number: int, path: Path) -> int:
+        return number if number not in self.segments else free_number(self.segments, path)
 
 
 def _key(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,10 @@ from ..core.image import Image
 from ..core.intensity import Scale, scale_of
 from ..errors import InputError
 from .dicom_frames import Frames, read_frames
-from .dicom_series import called, check_alike, prefer_ct
+from .dicom_series import ORIENTATION, POSITION, called, check_alike, plane_of, position_of, prefer_ct
 from .paths import itk_name, name_of
 
-_POSITION, _ORIENTATION, _DESCRIPTION = "0020|0032", "0020|0037", "0008|103e"
+_DESCRIPTION, _SPACING = "0008|103e", "0028|0030"
 _DOSE_OFFSETS = "3004|000c"
 _PHOTOMETRIC, _BITS, _SIGNED, _INTERCEPT, _SLOPE = "0028|0004", "0028|0101", "0028|0103", "0028|1052", "0028|1053"
 _CT_SCALES = (Scale.HU, Scale.OFFSET, Scale.HU_WITHOUT_AIR)  # the likeliest first
@@ -140,17 +141,34 @@ def _frame_count(path: Path) -> int:
 
 
 def _list_series(folder: Path) -> list[list[Path]]:
-    for recursive in (False, True):  # exports often keep each series in a folder of its own
-        found = []
-        folders = [folder, *sorted(p for p in folder.rglob("*") if p.is_dir())] if recursive else [folder]
-        for place in folders:
-            opened = itk_name(place)
-            for uid in sitk.ImageSeriesReader.GetGDCMSeriesIDs(opened):
-                names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(opened, uid)
-                found.append([place / name_of(name) for name in names])
-        if found:
-            return found
-    return []
+    """List the files of every series, sorted along the slice axis; below the folder where it holds no volume itself."""
+    found = _series_in([folder])
+    if any(len(files) > 1 or _frame_count(files[0]) > 1 for files in found):
+        return found
+    below = sorted(path for path in folder.rglob("*") if path.is_dir())
+    return _series_in([folder, *below]) if below else found
+
+
+def _series_in(folders: list[Path]) -> list[list[Path]]:
+    """List the files of every series; exports may spread one over several folders, a slice or a hundred in each."""
+    found: dict[str, list[list[Path]]] = {}
+    for place in folders:
+        opened = itk_name(place)
+        for uid in sitk.ImageSeriesReader.GetGDCMSeriesIDs(opened):
+            names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(opened, uid)
+            found.setdefault(uid, []).append([place / name_of(name) for name in names])
+    return [parts[0] if len(parts) == 1 else _along_axis([*chain(*parts)]) for parts in found.values()]
+
+
+def _along_axis(files: list[Path]) -> list[Path]:
+    """Sort slices along the normal of the first one; as they are where one does not say where it lies."""
+    readers = [_header(path) for path in files]
+    if not all(reader.HasMetaDataKey(tag) for reader in readers for tag in (POSITION, ORIENTATION)):
+        return files
+    along = [position_of(path, reader) for path, reader in zip(files, readers, strict=True)]
+    normal = np.cross(*plane_of(files[0], readers[0]))
+    order = np.argsort(np.array(along) @ normal, kind="stable")
+    return [files[n] for n in order]
 
 
 def _header(path: Path) -> sitk.ImageFileReader:
@@ -178,10 +196,16 @@ def _check_slices(folder: Path, files: list[Path]) -> list[str]:
     """Check that the slices stack into a regular, straight grid, as ITK assumes; returns warnings."""
     readers = [_header(path) for path in files]
     check_alike(folder, files, readers)
-    if not all(reader.HasMetaDataKey(_POSITION) and reader.HasMetaDataKey(_ORIENTATION) for reader in readers):
-        return [f"{folder}: the DICOM slices do not say where they lie; their order and spacing are a guess"]
-    positions = np.array([_numbers(reader, _POSITION) for reader in readers])
-    return check_positions(folder, positions, np.array(_numbers(readers[0], _ORIENTATION)).reshape(2, 3))
+    warnings = []
+    if not all(reader.HasMetaDataKey(_SPACING) for reader in readers):
+        x, y = readers[0].GetSpacing()[:2]
+        warnings = [f"{folder}: the DICOM slices do not say how large a pixel is; {x:g} x {y:g} mm is a guess"]
+    if not all(reader.HasMetaDataKey(tag) for reader in readers for tag in (POSITION, ORIENTATION)):
+        return [
+            *warnings, f"{folder}: the DICOM slices do not say where they lie; their order and spacing are a guess"
+        ]  # fmt: skip
+    positions = np.array([position_of(path, reader) for path, reader in zip(files, readers, strict=True)])
+    return warnings + check_positions(folder, positions, plane_of(files[0], readers[0]))
 
 
 def check_positions(path: Path, positions: np.ndarray, orientation: np.ndarray, what: str = "slices") -> list[str]:

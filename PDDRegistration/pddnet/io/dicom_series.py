@@ -11,7 +11,8 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 
-_MODALITY, _DESCRIPTION, _POSITION, _ORIENTATION = "0008|0060", "0008|103e", "0020|0032", "0020|0037"
+POSITION, ORIENTATION = "0020|0032", "0020|0037"
+_MODALITY, _DESCRIPTION = "0008|0060", "0008|103e"
 _NUMBER, _UID = "0020|0011", "0020|000e"
 _PHASES = {  # what tells two scans under one series UID apart, the plainest first
     "0020|0100": "temporal position",
@@ -73,12 +74,12 @@ def check_alike(folder: Path, files: list[Path], readers: list[sitk.ImageFileRea
     _check_majority(folder, files, [tuple(reader.GetSize()[:2]) for reader in readers], _size, "of another size")
     spacings = [tuple(np.round(np.array(reader.GetSpacing()[:2]) / _SAME_SPACING_MM).astype(int)) for reader in readers]
     _check_majority(folder, files, spacings, None, "of another pixel spacing")
-    if not all(reader.HasMetaDataKey(_POSITION) and reader.HasMetaDataKey(_ORIENTATION) for reader in readers):
+    if not all(reader.HasMetaDataKey(tag) for reader in readers for tag in (POSITION, ORIENTATION)):
         return
-    directions = [_numbers(path, reader, _ORIENTATION, 6) for path, reader in zip(files, readers, strict=True)]
-    planes = [tuple(np.round(direction / _SAME_PLANE).astype(int)) for direction in directions]
+    directions = [plane_of(path, reader) for path, reader in zip(files, readers, strict=True)]
+    planes = [tuple(np.round(direction.ravel() / _SAME_PLANE).astype(int)) for direction in directions]
     _check_majority(folder, files, planes, None, "in another plane (a scout?)")
-    positions = np.array([_numbers(path, reader, _POSITION, 3) for path, reader in zip(files, readers, strict=True)])
+    positions = np.array([position_of(path, reader) for path, reader in zip(files, readers, strict=True)])
     order = np.lexsort(np.round(positions / _SAME_POSITION_MM).T)
     near = np.abs(np.diff(positions[order], axis=0)).max(axis=1) < _SAME_POSITION_MM
     if near.any():
@@ -88,6 +89,16 @@ def check_alike(folder: Path, files: list[Path], readers: list[sitk.ImageFileRea
             f"{folder}: several DICOM slices lie at one position, such as {names}, which "
             f" {_difference(readers[first], readers[second])}; export a single phase"
         )
+
+
+def position_of(path: Path, reader: sitk.ImageFileReader) -> np.ndarray:
+    """Return where the first voxel of a slice lies: (3,) LPS mm. Raise InputError where the header does not tell."""
+    return _numbers(path, reader, POSITION, 3)
+
+
+def plane_of(path: Path, reader: sitk.ImageFileReader) -> np.ndarray:
+    """Return the directions of i and j of a slice: (2, 3). Raise InputError where the header does not tell."""
+    return _numbers(path, reader, ORIENTATION, 6).reshape(2, 3)
 
 
 def _check_majority(

@@ -1,17 +1,20 @@
 """Tell whether a file, or a folder of DICOM slices, still is what it was: size and time of its last change, SHA-256.
 
-torch-free.
+A header and the files that hold its voxels count as one. torch-free.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .data_files import parts_of
+
 Stamp = tuple[int, int]
-"""Bytes, and time of the last change in ns; of a folder the sum and the latest."""
+"""Bytes, and time of the last change in ns; of several files the sums: the latest time would hide an older copy."""
 
 _CHUNK = 1 << 20  # bytes
 
@@ -19,20 +22,23 @@ _CHUNK = 1 << 20  # bytes
 def stamp(path: str | Path) -> Stamp:
     """Return size and time of the last change. Raise OSError where it cannot be found."""
     path = Path(path)
-    everything = [path, *path.rglob("*")] if path.is_dir() else [path]  # folders tell when a file got another name
-    size = sum(file.stat().st_size for file in _files(path))
-    return size, max(each.stat().st_mtime_ns for each in everything)
+    files = _files(path)
+    everything = [path, *path.rglob("*")] if path.is_dir() else files  # folders tell when a file got another name
+    size = sum(file.stat().st_size for file in files)
+    return size, sum(each.stat().st_mtime_ns for each in everything)
 
 
 def sha256(path: str | Path) -> str:
-    """Return the SHA-256 of a file; of a folder, that of its files' SHA-256 and names as sha256sum lists them.
+    """Return the SHA-256 of a file; of several files, that of their SHA-256 and names as sha256sum lists them.
 
     Raise OSError where a file cannot be read.
     """
     path = Path(path)
-    if not path.is_dir():
+    files = _files(path)
+    if files == [path]:
         return _digest(path)
-    lines = (f"{_digest(file)}  {file.relative_to(path).as_posix()}\n" for file in _files(path))
+    folder = path if path.is_dir() else path.parent
+    lines = (f"{_digest(file)}  {Path(os.path.relpath(file, folder)).as_posix()}\n" for file in files)
     return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
 
@@ -61,7 +67,7 @@ def is_same(path: str | Path, known: Mapping[str, Any]) -> bool:
 
 
 def _files(path: Path) -> list[Path]:
-    return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else parts_of(path)
 
 
 def _digest(path: Path) -> str:

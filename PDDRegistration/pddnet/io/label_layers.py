@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from ..core.grid import Grid
 from ..core.image import Image
 from ..errors import InputError
 from .segment_headers import Segment, read_segments
-from .volumes import fit_labels, read_layers
+from .volumes import LARGEST_LABEL, fit_labels, read_layers
 
 _MOST_NAMED = 6  # segments in a sentence
 
@@ -76,13 +77,14 @@ def match_names(
             if count > 1:
                 raise InputError(f"{path}: {count} segments have the name '{name}'; rename them, to tell them apart")
     partners = {_key(name): number for number, name in fixed.names.items()}
-    free = max([0, *fixed.names, *moving.names]) + 1
+    taken = {*fixed.names, *moving.names}
     change: dict[int, int] = {}
     for number, name in moving.names.items():
         if _key(name) in partners:
             change[number] = partners[_key(name)]
         else:
-            change[number], free = free, free + 1
+            change[number] = free_number(taken, paths[1])
+            taken.add(change[number])
     shared = [f"{partners[_key(name)]} {name}" for name in moving.names.values() if _key(name) in partners]
     if not shared:
         return fixed, _renumbered_layers(moving, change), [
@@ -102,6 +104,20 @@ def renumbered(labels: Image, change: dict[int, int]) -> Image:
     for old, new in change.items():
         table[old] = new
     return Image(table[labels.array], labels.grid)
+
+
+def free_number(taken: Collection[int], path: str | Path) -> int:
+    """Return a label number that is not taken: the one after the largest, as long as labels hold it, else the least.
+
+    Raises:
+        InputError: all are taken; path: of the map that needs one more.
+    """
+    after = max(taken, default=0) + 1
+    numbers: Sequence[int] = [after] if after <= LARGEST_LABEL else range(1, LARGEST_LABEL + 1)
+    for number in numbers:
+        if number not in taken:
+            return number
+    raise InputError(f"{path}: all {LARGEST_LABEL} label numbers are taken; leave out segments that you do not need")
 
 
 def _renumbered_layers(labels: LabelLayers, change: dict[int, int]) -> LabelLayers:

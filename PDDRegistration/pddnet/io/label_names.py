@@ -7,6 +7,7 @@ from pathlib import Path
 from ..errors import InputError
 from .text_files import read_json
 
+_NAMES = "labels.json"
 UNKNOWN = "unknown"  # name of a label whose content is not known: it is neither learned from nor measured
 
 
@@ -26,6 +27,11 @@ def read_names(path: Path) -> dict[int, str]:
     return names
 
 
+def names_beside(path: Path) -> Path:
+    """Return the path of the file that names the labels of a map, where it exists."""
+    return path.parent / _NAMES
+
+
 def find_names(*folders: Path) -> dict[int, str]:
     """Read the names from the first of the folders that has a labels.json; no names where none has one.
 
@@ -33,7 +39,7 @@ def find_names(*folders: Path) -> dict[int, str]:
         InputError: the file is not such a table.
     """
     for folder in folders:
-        path = folder / "labels.json"
+        path = folder / _NAMES
         if path.is_file():
             return read_names(path)
     return {}

@@ -125,6 +125,11 @@ def header_beside(path: Path) -> Path:
     return path.with_name(re.sub(r"\.img(\.gz)?$", r".hdr\1", path.name, flags=re.IGNORECASE))
 
 
+def voxels_beside(path: Path) -> Path:
+    """Return the file that holds the voxels of a pair: the .img file beside an .hdr file, or the file itself."""
+    return path.with_name(re.sub(r"\.hdr(\.gz)?$", r".img\1", path.name, flags=re.IGNORECASE))
+
+
 def read_image_fields(path: Path) -> NiftiFields | None:
     """Read the header of an image, also of one named by its .img file; None for another file.
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..errors import InputError
 from .memory import check_bytes
-from .nifti_fields import NiftiFields, open_unpacked, read_image_fields
+from .nifti_fields import NiftiFields, open_unpacked, read_image_fields, voxels_beside
 from .nifti_numbers import check_numbers
 
 _TEXT_SPACING = re.compile(rb"^(?:ElementSpacing\s*=|spacings\s*:|SPACING\s)(.*)$", re.MULTILINE)
@@ -79,15 +79,12 @@ def _check_nifti(path: Path) -> list[str]:
     spacing = fields.spacing_mm[: min(fields.dim[0], 3)]
     if not all(math.isfinite(value) and value > 0 for value in spacing):
         _refuse_spacing(path, spacing)
-    data = path
-    if fields.is_pair:
-        twin = re.sub(r"\.hdr(\.gz)?$", r".img\1", path.name, flags=re.IGNORECASE)
-        data = path.with_name(twin)
+    data = voxels_beside(path) if fields.is_pair else path
     if fields.packed:
         check_bytes(path, fields.end - fields.first_voxel)  # before it is unpacked, to see where it ends
     if not data.is_file() or not _holds(data, fields.end):
         raise InputError(f"{path}: the file is truncated, its last voxels are missing; copy or export it again")
-    if any(code > 0 for code in fields.forms):
+    if fields.is_nifti and any(code > 0 for code in fields.forms):
         return []
     return [f"{path}: the header does not say where the volume lies (no qform, no sform)"]
 
@@ -100,7 +97,8 @@ def non_finite_voxels(path: Path) -> np.ndarray | None:
     fields, mask = _non_finite(path)
     if fields is None or not mask.any():
         return None
-    return mask.reshape([max(n, 1) for n in fields.dim[3:0:-1]]) if mask.size == math.prod(fields.dim[1:4]) else None
+    shape = [max(n, 1) for n in fields.dim[3:0:-1]]
+    return mask.reshape(shape) if mask.size == math.prod(shape) else None
 
 
 def count_non_finite(path: Path) -> int:
@@ -110,12 +108,12 @@ def count_non_finite(path: Path) -> int:
 
 def _non_finite(path: Path) -> tuple[NiftiFields | None, np.ndarray]:
     """Mark NaN and infinity in a NIfTI file of floats, in the order of the file; nothing (0,) in any other file."""
-    fields = read_image_fields(path) if path.name.lower().endswith((".nii", ".nii.gz")) else None
-    if fields is None or not fields.float_type or fields.is_pair:
+    fields = read_image_fields(path) if path.name.lower().endswith(NIFTI_ENDINGS) else None
+    if fields is None or not fields.float_type:
         return None, np.zeros(0, bool)
     chunk_bytes = _CHUNK * np.dtype(fields.float_type).itemsize
     parts = []
-    with open_unpacked(path) as file:
+    with open_unpacked(voxels_beside(path) if fields.is_pair else path) as file:
         file.seek(fields.first_voxel)
         for start in range(fields.first_voxel, fields.end, chunk_bytes):
             chunk = file.read(min(chunk_bytes, fields.end - start))

@@ -8,14 +8,17 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from ..core.grid import Grid
 from ..core.plane import Plane
 from ..errors import InputError
+from .checksums import check_checksum
 from .frames import one_frame
 from .memory import check_memory
-from .nifti_headers import NIFTI_ENDINGS, check_header
+from .nifti_forms import check_forms
+from .nifti_headers import NIFTI_ENDINGS, check_header, count_non_finite, non_finite_voxels
 from .paths import itk_name
 from .quiet import quiet
-from .volumes import LARGEST_LABEL, check_readable
+from .volumes import check_readable, translated
 
 PICTURES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
 """Files that hold no spacing in mm that can be relied on."""
@@ -61,7 +64,7 @@ def read_plane(path: str | Path, spacing_mm: Sequence[float] | None = None) -> t
     Raises:
         InputError: it cannot be read, a picture has no spacing, or there is nothing to register in it.
     """
-    image, warnings = _read(path, spacing_mm)
+    image, warnings = read_flat(path, spacing_mm)
     if image.GetNumberOfComponentsPerPixel() > 1:
         image, warnings = _grey(image), [*warnings, f"{path}: colours were turned into grey values"]
     plane, more = check_plane(Plane.from_sitk(image), str(path))
@@ -117,48 +120,12 @@ def read_plane_frames(
     if len(paths) > 1:
         found = [read_plane(path, spacing_mm) for path in paths]
         return [plane for plane, _ in found], [text for _, texts in found for text in texts]
-    image, warnings = _read(paths[0], None)
-    return [Plane.from_sitk(image[:, :, :, n]) for n in range(image.GetSize()[3])], warnings
-
-
-def read_plane_labels(path: str | Path, scan: Plane, spacing_mm: Sequence[float] | None = None) -> Plane:
-    """Read a label map, and resample it to the pixels of its scan where it has others.
-
-    Raises:
-        InputError: it cannot be read, is no slice, or its values are not whole numbers.
-    """
-    if not is_plane(check_readable(path)):
-        raise InputError(f"{path}: the label map of a 2-D image must be 2-D, too")
-    image, _ = _read(path, spacing_mm)
-    array = sitk.GetArrayViewFromImage(image)
-    whole = image.GetNumberOfComponentsPerPixel() == 1 and np.array_equal(np.rint(array), array)
-    if not whole or array.min() < 0 or array.max() > LARGEST_LABEL:
-        raise InputError(f"{path}: this is no label map (whole numbers from 0 to {LARGEST_LABEL}); export it as labels")
-    found = Plane.from_sitk(sitk.Cast(image, sitk.sitkUInt16))
-    if found.grid.same_as(scan.grid):
-        return Plane(found.image, scan.volume)
-    return found.resample(scan, sitk.Transform(2, sitk.sitkIdentity), labels=True)
-
-
-def read_plane_transform(path: str | Path) -> sitk.Transform:
-    """Read a 2-D ITK transform or a 2-D displacement image; fixed to moving points in mm.
-
-    Raises:
-        InputError: it cannot be read, or is not 2-D.
-    """
-    path = check_readable(path)
-    with quiet():
-        try:
-            if path.name.lower().endswith((*NIFTI_ENDINGS, ".nrrd", ".mha")):
-                image = sitk.ReadImage(itk_name(path), sitk.sitkVectorFloat64)
-                transform: sitk.Transform = sitk.DisplacementFieldTransform(image)
-            else:
-                transform = sitk.ReadTransform(itk_name(path))
-        except RuntimeError:
-            raise InputError(f"{path}: this is no transform that can be read; export it again") from None
-    if transform.GetDimension() != 2:
-        raise InputError(f"{path}: the transform is {transform.GetDimension()}-D; give a 2-D one for 2-D images")
-    return transform
+    image, warnings = read_flat(paths[0], None)
+    if missing := count_non_finite(Path(paths[0])):
+        raise InputError(f"{paths[0]}: {missing} pixels are no finite numbers; correct them, or give 2-D files")
+    count = range(image.GetSize()[3])
+    checked = [check_plane(Plane.from_sitk(image[:, :, :, n]), f"{paths[0]}, frame {n}")[0] for n in count]
+    return checked, warnings
 
 
 def _size(path: str | Path) -> list[int]:
@@ -183,28 +150,49 @@ def _file(path: Path) -> Path:
     return files[0]
 
 
-def _read(path: str | Path, spacing_mm: Sequence[float] | None) -> tuple[sitk.Image, list[str]]:
+def read_flat(path: str | Path, spacing_mm: Sequence[float] | None) -> tuple[sitk.Image, list[str]]:
+    """Read what `is_plane` or `are_plane_frames` found as it is, and return it with warnings.
+
+    Raises:
+        InputError: it cannot be read, or a picture has no spacing.
+    """
     path = _file(check_readable(path))
     if is_picture(path) and not spacing_mm:
         raise InputError(f"{path}: this kind of file holds no spacing in mm; give it by --spacing")
-    if path.name.lower().endswith(NIFTI_ENDINGS):
-        check_header(path)
+    warnings = check_header(path)
     with quiet() as heard:
         try:
             reader = sitk.ImageFileReader()
             reader.SetFileName(itk_name(path))
             reader.ReadImageInformation()
             check_memory(path, reader)
-            image = one_frame(reader.Execute())
-        except RuntimeError:
-            raise InputError(
-                f"{path}: the file cannot be read, it is damaged or truncated; copy or export it again"
-            ) from None
+            image = reader.Execute()
+        except RuntimeError as error:
+            raise InputError(f"{path}: {translated(str(error))}") from None
+        check_checksum(path, image)
+    image = one_frame(image)
     if is_picture(path) and spacing_mm:
         x, y = (*spacing_mm, *spacing_mm)[:2]
         image.SetSpacing([float(x), float(y), 1.0][: image.GetDimension()])
         image.SetOrigin([0.0] * image.GetDimension())
-    return image, heard.sentences(str(path))
+    if path.name.lower().endswith(NIFTI_ENDINGS):
+        image, more = _as_stored(path, image)
+        warnings += more
+    return image, warnings + heard.sentences(str(path))
+
+
+def _as_stored(path: Path, image: sitk.Image) -> tuple[sitk.Image, list[str]]:
+    """Mark the pixels of a NIfTI file that are NaN, which ITK reads as 0, and check where its header places it."""
+    if image.GetDimension() == 4:
+        return image, check_forms(path, Grid.of(image[:, :, :, 0]))
+    missing = non_finite_voxels(path)
+    if missing is not None:
+        array = sitk.GetArrayFromImage(image)
+        array[missing.reshape(array.shape)] = np.nan
+        marked = sitk.GetImageFromArray(array)
+        marked.CopyInformation(image)
+        image = marked
+    return image, check_forms(path, Grid.of(image)) if image.GetDimension() == 3 else []
 
 
 def _grey(image: sitk.Image) -> sitk.Image:

@@ -19,6 +19,7 @@ _MOST_BYTES = 1 << 20  # of what was printed in a block; the rest is not looked 
 _WARNING = re.compile(r"^WARNING: In [^\n]*\n((?:[^\n]+\n?)+)", re.MULTILINE)
 _DECIDED = (
     "Non uniform sampling",  # of DICOM slices: `dicom` tells by how many mm
+    "No Series were found",  # in one of several folders: `dicom` tells where there is none at all
     "unexpected scales in",  # an sform or qform: `nifti_forms` tells by how many mm
 )
 _CLASS = re.compile(r"^\w+ \((?:0x)?[0-9a-fA-F]+\): ")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,10 @@ import SimpleITK as sitk
 from ..core.image import Image
 from ..errors import InputError
 from .checksums import check_unpacks
+from .file_identity import sha256
 from .memory import check_memory
 from .nifti_fields import read_fields
+from .nifti_forms import check_forms
 from .nifti_headers import check_header, count_non_finite
 from .paths import itk_name
 from .quiet import quiet
@@ -42,13 +43,9 @@ class Frame:
         return read_volume(self.path) if self.index is None else _read_time(self, self.index)
 
     def checksum(self) -> str:
-        """Return the SHA-256 of the file, or of all files of the folder, and the index."""
-        sha = hashlib.sha256()
-        files = sorted(self.path.rglob("*")) if self.path.is_dir() else [self.path]
-        for file in files:
-            if file.is_file():
-                sha.update(hashlib.sha256(file.read_bytes()).digest())
-        return sha.hexdigest() if self.index is None else f"{sha.hexdigest()}#{self.index}"
+        """Return the SHA-256 of the file or the folder, and the index."""
+        found = sha256(self.path)
+        return found if self.index is None else f"{found}#{self.index}"
 
 
 def find_frames(paths: Sequence[str | Path]) -> list[Frame]:
@@ -90,5 +87,6 @@ def _read_time(frame: Frame, index: int) -> tuple[Image, list[str]]:
             image = Image.from_sitk(reader.Execute())
         except RuntimeError:
             raise InputError(f"{frame.name}: the file cannot be read; copy or export it again") from None
-    volume, warnings = check_volume(image, frame.name)
-    return volume, heard.sentences(str(frame.path)) + warnings
+    warnings = check_header(frame.path) + check_forms(frame.path, image.grid) + heard.sentences(str(frame.path))
+    volume, more = check_volume(image, frame.name)
+    return volume, warnings + more

@@ -37,13 +37,13 @@ _MOST_NODES = 1e9
 
 
 def check_map(path: Path, transform: sitk.Transform) -> None:
-    """Check a 3-D transform, and the parts of a composite one.
+    """Check a transform in 2-D or 3-D, and the parts of a composite one.
 
     Raises:
         InputError: it is an empty composite, moves points to no place or very far, or flattens space; or a rotation is
             none.
     """
-    kind = transform.GetName()
+    kind, dimension = transform.GetName(), transform.GetDimension()
     if kind == "CompositeTransform":
         composite = sitk.CompositeTransform(transform)
         count = composite.GetNumberOfTransforms()
@@ -51,13 +51,13 @@ def check_map(path: Path, transform: sitk.Transform) -> None:
             raise InputError(f"{path}: the composite transform is empty; give one that holds a transform")
         for number in range(count):
             check_map(path, composite.GetNthTransform(number))
-    probes = np.vstack([np.zeros(3), _STEP_MM * np.eye(3), _points_of(transform)])
+    probes = np.vstack([np.zeros(dimension), _STEP_MM * np.eye(dimension), _points_of(transform)])
     moved = np.array([_moved(transform, point) for point in probes.tolist()])
     if not np.isfinite(moved).all() or np.abs(moved).max() > FARTHEST_MM:
         raise InputError(f"{path}: the transform moves points by more than 1 km, or to no place; give another one")
     if transform.IsLinear():
-        stretches = np.linalg.svd((moved[1:4] - moved[0]) / _STEP_MM, compute_uv=False)
-        if stretches[2] < _FLATTEST * stretches[0] or stretches[0] < _FLATTEST:
+        stretches = np.linalg.svd((moved[1 : 1 + dimension] - moved[0]) / _STEP_MM, compute_uv=False)
+        if stretches[-1] < _FLATTEST * stretches[0] or stretches[0] < _FLATTEST:
             raise InputError(f"{path}: the transform is singular, it flattens space; give one that can be inverted")
         if any(name in kind for name in _RIGID) and np.abs(stretches - 1).max() > _NOT_RIGID:
             raise InputError(f"{path}: the rotation in the transform is none; correct or write it again")
@@ -116,18 +116,19 @@ def has_end(text: str) -> bool:
     parts = text_parts(text)
     if not parts or not text.rstrip().rpartition("\n")[2].startswith("FixedParameters:"):
         return False
-    kind = parts[-1].kind
-    wanted = 0 if "Translation" in kind else _GRID_NUMBERS if "BSpline" in kind or "Field" in kind else 3
+    kind, d = parts[-1].kind, parts[-1].dimension
+    wanted = 0 if "Translation" in kind else d * (d + 3) if "BSpline" in kind or "Field" in kind else d
     return len(parts[-1].fixed) >= wanted
 
 
 def _points_of(transform: sitk.Transform) -> np.ndarray:
-    """Return points (8, 3) within the grid of a transform that has one, else none (0, 3)."""
-    fixed = np.array(transform.GetFixedParameters())
-    if transform.GetName() not in ("DisplacementFieldTransform", "BSplineTransform") or len(fixed) < _GRID_NUMBERS:
-        return np.zeros((0, 3))
-    size, origin, spacing, direction = fixed[:3], fixed[3:6], fixed[6:9], fixed[9:18].reshape(3, 3)
-    shares = np.stack(np.meshgrid([0.3, 0.7], [0.3, 0.7], [0.3, 0.7], indexing="ij"), axis=-1).reshape(-1, 3)
+    """Return points (2^d, d) within the grid of a transform that has one, else none (0, d)."""
+    fixed, d = np.array(transform.GetFixedParameters()), transform.GetDimension()
+    if transform.GetName() not in ("DisplacementFieldTransform", "BSplineTransform") or len(fixed) < d * (d + 3):
+        return np.zeros((0, d))
+    size, origin, spacing = fixed[: 3 * d].reshape(3, d)
+    direction = fixed[3 * d : d * (d + 3)].reshape(d, d)
+    shares = np.stack(np.meshgrid(*[[0.3, 0.7]] * d, indexing="ij"), axis=-1).reshape(-1, d)
     return origin + (shares * (size - 1) * spacing) @ direction.T
 
 

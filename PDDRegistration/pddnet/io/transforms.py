@@ -38,15 +38,18 @@ def read_transform(path: str | Path) -> sitk.Transform:
     return load_transform(path)[0]
 
 
-def load_transform(path: str | Path) -> tuple[sitk.Transform, list[str]]:
-    """Read any 3-D ITK transform file, a displacement image or a DICOM registration; fixed to moving points, LPS mm.
+def load_transform(path: str | Path, dimension: int = 3) -> tuple[sitk.Transform, list[str]]:
+    """Read any ITK transform file, a displacement image or a DICOM registration; fixed to moving points, LPS mm.
+
+    Args:
+        dimension: of space: 3, or 2 for the coordinates of a `plane.Plane`.
 
     Returns:
         the transform, and warnings: what had to be converted, and what ITK says of the file.
 
     Raises:
-        InputError: the file is missing, truncated, not a transform, not 3-D, holds several transforms that are not
-            composed, or numbers that are not finite.
+        InputError: the file is missing, truncated, not a transform of this dimension, singular, holds several
+            transforms that are not composed, or numbers that are not finite.
     """
     path = check_readable(path)
     if path.is_dir():
@@ -59,9 +62,9 @@ def load_transform(path: str | Path) -> tuple[sitk.Transform, list[str]]:
         else:
             check_binary(path)
         check_unpacks(path)
-        transform, warnings = _parse(path)
-    if transform.GetDimension() != 3:
-        raise InputError(f"{path}: the transform is {transform.GetDimension()}-D; give a 3-D transform")
+        transform, warnings = _parse(path, dimension)
+    if transform.GetDimension() != dimension:
+        raise InputError(f"{path}: the transform is {transform.GetDimension()}-D; give a {dimension}-D transform")
     if any(_ONLY_THE_FIRST in text for text in heard.warnings):
         raise InputError(
             f"{path}: the file holds several transforms that are not composed, and ITK would use only the first; "
@@ -152,7 +155,7 @@ def _count_non_finite(transform: sitk.Transform) -> int:
     return int(np.count_nonzero(~np.isfinite(values)))
 
 
-def _parse(path: Path) -> tuple[sitk.Transform, list[str]]:
+def _parse(path: Path, dimension: int) -> tuple[sitk.Transform, list[str]]:
     if not path.is_file():
         raise InputError(f"{path}: no such transform file")
     if is_dicom(path):
@@ -163,7 +166,7 @@ def _parse(path: Path) -> tuple[sitk.Transform, list[str]]:
         return _read_itk(path), []
     except RuntimeError as error:
         raise InputError(
-            f"{path}: cannot be read as a 3-D transform; give an ITK transform or a displacement image"
+            f"{path}: cannot be read as a {dimension}-D transform; give an ITK transform or a displacement image"
         ) from error
 
 

@@ -169,7 +169,7 @@ def read_layers(path: str | Path) -> tuple[list[Image], list[str]]:
         try:
             image = sitk.ReadImage(itk_name(path))
         except (RuntimeError, MemoryError) as error:
-            raise InputError(f"{path}: {_translate(str(error))}") from error
+            raise InputError(f"{path}: {translated(str(error))}") from error
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != count:
         raise InputError(f"{path}: the header names {count} layers of segments, which are not there; export it again")
     layers = [Image.from_sitk(sitk.VectorIndexSelectionCast(image, index)) for index in range(count)]
@@ -190,7 +190,7 @@ def _read_image(path: str | Path, series: str | None = None) -> tuple[Image, lis
                 image, warnings = _read_file(path)
         except (RuntimeError, MemoryError) as error:
             no_image = _NO_IMAGE in str(error) and path.is_file()
-            raise InputError(f"{path}: {reason(path) if no_image else _translate(str(error))}") from error
+            raise InputError(f"{path}: {reason(path) if no_image else translated(str(error))}") from error
     try:
         volume = Image.from_sitk(image)
     except InputError as error:
@@ -260,8 +260,8 @@ def _check_kind(path: Path) -> None:
     check_memory(path, reader)
 
 
-def _translate(message: str) -> str:
-    """Translate an exception of ITK into what is wrong and what to do."""
+def translated(message: str) -> str:
+    """Translate what an exception of ITK says into what is wrong and what to do."""
     if _NO_IMAGE in message:
         return "this is not an image in a format that can be read; convert it to NIfTI, NRRD or MetaImage"
     if "orthonormal" in message or "Bad direction" in message:

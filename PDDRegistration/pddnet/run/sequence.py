@@ -18,6 +18,7 @@ from ..core.linear import DEFORMABLE, RIGID, LinearTransform
 from ..core.presets import Preset
 from ..core.result import Progress
 from ..core.sequence import start_frame, visiting_order
+from ..errors import InputError
 from ..evaluation import report
 from ..evaluation.motion import label_motion, motion_at_rest, motion_table, sequence_csv
 from ..io.atomic_outputs import OutputFiles
@@ -125,7 +126,7 @@ class SequenceRun:
             self.settings.preset, self.settings.intensity, (self.frames[self.reference].name, frame.name)
         )
         start, inputs.initial_transform = self._start(number)
-        inputs.check_start()
+        self._check_start(inputs, number, start)
         clock.lap("read")
         settings = self.settings
         done = register(
@@ -149,6 +150,18 @@ class SequenceRun:
         failed = [n for n, record in self.records.items() if record["verdict"]["status"] == FAILED]
         near = start_frame(number, self.reference, failed)
         return near, None if near is None else load_transform(self.folder.transform(near))[0]
+
+    def _check_start(self, inputs: RunInputs, number: int, start: int | None) -> None:
+        """Raise InputError where a frame does not overlap the reference at its start; it names the frame."""
+        try:
+            inputs.check_start()
+        except InputError:
+            where = "where it lies" if start is None else f"under the transform of frame {start}"
+            advice = "let --align search for the start" if start is None else "leave it out, or correct its header"
+            raise InputError(
+                f"{self.frames[number].name}: {where}, frame {number} does not overlap the reference, frame "
+                f"{self.reference}; {advice}"
+            ) from None
 
     def _keep_reference(self) -> None:
         """Write the files of the reference: the identity, and itself."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..io.atomic_outputs import IMAGES, PAGES, REPORTS, TABLES, TRANSFORMS
+from ..io.label_names import names_beside
 from ..io.text_files import read_json
 from .average import Placed, Settings
 from .rounds import MEAN, Made, Round, digest, round_folder
@@ -49,7 +50,7 @@ class TemplateTask:
         """Return with what it is made. Raises InputError where a label map cannot be read."""
         paths = {each.member.id: each.member.labels for each in self.placed if each.member.labels}
         try:
-            return {**self.rounds[-1].made, "labels": {name: digest(path) for name, path in paths.items()}}
+            return {**self.rounds[-1].made, "labels": {name: _digests(path) for name, path in paths.items()}}
         except OSError as error:
             raise InputError(f"{error.filename}: {error.strerror}; correct the path or the permissions") from None
 
@@ -93,6 +94,12 @@ class TemplateTask:
         except (InputError, KeyError, TypeError):  # missing, or not ours
             return None
         return report if same and all(path.is_file() for path, _ in targets.values()) else None
+
+
+def _digests(labels: Path) -> list[str]:
+    """Return the SHA-256 of a label map, and of the names beside it where there are some."""
+    names = names_beside(labels)
+    return [digest(path) for path in (labels, names) if path.is_file()]
 
 
 def _not_always(report: dict[str, Any]) -> list[str]:

@@ -111,3 +111,28 @@ def test_the_files_are_named_as_bids_names_derivatives() -> None:
 )
 def test_the_name_of_a_scan_has_no_ending(name: str, expected: str) -> None:
     assert stem(f"/folder/{name}") == expected
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        ["/scans/心.nii.gz", "/scans/肝.nii.gz"],
+        ["/scans/a.nii.gz", "/scans/A.nii.gz"],
+        [f"/{'x' * 120}/{'y' * 120}/{n}/{'z' * 110}.nii.gz" for n in "12"],
+    ],
+)
+def test_names_that_would_be_the_same_end_with_a_checksum(paths: list[str]) -> None:
+    files = [{"fixed": "/scans/fixed.nii.gz", "moving": path} for path in [*paths, "/scans/other.nii.gz"]]
+    ids = [pair.id for pair in named([Pair("", each, {}) for each in files])]
+    again = [pair.id for pair in reversed(named([Pair("", each, {}) for each in reversed(files)]))]
+    assert ids == again
+    assert len({each.lower() for each in ids}) == 3
+    assert all(re.fullmatch(r".+-[0-9a-f]{8}", each) and len(each) <= 100 for each in ids[:2])
+    assert ids[2].endswith("other")
+
+
+def test_a_scan_that_is_registered_to_several_has_an_id_that_fits() -> None:
+    moving, fixed = f"/scans/{'m' * 70}.nii", [f"/scans/{'f' * 60}{n}.nii" for n in range(2)]
+    ids = [pair.id for pair in named([Pair("", {"fixed": path, "moving": moving}, {}) for path in fixed])]
+    assert len(set(ids)) == 2
+    assert all(len(each) == 100 and each.startswith("m" * 70 + "_to_f") for each in ids)

@@ -243,3 +243,17 @@ def test_the_registration_itself_follows_the_body(tmp_path: Path) -> None:
     for frame in range(COUNT):
         landed = [_transform(out, frame).TransformPoint(point) for point in points.tolist()]
         assert np.linalg.norm(landed - points - shift_of(frame), axis=1).max() < 1.0, frame
+
+
+def test_a_frame_that_lies_elsewhere_is_named(tmp_path: Path, calls: list[dict], capsys) -> None:
+    frames = write_frames(tmp_path)
+    image = sitk.ReadImage(frames[-1])
+    image.SetOrigin([value + 5000 for value in image.GetOrigin()])
+    sitk.WriteImage(image, frames[-1])
+    assert main(_argv(frames, tmp_path / "out")) == 2
+    start = COUNT - 2 if COUNT - 2 != REFERENCE else None
+    where = f"under the transform of frame {start}" if start else "where it lies"
+    told = f"{frames[-1]}: {where}, frame {COUNT - 1} does not overlap the reference, frame {REFERENCE}; "
+    assert told in capsys.readouterr().err
+    assert main(_argv(frames[: REFERENCE + 1] + frames[-1:], tmp_path / "two")) == 2
+    assert "let --align search for the start" in capsys.readouterr().err

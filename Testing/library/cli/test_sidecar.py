@@ -67,3 +67,20 @@ def test_it_holds_what_the_result_depends_on(tmp_path: Path) -> None:
             "modified_ns": path.stat().st_mtime_ns,
             "sha256": hashlib.sha256(content).hexdigest(),
         }
+
+
+def test_a_scan_that_is_exported_again_during_the_run_is_not_vouched_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = _arguments(tmp_path, "--sidecar")
+    moving = tmp_path / "M.nii.gz"
+    used, found = moving.read_bytes(), fake_register()
+
+    def overtaken(*args, **kwargs):
+        moving.write_bytes(b"another scan")
+        return found(*args, **kwargs)
+
+    monkeypatch.setattr(pipeline, "register", overtaken)
+    assert main(arguments) == 0
+    files = json.loads((tmp_path / "T.h5.json").read_text("utf-8"))["files"]
+    assert files["moving"]["sha256"] == hashlib.sha256(used).hexdigest()

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from helpers.samples import FIXED, ramp
-from pddnet.io.atomic_outputs import IMAGES, REPORTS, OutputFiles
+from pddnet.errors import InputError
+from pddnet.io.atomic_outputs import IMAGES, OBJECTS, REPORTS, OutputFiles
 from pddnet.io.volumes import read_volume
 
 
@@ -33,3 +35,14 @@ def test_a_path_that_is_no_utf_8_can_be_named_in_a_report(tmp_path: Path) -> Non
         files.write_text("json", json.dumps({"fixed": path}, ensure_ascii=False))
         files.commit()
     assert json.loads((tmp_path / "r.json").read_text("utf-8")) == {"fixed": path}
+
+
+def test_in_the_folder_of_slices_all_but_a_slice_may_be_written_again(tmp_path: Path) -> None:
+    image = ramp(FIXED).to_sitk()
+    sitk.WriteImage(image[:, :, :1], str(tmp_path / "s00.dcm"))
+    for _ in range(2):
+        with OutputFiles({"json": (tmp_path / "r.json", REPORTS)}, [tmp_path]) as files:
+            files.write_text("json", "{}")
+            files.commit()
+    with pytest.raises(InputError, match=r"s00\.dcm: this output would overwrite the input"):
+        OutputFiles({"object": (tmp_path / "s00.dcm", OBJECTS)}, [tmp_path])

@@ -135,3 +135,44 @@ def test_a_position_that_is_none(tmp_path: Path, value: str) -> None:
     _write(tmp_path, count=1, **{"0020|0032": value})
     with pytest.raises(InputError, match=r"s00\.dcm: |sheared|damaged"):
         read_volume(tmp_path)
+
+
+def test_a_series_that_is_spread_over_folders_is_one(tmp_path: Path) -> None:
+    _write(tmp_path)
+    whole, _ = read_volume(tmp_path)
+    for path in sorted(tmp_path.glob("*.dcm")):
+        folder = tmp_path / f"part_{int(path.stem[1:]) % 3}"
+        folder.mkdir(exist_ok=True)
+        path.rename(folder / path.name)
+    image, warnings = read_volume(tmp_path)
+    assert warnings == []
+    assert image.grid.same_as(whole.grid)
+    assert np.array_equal(image.array, whole.array)
+
+
+def test_copies_of_a_series_in_two_folders_are_refused(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        _write(tmp_path / name)
+    assert _refusal(tmp_path).startswith("several DICOM slices lie at one position, such as s00.dcm and s00.dcm")
+
+
+def test_a_single_file_does_not_hide_the_series_below(tmp_path: Path) -> None:
+    (tmp_path / "series").mkdir()
+    _write(tmp_path / "series")
+    _write(tmp_path, prefix="t", uid="1.2.9", count=1)
+    image, warnings = read_volume(tmp_path)
+    assert image.array.shape == GRID.shape
+    assert warnings == []
+
+
+def test_a_guessed_pixel_spacing_is_told(tmp_path: Path) -> None:
+    pydicom = pytest.importorskip("pydicom")
+    _write(tmp_path)
+    for path in tmp_path.glob("*.dcm"):
+        header = pydicom.dcmread(path)
+        del header.PixelSpacing
+        header.save_as(path)
+    image, warnings = read_volume(tmp_path, smallest=10)
+    assert image.grid.spacing == pytest.approx([1, 1, 4])
+    assert warnings == [f"{tmp_path}: the DICOM slices do not say how large a pixel is; 1 x 1 mm is a guess"]

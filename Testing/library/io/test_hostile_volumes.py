@@ -216,3 +216,13 @@ def test_a_damaged_label_map_and_field_are_noticed_too(tmp_path: Path) -> None:
         path.write_bytes(raw[:place] + bytes([raw[place] ^ 1]) + raw[place + 1 :])
         with pytest.raises(InputError, match=r"damaged|cannot be read"):
             read(path)
+
+
+def test_what_spm_writes_into_an_analyze_header_is_no_place(tmp_path: Path) -> None:
+    """Its originator, five shorts at byte 253, lies where NIfTI has the codes of its forms."""
+    path = save(ramp(FIXED), tmp_path / "v.hdr")
+    raw = bytearray(path.read_bytes())
+    raw[252:348] = bytes(96)
+    struct.pack_into("<5h", raw, 253, 13, 11, 9, 0, 0)
+    path.write_bytes(raw)
+    assert "the header does not say where the volume lies (no qform, no sform)" in "".join(read_volume(path)[1])

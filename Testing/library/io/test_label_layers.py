@@ -14,7 +14,7 @@ from pddnet.cli.main import main
 from pddnet.core.grid import Grid
 from pddnet.core.image import Image
 from pddnet.errors import InputError
-from pddnet.io.label_layers import match_names, read_label_layers, renumbered
+from pddnet.io.label_layers import LabelLayers, free_number, match_names, read_label_layers, renumbered
 from pddnet.io.segment_headers import Segment, read_segments
 from pddnet.io.volumes import read_labels, read_mask
 
@@ -153,3 +153,15 @@ def test_labels_that_are_not_named_become_background() -> None:
     grid = Grid((1, 2, 2), (1, 1, 1), (0, 0, 0), np.eye(3))
     found = renumbered(Image(np.array([[[0, 1], [2, 7]]], np.uint8), grid), {1: 5, 7: 300})
     assert found.array.tolist() == [[[0, 5], [0, 300]]]
+
+
+def test_the_largest_number_twice_takes_the_least_that_is_free(tmp_path: Path) -> None:
+    assert free_number({2, 9}, "a.nrrd") == 10
+    assert free_number({1, 2, 65535}, "a.nrrd") == 3
+    with pytest.raises(InputError, match=r"a\.nrrd: all 65535 label numbers are taken"):
+        free_number(range(1, 65536), "a.nrrd")
+    largest = Image(np.full(FIXED.shape, 65535, np.uint16), FIXED)
+    layers = [LabelLayers((largest,), {65535: name}) for name in "ab"]
+    _, moving, _ = match_names(*layers, ("A", "B"))
+    assert moving.names == {1: "b"}
+    assert (moving.flat.array == 1).all()

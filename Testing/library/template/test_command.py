@@ -7,6 +7,7 @@ import csv
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -203,14 +204,14 @@ def test_what_cannot_be_is_told_before_anything_starts(
     assert not started and not Path("T").exists()
 
 
-def test_two_scans_of_one_name_are_refused(tmp_path: Path, started: list[str], capsys) -> None:
-    """Their folders would be one."""
+def test_two_scans_of_one_name_have_folders_of_their_own(tmp_path: Path, started: list[str]) -> None:
     scans = anatomy.write_scans(tmp_path)
     other = tmp_path / "s0.nrrd"
     sitk.WriteImage(sitk.ReadImage(str(scans[1])), str(other))
-    assert _template(tmp_path, [scans[0], other], labels=False) == 2
-    assert f"{scans[0]} and {other}: both would be named '" in capsys.readouterr().err
-    assert not started
+    shutil.copy(f"{scans[1]}.json", f"{other}.json")
+    assert _template(tmp_path, [scans[0], other], "--rounds", "1", labels=False) == 0
+    folders = sorted(path.name for path in (tmp_path / "T" / "scans").iterdir())
+    assert len(folders) == 2 and all(re.fullmatch("s0-[0-9a-f]{8}", name) for name in folders)
 
 
 def test_a_scan_in_the_folder_of_the_results_is_refused(tmp_path: Path, started: list[str], capsys) -> None:
@@ -358,3 +359,11 @@ def test_two_bodies_meet_halfway(tmp_path: Path) -> None:
     landed = np.array([end.TransformPoint(place.tolist()) for end in ends])
     assert np.abs(landed.mean(0) - place).max() < 0.05
     assert np.abs(landed[1] - landed[0] - SHIFT).max() < 1.0
+
+
+def test_other_names_beside_the_label_maps_are_another_template(tmp_path: Path, started: list[str]) -> None:
+    scans = anatomy.write_scans(tmp_path)
+    for name in ("left one", "other one"):
+        (tmp_path / "labels.json").write_text(json.dumps({"2": name}), "utf-8")
+        assert _template(tmp_path, scans, "--rounds", "1") == 0
+        assert json.loads((tmp_path / "T" / "labels.json").read_text("utf-8")) == {"2": name}
