@@ -93,8 +93,8 @@ def report_memory(folder: Path, count: int) -> None:
             progress(f"pair {number + 1}, {used[-1]:.0f} MB")
     pool.end()
     settled, last = max(used[:FIRST]), max(used[-FIRST:])
-    line(f"largest after each of the first {FIRST}", f"{settled:.0f} MB")
-    line(f"largest after each of the last {FIRST}", f"{last:.0f} MB")
+    line(f"largest of the first {FIRST}", f"{settled:.0f} MB")
+    line(f"largest of the last {FIRST}", f"{last:.0f} MB")
     line("growth", f"{last - settled:.0f} MB {goal(last - settled, GROWTH_MB)}")
 
 

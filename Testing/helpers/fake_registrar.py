@@ -101,7 +101,7 @@ def make_report(told: dict[str, Any]) -> dict[str, Any]:
 def made_by_the_command(arguments: list[str]) -> dict[str, Any]:
     """Return what the command itself would keep."""
     from pddnet.cli.main import build_parser
-    from pddnet.cli.register import options
+    from pddnet.cli.register_arguments import options
     from pddnet.core.presets import find_preset
     from pddnet.run.provenance import weights_used
 

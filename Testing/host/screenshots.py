@@ -70,7 +70,7 @@ def draw(host: Host) -> None:
 def draw_page(widget: object) -> None:
     """The first sheet of the PDF, by what lays it out."""
     from pddnet.page.pdf import sheets
-    from pddnet.worker.tasks import drawn_page
+    from pddnet.worker.page_task import drawn_page
 
     request = widget._panel._page._subject.request()
     page = drawn_page(**{name: value for name, value in request.items() if name not in ("do", "pdf")})

@@ -15,7 +15,7 @@ from pddnet.run.provenance import origin
 
 from ..scene.output_nodes import placeBeside
 from ..scene.placement import placeUnder
-from ..scene.provenance import setMadeWith, setProvenance
+from ..scene.provenance import forgetMadeWith, setMadeWith, setProvenance
 from ..scene.rollback import unchangedOnError
 from ..scene.segmentations import SegmentLabels, labelsFromSegmentation
 from ..scene.volumes import imageFromVolume
@@ -122,6 +122,7 @@ class RegistrationJob(SceneJob[Result]):
             transform.SetAttribute(REPORT, json.dumps(report))
             self._place(transform)
             placeBeside([transform, *chosen.outputs.values()], chosen.movingVolume)
+        forgetMadeWith(transform, chosen.outputs.values())
         volume = chosen.outputVolume or chosen.movingVolume
         segmentation = chosen.outputSegmentation or chosen.movingSegmentation
         return Result(transform, volume, segmentation, answer["spread"], report, answer["error"], answer["cuda"])

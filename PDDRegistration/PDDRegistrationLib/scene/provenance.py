@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import slicer
 
-from .nodes import isSame
+from .nodes import isSame, nodesOfClass
 
 MADE_WITH = "PDDRegistration.MadeWith"
 """Reference role of an output: the transform that the same run found. Stored in scenes, so it must stay."""
@@ -39,6 +39,14 @@ def isOutput(node: slicer.vtkMRMLNode) -> bool:
 def setMadeWith(node: slicer.vtkMRMLNode, transform: slicer.vtkMRMLTransformNode) -> None:
     """Store which transform the run found that filled an output."""
     node.SetNodeReferenceID(MADE_WITH, transform.GetID())
+
+
+def forgetMadeWith(transform: slicer.vtkMRMLTransformNode, kept: Iterable[slicer.vtkMRMLNode]) -> None:
+    """Take the reference to a transform that was found anew from outputs of earlier runs, all nodes but `kept`."""
+    kept = list(kept)
+    for node in nodesOfClass(transform.GetScene(), "vtkMRMLTransformableNode"):
+        if isMadeWith(node, transform) and not any(isSame(node, each) for each in kept):
+            node.SetNodeReferenceID(MADE_WITH, None)
 
 
 def isMadeWith(node: slicer.vtkMRMLNode | None, transform: slicer.vtkMRMLTransformNode | None) -> bool:

@@ -15,7 +15,7 @@ from slicer.i18n import tr as _
 
 from pddnet.errors import InputError
 
-from ..scene.geometry import movedPoints, transformToWorld
+from ..scene.geometry import ijkToRasOf, movedPoints, transformToWorld
 from ..scene.nodes import isSame
 from .client import Worker
 from .failure import Failure, noMemory
@@ -154,12 +154,18 @@ class PlacesOfRun:
                 raise InputError(text.format(name=node.GetName()))
 
     def _place(self, node: slicer.vtkMRMLDisplayableNode, points: np.ndarray) -> np.ndarray:
+        if node.IsA("vtkMRMLVolumeNode"):
+            ijkToRas = ijkToRasOf(node)
+            points = points @ ijkToRas[:3, :3].T + ijkToRas[:3, 3]
         return movedPoints(transformToWorld(node, self._ignored(node)), points)
 
 
 def _probes(node: slicer.vtkMRMLDisplayableNode) -> np.ndarray:
-    """List points (N, 3) all over a node, RAS mm of its own coordinates."""
+    """List points (N, 3) all over a node: voxels (i, j, k) of a volume, else RAS mm of its own coordinates."""
     bounds = [0.0] * 6
-    node.GetBounds(bounds)
+    if node.IsA("vtkMRMLVolumeNode"):
+        bounds = [float(index) for index in node.GetImageData().GetExtent()]
+    else:
+        node.GetBounds(bounds)
     axes = [np.linspace(low, max(low, high), PROBES) for low, high in zip(bounds[::2], bounds[1::2], strict=True)]
     return np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 3)

@@ -38,8 +38,6 @@ COMMANDS = {  # each is a module beside this one, with add_arguments(parser) and
     "train": "train the network that names structures, on your own data",
     "phantom": "write virtual patients: scans with labels, to train and measure on",
 }
-OLD_NAMES = {"cohort": "phantom"}  # they still work, with a notice, but no help shows them
-
 
 _NO_MEMORY = "the memory of this machine does not suffice; close other programs, crop the volumes or use --preset fast"
 
@@ -102,15 +100,10 @@ def _module(command: str) -> ModuleType:
 
 
 def _run(arguments: list[str]) -> int:
-    old_name = arguments[0] if arguments and arguments[0] in OLD_NAMES else None
-    if old_name is not None:
-        arguments = [OLD_NAMES[old_name], *arguments[1:]]
     command = next((word for word in arguments if word in COMMANDS), "")
     if command:
         _check_address_space()  # before its module loads anything
     args = build_parser(command).parse_args(arguments)
-    if old_name is not None:
-        say(f"'{old_name}' is now called '{args.command}'")
     code: int = _module(args.command).run(args)
     return code
 

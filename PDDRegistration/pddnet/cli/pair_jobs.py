@@ -16,7 +16,7 @@ from ..core.intensity import AUTO
 from ..core.linear import DEFORMABLE
 from ..core.presets import find_preset
 from ..run.provenance import weights_used
-from . import register
+from . import register_arguments
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,13 @@ class PairJobs:
         self._made = {"version": __version__, "weights": weights}
         self._runner, self._limit_mb = list(runner), limit_mb
         self._parser = argparse.ArgumentParser()
-        register.add_arguments(self._parser)
+        register_arguments.add_arguments(self._parser)
 
     def __call__(self, pair: Pair) -> Job:
         """Make the job of a pair."""
         folder, outputs = self._out / pair.id, outputs_of(pair, self._wanted)
         arguments = arguments_of(pair, folder, outputs, self._arguments)
-        made = {**self._made, "options": register.options(self._parser.parse_args(arguments))}
+        made = {**self._made, "options": register_arguments.options(self._parser.parse_args(arguments))}
         return Job(pair.id, str(folder), pair.files, arguments, outputs, made, self._runner, limit_mb=self._limit_mb)
 
 

@@ -208,6 +208,31 @@ def test_a_scan_or_its_organs_are_moved_during_a_run(host: Host, bench: runs.Ben
     assert bench.status.startswith("Fixed^Patient was moved during the run")
 
 
+def test_the_origin_of_a_scan_is_changed_during_a_run(host: Host, bench: runs.Bench) -> None:
+    fixed = bench.nodes["fixedVolume"]
+    origin = fixed.GetOrigin()
+    bench.run(at("align", lambda: fixed.SetOrigin(origin[0], origin[1], origin[2] + 50.0)))
+    assert bench.status.startswith("Fixed^Patient was moved during the run, so the result does not fit")
+    assert transforms() == []
+    fixed.SetOrigin(*origin)
+    bench.check_usable()
+
+
+def test_an_output_of_an_earlier_run_is_none_of_a_later_one_into_the_same_transform(
+    host: Host, bench: runs.Bench
+) -> None:
+    from PDDRegistrationLib.scene.provenance import isMadeWith
+
+    outputs = bench.add_outputs()
+    bench.check_usable()
+    transform, volume = outputs["outputTransform"], outputs["outputVolume"]
+    assert isMadeWith(volume, transform) and isMadeWith(outputs["outputSegmentation"], transform)
+    bench.choose(outputVolume=None)
+    bench.check_usable()
+    assert isMadeWith(outputs["outputSegmentation"], transform)
+    assert not isMadeWith(volume, transform)
+
+
 def test_a_scan_taken_out_of_its_former_result_during_a_run_is_not_moved(host: Host, bench: runs.Bench) -> None:
     """A run reads it without that result, and so it lies where it was read."""
     bench.check_usable()

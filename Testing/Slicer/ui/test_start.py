@@ -17,7 +17,7 @@ from helpers.mrml_geometry import RAS, slicer
 from helpers.runs import Bench
 from pddnet.core.image import Image
 from pddnet.errors import InputError
-from pddnet.worker.tasks import as_transform
+from pddnet.worker.inputs import as_transform
 
 pytestmark = pytest.mark.slow
 

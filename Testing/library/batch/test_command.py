@@ -21,7 +21,7 @@ from pddnet.batch import cluster
 from pddnet.batch.jobs import Outputs, arguments_of, outputs_of
 from pddnet.batch.pairs import FILES, SERIES, Pair
 from pddnet.cli import batch as command
-from pddnet.cli import register
+from pddnet.cli import register_arguments
 from pddnet.cli.main import main
 
 
@@ -144,7 +144,7 @@ def test_register_understands_what_a_pair_is_written_as() -> None:
     pair = Pair("p", files, dict.fromkeys(SERIES, "2"))
     outputs = outputs_of(pair, Outputs(warped=True, pages=True))
     parser = argparse.ArgumentParser()
-    register.add_arguments(parser)
+    register_arguments.add_arguments(parser)
     args = parser.parse_args(arguments_of(pair, Path("/out/p"), outputs, ["--preset=fast"]))
     for name, path in files.items():
         assert getattr(args, name) == path

@@ -67,25 +67,6 @@ def test_phantom_says_how_many_and_where(tmp_path: Path, capsys) -> None:
     assert [path.name for path in (tmp_path / "D").iterdir()] == ["patient_0006"]
 
 
-def test_the_old_name_works_with_a_notice(tmp_path: Path, capsys) -> None:
-    assert main(["cohort", "--out", str(tmp_path), "--count", "1", "--seed", "6", "--spacing", "10"]) == 0
-    assert capsys.readouterr().err == "pddnet: 'cohort' is now called 'phantom'\n"
-    assert (tmp_path / "patient_0006" / "ct.nii.gz").exists()
-
-
-def test_the_old_name_shows_the_help_of_the_new_one_and_stands_in_no_list(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["phantom", "--help"]) == 0
-    expected = capsys.readouterr()
-    assert main(["cohort", "--help"]) == 0
-    assert capsys.readouterr() == expected
-    assert main(["--help"]) == 0
-    assert "cohort" not in capsys.readouterr().out
-    assert main(["cohort"]) == 2
-    assert capsys.readouterr().err == (
-        "pddnet: the following arguments are required: --out; see pddnet phantom --help\n"
-    )
-
-
 def test_what_an_interrupted_phantom_leaves(tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*given: object) -> None:
         raise KeyboardInterrupt

@@ -101,7 +101,7 @@ def test_without_matplotlib_it_says_what_to_install(monkeypatch: pytest.MonkeyPa
 def test_the_worker_makes_the_page_of_any_transform() -> None:
     """Also of a matrix, and where the maps are not known."""
     from pddnet.evaluation import report
-    from pddnet.worker import tasks
+    from pddnet.worker import page_task
 
     fixed, moving = samples.small_pair()
     found = samples.fake_register()(fixed, moving)
@@ -111,14 +111,14 @@ def test_the_worker_makes_the_page_of_any_transform() -> None:
     matrix = np.eye(4)
     matrix[:3, 3] = samples.SHIFT
     stages: list[str] = []
-    answer = tasks.page(
+    answer = page_task.page(
         lambda _, stage: stages.append(stage), report=told, fixed=fixed, moving=moving, transform=matrix, title="A & B"
     )
     page = answer["file"].tobytes().decode("utf-8")
     assert "<h1>A &amp; B</h1>" in page
     assert "Expected error (mm)" not in page
     assert stages == ["draw"]
-    answer = tasks.page(lambda *_: None, report=told, fixed=fixed, moving=moving, transform=matrix, pdf=True)
+    answer = page_task.page(lambda *_: None, report=told, fixed=fixed, moving=moving, transform=matrix, pdf=True)
     assert answer["file"].tobytes().startswith(b"%PDF-")
 
 
@@ -129,7 +129,7 @@ def test_the_page_takes_the_values_for_what_the_run_did(intensity: str) -> None:
     from pddnet.evaluation import report
     from pddnet.run.provenance import settings
     from pddnet.run.registration import RunInputs
-    from pddnet.worker import tasks
+    from pddnet.worker import page_task
 
     fixed, moving = samples.small_pair()
     found = samples.fake_register()(fixed, moving)
@@ -142,7 +142,7 @@ def test_the_page_takes_the_values_for_what_the_run_did(intensity: str) -> None:
         settings=settings(inputs, find_preset("default")) | ({} if intensity == "hu" else {"intensity": intensity}),
     )  # fmt: skip
     if intensity == "hu":
-        tasks.drawn_page(told, odd, odd, found.field)
+        page_task.drawn_page(told, odd, odd, found.field)
     else:
         with pytest.raises(InputError, match="intensity 'hu'"):
-            tasks.drawn_page(told, odd, odd, found.field)
+            page_task.drawn_page(told, odd, odd, found.field)
