@@ -106,7 +106,8 @@ def _measure_labels(
     if grid is not whole.grid:
         maps = tuple(layer.resample(grid, labels=True) for layer in maps)
         warnings.append(
-            f"{args.fixed_labels}: the label map is cropped to its labels; a grid around both was measured on"
+            f"{args.fixed_labels}: its labels reach all sides of the map, as if it was cropped to them; a grid around "
+            "both was measured on"
         )
     return report.measured_layers(maps, moving.layers, transform), motion, warnings
 

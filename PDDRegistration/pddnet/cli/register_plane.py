@@ -45,7 +45,7 @@ def register_plane(args: argparse.Namespace, given: Mapping[str, Any]) -> int:
     console, clock = Console(), Clock()
     paths = {name: getattr(args, name) for name in INPUTS if getattr(args, name) is not None}
     targets = {key: (getattr(args, output.argument), output.endings) for key, output in outputs.items()}
-    with output_files(targets, paths.values()) as files:
+    with output_files(targets, [planes.file_of(Path(path)) for path in paths.values()]) as files:
         console(0.0, "reading")
         inputs = _read(args)
         check_device(args.device)

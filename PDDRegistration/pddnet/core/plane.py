@@ -108,19 +108,30 @@ def sampled(transform: sitk.Transform, grid: Grid) -> DisplacementField:
 
 
 def inverted(field: DisplacementField, grid: Grid, iterations: int = 100) -> DisplacementField:
-    """Invert a field at z = 0 at the nodes of a grid: solve x + u(x) = y for each node y by damped fixed-point steps.
+    """Invert a field at z = 0 at the nodes of a grid: solve x + u(x) = y for each node y by fixed-point steps.
 
-    A node that nothing within the field's grid is mapped to keeps the displacement of the nearest that is.
+    Steps that hardly reduce the residual are halved, as where space is stretched. A node that nothing within the
+    field's grid is mapped to keeps the displacement of the nearest that is.
     """
     target = grid.points()
     matrix, shift = _affine(field)
-    landed = (target - shift) @ np.linalg.inv(matrix).T
     back = np.linalg.inv(matrix)
+    landed = (target - shift) @ back.T
+    residual = _residual(field, matrix, landed, target)
+    step = np.ones((*grid.shape, 1))
     for _ in range(iterations):
-        inside = field.grid.index_to_point(np.clip(field.grid.point_to_index(landed), 0, field.grid.size - 1))
-        residual = inside + field.sample(inside) + (landed - inside) @ matrix.T - target
-        landed = landed - 0.5 * residual @ back.T  # half steps: whole ones diverge where space is stretched twofold
+        tried = landed - step * (residual @ back.T)
+        left = _residual(field, matrix, tried, target)
+        before, after = (np.linalg.norm(each, axis=-1, keepdims=True) for each in (residual, left))
+        landed, residual = np.where(after < before, tried, landed), np.where(after < before, left, residual)
+        step = np.where(after < 0.5 * before, np.minimum(2 * step, 1.0), np.where(after < 0.9 * before, step, step / 2))
     return DisplacementField((landed - target).astype(np.float32), grid)
+
+
+def _residual(field: DisplacementField, matrix: np.ndarray, points: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Compute x + u(x) - y; beyond the field's grid u goes on by the affine map."""
+    inside = field.grid.index_to_point(np.clip(field.grid.point_to_index(points), 0, field.grid.size - 1))
+    return inside + field.sample(inside) + (points - inside) @ matrix.T - target
 
 
 def _affine(field: DisplacementField) -> tuple[np.ndarray, np.ndarray]:

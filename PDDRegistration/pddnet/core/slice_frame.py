@@ -15,10 +15,11 @@ import numpy.typing as npt
 from ..errors import InputError
 from .affine import Affine
 from .field import DisplacementField
-from .grid import ORTHOGONAL, Grid
+from .grid import Grid
 from .image import Image
 
 MOST_TILT_DEGREES = 45.0  # between two slices: beyond it no way to turn one to the other is the shortest for certain
+IN_PLANE = 0.1  # of a pixel: a slice that leaves a plane by less lies in it
 LAYERS = 3  # of nodes across the plane of a transform in space, so that it holds around the plane, too
 
 
@@ -48,9 +49,7 @@ class SliceFrame:
     def of(cls, grid: Grid) -> SliceFrame:
         """Make the coordinates of a slice, see `plane.Plane`: those of space where its axes run along two of them."""
         shown = shown_axes(grid)
-        part = grid.direction[np.ix_(shown, shown)]
-        along_space = np.allclose(part.T @ part, np.eye(2), atol=ORTHOGONAL)
-        a, b = (np.eye(3) if along_space else grid.direction)[:, shown].T
+        a, b = (np.eye(3) if _lies_along_space(grid) else grid.direction)[:, shown].T
         normal = np.cross(a, b)
         return cls(np.column_stack([a, b, normal]), normal * (normal @ grid.origin))
 
@@ -129,6 +128,13 @@ class SliceFrame:
 def shown_axes(grid: Grid) -> list[int]:
     """Return the two of the axes i, j, k that span a slice."""
     return [axis for axis in range(3) if axis != flat_axis(grid)]
+
+
+def _lies_along_space(grid: Grid) -> bool:
+    """Tell whether all pixels of a slice lie in a plane along two axes of space, but for rounding in its header."""
+    shown = shown_axes(grid)
+    leaves_mm = np.abs(grid.direction[flat_axis(grid), shown]) @ ((grid.size[shown] - 1) * grid.spacing[shown])
+    return bool(leaves_mm < IN_PLANE * grid.spacing[shown].min())
 
 
 def _turn(here: np.ndarray, there: np.ndarray) -> np.ndarray:

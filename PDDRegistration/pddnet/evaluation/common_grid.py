@@ -23,20 +23,29 @@ _MARGIN_MM = 8.0  # around where the moving labels land, for what the coarse inv
 def grid_around_both(fixed: Image, moving: Image, transform: sitk.Transform) -> Grid:
     """Return the fixed map's grid, in whole voxels wider where the map was cropped and moving labels lie beside it.
 
-    The grid covers the moving labels without and with the transform (fixed to moving points, LPS mm), unless it would
-    be too large for the memory.
+    The grid covers the moving labels without and with the transform (fixed to moving points, LPS mm); where that would
+    be too large for the memory, as of patients on different tables, with the transform only.
     """
     if not is_cropped(fixed) or not moving.array.any():
         return fixed.grid
     box = _box_of_labels(moving)
-    index = fixed.grid.point_to_index(np.vstack([box.corners(), _landed(transform, box, fixed.grid)]))
-    margin = _MARGIN_MM / fixed.grid.spacing
+    landed = _landed(transform, box, fixed.grid)
+    wide = _wider(fixed.grid, np.vstack([box.corners(), landed]))
+    return wide or _wider(fixed.grid, landed) or fixed.grid
+
+
+def _wider(grid: Grid, points: np.ndarray) -> Grid | None:
+    """Widen a grid in whole voxels to hold points (N, 3) LPS mm; None where it would be too large."""
+    index = grid.point_to_index(points)
+    margin = _MARGIN_MM / grid.spacing
     low = np.minimum(np.floor(index.min(axis=0) - margin), 0).astype(int)
-    high = np.maximum(np.ceil(index.max(axis=0) + margin), fixed.grid.size - 1).astype(int)
+    high = np.maximum(np.ceil(index.max(axis=0) + margin), grid.size - 1).astype(int)
     size = high - low + 1
-    if ((low == 0).all() and (size == fixed.grid.size).all()) or np.prod(size.astype(float)) > _LARGEST:
-        return fixed.grid
-    return Grid(tuple(size[::-1]), fixed.grid.spacing, fixed.grid.index_to_point(low), fixed.grid.direction)
+    if np.prod(size.astype(float)) > _LARGEST:
+        return None
+    if (low == 0).all() and (size == grid.size).all():
+        return grid
+    return Grid(tuple(size[::-1]), grid.spacing, grid.index_to_point(low), grid.direction)
 
 
 def is_cropped(labels: Image) -> bool:

@@ -61,9 +61,8 @@ def _motion(mask: np.ndarray, grid: Grid, first: np.ndarray, transform: sitk.Tra
     chosen = mask[:: step[2], :: step[1], :: step[0]]
     if not chosen.any():  # all of it falls between the chosen voxels
         step, chosen = np.ones(3, int), mask
-    nodes = _nodes(chosen.shape, grid, first, step)
+    nodes, inner = _nodes(chosen.shape, grid, first, step)
     field = DisplacementField.from_transform(transform, nodes)
-    inner = (slice(1, -1),) * 3
     displacements = field.array[inner][chosen].astype(np.float64)
     growth = field.jacobian_determinant()[inner][chosen].mean(dtype=np.float64)
     points = nodes.points()[inner][chosen]
@@ -81,10 +80,19 @@ def _motion(mask: np.ndarray, grid: Grid, first: np.ndarray, transform: sitk.Tra
     )
 
 
-def _nodes(shape: tuple[int, ...], grid: Grid, first: np.ndarray, step: np.ndarray) -> Grid:
-    """Make the grid of the chosen voxels of a box, one wider on each side: derivatives need the neighbours."""
-    wider = tuple(n + 2 for n in shape)
-    return Grid(wider, grid.spacing * step, grid.index_to_point(first - step), grid.direction)
+def _nodes(shape: tuple[int, ...], grid: Grid, first: np.ndarray, step: np.ndarray) -> tuple[Grid, tuple[slice, ...]]:
+    """Make the grid of the chosen voxels of a box, and the slices that take them out of it.
+
+    It is one node wider on each side, because derivatives need the neighbours, but never leaves the scan: a field of
+    another program may end there, and is zero beyond.
+    """
+    count = np.array(shape[::-1])  # along i, j, k
+    before, after = first - step >= 0, first + step * count <= grid.size - 1
+    alone = (count == 1) & ~before & ~after
+    before, after = before | alone, after | alone
+    size = tuple(int(n) for n in (count + before + after)[::-1])
+    inner = tuple(slice(int(b), int(b) + n) for b, n in zip(before[::-1], shape, strict=True))
+    return Grid(size, grid.spacing * step, grid.index_to_point(first - step * before), grid.direction), inner
 
 
 def rotation_degrees(points: np.ndarray, displacements: np.ndarray) -> float | None:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
+from ..core.composite import leaves
 from ..core.field import DisplacementField
 from ..core.grid import Grid
 from ..core.hounsfield import PADDING_HU, SOFT_TISSUE_HU
@@ -52,14 +53,17 @@ def jacobian_in_body(determinant: np.ndarray, grid: Grid, fixed: Image) -> tuple
     """Take the statistics of Jacobian determinants (D, H, W) on `grid` inside the fixed body.
 
     Returns:
-        the statistics, and the region: 'fixed body', or 'fixed view' where no body was found; of a single slice
-        'fixed image', all of it.
+        the statistics, and the region: 'fixed body', or 'fixed view' where no body was found or the scan is no CT; of a
+        single slice 'fixed image', all of it.
     """
     if is_slice(fixed.grid):
         return jacobian_statistics(determinant, fixed.grid.contains(grid.points())), "fixed image"
-    fixed = hu_if_ct(fixed) or fixed
+    ct = hu_if_ct(fixed)
+    fixed = ct or fixed
     coarse = fixed.coarsen(max(float(grid.spacing.max()), FINEST_BODY_MM))
     view = _on_grid(view_mask(coarse), grid)
+    if ct is None:
+        return jacobian_statistics(determinant, view), "fixed view"
     outside = min(PADDING_HU, float(fixed.array.min()))
     body = body_mask(coarse.resample(grid, fill=outside)).array & view
     if body.sum() > SMALLEST_BODY_SHARE * view.sum():
@@ -164,12 +168,13 @@ def _without_gaps(image: Image) -> Image:
 
 
 def _body_points(fixed: Image) -> np.ndarray:
-    """Take every so many voxel centres of the fixed body: (N, 3) LPS mm."""
-    coarse = (hu_if_ct(fixed) or fixed).coarsen(SAMPLING_MM)
-    grid = _grid(fixed.grid, SAMPLING_MM)
+    """Take every so many voxel centres of the fixed body, or of the view of a scan that is no CT: (N, 3) LPS mm."""
+    ct, grid = hu_if_ct(fixed), _grid(fixed.grid, SAMPLING_MM)
+    coarse = (ct or fixed).coarsen(SAMPLING_MM)
     view = view_mask(coarse)
-    body = _on_grid(Image(body_mask(coarse).array & view.array, coarse.grid), grid)
-    region = body if body.mean() > SMALLEST_BODY_SHARE else _on_grid(view, grid)
+    body = view if ct is None else Image(body_mask(coarse).array & view.array, coarse.grid)
+    found = _on_grid(body, grid)
+    region = found if found.mean() > SMALLEST_BODY_SHARE else _on_grid(view, grid)
     points = grid.points()[region]
     return points[:: max(len(points) // MOST_POINTS, 1)]
 
@@ -202,11 +207,11 @@ def _around(points: np.ndarray, like: Grid) -> Grid:
 
 def _sampling_mm(transform: sitk.Transform) -> float:
     """Find the spacing in mm at which the transform should be sampled: its own, within limits."""
+    return min(map(_leaf_sampling_mm, leaves(transform)), default=SAMPLING_MM)
+
+
+def _leaf_sampling_mm(transform: sitk.Transform) -> float:
     kind = transform.GetName()
-    if kind == "CompositeTransform":
-        composite = sitk.CompositeTransform(transform)
-        parts = [composite.GetNthTransform(n) for n in range(composite.GetNumberOfTransforms())]
-        return min([_sampling_mm(part) for part in parts], default=SAMPLING_MM)
     if kind == "DisplacementFieldTransform":
         finest = min(sitk.DisplacementFieldTransform(transform).GetDisplacementField().GetSpacing())
     elif kind == "BSplineTransform":

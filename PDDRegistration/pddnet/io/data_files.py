@@ -1,19 +1,25 @@
-"""Find the files that hold the voxels of an image whose named file is a header: .mhd, .nhdr, .hdr and .img. torch-free.
+"""Find the files that hold the voxels of an image whose named file is a header. torch-free.
 
 MetaImage and NRRD name them in a field: as one file, a list of lines, or a pattern with numbers. Analyze and NIfTI
-pairs tell by their endings.
+pairs (.hdr, .img) tell by their endings.
 """
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from .nifti_fields import header_beside, voxels_beside
 
-_FIELD = re.compile(r"^(?:ElementDataFile\s*=|data ?file:)[ \t]*(.*?)[ \t\r]*$", re.MULTILINE)
-_LARGEST_HEADER = 1 << 20  # bytes
-_MOST_FILES = 10_000
+_WITH_FIELD = (".mhd", ".mha", ".nhdr", ".nrrd")
+_FIELD = re.compile(
+    r"^[ \t]*(?:ElementDataFile[ \t]*[=:]|data ?file:)[ \t]*(.*?)[ \t\r]*$", re.MULTILINE | re.IGNORECASE
+)
+_NUMBERS = re.compile(r"(?:\s+-?\d+){1,4}$")  # first and last, step and dimension, behind a pattern
+_COUNTER = re.compile(r"%0?\d*d")
+_LARGEST_HEADER = 1 << 18  # bytes
 
 
 def parts_of(path: Path) -> list[Path]:
@@ -21,30 +27,38 @@ def parts_of(path: Path) -> list[Path]:
 
     Raise OSError where the file cannot be read.
     """
-    if path.suffix.lower() in (".mhd", ".nhdr"):
+    if path.suffix.lower() in _WITH_FIELD:
         others = {path.parent / name for name in _named(path)}
     else:
         others = {header_beside(path), voxels_beside(path)}
-    return [path, *sorted(part for part in others - {path} if part.is_file())]
+    return [path, *sorted(part for part in others - {path} if _is_file(part))]
 
 
-def _named(path: Path) -> list[str]:
-    """Read the names of files in a header of text."""
+def _named(path: Path) -> Iterable[str]:
+    """Read the names of files in a header of text; of a pattern those of all files in the folder that fit it."""
     with path.open("rb") as file:
-        text = file.read(_LARGEST_HEADER).decode("utf-8", "surrogateescape")
+        head = re.split(rb"\n\r?\n", file.read(_LARGEST_HEADER), maxsplit=1)[0]  # NRRD ends its header so
+    text = head.decode("utf-8", "surrogateescape")
     field = _FIELD.search(text)
-    first, *numbers = (field.group(1).split() if field else []) or [""]
-    if field is None or first.lower() in ("", "local"):
+    name = field.group(1) if field else ""
+    if field is None or name.lower() in ("", "local"):
         return []
-    if first == "LIST":
+    if name.split()[0] == "LIST":
         return [line.strip() for line in text[field.end() :].splitlines() if line.strip()]
-    return _counted(first, numbers) if "%" in first else [field.group(1)]
+    return _fitting(path.parent, _NUMBERS.sub("", name)) if "%" in name else [name]
 
 
-def _counted(pattern: str, numbers: list[str]) -> list[str]:
-    """List the names of a pattern such as 'slice%03d.raw', whose first and last number and step follow it."""
+def _fitting(folder: Path, pattern: str) -> list[str]:
+    place, name = os.path.split(pattern)
+    fits = re.compile(r"\d+".join(map(re.escape, _COUNTER.split(name))))
     try:
-        first, last, step = (int(number) for number in numbers[:3])
-        return [pattern % number for number in range(first, last + 1, step)[:_MOST_FILES]]
-    except (ValueError, TypeError):
-        return []  # ITK could not read it, either
+        return [os.path.join(place, each) for each in os.listdir(folder / place) if fits.fullmatch(each)]
+    except OSError:
+        return []
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # no name that a file can have
+        return False

@@ -13,10 +13,10 @@ from ..core.image import Image
 from ..core.intensity import Scale, scale_of
 from ..errors import InputError
 from .dicom_frames import Frames, read_frames
-from .dicom_series import ORIENTATION, POSITION, called, check_alike, plane_of, position_of, prefer_ct
+from .dicom_series import ORIENTATION, POSITION, called, check_alike, plane_of, position_of, prefer_ct, text_of
 from .paths import itk_name, name_of
 
-_DESCRIPTION, _SPACING = "0008|103e", "0028|0030"
+_DESCRIPTION, _SPACING, _AT_DETECTOR = "0008|103e", "0028|0030", "0018|1164"
 _DOSE_OFFSETS = "3004|000c"
 _PHOTOMETRIC, _BITS, _SIGNED, _INTERCEPT, _SLOPE = "0028|0004", "0028|0101", "0028|0103", "0028|1052", "0028|1053"
 _CT_SCALES = (Scale.HU, Scale.OFFSET, Scale.HU_WITHOUT_AIR)  # the likeliest first
@@ -157,18 +157,25 @@ def _series_in(folders: list[Path]) -> list[list[Path]]:
         for uid in sitk.ImageSeriesReader.GetGDCMSeriesIDs(opened):
             names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(opened, uid)
             found.setdefault(uid, []).append([place / name_of(name) for name in names])
-    return [parts[0] if len(parts) == 1 else _along_axis([*chain(*parts)]) for parts in found.values()]
+    return [*chain(*(parts if len(parts) == 1 else _joined(parts) for parts in found.values()))]
 
 
-def _along_axis(files: list[Path]) -> list[Path]:
-    """Sort slices along the normal of the first one; as they are where one does not say where it lies."""
-    readers = [_header(path) for path in files]
-    if not all(reader.HasMetaDataKey(tag) for reader in readers for tag in (POSITION, ORIENTATION)):
-        return files
-    along = [position_of(path, reader) for path, reader in zip(files, readers, strict=True)]
-    normal = np.cross(*plane_of(files[0], readers[0]))
-    order = np.argsort(np.array(along) @ normal, kind="stable")
-    return [files[n] for n in order]
+def _joined(parts: list[list[Path]]) -> list[list[Path]]:
+    """Join the slices of a series in several folders, along the normal of the first one.
+
+    They stay apart where they are copies, or do not say where they lie, as files of many frames.
+    """
+    files = [*chain(*parts)]
+    try:
+        readers = [_header(path) for path in files]
+        if not all(reader.HasMetaDataKey(tag) for reader in readers for tag in (POSITION, ORIENTATION)):
+            return parts
+        positions = np.array([position_of(path, reader) for path, reader in zip(files, readers, strict=True)])
+        along = positions @ np.cross(*plane_of(files[0], readers[0]))
+    except InputError:  # it matters only if this series is chosen, and is told then
+        return parts
+    order = np.argsort(along, kind="stable")
+    return parts if (np.diff(along[order]) < _SAME_POSITION_MM).any() else [[files[n] for n in order]]
 
 
 def _header(path: Path) -> sitk.ImageFileReader:
@@ -196,16 +203,22 @@ def _check_slices(folder: Path, files: list[Path]) -> list[str]:
     """Check that the slices stack into a regular, straight grid, as ITK assumes; returns warnings."""
     readers = [_header(path) for path in files]
     check_alike(folder, files, readers)
-    warnings = []
-    if not all(reader.HasMetaDataKey(_SPACING) for reader in readers):
-        x, y = readers[0].GetSpacing()[:2]
-        warnings = [f"{folder}: the DICOM slices do not say how large a pixel is; {x:g} x {y:g} mm is a guess"]
+    warnings = _spacing_warnings(folder, readers)
     if not all(reader.HasMetaDataKey(tag) for reader in readers for tag in (POSITION, ORIENTATION)):
         return [
             *warnings, f"{folder}: the DICOM slices do not say where they lie; their order and spacing are a guess"
         ]  # fmt: skip
     positions = np.array([position_of(path, reader) for path, reader in zip(files, readers, strict=True)])
     return warnings + check_positions(folder, positions, plane_of(files[0], readers[0]))
+
+
+def _spacing_warnings(folder: Path, readers: list[sitk.ImageFileReader]) -> list[str]:
+    if all(text_of(reader, _SPACING) for reader in readers):
+        return []
+    x, y = readers[0].GetSpacing()[:2]
+    if all(text_of(reader, _AT_DETECTOR) for reader in readers):
+        return [f"{folder}: the DICOM slices say how large a pixel is at the detector only, {x:g} x {y:g} mm"]
+    return [f"{folder}: the DICOM slices do not say how large a pixel is; {x:g} x {y:g} mm is a guess"]
 
 
 def check_positions(path: Path, positions: np.ndarray, orientation: np.ndarray, what: str = "slices") -> list[str]:

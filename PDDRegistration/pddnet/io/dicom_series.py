@@ -31,14 +31,15 @@ Header = Callable[[Path], sitk.ImageFileReader]
 
 def prefer_ct(folder: Path, series: list[list[Path]], header: Header) -> tuple[list[list[Path]], list[str]]:
     """Keep the CT series where there are some beside others of several slices (PET, MR); return them, and a warning."""
-    kinds = [_text(header(files[0]), _MODALITY) for files in series] if len(series) > 1 else []
+    kinds = [text_of(header(files[0]), _MODALITY) for files in series] if len(series) > 1 else []
     volumes = [kind for files, kind in zip(series, kinds, strict=False) if len(files) > 1]
     if "CT" not in volumes or set(volumes) == {"CT"}:
         return series, []
+    others = [(files, kind or "unknown") for files, kind in zip(series, kinds, strict=True) if kind != "CT"]
     left_out = [
-        f"'{_text(header(files[0]), _DESCRIPTION) or files[0].parent.name}' ({kind or 'unknown'}, {len(files)} slices)"
-        for files, kind in zip(series, kinds, strict=True)
-        if kind != "CT" and len(files) > 1
+        f"'{text_of(header(files[0]), _DESCRIPTION) or files[0].parent.name}' ({kind}, {len(files)} slices)"
+        for files, kind in others
+        if len(files) > 1
     ]
     chosen = [files for files, kind in zip(series, kinds, strict=True) if kind == "CT"]
     return chosen, [f"{folder}: of several DICOM series CT was taken; left out: {', '.join(left_out)}"]
@@ -52,15 +53,15 @@ def called(folder: Path, series: list[list[Path]], name: str, header: Header) ->
     """
 
     def is_numbered(files: list[Path]) -> bool:
-        return name in (_text(header(files[0]), tag) for tag in (_NUMBER, _UID))
+        return name in (text_of(header(files[0]), tag) for tag in (_NUMBER, _UID))
 
     def is_described(files: list[Path]) -> bool:
-        return name.casefold() in _text(header(files[0]), _DESCRIPTION).casefold()
+        return name.casefold() in text_of(header(files[0]), _DESCRIPTION).casefold()
 
     found = list(filter(is_numbered, series)) or list(filter(is_described, series))
     if not found and series:
         readers = [header(files[0]) for files in series]
-        there = [f"{_text(each, _NUMBER) or '-'}: '{_text(each, _DESCRIPTION)}'" for each in readers]
+        there = [f"{text_of(each, _NUMBER) or '-'}: '{text_of(each, _DESCRIPTION)}'" for each in readers]
         raise InputError(f"{folder}: no DICOM series is called '{name}'; there are {', '.join(there)}")
     return found
 
@@ -84,7 +85,7 @@ def check_alike(folder: Path, files: list[Path], readers: list[sitk.ImageFileRea
     near = np.abs(np.diff(positions[order], axis=0)).max(axis=1) < _SAME_POSITION_MM
     if near.any():
         first, second = order[np.argmax(near)], order[np.argmax(near) + 1]
-        names = f"{files[first].name} and {files[second].name}"
+        names = f"{_within(folder, files[first])} and {_within(folder, files[second])}"
         raise InputError(
             f"{folder}: several DICOM slices lie at one position, such as {names}, which "
             f" {_difference(readers[first], readers[second])}; export a single phase"
@@ -107,7 +108,7 @@ def _check_majority(
     usual = Counter(values).most_common(1)[0][0]
     odd = [n for n, value in enumerate(values) if _distance(value, usual) > 1 or (show and value != usual)]
     if odd:
-        first = files[odd[0]].name
+        first = _within(folder, files[odd[0]])
         more = f" and {len(odd) - 1} more" if len(odd) > 1 else ""
         sizes = f", {show(values[odd[0]])} where the others have {show(usual)}" if show else ""
         verb = "is" if len(odd) == 1 else "are"
@@ -115,6 +116,10 @@ def _check_majority(
             f"{folder}: the DICOM series has slices that do not belong together, {first}{more} {verb} {what}{sizes}; "
             "move them out of the folder"
         )
+
+
+def _within(folder: Path, file: Path) -> str:
+    return file.relative_to(folder).as_posix() if file.is_relative_to(folder) else file.name
 
 
 def _distance(a: tuple[int, ...], b: tuple[int, ...]) -> int:
@@ -127,12 +132,13 @@ def _size(size: tuple[int, ...]) -> str:
 
 def _difference(a: sitk.ImageFileReader, b: sitk.ImageFileReader) -> str:
     for tag, name in _PHASES.items():
-        if (one := _text(a, tag)) != (other := _text(b, tag)):
+        if (one := text_of(a, tag)) != (other := text_of(b, tag)):
             return f"differ in {name} ({one or 'none'}, {other or 'none'})"
     return "say nothing that tells them apart (copies, or a series over time?)"
 
 
-def _text(reader: sitk.ImageFileReader, tag: str) -> str:
+def text_of(reader: sitk.ImageFileReader, tag: str) -> str:
+    """Return the value of a tag of a header, or an empty text."""
     return str(reader.GetMetaData(tag)).strip() if reader.HasMetaDataKey(tag) else ""
 
 

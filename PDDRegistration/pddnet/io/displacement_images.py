@@ -38,11 +38,15 @@ def read_displacements(path: Path) -> tuple[sitk.DisplacementFieldTransform, lis
     if missing := count_non_finite(path):  # ITK reads them as 0
         raise non_finite(path, missing)
     image = sitk.ReadImage(itk_name(path), sitk.sitkVectorFloat64)
-    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 3:
+    dimension = image.GetDimension()
+    if image.GetNumberOfComponentsPerPixel() != dimension or dimension not in (2, 3):
         return sitk.DisplacementFieldTransform(image), []  # ITK says what is wrong
-    array, grid = sitk.GetArrayViewFromImage(image), Grid.of(image)
+    array = sitk.GetArrayViewFromImage(image)
     if missing := int(np.count_nonzero(~np.isfinite(array))):
         raise non_finite(path, missing)
+    if dimension == 2:
+        return _plane_displacements(path, image, kind), []
+    grid = Grid.of(image)
     warnings = check_forms(path, grid) if path.name.lower().endswith(NIFTI_ENDINGS) else []
     if kind is not None:
         moved = array * _RAS - (grid.points() if kind == _POSITIONS else 0)
@@ -50,11 +54,28 @@ def read_displacements(path: Path) -> tuple[sitk.DisplacementFieldTransform, lis
         warnings.append(f"{path}: a {name} field of NiftyReg (RAS mm); it was converted to displacements in LPS mm")
         return DisplacementField(moved, grid).to_sitk(), warnings
     if _are_positions(array, grid):
-        raise InputError(
-            f"{path}: the image holds positions, not displacements; subtract each voxel's position, or convert it with "
-            "the program that wrote it"
-        )
+        raise _positions(path)
     return sitk.DisplacementFieldTransform(image), warnings
+
+
+def _plane_displacements(path: Path, image: sitk.Image, kind: int | None) -> sitk.DisplacementFieldTransform:
+    """Turn a 2-D image into a transform. Raise InputError where it is NiftyReg's, or holds positions."""
+    if kind is not None:
+        raise InputError(f"{path}: a 2-D field of NiftyReg; convert it to ITK's displacements in LPS mm first")
+    if min(image.GetSize()) < 2:
+        return sitk.DisplacementFieldTransform(image)
+    slopes = [np.gradient(sitk.GetArrayViewFromImage(image)[..., axis], axis=1 - axis).mean() for axis in (0, 1)]
+    steps = np.array(image.GetSpacing()) * np.diag(np.reshape(image.GetDirection(), (2, 2)))
+    if (np.array(slopes) / np.where(steps == 0, np.inf, steps) > _POSITION_SLOPE).all():
+        raise _positions(path)
+    return sitk.DisplacementFieldTransform(image)
+
+
+def _positions(path: Path) -> InputError:
+    return InputError(
+        f"{path}: the image holds positions, not displacements; subtract each voxel's position, or convert it with "
+        "the program that wrote it"
+    )
 
 
 def non_finite(path: Path, count: int) -> InputError:

@@ -38,7 +38,7 @@ def sha256(path: str | Path) -> str:
     if files == [path]:
         return _digest(path)
     folder = path if path.is_dir() else path.parent
-    lines = (f"{_digest(file)}  {Path(os.path.relpath(file, folder)).as_posix()}\n" for file in files)
+    lines = (f"{_digest(file)}  {_name(file, folder)}\n" for file in files)
     return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
 
@@ -68,6 +68,13 @@ def is_same(path: str | Path, known: Mapping[str, Any]) -> bool:
 
 def _files(path: Path) -> list[Path]:
     return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else parts_of(path)
+
+
+def _name(file: Path, folder: Path) -> str:
+    try:
+        return Path(os.path.relpath(file, folder)).as_posix()
+    except ValueError:  # on another drive of Windows
+        return file.as_posix()
 
 
 def _digest(path: Path) -> str:

@@ -49,16 +49,19 @@ def _beside(name: str, image: sitk.Image, scan: Plane) -> tuple[Plane, list[str]
     found = Plane.from_sitk(image)
     if found.volume is None or scan.volume is None:
         return found, []
-    frame = SliceFrame.of(scan.volume)
-    normal = frame.axes[:, 2]
-    if abs(normal @ SliceFrame.of(found.volume).axes[:, 2]) < 1 - _SAME_PLANE:
+    normal = _normal(scan.volume)
+    if abs(normal @ _normal(found.volume)) < 1 - _SAME_PLANE:
         raise InputError(f"{name}: the label map is a slice in another plane than its scan; take the scan's own plane")
-    laid = Plane(frame.flat_image(Image.from_sitk(image)), found.volume)
+    laid = Plane(SliceFrame.of(scan.volume).flat_image(Image.from_sitk(image)), found.volume)
     return laid, _far_warning(name, found.volume, scan.volume, normal)
 
 
+def _normal(slice_grid: Grid) -> np.ndarray:
+    return slice_grid.direction[:, flat_axis(slice_grid)]
+
+
 def _far_warning(name: str, labels: Grid, scan: Grid, normal: np.ndarray) -> list[str]:
-    away_mm = abs(float(normal @ (labels.origin - scan.origin)))
+    away_mm = abs(float(normal @ (labels.centre - scan.centre)))
     if away_mm <= scan.spacing[flat_axis(scan)] / 2:
         return []
     return [f"{name}: the label map lies in another slice than its scan, {away_mm:.1f} mm away"]

@@ -121,11 +121,14 @@ def read_plane_frames(
         found = [read_plane(path, spacing_mm) for path in paths]
         return [plane for plane, _ in found], [text for _, texts in found for text in texts]
     image, warnings = read_flat(paths[0], None)
-    if missing := count_non_finite(Path(paths[0])):
+    if missing := count_non_finite(file_of(Path(paths[0]))):
         raise InputError(f"{paths[0]}: {missing} pixels are no finite numbers; correct them, or give 2-D files")
-    count = range(image.GetSize()[3])
-    checked = [check_plane(Plane.from_sitk(image[:, :, :, n]), f"{paths[0]}, frame {n}")[0] for n in count]
-    return checked, warnings
+    frames = []
+    for n in range(image.GetSize()[3]):
+        frame, more = check_plane(Plane.from_sitk(image[:, :, :, n]), f"{paths[0]}, frame {n}")
+        frames.append(frame)
+        warnings += more
+    return frames, warnings
 
 
 def _size(path: str | Path) -> list[int]:
@@ -133,15 +136,15 @@ def _size(path: str | Path) -> list[int]:
     reader = sitk.ImageFileReader()
     with quiet():
         try:
-            reader.SetFileName(itk_name(_file(Path(path))))
+            reader.SetFileName(itk_name(file_of(Path(path))))
             reader.ReadImageInformation()
         except (RuntimeError, InputError, OSError):
             return []
     return list(reader.GetSize())
 
 
-def _file(path: Path) -> Path:
-    """Return the file itself, or the only file of a folder."""
+def file_of(path: Path) -> Path:
+    """Return the file itself, or the only file of a folder. Raise InputError where the folder holds several."""
     if not path.is_dir():
         return path
     files = [each for each in sorted(path.iterdir()) if each.is_file() and not each.name.startswith(".")]
@@ -156,7 +159,7 @@ def read_flat(path: str | Path, spacing_mm: Sequence[float] | None) -> tuple[sit
     Raises:
         InputError: it cannot be read, or a picture has no spacing.
     """
-    path = _file(check_readable(path))
+    path = file_of(check_readable(path))
     if is_picture(path) and not spacing_mm:
         raise InputError(f"{path}: this kind of file holds no spacing in mm; give it by --spacing")
     warnings = check_header(path)

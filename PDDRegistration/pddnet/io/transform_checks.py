@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from ..core.composite import leaves
 from ..errors import InputError
 from .transform_parts import Part, hdf5_parts, matlab_parts, text_parts
 
@@ -20,7 +21,7 @@ _TURNS = {  # first parameters: a quaternion, or its vector part; ITK makes a ro
     **dict.fromkeys(("ScaleVersor3DTransform", "ScaleSkewVersor3DTransform"), 3),
     "QuaternionRigidTransform": 4,
 }
-_COUNTS = {  # parameters and fixed parameters in 3-D: where there are fewer, ITK reads what stands behind them
+_COUNTS_3D = {  # parameters and fixed parameters: where there are fewer, ITK reads what stands behind them
     "TranslationTransform": (3, 0),
     **dict.fromkeys(("ScaleTransform", "ScaleLogarithmicTransform", "VersorTransform"), (3, 3)),
     **dict.fromkeys(("Euler3DTransform", "VersorRigid3DTransform"), (6, 3)),
@@ -30,9 +31,16 @@ _COUNTS = {  # parameters and fixed parameters in 3-D: where there are fewer, IT
     "ComposeScaleSkewVersor3DTransform": (12, 3),
     "ScaleSkewVersor3DTransform": (15, 3),
 }
+_COUNTS_2D = {
+    "TranslationTransform": (2, 0),
+    **dict.fromkeys(("ScaleTransform", "ScaleLogarithmicTransform"), (2, 2)),
+    **dict.fromkeys(("Euler2DTransform", "Rigid2DTransform"), (3, 2)),
+    "Similarity2DTransform": (4, 2),
+    **dict.fromkeys(("AffineTransform", "MatrixOffsetTransformBase"), (6, 2)),
+}
+_COUNTS = {2: _COUNTS_2D, 3: _COUNTS_3D}
 _RIGID = ("Euler3D", "VersorTransform", "VersorRigid3D", "QuaternionRigid", "Rigid3D")
 _NOT_RIGID = 1e-2  # from 1: singular values of the matrix of a rotation
-_GRID_NUMBERS = 18  # fixed parameters of a grid in 3-D: size, origin, spacing, direction
 _MOST_NODES = 1e9
 
 
@@ -43,14 +51,15 @@ def check_map(path: Path, transform: sitk.Transform) -> None:
         InputError: it is an empty composite, moves points to no place or very far, or flattens space; or a rotation is
             none.
     """
+    parts = leaves(transform)
+    if not parts:
+        raise InputError(f"{path}: the composite transform is empty; give one that holds a transform")
+    for part in [*parts, *([transform] if len(parts) > 1 else [])]:
+        _check_single(path, part)
+
+
+def _check_single(path: Path, transform: sitk.Transform) -> None:
     kind, dimension = transform.GetName(), transform.GetDimension()
-    if kind == "CompositeTransform":
-        composite = sitk.CompositeTransform(transform)
-        count = composite.GetNumberOfTransforms()
-        if not count:
-            raise InputError(f"{path}: the composite transform is empty; give one that holds a transform")
-        for number in range(count):
-            check_map(path, composite.GetNthTransform(number))
     probes = np.vstack([np.zeros(dimension), _STEP_MM * np.eye(dimension), _points_of(transform)])
     moved = np.array([_moved(transform, point) for point in probes.tolist()])
     if not np.isfinite(moved).all() or np.abs(moved).max() > FARTHEST_MM:
@@ -94,16 +103,16 @@ def check_binary(path: Path) -> None:
 
 
 def _check_part(path: Path, part: Part) -> None:
-    kind, fixed = part.kind, len(part.fixed)
-    wanted = _COUNTS.get(kind) if part.dimension == 3 else None
+    kind, fixed, d = part.kind, len(part.fixed), part.dimension
+    wanted = _COUNTS.get(d, {}).get(kind)
     if wanted and (part.count != wanted[0] or not wanted[1] <= fixed <= wanted[1] + 1):
         raise InputError(
             f"{path}: {kind} has {wanted[0]} parameters and {wanted[1]} fixed ones, and the file gives "
             f"{part.count} and {fixed}; write it again"
         )
-    if ("BSpline" in kind or "DisplacementField" in kind) and part.dimension == 3:
-        nodes = math.prod(part.fixed[:3])
-        if fixed < _GRID_NUMBERS or not (0 < nodes < _MOST_NODES) or part.count != 3 * nodes:
+    if ("BSpline" in kind or "DisplacementField" in kind) and d in _COUNTS:
+        nodes = math.prod(part.fixed[:d])
+        if fixed < _grid_numbers(d) or not (0 < nodes < _MOST_NODES) or part.count != d * nodes:
             raise InputError(f"{path}: the grid of {kind} and its parameters do not agree; write it again")
     turn = part.parameters[: _TURNS.get(kind, 0)]
     length = math.hypot(*turn)
@@ -117,17 +126,22 @@ def has_end(text: str) -> bool:
     if not parts or not text.rstrip().rpartition("\n")[2].startswith("FixedParameters:"):
         return False
     kind, d = parts[-1].kind, parts[-1].dimension
-    wanted = 0 if "Translation" in kind else d * (d + 3) if "BSpline" in kind or "Field" in kind else d
+    wanted = 0 if "Translation" in kind else _grid_numbers(d) if "BSpline" in kind or "Field" in kind else d
     return len(parts[-1].fixed) >= wanted
+
+
+def _grid_numbers(dimension: int) -> int:
+    """Count the fixed parameters of a grid: size, origin, spacing, direction."""
+    return dimension * (dimension + 3)
 
 
 def _points_of(transform: sitk.Transform) -> np.ndarray:
     """Return points (2^d, d) within the grid of a transform that has one, else none (0, d)."""
     fixed, d = np.array(transform.GetFixedParameters()), transform.GetDimension()
-    if transform.GetName() not in ("DisplacementFieldTransform", "BSplineTransform") or len(fixed) < d * (d + 3):
+    if transform.GetName() not in ("DisplacementFieldTransform", "BSplineTransform") or len(fixed) < _grid_numbers(d):
         return np.zeros((0, d))
     size, origin, spacing = fixed[: 3 * d].reshape(3, d)
-    direction = fixed[3 * d : d * (d + 3)].reshape(d, d)
+    direction = fixed[3 * d : _grid_numbers(d)].reshape(d, d)
     shares = np.stack(np.meshgrid(*[[0.3, 0.7]] * d, indexing="ij"), axis=-1).reshape(-1, d)
     return origin + (shares * (size - 1) * spacing) @ direction.T
 
@@ -136,4 +150,4 @@ def _moved(transform: sitk.Transform, point: list[float]) -> tuple[float, ...]:
     try:
         return tuple(transform.TransformPoint(point))
     except (RuntimeError, OverflowError):
-        return (math.nan,) * 3
+        return (math.nan,) * len(point)

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from ..core.composite import leaves
 from ..core.field import IMAGE_ENDINGS, DisplacementField
 from ..core.linear import LinearTransform
 from ..errors import InputError
@@ -23,7 +24,7 @@ from .checksums import check_unpacks
 from .dicom_objects import is_dicom
 from .dicom_reg_reader import read_registration
 from .displacement_images import non_finite, read_displacements
-from .nifti_headers import check_header
+from .nifti_headers import NIFTI_ENDINGS, check_header
 from .paths import itk_name
 from .quiet import quiet
 from .transform_checks import HDF5_ENDINGS, check_binary, check_map, check_text, has_end
@@ -55,7 +56,7 @@ def load_transform(path: str | Path, dimension: int = 3) -> tuple[sitk.Transform
     if path.is_dir():
         raise InputError(f"{path}: this is a folder; give a transform file or a displacement image")
     with quiet() as heard:
-        if path.name.lower().endswith((".nii", ".nii.gz")):
+        if path.name.lower().endswith(NIFTI_ENDINGS):
             check_header(path)
         elif path.name.lower().endswith((".tfm", ".txt")):
             _check_text_transform(path)
@@ -144,11 +145,13 @@ def _reserve(path: Path, size: int) -> None:
 
 def _count_non_finite(transform: sitk.Transform) -> int:
     """Count the parameters of a transform, or of its parts, that are NaN or infinite."""
-    kind = transform.GetName()
-    if kind == "CompositeTransform":
-        composite = sitk.CompositeTransform(transform)
-        return sum(_count_non_finite(composite.GetNthTransform(n)) for n in range(composite.GetNumberOfTransforms()))
-    if kind == "DisplacementFieldTransform":  # its parameters as a tuple would take many times the memory
+    return sum(map(_count_in_leaf, leaves(transform)))
+
+
+def _count_in_leaf(transform: sitk.Transform) -> int:
+    if (
+        transform.GetName() == "DisplacementFieldTransform"
+    ):  # its parameters as a tuple would take many times the memory
         values = sitk.GetArrayViewFromImage(sitk.DisplacementFieldTransform(transform).GetDisplacementField())
     else:
         values = np.array([*transform.GetParameters(), *transform.GetFixedParameters()])
@@ -161,7 +164,7 @@ def _parse(path: Path, dimension: int) -> tuple[sitk.Transform, list[str]]:
     if is_dicom(path):
         return read_registration(path), []
     try:
-        if path.name.lower().endswith(IMAGE_ENDINGS):
+        if path.name.lower().endswith((*IMAGE_ENDINGS, *NIFTI_ENDINGS)):
             return read_displacements(path)
         return _read_itk(path), []
     except RuntimeError as error:

@@ -5,8 +5,10 @@ The page names neither files nor folders, because they may say who the patient i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from .. import __version__
@@ -17,6 +19,7 @@ from .content import Definitions, Lines, Page, VerdictText
 from .pictures import Picture
 
 TITLE = "Registration report"
+_QUOTED = re.compile(r"(?<!\w)'.+?'(?!\w)")
 _MEANINGS = {
     "ok": "Nothing speaks against this result.",
     "doubtful": "Look at the result before it is used.",
@@ -63,10 +66,15 @@ def page_of(
 
 
 def without_paths(text: str, inputs: dict[str, str]) -> str:
-    """Replace the paths of inputs in a sentence by what they are, such as 'fixed labels'."""
-    for name, path in sorted(inputs.items(), key=lambda item: -len(item[1])):
-        text = text.replace(path, f"the {name.replace('_', ' ')}")
-    return text
+    """Replace the paths of inputs in a sentence by what they are, such as 'fixed labels', and names in quotes by dots.
+
+    Names of series and folders stand in quotes; they may be those of patients.
+    """
+    spelled = [(each, name) for name, path in inputs.items() for each in {path, str(Path(path))}]
+    for path, name in sorted(spelled, key=lambda item: -len(item[0])):
+        whole = rf"(?<![\w./\\-]){re.escape(path)}(?![\w-]|\.\w)"
+        text = re.sub(whole, f"the {name.replace('_', ' ')}", text)
+    return _QUOTED.sub("'...'", text)
 
 
 def _verdict(verdict: dict[str, Any]) -> VerdictText:
@@ -91,7 +99,9 @@ def _key_figures(report: dict[str, Any]) -> list[tuple[str, str]]:
     if report["linear"]:
         figures.append((f"{tables.number(report['linear']['rotation_degrees'], 1)}°", "rotation"))
     else:
-        figures.append((f"{tables.number(report['jacobian']['folding_percent'], 3)} %", "of the body folds"))
+        jacobian = report["jacobian"]
+        folding = f"{tables.number(jacobian['folding_percent'], 3)} %"
+        figures.append((folding, f"of the {jacobian['region'].removeprefix('fixed ')} folds"))
     if report["inverse_consistency_mm"] is not None:
         figures.append((f"{tables.number(report['inverse_consistency_mm'], 1)} mm", "between both directions"))
     figures.append((f"{tables.number(report['seconds']['total'], 0)} s", f"on {report['device']}"))

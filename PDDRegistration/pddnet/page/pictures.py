@@ -269,7 +269,7 @@ def _values(image: Image, subject: Subject) -> Callable[[Axes, Subject, str], No
         if view == "axial":
             bar = axes.inset_axes((0.66, 0.1, 0.3, 0.03))
             axes.figure.colorbar(painted, cax=bar, orientation="horizontal", ticks=[0, most])
-            bar.set_xticklabels(["0", f"{most:.0f}"])
+            bar.set_xticklabels(["0", f"{most:.2g}" if most < 10 else f"{most:.0f}"])
             bar.tick_params(colors="white", labelsize=6, length=0, pad=1)
             bar.patch.set_visible(False)
 

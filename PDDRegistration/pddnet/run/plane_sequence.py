@@ -16,6 +16,7 @@ from ..core.result import Progress
 from ..core.sequence import start_frame, visiting_order
 from ..evaluation import report
 from ..io.atomic_outputs import IMAGES, TABLES, OutputFiles
+from ..io.planes import file_of
 from .plane import PlaneInputs, register_planes
 from .sequence_folder import SequenceFolder
 
@@ -73,7 +74,7 @@ class PlaneSequence:
         labels = self._carried(number, moved)
         path = self.folder.volume(number)
         targets["labels"] = (path.with_name(path.name.replace("_warped", "_labels")) if labels else None, IMAGES)
-        with OutputFiles(targets, [Path(name) for name in self.names]) as files:
+        with OutputFiles(targets, [file_of(Path(name)) for name in self.names]) as files:
             files.write_plane_field("transform", to_displacements(moved))
             if "volume" in files:
                 files.write_plane("volume", warped.as_stored())

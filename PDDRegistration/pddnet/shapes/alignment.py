@@ -18,6 +18,7 @@ ROUNDS, SETTLED_MM = 40, 0.02  # mean step of the points, below which it has set
 SPACING_MM, DENSE_MM = 4.0, 2.0  # of the points that are matched, and of those that they are matched to
 TRIMMED = 3.0  # times the median distance, above which a pair of points does not count
 FEWEST_LABELS = 4  # whose centres tell how the patients lie to each other
+LEAST_SPREAD = 0.1  # of the centres across their longest axis, for a turn about it to be known
 MOST_DEGREES = 60.0  # that patients may be turned against each other
 MIRRORED_MM, MIRRORED_GAIN = 20.0, 0.5  # centres that fit a mirror image so much better are one's
 
@@ -47,12 +48,23 @@ def align(fixed: Surfaces, moving: Surfaces) -> Affine:
 def _start(fixed: Surfaces, moving: Surfaces) -> Affine:
     """Align by moments: the labels' centres and sizes, and where these are enough, the rotation between them."""
     centres, targets = (np.array([s.points.mean(axis=0) for s in side.values()]) for side in (fixed, moving))
-    fixed_size, moving_size = (np.mean([s.points.std() for s in side.values()]) for side in (fixed, moving))
+    fixed_size, moving_size = (np.mean([_size(s.points) for s in side.values()]) for side in (fixed, moving))
     scale = float(moving_size / fixed_size)
     turn = np.eye(3)
-    if len(fixed) >= FEWEST_LABELS:
+    if len(fixed) >= FEWEST_LABELS and not (_on_a_line(centres) or _on_a_line(targets)):
         turn, scale = _rotation(centres, targets)
     return Affine(scale * turn, targets.mean(axis=0) - scale * turn @ centres.mean(axis=0))
+
+
+def _size(points: np.ndarray) -> float:
+    """Return the root mean square distance of points (N, 3) from their centre, mm."""
+    return float(np.sqrt(points.var(axis=0).sum()))
+
+
+def _on_a_line(centres: np.ndarray) -> bool:
+    """Tell whether points (N, 3) lie so nearly on a line, as vertebrae do, that their turn about it is noise."""
+    longest, second, _ = np.linalg.svd(centres - centres.mean(axis=0), compute_uv=False)
+    return bool(second < LEAST_SPREAD * longest)
 
 
 def _rotation(centres: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, float]:

@@ -165,3 +165,14 @@ def test_a_cine_is_followed_frame_by_frame_with_its_labels(tmp_path: Path) -> No
     report = json.loads((out / "report.json").read_text("utf-8"))
     assert [line["start_frame"] for line in report["frames"]] == [None, None, 1, 2]
     assert sitk.ReadImage(str(out / "frame_002_labels.nii.gz")).GetSize() == (72, 64, 1)
+
+
+def test_the_only_file_of_a_folder_is_not_overwritten(tmp_path: Path, pair: tuple[sitk.Image, ...], capsys) -> None:
+    (tmp_path / "slice").mkdir()
+    scan, moving = tmp_path / "slice" / "scan.nrrd", tmp_path / "m.nrrd"
+    sitk.WriteImage(pair[0], str(scan))
+    sitk.WriteImage(pair[1], str(moving))
+    before = scan.read_bytes()
+    argv = ["--fixed", str(scan.parent), "--moving", str(moving), "--output-transform", str(tmp_path / "t.h5")]
+    assert "would overwrite the input" in _says(capsys, *argv, "--output-volume", str(scan))
+    assert scan.read_bytes() == before

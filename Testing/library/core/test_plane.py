@@ -7,9 +7,10 @@ import pytest
 import SimpleITK as sitk
 
 from helpers.geometry import grids
+from pddnet.core.field import DisplacementField
 from pddnet.core.grid import Grid
 from pddnet.core.image import Image
-from pddnet.core.plane import Plane
+from pddnet.core.plane import Plane, inverted
 from pddnet.errors import InputError
 
 
@@ -59,3 +60,15 @@ def test_distances_in_any_slice_are_those_in_space_and_it_returns_to_its_place(
 def test_a_volume_is_no_plane() -> None:
     with pytest.raises(InputError, match="neither 2-D"):
         Plane.from_sitk(_one_slice("oblique", (3, 4, 5)))
+
+
+@pytest.mark.parametrize("rise", [-0.5, 1.2, 1.6])
+def test_a_field_that_stretches_space_is_inverted(rise: float) -> None:
+    """x -> x + rise x exp(-|x|^2 / 2 s^2) stretches its middle (1 + rise) times in each direction, without folds."""
+    grid = Grid((1, 90, 100), (2.0, 2.2, 1.0), (-99.0, -98.0, 0.0), np.eye(3))
+    points = grid.points()
+    bump = np.exp(-(points[..., :1] ** 2 + points[..., 1:2] ** 2) / (2 * 25.0**2))
+    field = DisplacementField((rise * points * bump).astype(np.float32), grid)
+    landed = points + inverted(field, grid).array
+    residual = np.linalg.norm(landed + field.sample(landed) - points, axis=-1)
+    assert residual[grid.contains(landed)].max() < 1e-3

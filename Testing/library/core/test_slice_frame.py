@@ -130,3 +130,18 @@ def test_of_a_transform_of_space_the_plane_takes_what_lies_in_it(name: str) -> N
     lifted = frame.lifted(found, other, 0.0)
     back = frame.flattened(lifted, flat, other)
     assert np.abs(back.array - found.array).max() < 1e-4
+
+
+@pytest.mark.parametrize("degrees", [0.5, 1.0, 2.0, 2.5, 5.0])
+def test_a_slice_that_is_slightly_tilted_has_its_own_plane(degrees: float) -> None:
+    turn = sitk.Euler3DTransform((0, 0, 0), 0.0, np.radians(degrees), 0.0)
+    grid = Grid((1, 300, 300), [1.2, 1.2, 4.0], [-180, -170, 40], np.reshape(turn.GetMatrix(), (3, 3)))
+    frame = SliceFrame.of(grid)
+    assert np.abs(frame.coordinates(grid.points())[..., 2]).max() < 1e-9
+    assert abs(frame.axes[:, 2] @ grid.direction[:, 2]) == pytest.approx(1.0)
+
+
+def test_rounding_in_a_header_is_no_tilt() -> None:
+    turn = sitk.Euler3DTransform((0, 0, 0), 0.0, 1e-4, 0.0)
+    grid = Grid((1, 300, 300), [1.2, 1.2, 4.0], [-180, -170, 40], np.reshape(turn.GetMatrix(), (3, 3)))
+    assert np.array_equal(SliceFrame.of(grid).axes, np.eye(3))

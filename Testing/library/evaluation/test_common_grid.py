@@ -69,6 +69,21 @@ def test_a_cropped_fixed_map_gives_the_dice_of_the_whole_one(name: str) -> None:
         assert row["dice_after"] == pytest.approx(right["dice_after"], abs=1e-6)
 
 
+def test_a_grid_that_would_be_too_large_holds_what_lands_at_least(monkeypatch: pytest.MonkeyPatch) -> None:
+    fixed, moving = _map(PLACE), _map(PLACE)
+    away = Image(moving.array, Grid(WIDE.shape, WIDE.spacing, WIDE.origin + [0, 0, 5000.0], WIDE.direction))
+    transform = sitk.TranslationTransform(3, (14.0, 8.0, 4989.0))
+    small = _cropped(fixed)
+    grid = grid_around_both(small, away, transform)
+    assert np.prod(grid.size) < 2e6
+    expected = report.measured_labels(fixed, away, transform)["table"]
+    found = report.measured_labels(small.resample(grid, labels=True), away, transform)["table"]
+    assert [row["dice_after"] for row in found] == pytest.approx([row["dice_after"] for row in expected], abs=1e-6)
+    assert [row["dice_before"] for row in found] == [0, 0]
+    monkeypatch.setattr("pddnet.evaluation.common_grid._LARGEST", 10)
+    assert grid_around_both(small, away, transform) is small.grid
+
+
 def test_the_cropped_map_alone_would_flatter() -> None:
     fixed, moving = _map(PLACE), _map(PLACE + SHIFT)
     small = _cropped(fixed, 0)
@@ -98,7 +113,8 @@ def test_the_command_says_that_a_map_was_cropped(tmp_path: Path, capsys) -> None
     labels = ["--fixed-labels", str(fixed), "--moving-labels", str(moving)]
     assert main(["evaluate", "--transform", str(tmp_path / "T.tfm"), *labels]) == 0
     out = capsys.readouterr().out
-    assert f"warning   {fixed}: the label map is cropped to its labels; a grid around both was measured on" in out
+    told = "its labels reach all sides of the map, as if it was cropped to them; a grid around both was measured on"
+    assert f"warning   {fixed}: {told}" in out
     expected = report.measured_labels(_map(PLACE), _map(PLACE + SHIFT), TRANSFORMS["shift"])["table"][0]["dice_after"]
     row = next(line for line in out.splitlines() if line.startswith("1 ")).split()
     assert float(row[2]) == pytest.approx(expected, abs=6e-4)

@@ -11,6 +11,7 @@ import SimpleITK as sitk
 
 from helpers import samples
 from helpers.geometry import Affine, Waves, grids, node_points, rotation, sitk_field, sitk_points
+from pddnet.core.field import DisplacementField
 from pddnet.core.grid import Grid
 from pddnet.core.image import Image
 from pddnet.core.structures import Motion
@@ -117,3 +118,18 @@ def test_the_table_and_its_csv() -> None:
     assert rows[0] == list(COLUMNS)
     assert rows[1] == ["label", "6", "1.000", "-2.000", "3.500", "", "10.000", "12.250", "4.000", "5.000"]
     assert rows[2][:3] == ["network", "liver", "-7.000"]
+
+
+@pytest.mark.parametrize("name", ["oblique", "left-handed oblique"])
+@pytest.mark.parametrize("shape", [(20, 22, 24), (1, 22, 24)])
+def test_an_organ_at_the_edge_of_a_field_that_ends_with_the_scan_keeps_its_volume(name: str, shape: tuple) -> None:
+    """Beyond its grid such a field, as other programs write it, is zero for ITK."""
+    like = GRIDS[name]
+    grid = Grid(shape, [2.0, 3.1, 2.6], like.origin, like.direction)
+    array = np.zeros(shape, np.uint8)
+    array[:, :9, 12:] = 5
+    displacements = np.broadcast_to(np.array([3.0, -5.0, 20.0]), (*shape, 3)).astype(np.float32)
+    motion = label_motion(Image(array, grid), sitk_field(DisplacementField(displacements, grid)))[5]
+    assert np.allclose(motion.shift_ras_mm, (-3, 5, 20), atol=1e-4)
+    if shape[0] > 1:  # a single slice has no neighbours within it
+        assert motion.moving_ml == pytest.approx(motion.fixed_ml, rel=1e-5)

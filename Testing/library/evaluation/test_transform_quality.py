@@ -199,3 +199,10 @@ def test_labels_are_compared_on_the_given_grid():
     assert done["evaluation"]["a"] == expected
     assert 0.5 < expected["table"][0]["dice_after"] < 0.95
     assert [done[key] for key in ("tre_mm", "jacobian", "inverse_error_mm", "similarity")] == [None] * 4
+
+
+def test_without_hounsfield_units_the_view_counts_and_is_called_so() -> None:
+    array = np.full(SCAN.array.shape, 20, np.int16)
+    array[ball(SCAN.grid, FIXED.centre, 20.0)] = 400
+    found = transform_quality.jacobian(SHEARED.sitk(), Image(array, SCAN.grid))
+    assert found["region"] == "fixed view"

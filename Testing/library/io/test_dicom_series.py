@@ -150,11 +150,37 @@ def test_a_series_that_is_spread_over_folders_is_one(tmp_path: Path) -> None:
     assert np.array_equal(image.array, whole.array)
 
 
-def test_copies_of_a_series_in_two_folders_are_refused(tmp_path: Path) -> None:
-    for name in ("one", "two"):
+def test_copies_of_a_series_in_two_folders_are_not_joined(tmp_path: Path) -> None:
+    for name, count in (("one", 12), ("two", 9)):
         (tmp_path / name).mkdir()
-        _write(tmp_path / name)
-    assert _refusal(tmp_path).startswith("several DICOM slices lie at one position, such as s00.dcm and s00.dcm")
+        _write(tmp_path / name, count=count)
+    image, warnings = read_volume(tmp_path)
+    assert image.array.shape == GRID.shape
+    assert warnings == [
+        f"{tmp_path}: the largest DICOM series was taken, 'abdomen' (12 slices); left out: 'abdomen' (9 slices)"
+    ]
+    _write(tmp_path / "two", count=12)
+    assert _refusal(tmp_path).startswith("the folder holds several DICOM series")
+
+
+def test_a_broken_series_does_not_keep_another_one_from_being_read(tmp_path: Path) -> None:
+    for name in ("ct", "o0", "o1"):
+        (tmp_path / name).mkdir()
+    _write(tmp_path / "ct")
+    for folder, prefix in (("o0", "s"), ("o1", "t")):
+        broken = {"0008|0060": "OT", "0020|0032": "none"}
+        _write(tmp_path / folder, prefix=prefix, uid="1.2.8", count=3, **broken)
+    assert read_volume(tmp_path)[0].array.shape == GRID.shape
+
+
+def test_two_slices_of_one_name_are_named_with_their_folders(tmp_path: Path) -> None:
+    for name, first in (("one", "1.0"), ("two", "1.5")):
+        (tmp_path / name).mkdir()
+        _write(tmp_path / name, **{"0008|0032": first})
+    for path in (tmp_path / "two").iterdir():
+        path.rename(tmp_path / "one" / f"again_{path.name}")
+    (tmp_path / "two").rmdir()
+    assert "such as one/" in _refusal(tmp_path)
 
 
 def test_a_single_file_does_not_hide_the_series_below(tmp_path: Path) -> None:
@@ -176,3 +202,13 @@ def test_a_guessed_pixel_spacing_is_told(tmp_path: Path) -> None:
     image, warnings = read_volume(tmp_path, smallest=10)
     assert image.grid.spacing == pytest.approx([1, 1, 4])
     assert warnings == [f"{tmp_path}: the DICOM slices do not say how large a pixel is; 1 x 1 mm is a guess"]
+    for path in tmp_path.glob("*.dcm"):
+        header = pydicom.dcmread(path)
+        header.PixelSpacing = None
+        header.save_as(path)
+    assert "is a guess" in read_volume(tmp_path, smallest=10)[1][0]
+    for path in tmp_path.glob("*.dcm"):
+        header = pydicom.dcmread(path)
+        header.ImagerPixelSpacing = [3.0, 3.0]
+        header.save_as(path)
+    assert "say how large a pixel is at the detector only" in read_volume(tmp_path, smallest=10)[1][0]

@@ -182,3 +182,58 @@ def test_a_2d_displacement_image_with_nan_is_refused(tmp_path: Path) -> None:
         sitk.WriteImage(sitk.GetImageFromArray(array, isVector=True), str(tmp_path / name))
         with pytest.raises(InputError, match="1 numbers of the transform are NaN"):
             load_transform(tmp_path / name, 2)
+
+
+@pytest.mark.parametrize(("kind", "count"), [("Euler2DTransform", 1), ("Euler2DTransform", 6), ("ScaleTransform", 1)])
+def test_2d_transforms_with_another_number_of_parameters_are_refused(tmp_path: Path, kind: str, count: int) -> None:
+    path = tmp_path / "t.tfm"
+    lines = ["#Insight Transform File V1.0", "#Transform 0", f"Transform: {kind}_double_2_2"]
+    lines += [f"Parameters: {' '.join(['1'] * count)}", "FixedParameters: 0 0", ""]
+    path.write_text("\n".join(lines), "utf-8")
+    with pytest.raises(InputError, match=f"{kind} has . parameters and 2 fixed ones, and the file gives {count}"):
+        load_transform(path, 2)
+
+
+def test_2d_displacement_images_that_hold_positions_are_refused(tmp_path: Path) -> None:
+    image = sitk.PhysicalPointSource(sitk.sitkVectorFloat64, (20, 24), (-9.0, 5.0), (1.5, 2.0), FLAT.GetDirection())
+    sitk.WriteImage(image, str(tmp_path / "p.nrrd"))
+    with pytest.raises(InputError, match="the image holds positions, not displacements"):
+        load_transform(tmp_path / "p.nrrd", 2)
+
+
+def test_a_2d_displacement_image_in_two_files_is_read(tmp_path: Path) -> None:
+    sitk.WriteImage(sitk.GetImageFromArray(np.full((9, 8, 2), 2.5), isVector=True), str(tmp_path / "d.hdr"))
+    assert np.allclose(load_transform(tmp_path / "d.hdr", 2)[0].TransformPoint((3.0, 4.0)), (5.5, 6.5))
+
+
+def test_frames_in_the_only_file_of_a_folder_are_checked(tmp_path: Path) -> None:
+    def missing(values: np.ndarray) -> None:
+        values[1, 0, 4, 5] = np.nan
+
+    _cine(tmp_path, missing)
+    with pytest.raises(InputError, match="1 pixels are no finite numbers"):
+        read_plane_frames([tmp_path])
+    (tmp_path / "cine.nii.gz").rename(tmp_path / "kept.nii.gz")
+    values = np.stack([_values(AXIAL)] * 2)
+    values[1, 0, 4, 5] = np.nan
+    stack = sitk.JoinSeries([Image(each, AXIAL).to_sitk() for each in values], 0.0, 1.0)
+    sitk.WriteImage(stack, str(tmp_path / "cine.nrrd"))
+    frames, warnings = read_plane_frames([tmp_path / "cine.nrrd"])
+    assert len(frames) == 2
+    told = "cine.nrrd, frame 1: 1 pixels that are no finite numbers were set to the lowest value"
+    assert warnings == [f"{tmp_path}/{told}"]
+
+
+def test_a_map_of_a_slightly_tilted_slice_is_in_the_same_slice_also_if_it_is_flipped(tmp_path: Path) -> None:
+    turn = sitk.Euler3DTransform((0, 0, 0), 0.02, 0.03, 0.0)
+    grid = Grid((1, 60, 70), (3.0, 3.0, 3.0), (-90, -80, 40), np.reshape(turn.GetMatrix(), (3, 3)))
+    scan = Plane.from_sitk(ramp(grid).to_sitk())
+    last = grid.index_to_point([grid.size[0] - 1, grid.size[1] - 1, 0])
+    flipped = Grid(grid.shape, grid.spacing, last, grid.direction * [-1, -1, 1])
+    array = np.zeros(grid.shape, np.uint8)
+    array[0, 10:20, 30:50] = 3
+    path = tmp_path / "l.nrrd"
+    sitk.WriteImage(Image(array[:, ::-1, ::-1], flipped).to_sitk(), str(path))
+    found, warnings = read_plane_labels(path, scan)
+    assert np.array_equal(found.image.array, array)
+    assert not [text for text in warnings if "another slice" in text]

@@ -19,7 +19,7 @@ from helpers.geometry import SHEARED, Waves
 from pddnet.core.field import DisplacementField
 from pddnet.core.grid import Grid
 from pddnet.errors import InputError
-from pddnet.io.transforms import check_field, write_field
+from pddnet.io.transforms import check_field, load_transform, write_field
 
 SAME = 2e-3  # mm: float32 values, and NIfTI's float32 header
 CUBIC = 0.25  # mm: linear against cubic interpolation of Waves on nodes up to 4.3 mm apart
@@ -172,3 +172,21 @@ def test_a_file_that_does_not_fit_is_not_begun(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         write_field(SHEARED.field(GRIDS["oblique"]), tmp_path / "t.h5")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("dimension", [2, 3])
+def test_kinds_that_simpleitk_does_not_know_are_read(tmp_path: Path, dimension: int) -> None:
+    """It shows MatrixOffsetTransformBase as a composite that holds itself."""
+    path = tmp_path / "t.tfm"
+    affine = sitk.AffineTransform(dimension)
+    affine.SetMatrix((1.1 * np.eye(dimension)).ravel().tolist())
+    affine.SetTranslation([3.0, -4.0, 5.0][:dimension])
+    sitk.WriteTransform(affine, str(path))
+    path.write_text(path.read_text("utf-8").replace("AffineTransform", "MatrixOffsetTransformBase"), "utf-8")
+    found, _ = load_transform(path, dimension)
+    point = [10.0, 20.0, -7.0][:dimension]
+    assert np.allclose(found.TransformPoint(point), affine.TransformPoint(point))
+    flat = path.read_text("utf-8").replace("1.1", "0")
+    path.write_text(flat, "utf-8")
+    with pytest.raises(InputError, match="singular"):
+        load_transform(path, dimension)

@@ -11,7 +11,7 @@ import pytest
 
 from helpers.page_content import summary
 from pddnet.page import html
-from pddnet.page.page import page_of
+from pddnet.page.page import page_of, without_paths
 from pddnet.page.pictures import Picture
 from pddnet.page.tables import MINUS
 
@@ -109,3 +109,29 @@ def test_a_page_without_structures_labels_and_settings(status: str) -> None:
     reader = Reader(html_page(bare, PICTURES[:1], now=NOW))
     assert f"Verdict: {status}" in reader.text
     assert reader.rows == []
+
+
+@pytest.mark.parametrize(
+    ("given", "text", "shown"),
+    [
+        ("/data/Muster^Erika/ct/", "/data/Muster^Erika/ct: several slices", "the fixed: several slices"),
+        ("./Muster/ct", "Muster/ct: uneven", "the fixed: uneven"),
+        ("/data/Muster", "/data/Muster/IM001.dcm: damaged", "the fixed/IM001.dcm: damaged"),
+        ("ct", "ct: the structures of the direction differ", "the fixed: the structures of the direction differ"),
+        ("a.nii", "b/a.nii and a.nii.gz, a.nii.", "b/a.nii and a.nii.gz, the fixed."),
+        (
+            "ct",
+            "taken, 'Muster^Erika' (120 slices); left out: 'O'Brien 3 mm'",
+            "taken, '...' (120 slices); left out: '...'",
+        ),
+        ("ct", "the scan's values and the others' are alike", "the scan's values and the others' are alike"),
+    ],
+)
+def test_sentences_name_no_file_and_no_patient(given: str, text: str, shown: str) -> None:
+    assert without_paths(text, {"fixed": given}) == shown
+
+
+def test_the_region_of_the_folds_is_the_one_that_was_measured() -> None:
+    told = summary()
+    told["jacobian"]["region"] = "fixed view"
+    assert "of the view folds" in Reader(html_page(told, PICTURES, now=NOW)).text

@@ -166,3 +166,30 @@ def test_maps_without_a_common_label_and_empty_ones_are_refused(
         assert main(["reference", *arguments]) == BAD_INPUT
         assert said in capsys.readouterr().err
         assert not (tmp_path / "T.h5").exists()
+
+
+def _vertebrae(scatter_mm: float, seed: int) -> dict[int, Surface]:
+    points, random = unit_vectors(), np.random.default_rng(seed)
+    places = [CENTRE + [0, 0, 32.0 * n] + random.normal(size=3) * scatter_mm for n in range(5)]
+    none = np.zeros(len(points), bool)
+    return {n: Surface(place + 14.0 * points, points, none) for n, place in enumerate(places)}
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_labels_nearly_on_a_line_do_not_tell_how_the_patient_is_turned(seed: int) -> None:
+    """The turn about the line is noise: of patients that lie alike it was said to be more than the most."""
+    fixed, moving = _vertebrae(1.5, seed), _vertebrae(1.5, 100 + seed)
+    points = np.vstack([s.points for s in fixed.values()])
+    moved = align(fixed, moving).points(points)
+    assert np.linalg.norm(moved - points, axis=1).max() < 8.0
+
+
+@pytest.mark.parametrize("lower_mm", [0.0, 300.0, 1000.0])
+def test_where_a_patient_lies_is_not_taken_for_size(lower_mm: float) -> None:
+    shaft = unit_vectors() * [12.0, 10.0, 90.0]
+    none = np.zeros(len(shaft), bool)
+    fixed = {n: Surface(np.array([80.0 * n, 10, -100]) + shaft, unit_vectors(), none) for n in (1, 2)}
+    away = np.array([5.0, -3.0, -lower_mm])
+    moving = {n: Surface(1.05 * s.points + away, s.normals, s.cut) for n, s in fixed.items()}
+    points = np.vstack([s.points for s in fixed.values()])
+    assert np.linalg.norm(align(fixed, moving).points(points) - (1.05 * points + away), axis=1).max() < 1.5
