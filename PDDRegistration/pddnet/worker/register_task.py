@@ -83,22 +83,16 @@ def register(
     clock.lap("start")
 
     masks, guides = (fixed_mask, moving_mask), (fixed_labels, moving_labels)
+    for_volumes_only = {
+        f"transform type {transform_type}": transform_type != DEFORMABLE,
+        "diffeomorphic": diffeomorphic,
+        "intensity": intensity != AUTO,
+        "changed settings": bool(adjust),
+        "masks": masks != (None, None),
+        "guiding labels": guides != (None, None),
+    }
     flat = are_slices(fixed, moving)
-    if flat:
-        refuse_for_slices(
-            {
-                f"transform type {transform_type}": transform_type != DEFORMABLE,
-                "diffeomorphic": diffeomorphic,
-                "intensity": intensity != AUTO,
-                "changed settings": bool(adjust),
-                "masks": masks != (None, None),
-                "guiding labels": guides != (None, None),
-            }
-        )
-        inputs = checked_slices(fixed, moving)
-    else:
-        inputs = checked(fixed, moving)
-        inputs.bring_to_hu(settings, intensity)
+    inputs = _slices(fixed, moving, for_volumes_only) if flat else _volumes(fixed, moving, settings, intensity)
     inputs.initial_transform, inputs.align = as_transform(initial_transform), align
     inputs.transform_type, inputs.diffeomorphic = transform_type, diffeomorphic
     run = _run(progress, clock, inputs, masks, guides, None if flat else settings, device)
@@ -126,6 +120,19 @@ def warp(
     """
     warped, warped_labels = _warped(progress, grid, as_transform(transform), images or {}, labels or {})
     return {"warped": warped, "warped_labels": warped_labels}
+
+
+def _slices(fixed: Image, moving: Image, for_volumes_only: dict[str, bool]) -> RunInputs:
+    """Check two slices; raise InputError where something is asked for that is known of volumes only."""
+    refuse_for_slices(for_volumes_only)
+    return checked_slices(fixed, moving)
+
+
+def _volumes(fixed: Image, moving: Image, settings: Preset, intensity: str) -> RunInputs:
+    """Check two volumes, and bring each CT to HU."""
+    inputs = checked(fixed, moving)
+    inputs.bring_to_hu(settings, intensity)
+    return inputs
 
 
 def _run(
