@@ -19,7 +19,7 @@ import numpy as np
 from .core.field import DisplacementField
 from .core.image import Image
 from .core.intensity import hu_if_ct
-from .core.presets import Preset, find_preset
+from .core.presets import Preset, Stage, find_preset
 from .errors import Cancelled, InputError
 from .evaluation import metrics
 from .evaluation.local_correlation import local_correlation
@@ -63,24 +63,30 @@ def configurations(preset: Preset) -> dict[str, Preset | None]:
 
     Parts that the preset has not are left out: a preset for one patient has no stages of its own.
     """
-    stages = preset.stages
     found: dict[str, Preset | None] = {
         "before": None,
         "alignment alone": replace(preset, stages=(), refinement=None, one_patient=None),
         "no mean field": replace(preset, regularised=False),
-        "no optimisation": replace(preset, stages=tuple(replace(stage, iterations=0) for stage in stages)),
-        "one direction": replace(preset, stages=tuple(replace(stage, both_ways=False) for stage in stages)),
+        "no optimisation": _with_stages(preset, lambda stages: tuple(replace(each, iterations=0) for each in stages)),
+        "one direction": _with_stages(preset, lambda stages: tuple(replace(each, both_ways=False) for each in stages)),
         "full": preset,
     }
-    if len(stages) > 1:
-        found["one stage"] = replace(preset, stages=stages[:1])
+    if len(preset.stages) > 1:
+        found["one stage"] = _with_stages(preset, lambda stages: stages[:1])
     if preset.refinement:
-        found["no refinement"] = replace(preset, refinement=None)
+        plain = preset.one_patient and replace(preset.one_patient, levels=())
+        found["no refinement"] = replace(preset, refinement=None, one_patient=plain)
     if preset.semantic:
         found["MIND alone"] = replace(preset, semantic=0.0)
-        found["structures alone"] = replace(preset, mind=False)
+        found["structures alone"] = replace(preset, mind=False, one_patient=None)
         found["preset mind"] = find_preset("mind")  # MIND alone with the stages that suit it
     return {name: each for name, each in found.items() if name == "full" or each != preset}
+
+
+def _with_stages(preset: Preset, change: Callable[[tuple[Stage, ...]], tuple[Stage, ...]]) -> Preset:
+    """Change the stages of a preset, also those for two scans of one patient."""
+    one = preset.one_patient and replace(preset.one_patient, stages=change(preset.one_patient.stages))
+    return replace(preset, stages=change(preset.stages), one_patient=one)
 
 
 @dataclass(frozen=True)

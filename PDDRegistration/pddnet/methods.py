@@ -1,6 +1,7 @@
 """List the methods that `pddnet compare --methods` sets beside each other: of the source papers, and ours (`methods`).
 
-All but ours start from one alignment, by MIND and an affine fit, so that their rows differ in the deformation alone.
+All but ours start from one alignment, by MIND and an affine fit, so that their rows differ in the deformation alone;
+those of pdd-net's features make that fit by these.
 """
 
 from __future__ import annotations

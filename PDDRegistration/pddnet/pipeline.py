@@ -15,7 +15,7 @@ from .core.image import Image
 from .core.intensity import AUTO, check_intensity, hu_if_ct, to_hu
 from .core.linear import DEFORMABLE, check_transform_type
 from .core.memo import Memo
-from .core.presets import Preset, find_preset, without_stages
+from .core.presets import Preset, can_be_guided, find_preset, without_stages
 from .core.result import Progress, Registration
 from .core.turn import turned_back
 from .errors import InputError
@@ -47,6 +47,10 @@ if TYPE_CHECKING:
 
 STEP_MM = 5.0  # over which the Jacobian of an initial transform is measured
 UNNAMED = "with the structures that the network names the scans became less similar; they were left out"
+ONLY_START = (
+    "the label maps could help to find the start only: linear transforms and the presets for one patient follow the "
+    "scans themselves"
+)
 NO_CT = "no CT, and the verdict was fitted on CT; look at the result"
 SMALLER_PIECES = 1 << 22  # values to compute at once on a GPU that ran out of memory
 
@@ -113,6 +117,8 @@ def register(
     semantic_weights, pdd_weights = _by_kind(None if network else weights, preset)
     predicting = None if path is None or network is None else load(network, path, chosen)
     features = FeatureSettings(preset, fixed_labels, moving_labels, semantic_weights, pdd_weights)
+    if features.guided and not can_be_guided(preset):
+        warnings.append(ONLY_START)
     masks = fixed_mask, moving_mask
     start = initial_transform, align
     kept = Memo() if kept is None else kept
@@ -182,6 +188,7 @@ def _by_kind(weights: Path | None, preset: Preset) -> tuple[Path | None, Path | 
 
 def _run_in_memory(job: Job, device: torch.device, progress: Progress | None, warnings: list[str]) -> Registration:
     """Run the job; on a GPU without enough memory once more in smaller pieces, then on the CPU."""
+    ticker = Ticker(progress, job.expected_shares())  # one for all attempts: it never goes back
     attempts = [(device, Work(), "")]
     if device.type == "cuda":
         attempts.append((device, Work(gpu_values=SMALLER_PIECES), "tried again in smaller pieces"))
@@ -192,7 +199,7 @@ def _run_in_memory(job: Job, device: torch.device, progress: Progress | None, wa
             free_memory(device)
             warnings = [*warnings, f"the GPU ran out of memory; {retry}"]
         try:
-            return _run(job, place, work, progress, tuple(warnings))
+            return _run(job, place, work, ticker, tuple(warnings))
         except RuntimeError as error:
             if not _is_out_of_memory(error):
                 raise
@@ -204,11 +211,8 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
     return any(sign in text for sign in ("out of memory", "ALLOC_FAILED", "can't allocate memory"))
 
 
-def _run(
-    job: Job, device: torch.device, work: Work, progress: Progress | None, warnings: tuple[str, ...]
-) -> Registration:
+def _run(job: Job, device: torch.device, work: Work, ticker: Ticker, warnings: tuple[str, ...]) -> Registration:
     """Run a job on one device; once more with turned scans if it went wrong, and their content lies otherwise."""
-    ticker = Ticker(progress, job.expected_shares())
     work = dataclasses.replace(work, tick=ticker.tick)
     ticker.stage("prepare")
     scans = job.featured(device, work, ticker.stage)

@@ -320,20 +320,26 @@ def test_every_configuration_lacks_what_it_says_and_nothing_else(name: str) -> N
     assert found.pop("before") is None
     assert found.pop("full") == preset
     assert found.pop("alignment alone") == replace(preset, stages=(), refinement=None, one_patient=None)
-    assert found.pop("no refinement", None) == (replace(preset, refinement=None) if preset.refinement else None)
+    plain = preset.one_patient and replace(preset.one_patient, levels=())
+    unrefined = replace(preset, refinement=None, one_patient=plain) if preset.refinement else None
+    assert found.pop("no refinement", None) == unrefined
     assert found.pop("no mean field") == replace(preset, regularised=False)
     assert found.pop("MIND alone") == replace(preset, semantic=0.0)
-    assert found.pop("structures alone") == replace(preset, mind=False)
+    assert found.pop("structures alone") == replace(preset, mind=False, one_patient=None)
     assert found.pop("preset mind") == PRESETS["mind"]
     one = found.pop("one stage", None)
-    assert one == (replace(preset, stages=preset.stages[:1]) if len(preset.stages) > 1 else None)
+    assert (one is not None) == (len(preset.stages) > 1)
+    if one is not None:
+        assert one.stages == preset.stages[:1]
+        assert replace(one, stages=preset.stages, one_patient=preset.one_patient) == preset
     for part, change in (("no optimisation", {"iterations": 0}), ("one direction", {"both_ways": False})):
         changed = tuple(replace(stage, **change) for stage in preset.stages)
-        if changed == preset.stages:
+        detail = preset.one_patient and replace(
+            preset.one_patient, stages=tuple(replace(stage, **change) for stage in preset.one_patient.stages)
+        )
+        if (changed, detail) == (preset.stages, preset.one_patient):
             continue  # the row would repeat "full"
-        other = found.pop(part)
-        assert other.stages == changed
-        assert replace(other, stages=preset.stages) == preset
+        assert found.pop(part) == replace(preset, stages=changed, one_patient=detail)
     assert found == {}
     assert not {"MIND alone", "structures alone", "preset mind"} & configurations(replace(preset, semantic=0.0)).keys()
 
@@ -341,14 +347,14 @@ def test_every_configuration_lacks_what_it_says_and_nothing_else(name: str) -> N
 @pytest.mark.parametrize(
     ("name", "absent"),
     [
-        ("followup", {"no optimisation", "one direction", "one stage", "no refinement"}),
-        ("breathing", {"no optimisation", "one direction", "one stage", "no refinement"}),
+        ("followup", {"one stage", "no refinement"}),
+        ("breathing", {"one stage", "no refinement"}),
         ("fast", {"one direction", "one stage", "no refinement"}),
         ("default", set()),
     ],
 )
 def test_rows_that_would_repeat_the_whole_are_left_out(name: str, absent: set[str]) -> None:
-    """A preset for one patient has no stages of its own, and `fast` registers one direction anyway."""
+    """A preset for one patient has no stages but those by detail, and `fast` registers one direction anyway."""
     found = configurations(PRESETS[name])
     assert configurations(PRESETS["default"]).keys() - found.keys() == absent
     assert [row for row, each in found.items() if each == PRESETS[name]] == ["full"]
@@ -359,8 +365,8 @@ def test_configurations_by_name() -> None:
     assert list(find_configurations("default", None)) == list(configurations(PRESETS["default"]))
     with pytest.raises(InputError, match="no configuration 'fulll'; choose from before"):
         find_configurations("default", ["full", "fulll"])
-    with pytest.raises(InputError, match="no configuration 'one direction'; choose from before"):
-        find_configurations("followup", ["one direction"])
+    with pytest.raises(InputError, match="no configuration 'one stage'; choose from before"):
+        find_configurations("followup", ["one stage"])
     with pytest.raises(InputError, match="no preset 'fastest'"):
         find_configurations("fastest", None)
 

@@ -26,7 +26,8 @@ from pddnet.matching import alignment, deformation, job_run
 from pddnet.matching.stage import StageResult
 from pddnet.phantom.labels import LEFT_KIDNEY
 from pddnet.phantom.phantom import full_view, virtual_patient
-from pddnet.pipeline import register
+from pddnet.pipeline import ONLY_START, register
+from pddnet.tensor.scan import inside
 
 QUICK = dataclasses.replace(
     PRESETS["default"],
@@ -216,6 +217,7 @@ def test_guiding_labels_change_the_result_and_help(pair: tuple[Image, Image], re
     grid = dataclasses.replace(pair[1].grid, origin=pair[1].grid.origin - [40.0, -25.0, 60.0])
     moving = Image(virtual_patient(8, grid).labels.array, pair[1].grid)
     guided = register(*pair, QUICK, fixed_labels=fixed, moving_labels=moving)
+    assert ONLY_START not in guided.warnings
     liver = {name: _overlap(run, fixed, moving, 6) for name, run in (("plain", result), ("guided", guided))}
     assert liver["guided"] > liver["plain"]
 
@@ -310,6 +312,28 @@ def test_a_mask_that_trusts_nothing_is_refused_by_name(side: str) -> None:
     for mask in (empty, aside):
         with pytest.raises(InputError, match=f"{side} mask: the mask is empty inside the scan"):
             register(fixed, moving, DETAILED, **{f"{side}_mask": mask})
+
+
+@pytest.mark.parametrize("settings", [{"preset": DETAILED}, {"preset": IDLE, "transform_type": "rigid"}])
+def test_labels_that_can_only_help_to_find_the_start_are_told(settings: dict) -> None:
+    fixed, moving = samples.small_pair()
+    maps = {"fixed_labels": samples.labels(fixed.grid, fixed.grid.centre)}
+    maps["moving_labels"] = samples.labels(moving.grid, fixed.grid.centre + samples.SHIFT)
+    assert ONLY_START in register(fixed, moving, **settings, **maps).warnings
+    assert ONLY_START not in register(fixed, moving, **settings).warnings
+
+
+def test_a_mask_of_one_thin_slice_is_seen() -> None:
+    """It falls between the voxels in which the scan is prepared."""
+    grid = Grid((40, 24, 26), (2.5, 2.5, 1.0), (-30, 20, -300), samples.direction(3))
+    painted = Image(np.zeros(grid.shape, np.uint8), grid)
+    coarse = Image(np.zeros(grid.shape, np.float32), grid).coarsen(4.0).grid
+    for k in range(18, 23):
+        painted.array[:] = 0
+        painted.array[k, 8:16, 8:18] = 1
+        seen = coarse.index_to_point(np.argwhere(inside(painted, coarse))[:, ::-1])
+        assert len(seen)
+        assert np.abs(grid.point_to_index(seen)[:, 2] - k).max() <= 2.0
 
 
 @pytest.mark.parametrize("preset", [QUICK, DETAILED], ids=["plain", "detailed"])

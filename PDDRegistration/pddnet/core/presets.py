@@ -194,6 +194,12 @@ def without_stages(preset: Preset) -> Preset:
     return replace(preset, stages=(), refinement=None, one_patient=None)
 
 
+def can_be_guided(preset: Preset) -> bool:
+    """Tell whether label maps can lead the deformation: not where there is none, or where it follows detail alone."""
+    known_to_be_one = preset.one_patient is not None and preset.one_patient.least_resemblance is None
+    return bool(preset.stages) and not known_to_be_one
+
+
 def find_preset(name: str) -> Preset:
     """Look up a preset by its name.
 

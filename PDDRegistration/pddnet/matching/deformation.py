@@ -66,7 +66,7 @@ class Deformation:
         Where they look hardly more alike, a warning names the simpler transform. A guided run keeps what the labels ask
         for, whatever the scans look like, and a network's field is kept for what it is.
         """
-        before, similarity_before = self._resemblance(affine, start), self.similarity(affine, start)[0]
+        before, (similarity_before, _) = self._resemblance(affine, start), self.similarity(affine, start)
         settings = self.preset.one_patient
         by_detail = settings is not None and self.network is None and self._is_one_patient(settings, before)
         if settings is not None and by_detail:
@@ -84,11 +84,13 @@ class Deformation:
         after = self._resemblance(affine, u)
         measures = {"similarity_before": similarity_before, "unfolded_percent": unfolded}
         measures |= {"resemblance_before": before, "resemblance": after}
-        gains = after - before, self.similarity(affine, u)[0] - similarity_before
+        similarity_after, overlap = self.similarity(affine, u)
+        gains = after - before, similarity_after - similarity_before
         if max(gains) < 0 and not self.guided and self.network is None:
             kept = {"unfolded_percent": 0.0, "resemblance": before}
             return Deformed(start, [], measures | kept, [NOT_BETTER], by_detail)
-        said = [HARDLY_BETTER] if max(gains) < LEAST_GAIN and not self.guided else []
+        compared = overlap > 0 and not self.guided
+        said = [HARDLY_BETTER] if compared and max(gains) < LEAST_GAIN else []
         return Deformed(u, steps, measures, said, by_detail)
 
     def _resemblance(self, affine: Affine, u: Tensor) -> float:

@@ -69,7 +69,7 @@ class Run:
         """Return the affine map and the u (3, D, H, W) before it: zero, or the remainder of an initial transform."""
         job, device = self.job, self.prepared[0].values.device
         if job.initial_transform is not None:
-            affine, field = split(job.initial_transform, lattice, device)
+            affine, field = split(job.initial_transform, lattice, job.fixed.grid, device)
             return Alignment(affine, []), field
         field = self.prepared[0].values.new_zeros((3, *lattice.shape))
         if not job.align:

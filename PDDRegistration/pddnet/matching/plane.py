@@ -149,8 +149,12 @@ class _Run:
         return PlanePair.of(self._scans, lattice, affine, factor, u, self._lattice)
 
     def _deformed(self, affine: Affine, u: Tensor) -> tuple[Tensor, list[StageResult]]:
-        """Match twice, descend, and keep each step that makes the images more alike; return u and the stages."""
+        """Match twice, descend, and keep each step that makes the images more alike; return u and the stages.
+
+        Where nothing was kept there are no stages either: what they doubted is not in the result.
+        """
         steps: list[StageResult] = []
+        start = u
         best = self._likeness(affine, u)
         for number, (stage, factor) in enumerate(zip(STAGES, FACTORS, strict=True), 1):
             self._ticker.stage(f"match {number}")
@@ -162,7 +166,8 @@ class _Run:
         control = lattice_over(self._grid, REFINEMENT.control_spacing_mm, REFINEMENT.control_spacing_mm)
         maps = self._pair(affine, u, 2 * FIELD_SPACING, 1).maps
         added = descend(*maps, control, resample(u, self._lattice, control), REFINEMENT, self._work)
-        return self._better(affine, u, best, self._composed(u, added, control))[0], steps
+        u, _ = self._better(affine, u, best, self._composed(u, added, control))
+        return u, [] if u is start else steps
 
     def _likeness(self, affine: Affine, u: Tensor) -> float:
         return likeness(self._pair(affine, u, factor=1)).value

@@ -61,13 +61,14 @@ class Ticker:
         self._ticks += 1
         if time.perf_counter() - self._called >= INTERVAL:
             done = 1.0 - 1.0 / (1.0 + self._ticks / HALFWAY_TICKS)
-            self._call(self._base + self._shares[self._stage] * done)
+            self._call(self._base + self._shares.get(self._stage, 0.0) * done)
 
     def close(self) -> None:
-        """End the current stage, and add its seconds to those of the same name."""
+        """End the current stage, if one runs, and add its seconds to those of the same name."""
         if self._stage:
             before = self.seconds.get(self._stage, 0.0)  # of an earlier try
             self.seconds[self._stage] = before + time.perf_counter() - self._started
+        self._stage = ""
 
     def _call(self, fraction: float) -> None:
         self._called = time.perf_counter()

@@ -18,19 +18,36 @@ LEAST_MARGIN_MM, MOST_MARGIN_MM = 24.0, 72.0
 SLOPE_OF_FADING = 1.25  # mm of margin per mm of displacement: with less than 1, fading to zero would fold space
 
 
-def split(transform: sitk.Transform, lattice: Grid, device: torch.device) -> tuple[Affine, Tensor]:
+def split(transform: sitk.Transform, lattice: Grid, scan: Grid, device: torch.device) -> tuple[Affine, Tensor]:
     """Split a transform (fixed to moving, LPS mm) into its best affine map and the displacement u before it.
+
+    Args:
+        scan: the fixed scan's grid. A displacement field or spline may end with it, and is zero for ITK beyond, so
+            nodes outside take the u of the nearest node inside, unless the transform is linear.
 
     Returns:
         the map, and u (3, D, H, W) on `lattice`, mm along the array axes; zero for a linear transform.
     """
-    sampled = DisplacementField.from_transform(transform, lattice)
-    affine = Affine(*sampled.affine())
-    points = lattice.points()
-    moved = (points + sampled.array).reshape(-1, 3)
+    part = np.s_[:, :, :] if transform.IsLinear() else _inside(lattice, scan)
+    first = [along.start or 0 for along in part[::-1]]
+    array = DisplacementField.from_transform(transform, lattice).array[part]
+    inner = Grid(array.shape[:3], lattice.spacing, lattice.index_to_point(first), lattice.direction)
+    affine = Affine(*DisplacementField(array, inner).affine())
+    points = inner.points()
+    moved = (points + array).reshape(-1, 3)
     back = np.linalg.inv(affine.matrix)
     remainder = ((moved - affine.shift) @ back.T).reshape(points.shape) - points
-    return affine, from_lps(remainder, lattice, device)
+    wide = [(start, n - start - m) for start, n, m in zip(first[::-1], lattice.shape, inner.shape, strict=True)]
+    return affine, from_lps(np.pad(remainder, [*wide, (0, 0)], mode="edge"), lattice, device)
+
+
+def _inside(lattice: Grid, scan: Grid) -> tuple[slice, ...]:
+    """Return the array slices (k, j, i) of the nodes that lie in a scan; all where none does. Their axes are alike."""
+    inside = scan.contains(lattice.points())
+    if not inside.any():
+        return np.s_[:, :, :]
+    used = [np.flatnonzero(inside.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
+    return tuple(slice(int(each[0]), int(each[-1]) + 1) for each in used)
 
 
 def margin(field: Tensor) -> float:

@@ -235,8 +235,14 @@ def _view(coarse: Image, mask: Image | None) -> np.ndarray:
 
 
 def inside(mask: Image, grid: Grid) -> np.ndarray:
-    """Return where on `grid` a mask is nonzero: (D, H, W) bool."""
-    return Image((mask.array != 0).astype(np.uint8), mask.grid).resample(grid, labels=True).array > 0
+    """Return where on `grid` a mask is nonzero: (D, H, W) bool; of one between its nodes, the nearest ones count."""
+    painted = mask.array != 0
+    found = Image(painted.astype(np.uint8), mask.grid).resample(grid, labels=True).array > 0
+    if not found.any() and painted.any():
+        index = np.rint(grid.point_to_index(mask.grid.points()[painted])).astype(int)
+        i, j, k = index[((index >= 0) & (index < grid.size)).all(axis=1)].T
+        found[k, j, i] = True
+    return found
 
 
 def _bounding_box(grid: Grid, mask: np.ndarray) -> Grid:

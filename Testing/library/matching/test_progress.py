@@ -89,3 +89,17 @@ def test_the_threads_follow_the_callers_gradient_mode() -> None:
         assert seen[-1] is False
     finally:
         torch.set_num_threads(before)
+
+
+def test_the_seconds_of_a_stage_that_was_ended_count_once() -> None:
+    ticker = Ticker(None, {"a": 1.0, "b": 3.0})
+    ticker.stage("a")
+    time.sleep(0.05)
+    ticker.close()
+    once = ticker.seconds["a"]
+    ticker.tick()
+    time.sleep(0.05)
+    ticker.stage("b")
+    ticker.close()
+    assert once >= 0.05
+    assert ticker.seconds["a"] == once

@@ -10,6 +10,7 @@ import torch
 from helpers import geometry
 from pddnet.core.affine import Affine
 from pddnet.core.field import DisplacementField
+from pddnet.core.image import Image
 from pddnet.tensor.affine_field import fade, join, margin, split
 from pddnet.tensor.folding import determinant
 from pddnet.tensor.lattice import mesh, to_lps
@@ -28,7 +29,7 @@ def _affine() -> sitk.AffineTransform:
 @every_grid
 def test_an_affine_map_leaves_nothing(name: str) -> None:
     lattice, transform = GRIDS[name], _affine()
-    affine, rest = split(transform, lattice, torch.device("cpu"))
+    affine, rest = split(transform, lattice, lattice, torch.device("cpu"))
     assert rest.abs().max() < 0.01
     points = lattice.corners()
     expected = [transform.TransformPoint(p) for p in points.tolist()]
@@ -41,7 +42,7 @@ def test_parts_make_the_whole(name: str) -> None:
     x = lattice.points()
     bent = np.stack([7 + 6 * np.sin(x[..., 1] / 40), -13 + 0.1 * x[..., 2], 29 + 0.05 * x[..., 0]], axis=-1)
     field = DisplacementField(bent.astype(np.float32), lattice)
-    affine, rest = split(field.to_sitk(), lattice, torch.device("cpu"))
+    affine, rest = split(field.to_sitk(), lattice, lattice, torch.device("cpu"))
     moved = affine.points(x + to_lps(rest, lattice))
     assert np.abs(moved - x - bent).max() < 0.01
     grid = lattice.isotropic(6.0, 24.0)
@@ -50,6 +51,19 @@ def test_parts_make_the_whole(name: str) -> None:
     assert np.abs(whole.transform_points(inside) - field.transform_points(inside)).max() < 0.05
     border = grid.points()[0].reshape(-1, 3)
     assert np.abs(whole.transform_points(border) - affine.points(border)).max() < 0.01
+
+
+@every_grid
+def test_a_field_that_ends_with_the_scan_goes_on_beyond_it(name: str) -> None:
+    """For ITK such a field is zero there, which is no part of the map."""
+    scan, turn = GRIDS[name], sitk.Euler3DTransform(GRIDS[name].centre.tolist(), 0.0, 0.0, 0.1, (30.0, 0.0, 60.0))
+    field = DisplacementField.from_transform(turn, scan)
+    lattice = Image(np.zeros(scan.shape, np.uint8), scan).canonical().grid.isotropic(3.0, 8.0)
+    affine, rest = split(field.to_sitk(), lattice, scan, torch.device("cpu"))
+    points = scan.points().reshape(-1, 3)[::7]
+    expected = np.array([turn.TransformPoint(point) for point in points.tolist()])
+    assert np.abs(affine.points(points) - expected).max() < 0.2  # mm; half a voxel at the border is flat
+    assert rest.abs().max() < 0.5
 
 
 def test_the_displacement_comes_before_the_affine_map() -> None:
