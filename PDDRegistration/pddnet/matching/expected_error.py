@@ -86,7 +86,7 @@ class ExpectedError:
     """Expected error (D, H, W) in mm on the field's lattice, 0 outside the fixed body; and its median, in mm."""
 
     values: Tensor
-    median_mm: float  # over the fixed body that both scans show; MOST_MM where they show nothing in common
+    median_mm: float | None  # over the fixed body that both scans show; None where they show nothing in common
 
 
 def expected_error(
@@ -109,7 +109,7 @@ def predicted(model: ErrorModel, features: Tensor, fixed: Scan, moving: Scan) ->
         values[near] = model(features[:, near], features[:, both].nanmean(1))
     elif bool(near.any()):
         values[near] = MOST_MM
-    return ExpectedError(values, float(values[both].median()) if bool(both.any()) else MOST_MM)
+    return ExpectedError(values, float(values[both].median()) if bool(both.any()) else None)
 
 
 def in_both(fixed: Scan, moving: Scan) -> Tensor:

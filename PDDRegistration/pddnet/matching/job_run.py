@@ -155,7 +155,8 @@ class Run:
             return None, {}
         found = expected_error(fixed, self.features.scans, affine, deformed.field, deformed.steps, self.work)
         values = resample(found.values[None], fixed.grid, grid)[0]
-        return Image(to_array(values), grid), {"expected_error_mm": found.median_mm}
+        measures = {} if found.median_mm is None else {"expected_error_mm": found.median_mm}
+        return Image(to_array(values), grid), measures
 
     def _field_grid(self, field: Tensor) -> Grid:
         """Make the grid of the result: it covers the fixed volume, and the margin that the field needs to fade out."""
