@@ -163,9 +163,9 @@ class PlacesOfRun:
 def _probes(node: slicer.vtkMRMLDisplayableNode) -> np.ndarray:
     """List points (N, 3) all over a node: voxels (i, j, k) of a volume, else RAS mm of its own coordinates."""
     bounds = [0.0] * 6
-    if node.IsA("vtkMRMLVolumeNode"):
-        bounds = [float(index) for index in node.GetImageData().GetExtent()]
-    else:
+    if not node.IsA("vtkMRMLVolumeNode"):
         node.GetBounds(bounds)
+    elif node.GetImageData() is not None:  # the job says that an empty one cannot be registered
+        bounds = [float(index) for index in node.GetImageData().GetExtent()]
     axes = [np.linspace(low, max(low, high), PROBES) for low, high in zip(bounds[::2], bounds[1::2], strict=True)]
     return np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 3)
