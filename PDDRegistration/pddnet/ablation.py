@@ -61,7 +61,8 @@ def columns() -> list[Column]:
 def configurations(preset: Preset) -> dict[str, Preset | None]:
     """Take a preset apart: the whole of it, and without one part after the other; None: no registration.
 
-    Parts that the preset has not are left out: a preset for one patient has no stages of its own.
+    A part is left out of the stages for two scans of one patient, too. Rows of parts that the preset has not, which
+    would repeat the whole, are left out.
     """
     found: dict[str, Preset | None] = {
         "before": None,

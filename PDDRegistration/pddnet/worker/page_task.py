@@ -22,24 +22,12 @@ from ..page.pictures import Subject, check_matplotlib, draw
 from .inputs import Transform, as_transform, checked
 
 
-def page(
-    progress: Progress,
-    *,
-    report: dict[str, Any],
-    fixed: Image,
-    moving: Image,
-    transform: Transform,
-    error: Image | None = None,
-    spread: Image | None = None,
-    title: str = TITLE,
-    pdf: bool = False,
-) -> dict[str, Any]:
+def page(progress: Progress, *, pdf: bool = False, **shown: Any) -> dict[str, Any]:
     """Make the page of a registration, see `pddnet.page`, without torch.
 
     Args:
-        report: of the registration, as `register` returned it; its "labels" may be filled in.
-        error, spread: expected error and uncertainty, mm, where they are known.
         pdf: whether to make a PDF file, not an HTML file.
+        shown: what `drawn_page` takes.
 
     Returns:
         file: the bytes of the page's file, (N,) uint8.
@@ -50,7 +38,7 @@ def page(
     importlib.invalidate_caches()  # it may have been installed since this process began
     check_matplotlib("the page")
     progress(0.0, "draw")
-    made = drawn_page(report, fixed, moving, transform, error, spread, title)
+    made = drawn_page(**shown)
     content = pdf_page(made) if pdf else html_page(made).encode("utf-8")
     return {"file": np.frombuffer(content, np.uint8)}
 
@@ -64,7 +52,17 @@ def drawn_page(
     spread: Image | None = None,
     title: str = TITLE,
 ) -> Page:
-    """Draw what `page` sets; see there."""
+    """Draw what `page` sets.
+
+    Args:
+        report: of the registration, as `register` returned it; its "labels" may be filled in.
+        fixed, moving: the scans. transform: the result, fixed to moving points.
+        error, spread: expected error and uncertainty, mm, where they are known.
+        title: heading of the page.
+
+    Raises:
+        InputError: an input cannot be used.
+    """
     inputs = checked(fixed, moving)
     itk = as_transform(transform)
     field = transform if isinstance(transform, DisplacementField) else transform_quality.sampled(itk, fixed.grid)
